@@ -1,0 +1,25 @@
+"""The exceptions that zarrts raises on purpose."""
+
+
+class ZarrtsError(Exception):
+    """Root of every error that zarrts raises on purpose."""
+
+
+class SourceError(ZarrtsError):
+    """A source file cannot be used: unreadable, damaged, ambiguous, or at odds with the others."""
+
+
+class PlanError(ZarrtsError):
+    """A conversion cannot be done as asked: memory, disk space, options or an existing target."""
+
+
+class SampleError(ZarrtsError):
+    """A selection, split or batch request does not fit the samples of the store."""
+
+
+class StoreError(ZarrtsError):
+    """A path holds no complete store, or one that this version cannot read."""
+
+
+class ReadError(ZarrtsError):
+    """Bytes of a complete store are missing, damaged or cannot be read."""

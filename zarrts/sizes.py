@@ -1,0 +1,41 @@
+"""Sizes in bytes, as people write them and as they read them."""
+
+import re
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_size(size: int | str, name: str) -> int:
+    """Return a size in bytes from a number or a text such as "512MiB", "1.5 GB" or "8M".
+
+    Raises
+    ------
+    ValueError
+        If it is no positive size; the message names the option.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
+    if isinstance(size, bool) or not match or match[2].lower() not in _UNITS:
+        raise ValueError(
+            f"{name}={size!r} is no size; write a number of bytes or, for example, '512MiB'."
+        )
+    n_bytes = int(float(match[1]) * _UNITS[match[2].lower()])
+    if n_bytes < 1:
+        raise ValueError(f"{name}={size!r} has to be at least 1 byte.")
+    return n_bytes
+
+
+def format_size(n_bytes: float) -> str:
+    """Return a size as people read it: "9.3 MB", "24 GB"; powers of ten, as disks are sold."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= factor:
+            value = n_bytes / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def format_budget(n_bytes: int) -> str:
+    """Return a size as options are written: "512MiB", rounded up to whole MiB."""
+    mebibytes = -(-n_bytes // 2**20)
+    return f"{mebibytes // 1024}GiB" if mebibytes % 1024 == 0 else f"{mebibytes}MiB"

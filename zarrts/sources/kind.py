@@ -1,0 +1,173 @@
+"""What every kind of source file is given, and what it gives back."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.types import RowReader
+
+Role = Literal["x", "y"]
+
+MAX_AXES = 32
+"""NumPy's own limit before version 2."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to be read.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    origin : str
+        Relative to what was given, with "/"; names the file in messages.
+    """
+
+    path: str
+    origin: str
+
+    @property
+    def folder(self) -> str:
+        """Folder part of `origin`; "" at the top."""
+        return self.origin.rpartition("/")[0]
+
+    @property
+    def stem(self) -> str:
+        """File name without folder and suffix."""
+        return self.origin.rpartition("/")[2].rpartition(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayOptions:
+    """The options that say what an array is; checked where they are made.
+
+    Attributes
+    ----------
+    x, y : str or None
+        What inputs and labels are called; None where that is obvious.
+    axes : tuple of str or None
+        What the axes of x in the files are called; "sample" is one of them.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    axes: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, x: Any, y: Any, axes: Sequence[str] | None) -> "ArrayOptions":
+        """Check what a user gave; SourceError with the remedy if it cannot be meant."""
+        for option, name in (("x", x), ("y", y)):
+            if name is not None and not (isinstance(name, str) and name):
+                raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
+        if x is not None and x == y:
+            raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
+        return cls(x=x, y=y, axes=None if axes is None else _checked_axes(axes))
+
+    def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
+        """Return the order in which the axes come out: sample, time, others, channel.
+
+        None where they stay as they are, which is always so for labels.
+        """
+        if role == "y" or self.axes is None:
+            return None
+        axes = self.axes
+        if len(axes) != len(shape):
+            raise SourceError(
+                f"{where}: has {len(shape)} axes (shape {shape}), but axes= names {len(axes)} "
+                f"({', '.join(axes)}); name each axis of the array once."
+            )
+        rank = {"sample": 0, "time": 1, "channel": 3}
+        return tuple(sorted(range(len(axes)), key=lambda axis: rank.get(axes[axis], 2)))
+
+
+def _checked_axes(axes: Sequence[str]) -> tuple[str, ...]:
+    names = () if isinstance(axes, str) else tuple(axes)
+    is_named = bool(names) and all(isinstance(name, str) and name for name in names)
+    if not is_named or len(set(names)) < len(names) or "sample" not in names:
+        raise SourceError(
+            f"axes= must name every axis of x once, 'sample' among them, such as "
+            f"('sample', 'channel', 'time'), not {axes!r}."
+        )
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A recording without its subject.
+
+    Attributes
+    ----------
+    origin : str
+        How messages and the store name it.
+    name : str
+        The subject unless something else is said or another recording has the same name.
+    path_name : str
+        `name` with its folders.
+    paths : tuple of str
+        Absolute, of all files that hold it.
+    x, y : RowReader
+        Inputs and labels.
+    x_name, y_name : str
+        What the arrays are called in the source.
+    """
+
+    origin: str
+    name: str
+    path_name: str
+    paths: tuple[str, ...]
+    x: RowReader
+    y: RowReader
+    x_name: str
+    y_name: str
+
+
+def check_array(dtype: np.dtype[Any], shape: tuple[int, ...], role: Role, where: str) -> None:
+    """Raise SourceError unless the array can serve as inputs ("x") or labels ("y").
+
+    Inputs are bool, integers or floats of at most 8 bytes; labels may be text as well.
+    """
+    if dtype.hasobject:
+        raise SourceError(
+            f"{where}: holds Python objects (pickled), which are never loaded because loading "
+            "them can run code; save plain arrays instead: np.savez(file, x=..., y=...)."
+        )
+    kinds = "biuf" if role == "x" else "biufSU"
+    if dtype.kind not in kinds or dtype.itemsize == 0 or dtype.kind + str(dtype.itemsize) in _LONG:
+        allowed = "numbers" if role == "x" else "numbers or text"
+        kind = _KINDS.get(dtype.kind, "not supported")
+        raise SourceError(
+            f"{where}: dtype {dtype} is {kind}, but {role} must be {allowed} (bool, integers, "
+            "floats of at most 64 bits"
+            f"{'' if role == 'x' else ', str'}); convert it with astype and save it again."
+        )
+    if not shape:
+        raise SourceError(
+            f"{where}: is a single value (0 axes), but {role} needs its rows on axis 0; "
+            "save an array with at least one axis."
+        )
+    nonzero = math.prod(length for length in shape if length) * dtype.itemsize
+    if len(shape) > MAX_AXES or nonzero >= 2**63:
+        raise SourceError(f"{where}: shape {shape} is more than any array can have.")
+
+
+def check_rows(shape: tuple[int, ...], where: str) -> None:
+    """Raise SourceError if rows hold no value; `shape` has the rows first. No rows are fine."""
+    if 0 in shape[1:]:
+        raise SourceError(f"{where}: shape {shape} leaves no value in a row; leave the file out.")
+
+
+_LONG = {"f12", "f16"}
+_KINDS = {
+    "V": "structured",
+    "M": "datetime",
+    "m": "timedelta",
+    "c": "complex",
+    "f": "a long double",
+    "S": "text",
+    "U": "text",
+}

@@ -1,0 +1,189 @@
+"""`.npy` files: their headers, and recordings stored as a pair of files (x and y)."""
+
+import io
+import math
+import struct
+import tokenize
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.sources import names
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_array, check_rows
+from zarrts.sources.rows import FileStamp, Layout, StridedRows
+
+SUFFIX = ".npy"
+MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 10_000
+"""NumPy's own limit: parsing a longer literal can exhaust the interpreter's stack."""
+
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+)
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What the header of an `.npy` file says.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        In the file's byte order.
+    shape : tuple of int
+        None negative.
+    is_fortran : bool
+        The first axis varies fastest.
+    offset : int
+        Of the first byte after the header.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    is_fortran: bool
+    offset: int
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the whole array, as declared."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}"
+
+
+def read_header(stream: IO[bytes], where: str) -> ArrayHeader:
+    """Read the header at the stream's position; nothing of the array is read.
+
+    The format is that of NEP 1 and `numpy.lib.format`, versions 1.0 to 3.0, which differ in the
+    width of the length and in the text's encoding. The text is parsed as a literal, not run.
+
+    Raises
+    ------
+    SourceError
+        If there is no such header.
+    """
+    start = stream.read(len(MAGIC) + 2)
+    if start[: len(MAGIC)] != MAGIC or len(start) < len(MAGIC) + 2:
+        seen = "it is empty" if not start else f"it starts with {start[:6]!r}"
+        raise SourceError(f"{where}: is not an .npy array ({seen}); save it with np.save.")
+    major, minor = start[len(MAGIC) :]
+    if major not in (1, 2, 3) or minor != 0:
+        raise SourceError(
+            f"{where}: has .npy format version {major}.{minor}, and versions 1.0 to 3.0 are "
+            "known; save it again with this NumPy."
+        )
+    width = 2 if major == 1 else 4
+    length = int.from_bytes(stream.read(width), "little")
+    if length > MAX_HEADER_BYTES:
+        raise SourceError(
+            f"{where}: declares a header of {length:,} bytes, more than the {MAX_HEADER_BYTES:,} "
+            "that are read; save a plain array."
+        )
+    text = stream.read(length)
+    if len(text) < length:
+        raise SourceError(f"{where}: ends inside its header; copy or save the file again.")
+    dtype, shape, is_fortran = _parsed(text, where)
+    return ArrayHeader(dtype, shape, is_fortran, len(start) + width + length)
+
+
+def _parsed(text: bytes, where: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    # Version 3 is UTF-8 for the sake of field names alone, and arrays with fields are refused:
+    # read as version 2 (Latin-1), the text differs in those names only.
+    framed = io.BytesIO(struct.pack("<I", len(text)) + text)
+    try:
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(
+            framed, max_header_size=MAX_HEADER_BYTES
+        )
+    except _HEADER_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(
+            f"{where}: has a damaged .npy header ({reason}); copy or save the file again."
+        ) from error
+    if any(length < 0 for length in shape):
+        raise SourceError(f"{where}: declares the impossible shape {shape}; save it again.")
+    return dtype, tuple(int(length) for length in shape), bool(is_fortran)
+
+
+def check_header(header: ArrayHeader, role: Role, available: int, where: str) -> None:
+    """Raise SourceError unless the array can be used and has exactly the bytes it declares.
+
+    `available` is the size in bytes of what follows the header.
+    """
+    check_array(header.dtype, header.shape, role, where)
+    if available < header.data_bytes:
+        raise SourceError(
+            f"{where}: is truncated: it holds {available:,} bytes of data but its header declares "
+            f"{header.data_bytes:,} (shape {header.shape}, {header.dtype}); copy it again."
+        )
+    if available > header.data_bytes:
+        raise SourceError(
+            f"{where}: has {available - header.data_bytes:,} bytes after its array of "
+            f"{header.data_bytes:,} (shape {header.shape}, {header.dtype}), perhaps a second array "
+            "in the same file; save one array a file."
+        )
+
+
+def open_array(file: SourceFile, role: Role, options: ArrayOptions) -> StridedRows:
+    """Read the header of an `.npy` file and return a reader of its rows."""
+    try:
+        with open(file.path, "rb") as stream:
+            stamp = FileStamp.of(file.path, stream)
+            header = read_header(stream, file.origin)
+    except OSError as error:
+        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
+    check_header(header, role, stamp.size - header.offset, file.origin)
+    order = options.order(role, header.shape, file.origin)
+    layout = Layout.of(header.dtype, header.shape, is_fortran=header.is_fortran, order=order)
+    check_rows(layout.shape, file.origin)
+    return StridedRows(stamp, header.offset, layout, file.path)
+
+
+def find_drafts(
+    files: Sequence[SourceFile], options: ArrayOptions
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings among `files`, paired by name, and a sentence per bad file."""
+    by_origin = {file.origin: file for file in files}
+    pairs, problems = names.pair_up(by_origin, x=options.x, y=options.y)
+    drafts: list[Draft] = []
+    for pair in pairs:
+        files_of_pair = (by_origin[pair.x], by_origin[pair.y])
+        readers: list[StridedRows] = []
+        for file, role in zip(files_of_pair, names.ROLES, strict=True):
+            try:
+                readers.append(open_array(file, role, options))
+            except SourceError as error:
+                problems.append(str(error))
+        if len(readers) == 2:
+            drafts.append(_draft(pair, *files_of_pair, *readers))
+    return drafts, problems
+
+
+def _draft(
+    pair: names.Pair, x_file: SourceFile, y_file: SourceFile, x: StridedRows, y: StridedRows
+) -> Draft:
+    folder = pair.folder
+    # Where the name is nothing but x and y, the folder is what names the subject.
+    name = pair.name or folder.rpartition("/")[2] or names.folder_name(x_file.path)
+    path = "/".join(part for part in (folder, pair.name) if part)
+    return Draft(
+        origin=x_file.origin,
+        name=name,
+        path_name=path or name,
+        paths=(x_file.path, y_file.path),
+        x=x,
+        y=y,
+        x_name=x_file.origin.rpartition("/")[2],
+        y_name=y_file.origin.rpartition("/")[2],
+    )

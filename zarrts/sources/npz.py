@@ -1,0 +1,160 @@
+"""`.npz` files: one recording each, as two arrays of the archive."""
+
+import re
+import struct
+import zipfile
+from collections.abc import Sequence
+from typing import IO
+
+from zarrts.errors import SourceError
+from zarrts.sources import names, npy
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows
+from zarrts.sources.rows import FileStamp, Layout, StridedRows
+from zarrts.sources.zipped import ZIP_ERRORS, Member, SpooledRows, StreamedRows
+from zarrts.types import RowReader
+
+SUFFIX = ".npz"
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_IS_ENCRYPTED = 0x1
+
+
+class _Archive:
+    """An open `.npz` file; used within one `with` block."""
+
+    def __init__(self, file: SourceFile, stream: IO[bytes], stamp: FileStamp) -> None:
+        self.file, self.stamp = file, stamp
+        self._stream = stream
+        self._zip = zipfile.ZipFile(stream)
+        self._members = _checked_members(self._zip, file.origin)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._members)
+
+    def where(self, name: str) -> str:
+        return f"{self.file.origin}: array {name!r}"
+
+    def header(self, name: str) -> npy.ArrayHeader:
+        with self._zip.open(self._members[name]) as member:
+            return npy.read_header(member, self.where(name))
+
+    def describe(self, name: str) -> str:
+        try:
+            return f"{name} {self.header(name)}"
+        except SourceError:
+            return f"{name} (unreadable)"
+        except ZIP_ERRORS:
+            return f"{name} (damaged)"
+
+    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+        info, where = self._members[name], self.where(name)
+        header = self.header(name)
+        npy.check_header(header, role, info.file_size - header.offset, where)
+        order = options.order(role, header.shape, where)
+        layout = Layout.of(header.dtype, header.shape, is_fortran=header.is_fortran, order=order)
+        check_rows(layout.shape, where)
+        label = f"{self.file.path}: array {name!r}"
+        if info.compress_type == zipfile.ZIP_STORED:
+            offset = self._stored_at(info, where) + header.offset
+            return StridedRows(self.stamp, offset, layout, label)
+        member = Member(self.stamp, info.filename, header.offset, label)
+        return (StreamedRows if layout.is_rows_first else SpooledRows)(member, layout)
+
+    def _stored_at(self, info: zipfile.ZipInfo, where: str) -> int:
+        # The central directory does not tell where the bytes start: the local header has
+        # extra fields of its own length.
+        self._stream.seek(info.header_offset)
+        raw = self._stream.read(_LOCAL_HEADER.size)
+        signature, n_name, n_extra = _LOCAL_HEADER.unpack(raw)
+        start: int = info.header_offset + _LOCAL_HEADER.size + n_name + n_extra
+        is_inside = start + info.file_size <= self.stamp.size
+        if signature != b"PK\x03\x04" or info.compress_size != info.file_size or not is_inside:
+            raise SourceError(
+                f"{where}: the archive's directory does not fit the file ({info.file_size:,} bytes "
+                f"at byte {start:,} of {self.stamp.size:,}); copy or save the file again."
+            )
+        return start
+
+
+def _checked_members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename
+        reason = None
+        if info.flag_bits & _IS_ENCRYPTED:
+            reason = "is encrypted"
+        elif not name.endswith(npy.SUFFIX):
+            reason = "is not an array (.npy)"
+        elif _is_unsafe(name):
+            reason = "has a name that leads out of the archive"
+        elif name[: -len(npy.SUFFIX)] in members:
+            reason = "is there twice"
+        if reason is not None:
+            raise SourceError(
+                f"{where}: the member {name!r} {reason}; save the arrays again with np.savez."
+            )
+        members[name[: -len(npy.SUFFIX)]] = info
+    return members
+
+
+def _is_unsafe(name: str) -> bool:
+    parts = re.split(r"[/\\]", name)
+    return ".." in parts or parts[0] == "" or ":" in parts[0]
+
+
+def open_file(file: SourceFile, options: ArrayOptions) -> Draft:
+    """Read directory and headers of an `.npz` file and return the recording it holds.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or if its inputs and labels cannot be told or used.
+    """
+    try:
+        with open(file.path, "rb") as stream:
+            return _draft(file, stream, options)
+    except OSError as error:
+        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
+    except ZIP_ERRORS as error:
+        raise SourceError(
+            f"{file.origin}: is not an .npz file, or is damaged ({error}); copy or save it again."
+        ) from error
+
+
+def _draft(file: SourceFile, stream: IO[bytes], options: ArrayOptions) -> Draft:
+    stamp = FileStamp.of(file.path, stream)  # type: ignore[arg-type]
+    if not stamp.size:
+        raise SourceError(f"{file.origin}: is empty (0 bytes); copy or save the file again.")
+    archive = _Archive(file, stream, stamp)
+    x_name, y_name = names.pick(
+        archive.names,
+        x=options.x,
+        y=options.y,
+        origin=file.origin,
+        describe=archive.describe,
+    )
+    return Draft(
+        origin=file.origin,
+        name=file.stem,
+        path_name="/".join(part for part in (file.folder, file.stem) if part),
+        paths=(file.path,),
+        x=archive.reader(x_name, "x", options),
+        y=archive.reader(y_name, "y", options),
+        x_name=x_name,
+        y_name=y_name,
+    )
+
+
+def find_drafts(
+    files: Sequence[SourceFile], options: ArrayOptions
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings in `files`, and a sentence per bad file."""
+    drafts: list[Draft] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            drafts.append(open_file(file, options))
+        except SourceError as error:
+            problems.append(str(error))
+    return drafts, problems

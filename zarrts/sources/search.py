@@ -1,0 +1,180 @@
+"""Which files there are: folders walked, patterns expanded, hidden things passed over."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import PurePath
+
+from zarrts.errors import SourceError
+from zarrts.sources.kind import SourceFile
+from zarrts.sources.names import listed
+
+
+@dataclass
+class Search:
+    """What was found.
+
+    Attributes
+    ----------
+    files : list of SourceFile
+        In sorted order of `origin`, each once.
+    problems : list of str
+        One sentence for each place that could not be looked at.
+    seen : Counter
+        How many other files there were, by suffix.
+    """
+
+    files: list[SourceFile] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def nothing(self, paths: Sequence[str], suffixes: Sequence[str]) -> SourceError:
+        """Return the error to raise where no file can be read; says what was there instead."""
+        seen = listed(f"{count:,} {suffix}" for suffix, count in self.seen.most_common())
+        return SourceError(
+            f"no {' or '.join(suffixes)} files in {listed(paths)}: "
+            f"{seen or 'no files at all'}; give files of these kinds, or a folder that holds some."
+        )
+
+
+class _Finder:
+    """Collects files; lives for one `search`."""
+
+    def __init__(self, suffixes: Sequence[str]) -> None:
+        self.suffixes = frozenset(suffixes)
+        self.paths: dict[str, None] = {}
+        self.folders: set[str] = set()
+        self.bases: list[str] = []
+        self.missing: list[str] = []
+        self.linked: list[str] = []
+        self.unreadable: list[tuple[str, str]] = []
+        self.seen: Counter[str] = Counter()
+
+    def add(self, given: str) -> None:
+        path = os.path.abspath(os.path.expanduser(given))
+        if os.path.isdir(path):
+            if _is_store(path):
+                raise SourceError(f"{given}: is a Zarr store, not a folder of recordings.")
+            self.bases.append(path)
+            self.walk(path)
+        elif os.path.lexists(path):
+            self.bases.append(os.path.dirname(path))
+            if _suffix(path) not in self.suffixes:
+                self.unreadable.append(
+                    (path, f"is not of a kind that can be read ({listed(sorted(self.suffixes))})")
+                )
+            else:
+                self.add_file(path)
+        elif glob.has_magic(given):
+            self.add_pattern(given)
+        else:
+            self.missing.append(given)
+
+    def add_pattern(self, pattern: str) -> None:
+        matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        if not matches:
+            self.missing.append(f"{pattern} (a pattern that matches nothing)")
+            return
+        self.bases.append(_fixed_folder(pattern))
+        for match in map(os.path.abspath, matches):
+            if os.path.isdir(match):
+                self.walk(match)
+            else:
+                self.add_file(match)
+
+    def walk(self, top: str) -> None:
+        for folder, folders, file_names in os.walk(top, onerror=self._cannot_list):
+            if folder in self.folders or "zarr.json" in file_names:
+                folders.clear()
+                continue
+            self.folders.add(folder)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            self.linked += (
+                path for name in folders if os.path.islink(path := os.path.join(folder, name))
+            )
+            for name in file_names:
+                if not name.startswith("."):
+                    self.add_file(os.path.join(folder, name))
+
+    def _cannot_list(self, error: OSError) -> None:
+        self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
+
+    def add_file(self, path: str) -> None:
+        suffix = _suffix(path)
+        if suffix not in self.suffixes:
+            self.seen[suffix or "without suffix"] += 1
+        elif os.path.isfile(path):
+            self.paths[path] = None
+        else:
+            self.unreadable.append((path, "is not a regular file, or a link that leads nowhere"))
+
+
+def search(given: Iterable[str], suffixes: Sequence[str]) -> Search:
+    """Find all files with one of `suffixes` in the paths, folders and patterns `given`.
+
+    Folders are searched to the bottom. Passed over: names that start with ".", folders that
+    hold a Zarr store, and links to folders inside what is searched (so that a loop of links
+    ends). A link to a folder elsewhere is a problem, since nothing is left out in silence.
+
+    Raises
+    ------
+    SourceError
+        If a path does not exist, or a pattern matches nothing; names all of them.
+    """
+    finder = _Finder(suffixes)
+    for path in given:
+        if "://" in path:
+            raise SourceError(f"{path}: addresses cannot be read yet; copy the files to a folder.")
+        finder.add(path)
+    if finder.missing:
+        raise SourceError(f"not found: {listed(finder.missing)}; check the spelling.")
+    if not finder.bases:
+        return Search()
+    try:
+        base = os.path.commonpath(finder.bases)
+    except ValueError as error:
+        raise SourceError(
+            f"{listed(finder.bases)}: are on different drives; convert from one."
+        ) from error
+    problems = [f"{_origin(path, base)}: {reason}." for path, reason in finder.unreadable]
+    problems += _links_elsewhere(finder, base)
+    files = sorted(
+        (SourceFile(path, _origin(path, base)) for path in finder.paths),
+        key=lambda file: file.origin,
+    )
+    return Search(files, problems, finder.seen)
+
+
+def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
+    if not finder.linked:
+        return
+    searched = {os.path.realpath(folder) for folder in finder.folders}
+    for link in finder.linked:
+        target = os.path.realpath(link)
+        if target not in searched and not _is_store(target):
+            yield (
+                f"{_origin(link, base)}: is a link to the folder {target}, which is not searched; "
+                "give that folder as well."
+            )
+
+
+def _origin(path: str, base: str) -> str:
+    return PurePath(os.path.relpath(path, base)).as_posix()
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _is_store(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "zarr.json"))
+
+
+def _fixed_folder(pattern: str) -> str:
+    """Return the folder that all matches of `pattern` are in, whatever they are."""
+    parts = PurePath(os.path.expanduser(pattern)).parts
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), parts))
+    return os.path.abspath(os.path.join(*fixed) if fixed else ".")

@@ -1,0 +1,122 @@
+"""What differs between Linux, macOS and Windows: the only calls that not every system has.
+
+Each has a fallback that does the same, or nothing where the call only makes things faster.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class PositionalFile:
+    """A file that threads read at once, each at its own offset.
+
+    Where the system has no positional reads (Windows), `_lock` guards the file's position.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        self._fd = os.open(path, flags)
+        self._lock = threading.Lock()
+
+    def size(self) -> int:
+        """Return the size of the file in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def read_into(self, buffer: Any, offset: int) -> int:
+        """Fill a writable buffer of bytes from an offset; return how many bytes there were."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            count = self._read_once(view[done:], offset + done)
+            if count == 0:
+                break
+            done += count
+        return done
+
+    def _read_once(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [view], offset)
+        with self._lock:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            found = os.read(self._fd, len(view))
+        view[: len(found)] = found
+        return len(found)
+
+    def will_need(self, offset: int, length: int) -> None:
+        """Ask the system to start reading a range; returns at once."""
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_WILLNEED)
+
+    def close(self) -> None:
+        """Close the file; twice does no harm."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> "PositionalFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def sync_file(fd: int) -> None:
+    """Wait until what was written to a file is on the disk."""
+    os.fsync(fd)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, where a folder can be synced."""
+    if os.name == "nt":
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or as it was before, even if the power fails."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        sync_file(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free disk space where a path is or will be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def count_cpus() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def open_file_limit() -> int:
+    """Return how many files this process may hold open."""
+    try:
+        import resource
+    except ImportError:
+        return 512  # the C runtime's default on Windows
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if 0 < limit < 1 << 20 else 1 << 20

@@ -1,0 +1,183 @@
+"""Values that the layers hand to each other."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+AnyArray = NDArray[Any]
+
+
+@runtime_checkable
+class RowReader(Protocol):
+    """One array of a source, read by rows (steps on axis 0); small, and picklable."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first, whatever the order of axes in the file."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """In native byte order; bool, integer, float or text ("U")."""
+        ...
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether reading backwards starts again from the first row (a compressed stream)."""
+        ...
+
+    @property
+    def block_rows(self) -> int:
+        """The fewest rows worth reading at once; 1 where rows lie together in the file."""
+        ...
+
+    def read(self, start: int, stop: int) -> AnyArray:
+        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+        ...
+
+    def close(self) -> None:
+        """Release files and buffers; a later `read` opens them again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecording:
+    """A recording as found in the sources; nothing but headers has been read.
+
+    Attributes
+    ----------
+    subject : str
+        Who it belongs to.
+    origin : str
+        How messages and the store name the file: relative to the folder given, with "/".
+    x, y : RowReader
+        Inputs and labels.
+    x_name, y_name : str
+        What the arrays are called in the source.
+    size_bytes : int
+        Of the source file or files; 0 where there is none.
+    fingerprint : str
+        Hexadecimal digest of the content (size and samples of the bytes), never of times.
+    """
+
+    subject: str
+    origin: str
+    x: RowReader
+    y: RowReader
+    x_name: str
+    y_name: str
+    size_bytes: int
+    fingerprint: str
+    channels: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A source that is no file.
+
+    Parameters
+    ----------
+    subject : str
+        Who the samples belong to.
+    x : array-like
+        Inputs, samples on axis 0; whatever has `shape`, `dtype` and slices on axis 0.
+    y : array-like
+        Labels, as many as there are samples.
+    """
+
+    subject: str
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySpec:
+    """One sharded array of a store, as its metadata describe it.
+
+    Attributes
+    ----------
+    path : str
+        Below the store, such as "0/x".
+    shape : tuple of int
+    dtype : numpy.dtype
+        As stored, byte order included.
+    chunk_rows, shard_rows : int
+        Rows of a chunk and of a shard; only axis 0 is divided.
+    codecs : tuple of str, or None
+        What follows the bytes of a chunk, such as ("blosc", "crc32c"); None where the metadata
+        hold anything that only zarr-python reads.
+    compressor : dict
+        Configuration of the compressing codec, as in the metadata.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk_rows: int
+    shard_rows: int
+    codecs: tuple[str, ...] | None
+    compressor: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return self.shape[1:]
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of a chunk in memory; the last one of an array is as large, and padded."""
+        return (self.chunk_rows, *self.row_shape)
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row in memory."""
+        return math.prod(self.row_shape) * self.dtype.itemsize
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of one chunk in memory."""
+        return self.chunk_rows * self.row_bytes
+
+    @property
+    def chunks_per_shard(self) -> int:
+        """Number of chunks that share a file."""
+        return self.shard_rows // self.chunk_rows
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks on axis 0."""
+        return -(-self.shape[0] // self.chunk_rows)
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards on axis 0."""
+        return -(-self.shape[0] // self.shard_rows)
+
+    def shard_key(self, shard: int) -> str:
+        """Return the path of a shard below the store."""
+        return "/".join([self.path, "c", str(shard), *("0" for _ in self.row_shape)])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch holds.
+
+    Attributes
+    ----------
+    x : array, shape (batch, *sample_shape)
+        C-contiguous, and nobody else's.
+    y : array, shape (batch, ...), or None
+        Labels of the same samples; None where none were asked for.
+    sample_id : int64, shape (batch,)
+        Position of each sample in the store's `samples`.
+    """
+
+    x: AnyArray
+    y: AnyArray | None
+    sample_id: IntArray
