@@ -1,0 +1,200 @@
+"""What labels are: their classes, how they are stored, and how a network wants them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrts.errors import SampleError, SourceError
+from zarrts.types import AnyArray, IntArray
+
+MAX_CLASSES = 1000
+Label = str | int | bool
+LabelMode = Literal["auto", "int", "categorical", "binary", "raw"]
+Encoding = Literal["codes", "numbers", "one_hot"]
+_KINDS = {"U": "text", "b": "true or false", "i": "integers", "u": "integers", "f": "fractions"}
+
+
+class LabelCounter:
+    """Counts the labels of one recording, a block at a time.
+
+    Attributes
+    ----------
+    kind : str
+        "text", "true or false", "integers" or "fractions".
+    counts : Counter, or None
+        How often each value occurs; None for fractions, and for more than 1,000 values.
+    is_one_hot : bool
+        Whether every row so far holds one 1 among zeros (two columns or more).
+    """
+
+    def __init__(self, dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> None:
+        self.kind = _KINDS[dtype.kind]
+        self.counts: Counter[Label] | None = None if dtype.kind == "f" else Counter()
+        self.is_one_hot = dtype.kind != "U" and len(row_shape) == 1 and row_shape[0] > 1
+        self.column_counts = np.zeros(row_shape if self.is_one_hot else 0, np.int64)
+
+    def add(self, block: AnyArray) -> None:
+        """Count the labels of some rows."""
+        if self.is_one_hot and len(block):
+            ones = block == 1
+            self.is_one_hot = bool((ones.sum(axis=1) == 1).all() and (ones | (block == 0)).all())
+            self.column_counts += ones.sum(axis=0)
+        if self.counts is None:
+            return
+        values, counts = np.unique(block, return_counts=True)
+        self.counts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        if len(self.counts) > MAX_CLASSES:
+            self.counts = None
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether further rows would tell nothing."""
+        return self.counts is None and not self.is_one_hot
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScheme:
+    """How the labels of a store are encoded.
+
+    Attributes
+    ----------
+    encoding : str
+        "codes": text, stored as positions in `class_names`. "numbers": stored as given.
+        "one_hot": rows with one 1, stored as given.
+    dtype : numpy.dtype
+        As stored.
+    class_names : tuple of str, int or bool, or None
+        The classes, or None where labels are not classes.
+    """
+
+    encoding: Encoding
+    dtype: np.dtype[Any]
+    class_names: tuple[Label, ...] | None
+
+    def encode(self, block: AnyArray) -> AnyArray:
+        """Return labels of the source as they are stored.
+
+        Raises
+        ------
+        SourceError
+            If a label is no class: the source changed since its labels were counted.
+        """
+        if self.encoding != "codes":
+            return block.astype(self.dtype, copy=False)
+        positions = self._positions(block)
+        if (positions < 0).any():
+            value = block[positions < 0].reshape(-1)[0]
+            raise SourceError(f"the label {value!s} was not there before; the file has changed")
+        return positions.astype(self.dtype)
+
+    def counts_by_class(self, counter: LabelCounter) -> IntArray:
+        """Return how often each class occurs in a recording, shape (n_classes,)."""
+        if self.encoding == "one_hot":
+            return np.asarray(counter.column_counts)
+        counts = counter.counts or Counter()
+        return np.array([counts.get(name, 0) for name in self.class_names or ()], np.int64)
+
+    def classes_of(self, stored: AnyArray) -> IntArray:
+        """Return the position in `class_names` of stored labels."""
+        if self.encoding == "codes":
+            return stored.astype(np.int64)
+        if self.encoding == "one_hot":
+            return np.asarray(stored.argmax(axis=-1), np.int64)
+        return self._positions(stored)
+
+    def _positions(self, values: AnyArray) -> IntArray:
+        ordered, order = self._sorted_names
+        found = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+        return np.where(ordered[found] == values, order[found], -1)
+
+    @cached_property
+    def _sorted_names(self) -> tuple[AnyArray, IntArray]:
+        names = np.array(self.class_names)
+        order = np.argsort(names)
+        return names[order], order
+
+
+def scheme_of(counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]) -> LabelScheme:
+    """Return how the labels of a whole study are encoded.
+
+    Raises
+    ------
+    SourceError
+        If text has more than 1,000 different values.
+    """
+    stored = np.result_type(*dtypes)
+    if counters[0].kind == "fractions" or stored.kind == "f":
+        is_one_hot = all(counter.is_one_hot for counter in counters)
+        columns = tuple(range(len(counters[0].column_counts)))
+        return LabelScheme(
+            encoding="one_hot" if is_one_hot else "numbers",
+            dtype=stored,
+            class_names=columns if is_one_hot else None,
+        )
+    if all(counter.is_one_hot for counter in counters):
+        columns = tuple(range(len(counters[0].column_counts)))
+        return LabelScheme(encoding="one_hot", dtype=stored, class_names=columns)
+    distinct: set[Label] = set()
+    for counter in counters:
+        if counter.counts is not None:
+            distinct |= counter.counts.keys()
+    has_too_many = len(distinct) > MAX_CLASSES or any(it.counts is None for it in counters)
+    if stored.kind == "U":
+        if has_too_many:
+            raise SourceError(
+                f"The labels are text with more than {MAX_CLASSES:,} different values, which are "
+                "no classes; name the array that holds the labels with y=, or store numbers."
+            )
+        stored = np.dtype(np.int32)
+        return LabelScheme(encoding="codes", dtype=stored, class_names=_sorted(distinct))
+    names = None if has_too_many else _sorted(distinct)
+    return LabelScheme(encoding="numbers", dtype=stored, class_names=names)
+
+
+def _sorted(names: set[Label]) -> tuple[Label, ...]:
+    return tuple(np.unique(np.array(list(names))).tolist())
+
+
+def target_function(
+    scheme: LabelScheme, mode: LabelMode
+) -> tuple[Callable[[AnyArray], AnyArray], str]:
+    """Return what turns stored labels into targets, and the mode that "auto" stands for.
+
+    "int" gives int32 positions in the class names, "categorical" float32 rows with one 1,
+    "binary" float32 of shape (batch, 1), "raw" what is stored. "auto" is "int" for classes,
+    "categorical" for rows that are one-hot already, and "raw" for other numbers.
+
+    Raises
+    ------
+    SampleError
+        If the mode does not fit the labels.
+    """
+    names = scheme.class_names
+    if mode == "auto":
+        mode = "categorical" if scheme.encoding == "one_hot" else "int" if names else "raw"
+    if mode == "raw":
+        return lambda stored: stored, mode
+    if mode not in ("int", "categorical", "binary"):
+        raise SampleError(
+            f"label_mode={mode!r} is unknown; use 'auto', 'int', 'categorical', 'binary', 'raw' "
+            "or None."
+        )
+    if names is None:
+        raise SampleError(
+            f"label_mode={mode!r} needs classes, but these labels are numbers; use 'raw'."
+        )
+    if mode == "int":
+        return lambda stored: scheme.classes_of(stored).astype(np.int32), mode
+    if mode == "binary":
+        if len(names) != 2:
+            raise SampleError(
+                f"label_mode='binary' needs two classes, but there are {len(names)}; "
+                "use 'int' or 'categorical'."
+            )
+        return lambda stored: scheme.classes_of(stored).astype(np.float32)[..., None], mode
+    identity = np.eye(len(names), dtype=np.float32)
+    return lambda stored: identity[scheme.classes_of(stored)], mode

@@ -1,0 +1,252 @@
+"""Before a conversion: find the sources, understand them, and refuse whatever cannot end well."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts import sources
+from zarrts.errors import PlanError, SourceError
+from zarrts.labels import LabelCounter, LabelScheme, scheme_of
+from zarrts.moments import Moments
+from zarrts.plan import (
+    Layout,
+    check_duplicates,
+    check_recordings,
+    count_workers,
+    lay_out,
+    refuse,
+    stored_dtype,
+    task_bytes,
+)
+from zarrts.publish import CODECS, trial_spec
+from zarrts.shards import encode_chunk
+from zarrts.store import is_store, read_header
+from zarrts.system import count_cpus, free_bytes
+from zarrts.types import AnyArray, SourceRecording
+
+_LABEL_BLOCK_BYTES = 1 << 20
+_N_TRIAL_CHUNKS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """How to convert; what each means stands at `zarrts.convert`."""
+
+    subject: Any = None
+    x: str | None = None
+    y: str | None = None
+    kind: str = "auto"
+    axes: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+    dtype: str = "auto"
+    memory_bytes: int = 1 << 30
+    chunk_bytes: int = 1 << 20
+    shard_bytes: int = 64 << 20
+    codec: str = "lz4"
+    workers: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("auto", "dense"):
+            raise PlanError(f"kind={self.kind!r} is unknown; use 'auto' or 'dense'.")
+        if self.codec not in CODECS:
+            raise PlanError(f"codec={self.codec!r} is unknown; use one of {', '.join(CODECS)}.")
+        if self.workers is not None and self.workers < 1:
+            raise PlanError(f"workers={self.workers} has to be at least 1.")
+        if self.rate_hz is not None and not self.rate_hz > 0:
+            raise PlanError(f"rate_hz={self.rate_hz} has to be above 0.")
+        if self.chunk_bytes > self.shard_bytes:
+            raise PlanError(
+                f"chunk={self.chunk_bytes:,} bytes is more than shard={self.shard_bytes:,}; "
+                "a shard holds whole chunks."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A conversion that is understood and checked; nothing is written yet.
+
+    Attributes
+    ----------
+    target : Path
+    recordings : tuple of SourceRecording
+    layout : Layout
+    labels : LabelScheme
+    counters : tuple of LabelCounter
+        Labels of each recording.
+    workers : int
+        Tasks that run at once.
+    source_bytes, raw_bytes, stored_bytes, free_bytes : int
+        To be read; of the arrays in memory; to be written (an estimate from a few compressed
+        chunks); and free on the disk.
+    seconds : float
+        Estimate from the same chunks.
+    write_id : str
+        Digest of sources and options.
+    """
+
+    target: Path
+    options: ConvertOptions
+    recordings: tuple[SourceRecording, ...]
+    layout: Layout
+    labels: LabelScheme
+    counters: tuple[LabelCounter, ...]
+    workers: int
+    source_bytes: int
+    raw_bytes: int
+    stored_bytes: int
+    free_bytes: int
+    seconds: float
+    write_id: str
+    has_subjects_given: bool
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the target is the complete store of these sources and options already."""
+        return is_store(self.target) and read_header(self.target).write_id == self.write_id
+
+
+def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
+    """Find the sources, read headers and labels, and refuse whatever cannot end well.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used, and why.
+    PlanError
+        Where memory, disk space or an option forbids it.
+    """
+    target = Path(target)
+    found = sources.find(
+        source, subject=options.subject, x=options.x, y=options.y, axes=options.axes
+    )
+    recordings = found.recordings
+    problems = [*found.problems]
+    problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
+    problems += check_duplicates(recordings)
+    if not found.has_subjects_given:
+        problems += _sessions(recordings)
+    refuse(problems)
+    counters = tuple(_count_labels(it) for it in recordings)
+    labels = scheme_of(counters, [it.y.dtype for it in recordings])
+    dtype = stored_dtype(recordings, options.dtype)
+    layout = lay_out(
+        recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
+    )
+    workers = count_workers(
+        task_bytes(recordings, layout),
+        options.memory_bytes,
+        min(options.workers or count_cpus(), len(layout.tasks)),
+    )
+    ratio, bytes_per_s = _try_chunks(recordings, layout, options.codec)
+    raw_bytes = (
+        layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
+    )
+    return Prepared(
+        target=target,
+        options=options,
+        recordings=recordings,
+        layout=layout,
+        labels=labels,
+        counters=counters,
+        workers=workers,
+        source_bytes=sum(it.size_bytes for it in recordings),
+        raw_bytes=raw_bytes,
+        stored_bytes=int(raw_bytes * ratio),
+        free_bytes=free_bytes(target.absolute()),
+        seconds=raw_bytes / bytes_per_s / workers,
+        write_id=_write_id(recordings, layout, options),
+        has_subjects_given=found.has_subjects_given,
+    )
+
+
+def _sessions(recordings: Sequence[SourceRecording]) -> list[str]:
+    groups = sources.session_like(sorted({it.subject for it in recordings}))
+    return [
+        f"{', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: these names look like several "
+        "sessions of one person, and one person on both sides of a split is a leak. Say who is "
+        "who with subject=, for example subject=r'^[^_]+' (or subject=r'.*' at the end of a "
+        "unique name, if they are different people)."
+        for names in groups
+    ]
+
+
+def _count_labels(recording: SourceRecording) -> LabelCounter:
+    reader = recording.y
+    counter = LabelCounter(reader.dtype, reader.shape[1:])
+    if reader.dtype.kind == "f" and not counter.is_one_hot:
+        return counter
+    row_bytes = max(1, int(np.prod(reader.shape[1:], dtype=np.int64)) * reader.dtype.itemsize)
+    step = max(1, _LABEL_BLOCK_BYTES // row_bytes)
+    for start in range(0, reader.shape[0], step):
+        if counter.can_stop:
+            break
+        counter.add(reader.read(start, min(start + step, reader.shape[0])))
+    reader.close()
+    return counter
+
+
+def _try_chunks(
+    recordings: Sequence[SourceRecording], layout: Layout, codec: str
+) -> tuple[float, float]:
+    """Return (stored bytes per raw byte, raw bytes per second) of a few chunks."""
+    spec = trial_spec((layout.chunk_rows, *layout.sample_shape), layout.dtype, codec)
+    step = max(1, len(recordings) // _N_TRIAL_CHUNKS)
+    raw, stored, started = 0, 0, time.perf_counter()
+    for recording in recordings[::step][:_N_TRIAL_CHUNKS]:
+        reader = recording.x
+        rows = min(layout.chunk_rows, reader.shape[0])
+        # The first rows of a recording are often silence; a stream gives no others cheaply.
+        start = 0 if reader.is_sequential else (reader.shape[0] - rows) // 2
+        block = cast_rows(reader.read(start, start + rows), layout.dtype, recording.origin)
+        Moments.of(block)
+        raw += block.nbytes
+        stored += len(encode_chunk(spec, np.ascontiguousarray(block)))
+        reader.close()
+    return stored / raw, raw / max(time.perf_counter() - started, 1e-9)
+
+
+def _write_id(
+    recordings: Sequence[SourceRecording], layout: Layout, options: ConvertOptions
+) -> str:
+    plan = {
+        "recordings": [
+            [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape)]
+            for it in recordings
+        ],
+        "layout": [layout.chunk_rows, layout.shard_rows, layout.dtype.str, options.codec],
+        "axes": options.axes,
+        "channels": options.channels,
+        "rate_hz": options.rate_hz,
+    }
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:
+    """Return values in the stored dtype; floats may lose digits, nothing else may be lost."""
+    if block.dtype == dtype:
+        return block
+    if dtype.kind == "f" and block.dtype.kind in "fiub":
+        try:
+            with np.errstate(over="raise"):
+                return block.astype(dtype)
+        except FloatingPointError as error:
+            raise SourceError(
+                f"{origin}: holds values beyond the range of {dtype.name} "
+                f"(up to {np.finfo(dtype).max:.3g}); keep the precision with dtype='keep'."
+            ) from error
+    with np.errstate(invalid="ignore"):
+        converted = block.astype(dtype)
+    changed = converted.astype(block.dtype) != block
+    if changed.any():
+        raise SourceError(
+            f"{origin}: the value {block[changed][0]} is no {dtype.name}; choose another dtype."
+        )
+    return converted

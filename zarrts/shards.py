@@ -1,0 +1,148 @@
+"""Write and index shard files: Zarr's sharding codec with whole rows as chunks.
+
+Format: "Sharding codec (version 1.0)" of the Zarr specification: the chunks, encoded, one after
+the other; then for each chunk its offset and size as little-endian uint64, and a crc32c of
+these. Here the chunks are written one by one, so that a shard takes the memory of a chunk.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc, zstd
+from numpy.typing import NDArray
+
+from zarrts.errors import ReadError
+from zarrts.system import PositionalFile, sync_file, sync_folder
+from zarrts.types import AnyArray, ArraySpec
+
+_NO_CHUNK = np.uint64(2**64 - 1)
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+_CHECKSUM_BYTES = 4
+
+
+def crc32c(content: Any) -> int:
+    """Return the CRC-32C (Castagnoli) of bytes or of an array's memory."""
+    view = np.frombuffer(content, np.uint8)
+    return int(google_crc32c.value(view)) if view.size else 0
+
+
+@dataclass(frozen=True)
+class WrittenShard:
+    """What was written, for the manifest: size and crc32c of the file."""
+
+    key: str
+    size: int
+    checksum: int
+
+
+def encode_chunk(spec: ArraySpec, chunk: AnyArray) -> bytes:
+    """Return a chunk (C-contiguous, dtype and shape of the spec) as it lies in a shard."""
+    assert spec.codecs is not None, "only the codecs of our own schema are written"
+    encoded: Any = chunk.reshape(-1)
+    for codec in spec.codecs:
+        if codec == "blosc":
+            encoded = blosc.compress(
+                encoded,
+                str(spec.compressor["cname"]).encode(),
+                int(spec.compressor["clevel"]),
+                _SHUFFLES[spec.compressor["shuffle"]],
+                int(spec.compressor["blocksize"]),
+            )
+        elif codec == "zstd":
+            encoded = zstd.compress(encoded, int(spec.compressor["level"]))
+        elif codec == "crc32c":
+            content = bytes(memoryview(encoded).cast("B"))
+            encoded = content + crc32c(content).to_bytes(_CHECKSUM_BYTES, "little")
+    return bytes(memoryview(encoded).cast("B"))
+
+
+class ShardWriter:
+    """Writes the chunks of one shard in order; the file appears, whole, at `commit`.
+
+    A shard that was not committed leaves nothing behind, unless the process is killed: then a
+    file that ends in ".partial".
+    """
+
+    def __init__(self, root: Path, spec: ArraySpec, shard: int) -> None:
+        self.spec = spec
+        self._key = spec.shard_key(shard)
+        self._path = root / self._key
+        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by __exit__
+        self._index = np.full((spec.chunks_per_shard, 2), _NO_CHUNK, "<u8")
+        self._n_chunks = 0
+        self._size = 0
+        self._checksum = 0
+
+    def append(self, chunk: AnyArray) -> None:
+        """Encode and write the next chunk, an array of the spec's chunk_shape and dtype."""
+        encoded = encode_chunk(self.spec, chunk)
+        self._index[self._n_chunks] = (self._size, len(encoded))
+        self._n_chunks += 1
+        self._write(encoded)
+
+    def commit(self) -> WrittenShard:
+        """Write the index, wait for the disk, and give the file its name."""
+        index = self._index.tobytes()
+        self._write(index + crc32c(index).to_bytes(_CHECKSUM_BYTES, "little"))
+        self._file.flush()
+        sync_file(self._file.fileno())
+        self._file.close()
+        os.replace(self._partial, self._path)
+        sync_folder(self._path.parent)
+        return WrittenShard(self._key, self._size, self._checksum)
+
+    def _write(self, content: bytes) -> None:
+        self._file.write(content)
+        self._checksum = int(google_crc32c.extend(self._checksum, content))
+        self._size += len(content)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._file.closed:
+            self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+
+def index_bytes(spec: ArraySpec) -> int:
+    """Return the size of the index at the end of a shard."""
+    return spec.chunks_per_shard * 16 + _CHECKSUM_BYTES
+
+
+def read_index(file: PositionalFile, spec: ArraySpec, name: str) -> NDArray[np.uint64]:
+    """Return offset and size of every chunk of a shard, shape (chunks_per_shard, 2).
+
+    Raises
+    ------
+    ReadError
+        If the file is too short, or the index does not match its checksum.
+    """
+    length = index_bytes(spec)
+    size = file.size()
+    content = np.zeros(length, np.uint8)
+    if size < length or file.read_into(content, size - length) < length:
+        raise ReadError(
+            f"{name} is damaged: it holds {size:,} bytes, fewer than the {length:,} of its index."
+        )
+    index, stored = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+    if crc32c(index) != int.from_bytes(stored.tobytes(), "little"):
+        raise ReadError(f"{name} is damaged: its index does not match its checksum.")
+    return index.view("<u8").reshape(-1, 2).astype(np.uint64)
+
+
+def is_missing(entry: NDArray[np.uint64]) -> bool:
+    """Return whether an index entry (offset, size) says that there is no chunk."""
+    return bool(entry[0] == _NO_CHUNK)
