@@ -1,0 +1,68 @@
+"""Train Keras networks on time series that do not fit in memory.
+
+store = zarrts.convert("subjects/", "study.zarr")
+train, val, test = store.samples.split(val=2, test=["s03"])
+seq = zarrts.ZarrSequence(train, batch_size=128, stats=train.stats())
+model.fit(seq, validation_data=seq.like(val), epochs=10)
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from zarrts.errors import (
+    PlanError,
+    ReadError,
+    SampleError,
+    SourceError,
+    StoreError,
+    ZarrtsError,
+)
+
+if TYPE_CHECKING:
+    from zarrts.api import convert, open
+    from zarrts.keras import ZarrSequence
+    from zarrts.study import Samples, Store
+    from zarrts.types import Batch, Recording
+
+try:
+    __version__ = version("zarrts")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "Batch",
+    "PlanError",
+    "ReadError",
+    "Recording",
+    "SampleError",
+    "Samples",
+    "SourceError",
+    "Store",
+    "StoreError",
+    "ZarrSequence",
+    "ZarrtsError",
+    "convert",
+    "open",
+]
+
+# Imported when first used, so that `import zarrts` pulls in neither Keras nor Dask nor Zarr.
+_HOMES = {
+    "Batch": "zarrts.types",
+    "Recording": "zarrts.types",
+    "Samples": "zarrts.study",
+    "Store": "zarrts.study",
+    "ZarrSequence": "zarrts.keras",
+    "convert": "zarrts.api",
+    "open": "zarrts.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'zarrts' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

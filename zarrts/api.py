@@ -1,0 +1,111 @@
+"""The two functions that everything starts with: `convert` and `open`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zarrts.conversion import run
+from zarrts.keywords import refuse_unknown
+from zarrts.prepare import ConvertOptions, prepare
+from zarrts.progress import show_progress
+from zarrts.sizes import parse_size
+from zarrts.study import Store, open_store
+
+open = open_store
+
+
+def convert(
+    source: Any,
+    target: str | Path,
+    *,
+    subject: Any = None,
+    x: str | None = None,
+    y: str | None = None,
+    kind: str = "auto",
+    axes: Sequence[str] | None = None,
+    channels: Sequence[str] | None = None,
+    rate_hz: float | None = None,
+    dtype: str = "auto",
+    memory: int | str = "1GiB",
+    chunk: int | str = "1MiB",
+    shard: int | str = "64MiB",
+    codec: str = "lz4",
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    **unknown: object,
+) -> Store:
+    """Turn the files of a study into one compressed store, and open it.
+
+    The same sources and options again find the complete store and return at once.
+
+    Parameters
+    ----------
+    source : path, glob pattern, or a list of them or of Recording
+        A folder is searched for `.npz` and `.npy` files.
+    target : path
+        Folder of the store to be made.
+    subject : str, callable or mapping, optional
+        Who a file belongs to: a regular expression that is searched in its path (group 1, or
+        all that matches), a function of the path, a mapping from path or name, or the path of
+        a CSV file with columns file and subject. By default each file is one subject.
+    x, y : str, optional
+        Names of the arrays of inputs and labels, where they are not obvious.
+    kind : str
+        "dense": x[i] is sample i, whatever the number of axes. "auto": the same, but 2-D
+        arrays, which could be something else, are refused.
+    axes : sequence of str, optional
+        What the axes of x are, such as ("sample", "channel", "time"); stored as
+        (sample, time, channel).
+    channels : sequence of str, optional
+        Names of the channels, the last axis.
+    rate_hz : float, optional
+        Time steps per second.
+    dtype : str
+        "auto": float64 becomes float32, the rest is kept; "keep"; or the name of a dtype.
+    memory : size
+        Bounds the memory that the conversion takes, whatever the size of the files.
+    chunk, shard : size
+        How much is read at once, and how large the files of the store are.
+    codec : str
+        "lz4" is fastest to read, "zstd" is smaller, "none" does not compress.
+    workers : int, optional
+        Parts that are written at once; as many as there are processors by default.
+    overwrite : bool
+        Replace a store of other sources or options, once the new one is complete.
+    progress : bool
+        Show a progress bar, if there is a terminal.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used, and why; nothing is written.
+    PlanError
+        Where memory, disk space, an option or the target forbids it.
+    """
+    refuse_unknown("convert", unknown)
+    options = ConvertOptions(
+        subject=subject,
+        x=x,
+        y=y,
+        kind=kind,
+        axes=tuple(axes) if axes else None,
+        channels=tuple(channels) if channels else None,
+        rate_hz=rate_hz,
+        dtype=str(dtype),
+        memory_bytes=parse_size(memory, "memory"),
+        chunk_bytes=parse_size(chunk, "chunk"),
+        shard_bytes=parse_size(shard, "shard"),
+        codec=codec,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    prepared = prepare(source, target, options)
+    if not prepared.is_done:
+        with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+            run(prepared, on_rows)
+    return open_store(target)

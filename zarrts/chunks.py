@@ -1,0 +1,239 @@
+"""Decode chunks of a store into memory that the caller owns."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numcodecs import blosc, zstd
+from numpy.typing import NDArray
+
+from zarrts.errors import ReadError
+from zarrts.shards import crc32c, is_missing, read_index
+from zarrts.system import PositionalFile, open_file_limit
+from zarrts.types import AnyArray, ArraySpec
+
+_CHECKSUM_BYTES = 4
+_KNOWN_CODECS = ((), ("crc32c",), ("blosc",), ("blosc", "crc32c"), ("zstd",), ("zstd", "crc32c"))
+
+
+class ChunkReader(Protocol):
+    """Reads one array, chunk by chunk, from any number of threads."""
+
+    spec: ArraySpec
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, without zarr-python."""
+        ...
+
+    def read_into(self, chunk: int, out: AnyArray) -> None:
+        """Fill `out`, C-contiguous with the spec's chunk_shape and dtype, with a chunk.
+
+        Rows beyond the end of the array are not defined.
+
+        Raises
+        ------
+        ReadError
+            If the chunk is missing or damaged; never zeros instead.
+        """
+        ...
+
+    def will_need(self, chunk: int) -> None:
+        """Ask the system to start reading a chunk; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        ...
+
+
+def open_chunks(root: Path, spec: ArraySpec) -> ChunkReader:
+    """Return the fastest reader that knows the codecs of an array."""
+    if spec.codecs in _KNOWN_CODECS and spec.dtype.newbyteorder("<") == spec.dtype:
+        return DirectReader(root, spec)
+    return ZarrReader(root, spec)
+
+
+class _OpenShard:
+    """A shard file, its index, and how many threads are reading it just now."""
+
+    def __init__(self, path: Path, spec: ArraySpec, name: str) -> None:
+        self.file = PositionalFile(path)
+        try:
+            self.index = read_index(self.file, spec, name)
+        except BaseException:
+            self.file.close()
+            raise
+        self.users = 0
+
+
+class DirectReader:
+    """Reads shards at their chunks' offsets and decodes with numcodecs, without zarr-python.
+
+    `_lock` guards the open files. Each thread has its own buffer for compressed bytes.
+    """
+
+    def __init__(self, root: Path, spec: ArraySpec) -> None:
+        self.spec = spec
+        self._root = root
+        self._max_open = max(8, min(256, open_file_limit() // 8))
+        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
+        self._lock = threading.Lock()
+        self._buffers = threading.local()
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, without zarr-python."""
+        return True
+
+    def read_into(self, chunk: int, out: AnyArray) -> None:
+        """Fill `out` with a chunk; see `ChunkReader`."""
+        number, inside = divmod(chunk, self.spec.chunks_per_shard)
+        shard = self._acquire(number)
+        try:
+            encoded = self._read(shard, number, inside)
+        finally:
+            self._release(shard)
+        self._decode(encoded, out, number, inside)
+
+    def _read(self, shard: _OpenShard, number: int, inside: int) -> NDArray[np.uint8]:
+        entry = shard.index[inside]
+        if is_missing(entry):
+            raise self._error(number, inside, "is missing")
+        offset, size = int(entry[0]), int(entry[1])
+        encoded = self._buffer(size)
+        if shard.file.read_into(encoded, offset) < size:
+            raise self._error(number, inside, "is cut off")
+        return encoded
+
+    def _decode(self, encoded: NDArray[np.uint8], out: AnyArray, number: int, inside: int) -> None:
+        codecs = self.spec.codecs or ()
+        if "crc32c" in codecs:
+            encoded, stored = encoded[:-_CHECKSUM_BYTES], encoded[-_CHECKSUM_BYTES:]
+            if len(stored) < _CHECKSUM_BYTES or crc32c(encoded) != int(stored.view("<u4")[0]):
+                raise self._error(number, inside, "does not match its checksum")
+        try:
+            if "blosc" in codecs:
+                blosc.decompress(encoded, out)
+            elif "zstd" in codecs:
+                zstd.decompress(encoded, out)
+            else:
+                out.reshape(-1).view(np.uint8)[:] = encoded
+        except (RuntimeError, ValueError) as error:
+            raise self._error(number, inside, f"cannot be decoded ({error})") from error
+
+    def _buffer(self, size: int) -> NDArray[np.uint8]:
+        buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers.bytes = np.empty(size + size // 8, np.uint8)
+        return buffer[:size]
+
+    def will_need(self, chunk: int) -> None:
+        """Ask the system to start reading a chunk; returns at once."""
+        number, inside = divmod(chunk, self.spec.chunks_per_shard)
+        shard = self._acquire(number)
+        try:
+            if not is_missing(shard.index[inside]):
+                shard.file.will_need(*(int(value) for value in shard.index[inside]))
+        finally:
+            self._release(shard)
+
+    def _acquire(self, number: int) -> _OpenShard:
+        with self._lock:
+            shard = self._open.get(number)
+            if shard is not None:
+                self._open.move_to_end(number)
+                shard.users += 1
+                return shard
+        opened = self._open_shard(number)
+        with self._lock:
+            shard = self._open.setdefault(number, opened)
+            shard.users += 1
+            unused = [old for old, it in self._open.items() if not it.users]
+            excess = len(self._open) - self._max_open
+            closing = [self._open.pop(old) for old in unused[: max(0, excess)]]
+        if shard is not opened:
+            closing.append(opened)
+        for old in closing:
+            old.file.close()
+        return shard
+
+    def _release(self, shard: _OpenShard) -> None:
+        with self._lock:
+            shard.users -= 1
+
+    def _open_shard(self, number: int) -> _OpenShard:
+        key = self.spec.shard_key(number)
+        try:
+            return _OpenShard(self._root / key, self.spec, f"{self._root / key}")
+        except OSError as error:
+            raise ReadError(
+                f"{self._root / key}, which holds {self._rows(number)}, cannot be opened: "
+                f"{error.strerror}. Copy the store again, or convert again."
+            ) from error
+        except ReadError as error:
+            raise ReadError(
+                f"{error} It holds {self._rows(number)}. Copy the store again, or convert again."
+            ) from error
+
+    def _rows(self, number: int, inside: int | None = None) -> str:
+        start = number * self.spec.shard_rows
+        stop = start + self.spec.shard_rows
+        if inside is not None:
+            start += inside * self.spec.chunk_rows
+            stop = start + self.spec.chunk_rows
+        return f"rows {start:,} to {min(stop, self.spec.shape[0]) - 1:,} of {self.spec.path}"
+
+    def _error(self, number: int, inside: int, what: str) -> ReadError:
+        return ReadError(
+            f"{self._root / self.spec.shard_key(number)}: the part that holds "
+            f"{self._rows(number, inside)} {what}. Copy the store again, or convert again."
+        )
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        with self._lock:
+            shards, self._open = list(self._open.values()), OrderedDict()
+        for shard in shards:
+            shard.file.close()
+
+
+class ZarrReader:
+    """Reads through zarr-python: slower, and knows every codec."""
+
+    def __init__(self, root: Path, spec: ArraySpec) -> None:
+        self.spec = spec
+        self._path = root / spec.path
+        self._array: Any = None
+        self._lock = threading.Lock()  # guards the opening of _array
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, without zarr-python."""
+        return False
+
+    def read_into(self, chunk: int, out: AnyArray) -> None:
+        """Fill `out` with a chunk; see `ChunkReader`."""
+        start = chunk * self.spec.chunk_rows
+        stop = min(start + self.spec.chunk_rows, self.spec.shape[0])
+        try:
+            with self._lock:
+                if self._array is None:
+                    import zarr
+
+                    self._array = zarr.open_array(str(self._path), mode="r")
+            out[: stop - start] = self._array[start:stop]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ReadError(
+                f"{self._path}: rows {start:,} to {stop - 1:,} cannot be read ({error}). "
+                "Copy the store again, or convert again."
+            ) from error
+
+    def will_need(self, chunk: int) -> None:
+        """Do nothing: zarr-python has no way to read ahead."""
+
+    def close(self) -> None:
+        """Forget the array; a later read opens it again."""
+        self._array = None

@@ -1,0 +1,61 @@
+"""What is done to a batch in the loader's threads before it is handed out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zarrts.types import AnyArray, Batch
+
+Transform = Callable[[Batch, np.random.Generator], Batch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What is done to a batch in the loader's threads before it is handed out.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of x.
+    shift, scale : array of `dtype` that broadcasts against x, or None
+        x becomes (x - shift) · scale.
+    target : callable, or None
+        Turns stored labels into targets; None for no labels.
+    transform : callable, or None
+        The user's: called with the finished `Batch` and a generator of its own; returns a
+        `Batch`.
+    rng_key : tuple of int
+        Seeds that generator, with epoch and batch.
+    """
+
+    dtype: np.dtype[Any]
+    shift: AnyArray | None = None
+    scale: AnyArray | None = None
+    target: Callable[[AnyArray], AnyArray] | None = None
+    transform: Transform | None = None
+    rng_key: tuple[int, ...] = ()
+
+    def scale_into(self, rows: AnyArray, out: AnyArray) -> None:
+        """Turn stored rows into what the network gets; `rows` may be `out` itself."""
+        if rows is not out:
+            np.copyto(out, rows, casting="unsafe")
+        if self.shift is not None:
+            np.subtract(out, self.shift, out=out)
+        if self.scale is not None:
+            np.multiply(out, self.scale, out=out)
+
+    def complete(self, batch: Batch, stored: AnyArray, epoch: int, index: int) -> Batch:
+        """Return a batch of scaled inputs with the targets of stored labels, transformed."""
+        batch = replace(batch, y=None if self.target is None else self.target(stored))
+        if self.transform is None:
+            return batch
+        rng = np.random.default_rng([*self.rng_key, epoch, index])
+        transformed = self.transform(batch, rng)
+        if not isinstance(transformed, Batch):
+            raise TypeError(
+                f"transform returned {type(transformed).__name__}, but it has to return a Batch: "
+                "dataclasses.replace(batch, x=...)."
+            )
+        return transformed

@@ -1,0 +1,172 @@
+"""The memory of a loader: what a budget buys, and the units that are open in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zarrts.chunks import ChunkReader
+from zarrts.errors import SampleError
+from zarrts.samples import ChunkUnits
+from zarrts.sizes import format_budget
+from zarrts.types import AnyArray, IntArray
+
+_ALIGNMENT = 64  # TensorFlow and JAX take aligned arrays without a copy
+_SHARE_OF_UNITS = 0.8  # of the budget; the rest is for batches on their way
+_MAX_AHEAD, _MAX_STEPS, _MAX_READY = 16, 8, 16
+_MIN_SLOTS = 3
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a budget buys; depends on nothing but the budget and the size of a unit.
+
+    Attributes
+    ----------
+    slots : int
+        Units that fit into the memory of open units.
+    span : int
+        Units that a step of the order draws from.
+    max_steps : int
+        Steps that are gathered at once.
+    batch_bytes : int
+        What is left for batches on their way.
+    """
+
+    slots: int
+    span: int
+    max_steps: int
+    batch_bytes: int
+
+    @staticmethod
+    def of(memory_bytes: int, unit_bytes: int) -> "MemoryPlan":
+        """Share out a budget.
+
+        Raises
+        ------
+        SampleError
+            If it does not hold three units.
+        """
+        slots = int(memory_bytes * _SHARE_OF_UNITS) // unit_bytes
+        if slots < _MIN_SLOTS:
+            needed = format_budget(int(_MIN_SLOTS * unit_bytes / _SHARE_OF_UNITS) + 1)
+            raise SampleError(
+                f"memory={format_budget(memory_bytes)} is too little for this store, which is "
+                f"read in pieces of {format_budget(unit_bytes)}; raise memory to at least {needed}."
+            )
+        ahead = max(1, min(_MAX_AHEAD, slots // 8))
+        max_steps = max(1, min(_MAX_STEPS, slots // 16))
+        return MemoryPlan(
+            slots=slots,
+            span=max(2, (slots - ahead - max_steps + 1) // 2 * 2),
+            max_steps=max_steps,
+            batch_bytes=memory_bytes - slots * unit_bytes,
+        )
+
+    def count_ready(self, batch_bytes: int) -> int:
+        """Return how many batches may be on their way at once.
+
+        Raises
+        ------
+        SampleError
+            If not even one fits into what the budget leaves for batches.
+        """
+        ready = self.batch_bytes // max(1, batch_bytes)
+        if ready < 1:
+            needed = format_budget(int(batch_bytes / (1 - _SHARE_OF_UNITS)) + 1)
+            raise SampleError(
+                f"One batch takes {format_budget(batch_bytes)}, but the memory budget leaves "
+                f"{format_budget(self.batch_bytes)} for batches; raise memory to at least "
+                f"{needed}, or lower batch_size."
+            )
+        return min(ready, _MAX_READY)
+
+
+def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
+    """Return an uninitialised C-contiguous array that starts on a 64-byte boundary."""
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    memory = np.empty(n_bytes + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Readers of x and y of every segment, in the order of the store."""
+
+    x: tuple[ChunkReader, ...]
+    y: tuple[ChunkReader, ...]
+
+    @property
+    def unit_bytes(self) -> int:
+        """Most memory that an open unit takes."""
+        return max(
+            x.spec.chunk_bytes + y.spec.chunk_bytes for x, y in zip(self.x, self.y, strict=True)
+        )
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        for reader in (*self.x, *self.y):
+            reader.close()
+
+
+class UnitMemory:
+    """Memory for open units; `held` says which unit each slot holds (-1: none, or half-written).
+
+    Where all units of a selection fit, each has a slot of its own and stays there from epoch to
+    epoch; otherwise slots are used in turn.
+    """
+
+    def __init__(self, units: ChunkUnits, readers: Readers, slots: int) -> None:
+        self.rows = max(reader.spec.chunk_rows for reader in readers.x)
+        self._units = units
+        self._filled: IntArray | None = None
+        if units.n_units <= slots or self._count_filled(slots) <= slots:
+            edges = units.edges(np.arange(units.n_units + 1))
+            self._filled = np.flatnonzero(np.diff(edges))
+            slots = len(self._filled)
+        self.slots = slots
+        x, y = readers.x[0].spec, readers.y[0].spec
+        self.x = aligned_empty((slots, self.rows, *x.row_shape), x.dtype)
+        self.y = aligned_empty((slots, self.rows, *y.row_shape), y.dtype)
+        self.held = np.full(slots, -1, np.int64)
+
+    def _count_filled(self, limit: int) -> int:
+        """Return how many units hold selected samples, or more than `limit` if that is so."""
+        count, step = 0, 1 << 20
+        for start in range(0, self._units.n_units, step):
+            stop = min(start + step, self._units.n_units)
+            edges = self._units.edges(np.arange(start, stop + 1))
+            count += int(np.count_nonzero(np.diff(edges)))
+            if count > limit:
+                break
+        return count
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every unit of the selection has a slot of its own."""
+        return self._filled is not None
+
+    def slots_of(self, places: IntArray, units: IntArray) -> IntArray:
+        """Return the slots of the units at some places."""
+        if self._filled is None:
+            return places % self.slots
+        return np.searchsorted(self._filled, units)
+
+
+def fetch(readers: Readers, units: ChunkUnits, ids: IntArray) -> tuple[AnyArray, AnyArray]:
+    """Return stored inputs and labels of some samples, in the order asked for, without threads."""
+    of_unit = units.unit_of(ids)
+    inside = ids - units.starts(of_unit)
+    x_spec, y_spec = readers.x[0].spec, readers.y[0].spec
+    x = aligned_empty((len(ids), *x_spec.row_shape), x_spec.dtype)
+    y = aligned_empty((len(ids), *y_spec.row_shape), y_spec.dtype)
+    for unit in np.unique(of_unit):
+        segment, chunk = (int(it) for it in units.segments(unit))
+        wanted = np.flatnonzero(of_unit == unit)
+        for reader, out in ((readers.x[segment], x), (readers.y[segment], y)):
+            rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
+            reader.read_into(chunk, rows)
+            out[wanted] = rows[inside[wanted]]
+    return x, y

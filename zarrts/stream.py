@@ -1,0 +1,343 @@
+"""The stream of batches: decode units ahead into reused memory, gather fresh batches from it.
+
+One lock guards the bookkeeping of a stream; threads of our own read, decode, gather and finish
+outside it. The memory of open units lives as long as the loader, because touching fresh memory
+is ten times slower than decoding into old; a batch that was handed out is never touched again.
+"""
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zarrts.finish import Finish
+from zarrts.memory import Readers, UnitMemory, aligned_empty
+from zarrts.order import Order, Piece
+from zarrts.samples import ChunkUnits
+from zarrts.types import AnyArray, Batch, IntArray
+
+_PLANNED_PIECES = 32
+_ADVISED_AHEAD = 24
+
+
+@dataclass
+class _Building:
+    """A batch of which some pieces are gathered."""
+
+    ids: IntArray
+    x: AnyArray
+    y: AnyArray
+    missing: int
+
+
+@dataclass(frozen=True)
+class _Gather:
+    """A piece, and the rows of the unit memory that it takes."""
+
+    piece: Piece
+    rows: IntArray
+    ids: IntArray
+    n_batch: int
+
+
+@dataclass(frozen=True)
+class _Decode:
+    place: int
+    unit: int
+    slot: int
+
+
+class _Plan:
+    """A turn to work out the pieces of the next batch; only one thread has it at a time."""
+
+
+_Job = _Gather | _Decode | _Plan
+
+
+class _Work:
+    """The bookkeeping of one stream. `lock` guards every attribute below it."""
+
+    def __init__(
+        self,
+        order: Order,
+        units: ChunkUnits,
+        readers: Readers,
+        memory: UnitMemory,
+        finish: Finish,
+        epoch: int,
+        first_batch: int,
+        max_ready: int,
+    ) -> None:
+        self.order, self.units, self.readers = order, units, readers
+        self.memory, self.finish, self.max_ready = memory, finish, max_ready
+        self.epoch = epoch
+        self.buffers = threading.local()
+        self.lock = threading.Lock()
+        self.has_job = threading.Condition(self.lock)
+        self.has_batch = threading.Condition(self.lock)
+        self.is_closed = False
+        self.error: BaseException | None = None
+        self.consumed = first_batch  # batches before this one were handed out
+        self.planned = first_batch  # batches before this one are in `pending` or beyond
+        self.is_planning = False
+        self.pending: deque[_Gather] = deque()
+        self.gathering: list[int] = []  # lowest place of each piece that is being gathered
+        self.lowest = 0  # no piece still to come reads places below
+        self.next_place = -1  # the next to decode; unknown before the first piece
+        self.opened = 0  # all places below are decoded
+        self.decoded: set[int] = set()  # places at or above `opened` that are decoded
+        self.building: dict[int, _Building] = {}
+        self.ready: dict[int, Batch] = {}
+
+    # With the lock held ------------------------------------------------------------------
+
+    def take_job(self) -> _Job | None:
+        """Return what is most urgent, or None if there is nothing to do just now."""
+        if self.pending and self.pending[0].piece.high <= self.opened:
+            piece = self.pending[0].piece
+            if piece.batch < self.consumed + self.max_ready:
+                return self._take_gather()
+        decode = self._take_decode()
+        if decode is not None:
+            return decode
+        wants_plan = self.planned < self.order.batching.n_batches
+        if wants_plan and not self.is_planning and len(self.pending) < _PLANNED_PIECES:
+            self.is_planning = True
+            return _Plan()
+        return None
+
+    def _take_gather(self) -> _Gather:
+        gather = self.pending.popleft()
+        self.gathering.append(gather.piece.low)
+        self.lowest = max(self.lowest, gather.piece.low)
+        if gather.piece.batch not in self.building:
+            x, y = self.memory.x, self.memory.y
+            self.building[gather.piece.batch] = _Building(
+                ids=np.empty(gather.n_batch, np.int64),
+                x=aligned_empty((gather.n_batch, *x.shape[2:]), self.finish.dtype),
+                y=aligned_empty((gather.n_batch, *y.shape[2:]), y.dtype),
+                missing=gather.n_batch,
+            )
+        return gather
+
+    def _take_decode(self) -> _Decode | None:
+        """Take the next unit that is not there yet, if the slot that it gets is free."""
+        lowest = min(self.gathering, default=self.lowest)
+        if self.pending:
+            lowest = (
+                min(lowest, self.pending[0].piece.low)
+                if self.gathering
+                else self.pending[0].piece.low
+            )
+        limit = self.order.n_places if self.memory.keeps_all else lowest + self.memory.slots
+        while 0 <= self.next_place < min(limit, self.order.n_places):
+            place = self.next_place
+            self.next_place += 1
+            unit = self.order.units(place, place + 1)
+            slot = int(self.memory.slots_of(np.array([place]), unit)[0])
+            if self.memory.held[slot] == unit[0]:
+                self._mark_decoded(place)
+                continue
+            self.memory.held[slot] = -1
+            return _Decode(place, int(unit[0]), slot)
+        return None
+
+    def _mark_decoded(self, place: int) -> None:
+        self.decoded.add(place)
+        while self.opened in self.decoded:
+            self.decoded.remove(self.opened)
+            self.opened += 1
+
+    # Without the lock --------------------------------------------------------------------
+
+    def do(self, job: _Job) -> None:
+        """Do a job; take the lock only to say what came of it."""
+        if isinstance(job, _Decode):
+            self._decode(job)
+        elif isinstance(job, _Gather):
+            self._gather(job)
+        else:
+            self._plan()
+
+    def _decode(self, job: _Decode) -> None:
+        segment, chunk = (int(it) for it in self.units.segments(np.array(job.unit)))
+        x, y = self.readers.x[segment], self.readers.y[segment]
+        x.read_into(chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
+        if self.finish.target is not None:
+            y.read_into(chunk, self.memory.y[job.slot, : y.spec.chunk_rows])
+        self._advise(job.place + _ADVISED_AHEAD)
+        with self.lock:
+            self.memory.held[job.slot] = job.unit
+            self._mark_decoded(job.place)
+            self.has_job.notify_all()
+
+    def _advise(self, place: int) -> None:
+        if place < self.order.n_places:
+            segment, chunk = self.units.segments(self.order.units(place, place + 1))
+            self.readers.x[int(segment[0])].will_need(int(chunk[0]))
+
+    def _plan(self) -> None:
+        batch = self.planned
+        start, stop = self.order.batching.bounds(batch)
+        gathers = [self._with_rows(piece, stop - start) for piece in self.order.pieces(batch)]
+        with self.lock:
+            if self.next_place < 0:
+                self.next_place = self.opened = self.lowest = gathers[0].piece.low
+            self.pending.extend(gathers)
+            self.planned += 1
+            self.is_planning = False
+            self.has_job.notify_all()
+
+    def _with_rows(self, piece: Piece, n_batch: int) -> _Gather:
+        units = self.order.units(piece.low, piece.high)[piece.places - piece.low]
+        ids = self.units.selection.ids(piece.numbers)
+        slots = self.memory.slots_of(piece.places, units)
+        return _Gather(
+            piece, slots * self.memory.rows + ids - self.units.starts(units), ids, n_batch
+        )
+
+    def _gather(self, job: _Gather) -> None:
+        piece = job.piece
+        building = self.building[piece.batch]
+        part = slice(piece.start, piece.stop)
+        building.ids[part] = job.ids
+        self._gather_x(job.rows, building.x[part])
+        if self.finish.target is not None:
+            _take(self.memory.y, job.rows, building.y[part])
+        with self.lock:
+            self.gathering.remove(piece.low)
+            building.missing -= piece.stop - piece.start
+            is_whole = building.missing == 0
+            self.has_job.notify_all()
+        if is_whole:
+            batch = Batch(building.x, None, building.ids)
+            batch = self.finish.complete(batch, building.y, self.epoch, piece.batch)
+            with self.lock:
+                del self.building[piece.batch]
+                self.ready[piece.batch] = batch
+                self.has_batch.notify_all()
+
+    def _gather_x(self, rows: IntArray, out: AnyArray) -> None:
+        if self.memory.x.dtype == out.dtype:
+            _take(self.memory.x, rows, out)
+            self.finish.scale_into(out, out)
+        else:
+            buffer = self._buffer(out.shape)
+            _take(self.memory.x, rows, buffer)
+            self.finish.scale_into(buffer, out)
+
+    def _buffer(self, shape: tuple[int, ...]) -> AnyArray:
+        buffer: AnyArray | None = getattr(self.buffers, "rows", None)
+        if buffer is None or len(buffer) < shape[0]:
+            buffer = self.buffers.rows = np.empty(shape, self.memory.x.dtype)
+        return buffer[: shape[0]]
+
+
+def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
+    # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
+    np.take(memory.reshape(-1, *memory.shape[2:]), rows, axis=0, out=out, mode="clip")
+
+
+def _work(work: _Work) -> None:
+    """Do jobs until the stream is closed: what each of its threads runs."""
+    while True:
+        with work.lock:
+            job = None
+            while not work.is_closed and (job := work.take_job()) is None:
+                work.has_job.wait()
+            if job is None:
+                return
+        try:
+            work.do(job)
+        except BaseException as error:  # it has to reach the consumer, whatever it is
+            with work.lock:
+                work.error = work.error or error
+                work.is_closed = True
+                work.has_batch.notify_all()
+                work.has_job.notify_all()
+            return
+
+
+def _close(work: _Work, threads: Sequence[threading.Thread]) -> None:
+    with work.lock:
+        work.is_closed = True
+        work.has_job.notify_all()
+        work.has_batch.notify_all()
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join()
+
+
+class BatchStream(Iterator[Batch]):
+    """Batches of one epoch, in order, read ahead by threads.
+
+    Its threads end when it is exhausted, closed, dropped, or when one of them fails; then the
+    error is raised where the next batch is asked for.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        units: ChunkUnits,
+        readers: Readers,
+        memory: UnitMemory,
+        finish: Finish,
+        *,
+        epoch: int,
+        first_batch: int,
+        max_ready: int,
+        n_threads: int,
+    ) -> None:
+        self._work = _Work(order, units, readers, memory, finish, epoch, first_batch, max_ready)
+        threads = [
+            threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
+            for _ in range(n_threads)
+        ]
+        # The threads know the work, not the stream, so that a dropped stream ends them; and at
+        # exit, finalizers run while daemon threads can still be joined.
+        self._finalizer = weakref.finalize(self, _close, self._work, threads)
+        for thread in threads:
+            thread.start()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the stream gives no more batches."""
+        return not self._finalizer.alive
+
+    def __iter__(self) -> "BatchStream":
+        return self
+
+    def __next__(self) -> Batch:
+        work = self._work
+        if work.consumed >= work.order.batching.n_batches:
+            self.close()
+            raise StopIteration
+        with work.lock:
+            while work.consumed not in work.ready and not work.is_closed:
+                # With a timeout, Ctrl-C is heard on Windows too.
+                work.has_batch.wait(timeout=1.0)
+            batch = work.ready.pop(work.consumed, None)
+            if batch is not None:
+                work.consumed += 1
+                work.has_job.notify_all()
+        if batch is None:
+            self.close()
+            if work.error is not None:
+                raise work.error
+            raise StopIteration
+        if work.consumed == work.order.batching.n_batches:
+            self.close()
+        return batch
+
+    def close(self) -> None:
+        """End the threads; twice does no harm."""
+        self._finalizer()
+
+    def __enter__(self) -> "BatchStream":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
