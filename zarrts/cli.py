@@ -1,0 +1,177 @@
+"""The command `zarrts`: one function a subcommand."""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zarrts.errors import ZarrtsError
+from zarrts.sizes import format_size, parse_size
+
+_MAX_SUBJECTS = 40
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            return parse_size(value, param.name)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors on purpose into one message and exit status 1; --debug shows where."""
+
+    @click.option("--debug", is_flag=True, help="Show where in the code an error arose.")
+    @wraps(function)
+    def wrapper(*args: Any, debug: bool, **options: Any) -> None:
+        warnings.showwarning = lambda message, *rest: click.echo(f"Warning: {message}", err=True)
+        try:
+            function(*args, **options)
+        except ZarrtsError as error:
+            if debug:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except ImportError as error:
+            if debug or "pip install" not in str(error):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    return wrapper
+
+
+def _names(context: Any, parameter: Any, value: str | None) -> tuple[str, ...] | None:
+    return tuple(name.strip() for name in value.split(",")) if value else None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="zarrts")
+def main() -> None:
+    """Train Keras networks on time series that do not fit in memory."""
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True)
+@click.argument("store")
+@click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
+@click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file.")
+@click.option("--x", help="Name of the array of inputs, where it is not obvious.")
+@click.option("--y", help="Name of the array of labels, where it is not obvious.")
+@click.option("--kind", type=click.Choice(["auto", "dense"]), default="auto", show_default=True)
+@click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time.")
+@click.option("--channels", callback=_names, help="Names of the channels, with commas.")
+@click.option("--rate-hz", type=float, help="Time steps per second.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
+@click.option("--memory", type=_Size(), default="1GiB", show_default=True)
+@click.option("--chunk", type=_Size(), default="1MiB", show_default=True, help="Read at once.")
+@click.option("--shard", type=_Size(), default="64MiB", show_default=True, help="In one file.")
+@click.option(
+    "--codec", type=click.Choice(["lz4", "zstd", "none"]), default="lz4", show_default=True
+)
+@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
+@click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
+@_with_errors
+def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any) -> None:
+    """Turn the files SOURCES (files, folders or patterns) into one compressed STORE."""
+    from zarrts.conversion import run
+    from zarrts.describe import describe_plan
+    from zarrts.prepare import ConvertOptions, prepare
+    from zarrts.progress import show_progress
+
+    progress = options.pop("progress")
+    sized = {f"{name}_bytes": options.pop(name) for name in ("memory", "chunk", "shard")}
+    source = sources[0] if len(sources) == 1 else list(sources)
+    prepared = prepare(source, store, ConvertOptions(**options, **sized))
+    for line in describe_plan(prepared):
+        click.echo(line)
+    if dry_run:
+        click.echo("Nothing written. Repeat without --dry-run.")
+        return
+    if prepared.is_done:
+        click.echo(f"{store} is complete already, from these sources and options.")
+    else:
+        with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+            run(prepared, on_rows)
+        click.echo(f"{store} is complete. Train on it:")
+    for line in _next_lines(store, len({it.subject for it in prepared.recordings})):
+        click.echo(f"    {line}")
+
+
+def _next_lines(store: str, n_subjects: int) -> list[str]:
+    path = Path(store).as_posix()
+    choose = f'train = zarrts.open("{path}").samples'
+    if n_subjects > 1:
+        choose = f'train, test = zarrts.open("{path}").samples.split(test=1)'
+    return [
+        "import zarrts",
+        choose,
+        "model.fit(zarrts.ZarrSequence(train, batch_size=32, stats=train.stats()), epochs=10)",
+    ]
+
+
+@main.command()
+@click.argument("store")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_errors
+def info(store: str, as_json: bool) -> None:
+    """Say what a STORE holds."""
+    from zarrts.describe import describe_shape, summarize
+    from zarrts.study import open_store
+
+    summary = summarize(open_store(store))
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+        return
+    click.echo(f"{store}, version {summary['version']}")
+    shape = describe_shape(tuple(summary["sample_shape"]))
+    click.echo(f"samples   {summary['n_samples']:,}, {shape}, {summary['dtype']}")
+    if summary["channels"]:
+        click.echo(f"channels  {', '.join(summary['channels'])}")
+    if summary["rate_hz"]:
+        click.echo(f"rate      {summary['rate_hz']:g} Hz")
+    raw, stored = summary["raw_bytes"], summary["stored_bytes"]
+    click.echo(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
+    way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
+    click.echo(f"reading   {way}, {summary['chunk_samples'][0]:,} samples at a time")
+    _print_subjects(summary)
+
+
+def _print_subjects(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("subject")
+    table.add_column("samples", justify="right")
+    classes, counts = summary["class_names"] or [], summary["class_counts"]
+    for name in classes[:_MAX_SUBJECTS]:
+        table.add_column(str(name), justify="right")
+    for subject, n_samples in list(summary["subjects"].items())[:_MAX_SUBJECTS]:
+        own = counts[subject][:_MAX_SUBJECTS] if counts else []
+        table.add_row(subject, f"{n_samples:,}", *(f"{n:,}" for n in own))
+    Console(highlight=False, soft_wrap=True).print(table)
+    hidden = len(summary["subjects"]) - _MAX_SUBJECTS
+    if hidden > 0:
+        click.echo(f"and {hidden:,} more subjects; all with --json")
+
+
+@main.command()
+@click.argument("folder", default="demo", required=False)
+@click.option("--all", "leave_each_out", is_flag=True, help="Leave each person out in turn.")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@_with_errors
+def demo(folder: str, leave_each_out: bool, epochs: int) -> None:
+    """Convert real recordings of ten people into FOLDER, and train a network on them."""
+    from zarrts.demo import run_demo
+
+    run_demo(Path(folder), leave_each_out=leave_each_out, epochs=epochs, say=click.echo)

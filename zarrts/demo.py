@@ -1,0 +1,209 @@
+"""The whole way on real data: ten people's smartwatch recordings, to a trained network.
+
+Data: 140 recordings of accelerometer and gyroscope at 50 Hz during seven shoulder exercises
+(Burns et al., "Shoulder physiotherapy exercise recognition: machine learning the inertial
+signals from a smartwatch", Physiological Measurement 39, 2018), as the package seglearn ships
+them. Published for unseen people (Burns and Whyne, arXiv:1802.01489): 0.873 correct.
+"""
+
+import hashlib
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.api import convert
+from zarrts.errors import SourceError
+from zarrts.study import Samples, Store
+
+_DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
+_PUBLISHED_MEAN = 0.873
+_LENGTH, _STEP, _RATE_HZ = 200, 100, 50.0
+_VALIDATES, _TESTED = "s03", "s07"
+_GLOBALS = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+Say = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How well a network did on a person whom it never saw."""
+
+    person: str
+    accuracy: float
+    history: dict[str, list[float]]
+
+
+def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> list[Result]:
+    """Convert the recordings into `folder`, train, and say how it went."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    recordings = _read_recordings(_find_data())
+    people = write_people(recordings, folder / "people")
+    n_classes = len(recordings["y_labels"])
+    n_recordings = len(recordings["X"])
+    say(f"data     {len(people)} people, {n_recordings} recordings, {n_classes} exercises")
+    started = time.perf_counter()
+    store = convert(
+        folder / "people",
+        folder / "study.zarr",
+        channels=recordings["X_labels"],
+        rate_hz=_RATE_HZ,
+        overwrite=True,
+    )
+    seconds = time.perf_counter() - started
+    say(f"convert  {len(people)} files -> {(folder / 'study.zarr').as_posix():22} {seconds:.0f} s")
+    results = _all_people(store, epochs, say) if leave_each_out else [_one(store, epochs, say)]
+    picture = folder / "learning.png"
+    _draw(results, picture)
+    say(f"picture  {picture.as_posix()}")
+    say("next     zarrts convert --dry-run YOUR_FOLDER")
+    return results
+
+
+def _find_data() -> Path:
+    """Return the file of recordings, without importing the package that ships it."""
+    spec = find_spec("seglearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("The demo's data are missing: python -m pip install 'zarrts[demo]'")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "watch_dataset.npy"
+    if not path.exists():
+        raise SourceError(f"{path} is missing: python -m pip install --force-reinstall seglearn")
+    return path
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _GLOBALS:
+            raise SourceError(f"The demo's data name {module}.{name}, which no array needs.")
+        return super().find_class(module, name)
+
+
+def _read_recordings(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != _DATA_SHA256:
+        raise SourceError(f"{path} is not the file that this demo was written for.")
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        assert version == (1, 0), "the digest fixes the file, and so its version"
+        np.lib.format.read_array_header_1_0(file)
+        recordings: dict[str, Any] = _ArraysOnly(file).load().item()
+    return recordings
+
+
+def write_people(recordings: dict[str, Any], folder: Path) -> list[Path]:
+    """Write one file per person: windows of 200 time steps, every 100, with their exercise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = np.array(recordings["y_labels"])
+    paths = []
+    for person in np.unique(recordings["subject"]):
+        windows, labels = [], []
+        for i in np.flatnonzero(recordings["subject"] == person):
+            series = recordings["X"][i].astype(np.float32)
+            starts = range(0, len(series) - _LENGTH + 1, _STEP)
+            windows += [series[start : start + _LENGTH] for start in starts]
+            labels += [names[recordings["y"][i]]] * len(starts)
+        paths.append(folder / f"s{person:02d}.npz")
+        np.savez(paths[-1], data=np.stack(windows), labels=np.array(labels))
+    return paths
+
+
+def _one(store: Store, epochs: int, say: Say) -> Result:
+    train, val, test = store.samples.split(val=[_VALIDATES], test=[_TESTED])
+    n_people = len(train.subjects)
+    say(f"train    {n_people} people; {_VALIDATES} validates; {_TESTED} never seen")
+    result = _train(train, val, test, epochs)
+    say(f"result   {_TESTED}: {result.accuracy:.2f} correct")
+    say(f"         all ten people, one by one: zarrts demo --all; published mean {_PUBLISHED_MEAN}")
+    return result
+
+
+def _all_people(store: Store, epochs: int, say: Say) -> list[Result]:
+    say("train    10 times on 8 people; the next one validates, the one named is never seen")
+    results = []
+    for train, val, test in store.samples.folds(val=1):
+        results.append(_train(train, val, test, epochs))
+        say(f"         {results[-1].person}: {results[-1].accuracy:.2f} correct")
+    found = [result.accuracy for result in results]
+    say(
+        f"result   mean {np.mean(found):.3f} correct, single people {min(found):.2f} to "
+        f"{max(found):.2f}; published mean {_PUBLISHED_MEAN}"
+    )
+    return results
+
+
+def _train(train: Samples, val: Samples, test: Samples, epochs: int) -> Result:
+    import keras
+
+    from zarrts.keras import ZarrSequence
+
+    keras.utils.set_random_seed(0)
+    model = build_network(train.store.sample_shape, train.store.n_classes or 0)
+    with ZarrSequence(train, batch_size=64, stats=train.stats()) as seq:
+        best = keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)
+        history = model.fit(
+            seq, validation_data=seq.like(val), epochs=epochs, callbacks=[best], verbose=0
+        ).history
+        accuracy = model.evaluate(seq.like(test), verbose=0, return_dict=True)["accuracy"]
+    return Result(test.subjects[0], float(accuracy), history)
+
+
+def build_network(sample_shape: tuple[int, ...], n_classes: int) -> Any:
+    """Return a small compiled Conv1D classifier."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential(
+        [
+            layers.Input(sample_shape),
+            layers.Conv1D(32, 9, activation="relu"),
+            layers.MaxPooling1D(2),
+            layers.Conv1D(64, 7, activation="relu"),
+            layers.MaxPooling1D(2),
+            layers.Conv1D(64, 5, activation="relu"),
+            layers.GlobalAveragePooling1D(),
+            layers.Dropout(0.5),
+            layers.Dense(n_classes, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def _draw(results: list[Result], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("The picture needs: python -m pip install 'zarrts[plot]'") from error
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.add_subplot()
+    if len(results) == 1:
+        for name, label in (("accuracy", "8 people trained on"), ("val_accuracy", _VALIDATES)):
+            axes.plot(
+                np.arange(1, 1 + len(results[0].history[name])),
+                results[0].history[name],
+                label=label,
+            )
+        axes.axhline(results[0].accuracy, ls=":", color="k", label=f"{_TESTED}, never seen")
+        axes.set(xlabel="epoch", ylabel="correct", ylim=(0, 1))
+        axes.legend(loc="lower right")
+    else:
+        axes.bar([it.person for it in results], [it.accuracy for it in results])
+        axes.axhline(_PUBLISHED_MEAN, ls=":", color="k", label="published mean")
+        axes.set(xlabel="person left out", ylabel="correct", ylim=(0, 1))
+        axes.legend(loc="lower right")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.savefig(path, dpi=120)

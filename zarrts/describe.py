@@ -1,0 +1,143 @@
+"""What was understood of sources, and what a store holds, in plain words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrts.labels import Label
+from zarrts.prepare import Prepared
+from zarrts.sizes import format_budget, format_size
+from zarrts.study import Store
+from zarrts.types import IntArray
+
+_FEW_PERCENT = 10
+_MAX_NAMES = 12
+_MAX_LACKS = 3
+
+
+def describe_plan(prepared: Prepared) -> list[str]:
+    """Return what a conversion would do, one sentence a line."""
+    recordings, layout = prepared.recordings, prepared.layout
+    subjects = list(dict.fromkeys(it.subject for it in recordings))
+    files = f"{_count(len(recordings), 'file')} -> {_count(len(subjects), 'subject')}"
+    if len(subjects) == len(recordings) and not prepared.has_subjects_given:
+        files += " (one file each). Several files per person? --subject REGEX"
+    dtypes = sorted({it.x.dtype.name for it in recordings})
+    dtype = " and ".join(dtypes)
+    if dtypes != [layout.dtype.name]:
+        dtype += f" -> {layout.dtype.name}"
+    names = [f"x {recordings[0].x_name!r}", f"y {recordings[0].y_name!r}"]
+    width = max(len(name) for name in names) + 2
+    counts = None
+    if prepared.labels.class_names is not None:
+        counts = np.stack([prepared.labels.counts_by_class(it) for it in prepared.counters])
+    owners = np.array([subjects.index(it.subject) for it in recordings])
+    labels = describe_labels(prepared.labels.class_names, counts, owners, subjects)
+    label_shape = recordings[0].y.shape[1:]
+    if label_shape and prepared.labels.encoding != "one_hot":
+        labels += f", of shape {label_shape} each"
+    lines = [
+        files,
+        f"{names[0]:{width}}{layout.n_samples:,} samples, "
+        f"{describe_shape(layout.sample_shape)}, {dtype}",
+        f"{names[1]:{width}}{labels}",
+        f"reads {format_size(prepared.source_bytes)}, "
+        f"writes about {format_size(prepared.stored_bytes)} "
+        f"({format_size(prepared.free_bytes)} free), "
+        f"memory {format_budget(prepared.options.memory_bytes)}, about "
+        f"{_duration(prepared.seconds)}",
+    ]
+    return lines + warn_of_axes(layout.sample_shape, prepared.options.axes is not None)
+
+
+def warn_of_axes(sample_shape: tuple[int, ...], axes_given: bool) -> list[str]:
+    """Return a warning where time and channels look swapped."""
+    if len(sample_shape) != 2 or axes_given or sample_shape[1] <= sample_shape[0]:
+        return []
+    time, channels = sample_shape
+    return [
+        f"Warning: {channels:,} channels but {time:,} time steps. If the axes are swapped, say "
+        "axes=('sample', 'channel', 'time') (--axes sample,channel,time)."
+    ]
+
+
+def describe_shape(sample_shape: tuple[int, ...]) -> str:
+    """Return a sample's shape in words."""
+    if len(sample_shape) == 2:
+        time, channels = sample_shape
+        return f"{_count(time, 'time step')} x {_count(channels, 'channel')}"
+    if len(sample_shape) == 1:
+        return _count(sample_shape[0], "value")
+    return " x ".join(str(length) for length in sample_shape) or "single values"
+
+
+def describe_labels(
+    names: Sequence[Label] | None,
+    counts: IntArray | None,
+    owners: IntArray,
+    subjects: Sequence[str],
+) -> str:
+    """Return classes, the rare ones, and who lacks which; `owners` is each row's subject."""
+    if names is None or counts is None:
+        return "numbers"
+    some = " ".join(str(name) for name in names[:_MAX_NAMES])
+    more = " ..." if len(names) > _MAX_NAMES else ""
+    parts = [f"{_count(len(names), 'class', 'classes')} {some}{more}"]
+    shares = 100 * counts.sum(axis=0) / max(1, counts.sum())
+    rare = int(shares.argmin())
+    if shares[rare] < _FEW_PERCENT and len(names) > 1:
+        parts.append(
+            f"{names[rare]} {shares[rare]:.0f} %"
+            if shares[rare] >= 0.5
+            else f"{names[rare]} below 1 %"
+        )
+    per_subject = np.zeros((len(subjects), len(names)), np.int64)
+    np.add.at(per_subject, owners, counts)
+    lacks = [f"{subjects[s]} has no {names[c]}" for s, c in np.argwhere(per_subject == 0)]
+    parts += lacks[:_MAX_LACKS]
+    if len(lacks) > _MAX_LACKS:
+        parts.append(f"and {len(lacks) - _MAX_LACKS} more such gaps")
+    return "; ".join(parts)
+
+
+def summarize(store: Store) -> dict[str, Any]:
+    """Return what a store holds, as `zarrts info --json` prints it."""
+    counts = store.class_counts
+    per_subject = None
+    if counts is not None:
+        per_subject = {
+            subject: [int(n) for n in counts[store.subject_codes == code].sum(axis=0)]
+            for code, subject in enumerate(store.subjects)
+        }
+    sizes = np.diff(store.recording_starts)
+    return {
+        "path": store.path,
+        "version": store.version,
+        "kind": store.kind,
+        "n_samples": store.n_samples,
+        "sample_shape": list(store.sample_shape),
+        "dtype": store.dtype.name,
+        "class_names": store.class_names,
+        "channels": store.channels,
+        "rate_hz": store.rate_hz,
+        "subjects": {
+            subject: int(sizes[store.subject_codes == code].sum())
+            for code, subject in enumerate(store.subjects)
+        },
+        "class_counts": per_subject,
+        "raw_bytes": sum(it.n_samples * it.x.row_bytes for it in store.header.segments),
+        "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
+        "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
+        "reads_directly": all(it.is_direct for it in store.readers.x),
+    }
+
+
+def _count(n: int, one: str, many: str | None = None) -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

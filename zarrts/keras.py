@@ -1,0 +1,285 @@
+"""A Keras data set that reads a store.
+
+Keras permutes the *indices* of a data set in `fit` by default, probes batches before it trains,
+and lets one pass outlive an epoch. So an index that Keras' generator asks for is taken as a
+ticket: the k-th gives batch k of the pass, in the order that reads ahead. Everybody else who
+asks for batch i gets batch i.
+"""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SampleError, StoreError
+from zarrts.finish import Transform
+from zarrts.keywords import refuse_unknown
+from zarrts.labels import LabelMode, target_function
+from zarrts.moments import Moments
+from zarrts.stream import BatchStream
+from zarrts.study import Samples, Store, open_store
+from zarrts.types import AnyArray, Batch, IntArray
+
+try:
+    import keras
+except ImportError as error:
+    raise ImportError(
+        "ZarrSequence needs Keras and a backend: python -m pip install 'zarrts[tensorflow]' "
+        "(or 'zarrts[jax]', 'zarrts[torch]'). TensorFlow has wheels for Python 3.11 to 3.13."
+    ) from error
+
+_GENERATOR = "_finite_generator"
+_PROBES = ("get_tf_dataset", "<listcomp>")
+_ADAPTERS = "keras.src.trainers.data_adapters"
+_MAX_PASSES = 4
+
+
+@dataclass
+class _Pass:
+    """One run of Keras' generator: `ticket` is its list of indices, held so that it is unique."""
+
+    ticket: object
+    epoch: int
+    served: int = 0
+    stream: BatchStream | None = None
+
+
+class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
+    """Shuffled batches of a store, for `fit`, `evaluate` and `predict`.
+
+    Each epoch shows each sample exactly once with its own label, in an order that depends only
+    on the seed and the epoch (and the selection, `batch_size`, `memory` and ranks), whatever
+    `shuffle` says in `fit`.
+
+    Parameters
+    ----------
+    samples : path, Store or Samples
+    batch_size : int
+    shuffle : bool
+        False gives source order, as `predict` needs it; `like` sets it so.
+    seed : int
+    label_mode : str or None
+        "int": int32 positions in `store.class_names`, for sparse categorical cross-entropy.
+        "categorical": float32 rows with one 1. "binary": float32 of shape (batch, 1).
+        "raw": what is stored. None: no labels. "auto": "int" for classes, "categorical" for
+        one-hot rows, "raw" for other numbers.
+    stats : Moments, optional
+        From `samples.stats()` of the training part: x becomes (x - mean) / std, per channel.
+    transform : callable, optional
+        Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
+        (seed, epoch, rank, batch); returns a `Batch`. Runs in the loader's threads.
+    sample_weight : array, optional
+        One weight for each of the samples, in their order.
+    dtype : dtype, optional
+        Of x; keras.config.floatx() by default.
+    memory : size
+        Bounds what the loader holds: open parts of the store, and batches on their way.
+    rank, world_size : int
+        One of several processes, each of which gets as many batches.
+    drop_last : bool
+        Leave out the last batch if it is smaller.
+    workers : int, optional
+        Threads that read and decode; Keras always sees one worker.
+    """
+
+    def __init__(
+        self,
+        samples: "str | Path | Store | Samples",
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+        label_mode: LabelMode | None = "auto",
+        stats: Moments | None = None,
+        transform: Transform | None = None,
+        sample_weight: Any = None,
+        dtype: Any = None,
+        memory: int | str = "512MiB",
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        workers: int | None = None,
+        **unknown: object,
+    ) -> None:
+        refuse_unknown("ZarrSequence", unknown)
+        super().__init__()
+        self.samples = _as_samples(samples)
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "seed": seed,
+            "label_mode": label_mode,
+            "stats": stats,
+            "transform": transform,
+            "dtype": np.dtype(keras.config.floatx() if dtype is None else dtype),
+            "memory": memory,
+            "rank": rank,
+            "world_size": world_size,
+            "drop_last": drop_last,
+            "workers": workers,
+        }
+        self._weights = _check_weights(sample_weight, self.samples, label_mode)
+        self._loader = self.samples.loader(**self._options)
+        self._passes: list[_Pass] = []
+        self._n_passes = 0
+
+    # What Keras asks ---------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._loader.n_batches
+
+    def __getitem__(self, index: int) -> Any:
+        frame = sys._getframe(1)
+        if frame.f_code.co_name == _GENERATOR and "indices" in frame.f_locals:
+            return self._as_tuple(self._next_of_pass(frame.f_locals["indices"]))
+        _warn_of_unknown_caller(frame)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        return self._as_tuple(self._loader.batch(self.epoch, index % len(self)))
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose batches `seq[i]` gives: that of the latest pass, counted from 0."""
+        return max(0, self._n_passes - 1)
+
+    def _next_of_pass(self, ticket: object) -> Batch:
+        current = next((it for it in self._passes if it.ticket is ticket), None)
+        if current is None:
+            current = _Pass(ticket, self._n_passes)
+            self._n_passes += 1
+            self._passes = [*self._passes[1 - _MAX_PASSES :], current]
+        if current.stream is None or current.stream.is_closed:
+            current.stream = self._loader.stream(current.epoch, current.served)
+        batch = next(current.stream)
+        current.served += 1
+        if current.served == len(self):
+            self._passes.remove(current)
+        return batch
+
+    def _as_tuple(self, batch: Batch) -> Any:
+        if self._options["label_mode"] is None:
+            return batch.x
+        if self._weights is None:
+            return batch.x, batch.y
+        numbers = self.samples.selection.count_below(batch.sample_id)
+        return batch.x, batch.y, self._weights[numbers]
+
+    # What users ask ----------------------------------------------------------------------
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a batch."""
+        return int(self._options["batch_size"])
+
+    @property
+    def label_mode(self) -> str | None:
+        """How labels are given; what "auto" stands for here."""
+        mode = self._options["label_mode"]
+        if mode is None:
+            return None
+        return target_function(self.samples.store.header.labels, mode)[1]
+
+    @property
+    def class_names(self) -> list[Any] | None:
+        """The classes, in the order of label_mode="int"."""
+        return self.samples.store.class_names
+
+    @property
+    def sample_ids(self) -> IntArray:
+        """Sample ids in the order in which `predict` sees them."""
+        self._refuse_shuffled("sample_ids")
+        batching = self._loader.batching
+        stop = batching.start + batching.bounds(len(self) - 1)[1]
+        return self.samples.selection.ids(np.arange(batching.start, stop))
+
+    @property
+    def labels(self) -> AnyArray:
+        """Labels in the order in which `predict` sees the samples, as `label_mode` gives them."""
+        self._refuse_shuffled("labels")
+        mode = self._options["label_mode"]
+        if mode is None:
+            raise SampleError("This sequence gives no labels: label_mode is None.")
+        target, _ = target_function(self.samples.store.header.labels, mode)
+        return target(self.samples.select(ids=self.sample_ids).load_labels())
+
+    def _refuse_shuffled(self, what: str) -> None:
+        if self._options["shuffle"]:
+            raise SampleError(
+                f"{what} of a shuffled sequence have no fixed order; use seq.like(samples), or "
+                "shuffle=False."
+            )
+
+    def like(self, samples: "str | Path | Store | Samples") -> "ZarrSequence":
+        """Return a sequence of other samples with the same options, not shuffled.
+
+        Scaled by the same `stats` and with the same labels: what validation and test need.
+        Weights, and the transform (which augments), stay with the training.
+        """
+        other = _as_samples(samples)
+        if other.store.class_names != self.class_names:
+            raise SampleError(
+                f"{other.store.path} has the classes {other.store.class_names}, but this sequence "
+                f"has {self.class_names}; convert both with the same classes."
+            )
+        kept = {**self._options, "shuffle": False, "transform": None}
+        return ZarrSequence(other, **kept)
+
+    def close(self) -> None:
+        """End the threads, close the files and free the memory; a later call takes them again."""
+        self._passes = []
+        self._loader.close()
+
+    def __enter__(self) -> "ZarrSequence":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<ZarrSequence of {self.samples!r}: {len(self):,} batches of {self.batch_size}>"
+
+
+def _as_samples(samples: "str | Path | Store | Samples") -> Samples:
+    if isinstance(samples, Samples):
+        return samples
+    if isinstance(samples, Store):
+        return samples.samples
+    if isinstance(samples, str | Path):
+        return open_store(samples).samples
+    raise StoreError(
+        f"ZarrSequence reads a store, not {type(samples).__name__}: give the path of a store, "
+        "zarrts.open(path), or samples of it. Arrays go into model.fit directly."
+    )
+
+
+def _check_weights(weights: Any, samples: Samples, label_mode: str | None) -> AnyArray | None:
+    if weights is None:
+        return None
+    if label_mode is None:
+        raise SampleError("sample_weight needs labels, but label_mode is None.")
+    array = np.asarray(weights, np.float32)
+    if array.shape != (len(samples),):
+        raise SampleError(
+            f"sample_weight has shape {array.shape}, but there are {len(samples):,} samples: "
+            f"give one weight each, shape ({len(samples)},)."
+        )
+    return array
+
+
+_has_warned = False
+
+
+def _warn_of_unknown_caller(frame: FrameType) -> None:
+    """Say once that this Keras asks in a way that zarrts does not know."""
+    global _has_warned
+    module = frame.f_globals.get("__name__", "")
+    if module.startswith(_ADAPTERS) and frame.f_code.co_name not in _PROBES and not _has_warned:
+        _has_warned = True
+        warnings.warn(
+            f"Keras {keras.__version__} asks for batches in a way that this version of zarrts "
+            "does not know: batches are right, but slow. Upgrade zarrts.",
+            stacklevel=3,
+        )
