@@ -90,13 +90,16 @@ class DirectReader:
 
     def read_into(self, chunk: int, out: AnyArray) -> None:
         """Fill `out` with a chunk; see `ChunkReader`."""
+        self._decode(self.read_encoded(chunk), out, *divmod(chunk, self.spec.chunks_per_shard))
+
+    def read_encoded(self, chunk: int) -> NDArray[np.uint8]:
+        """Return a chunk as it is stored, in memory that this thread's next read reuses."""
         number, inside = divmod(chunk, self.spec.chunks_per_shard)
         shard = self._acquire(number)
         try:
-            encoded = self._read(shard, number, inside)
+            return self._read(shard, number, inside)
         finally:
             self._release(shard)
-        self._decode(encoded, out, number, inside)
 
     def _read(self, shard: _OpenShard, number: int, inside: int) -> NDArray[np.uint8]:
         entry = shard.index[inside]

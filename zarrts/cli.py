@@ -166,6 +166,23 @@ def _print_subjects(summary: dict[str, Any]) -> None:
 
 
 @main.command()
+@click.argument("store")
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--memory", type=_Size(), default="512MiB", show_default=True)
+@click.option("--workers", type=click.IntRange(1), help="Threads that read and decode.")
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="For each figure.")
+@click.option("--fit/--no-fit", default=True, help="Train a small network, if Keras is there.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_with_errors
+def bench(store: str, as_json: bool, **options: Any) -> None:
+    """Measure how fast this machine reads a STORE, and what limits it."""
+    from zarrts.bench import measure_store
+
+    report = measure_store(store, **options)
+    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+
+
+@main.command()
 @click.argument("folder", default="demo", required=False)
 @click.option("--all", "leave_each_out", is_flag=True, help="Leave each person out in turn.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)

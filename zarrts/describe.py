@@ -103,14 +103,15 @@ def describe_labels(
 
 def summarize(store: Store) -> dict[str, Any]:
     """Return what a store holds, as `zarrts info --json` prints it."""
-    counts = store.class_counts
+    catalog = store.catalog
+    counts = catalog.class_counts
     per_subject = None
     if counts is not None:
         per_subject = {
-            subject: [int(n) for n in counts[store.subject_codes == code].sum(axis=0)]
+            subject: [int(n) for n in counts[catalog.subject_codes == code].sum(axis=0)]
             for code, subject in enumerate(store.subjects)
         }
-    sizes = np.diff(store.recording_starts)
+    sizes = np.diff(catalog.starts)
     return {
         "path": store.path,
         "version": store.version,
@@ -122,7 +123,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "channels": store.channels,
         "rate_hz": store.rate_hz,
         "subjects": {
-            subject: int(sizes[store.subject_codes == code].sum())
+            subject: int(sizes[catalog.subject_codes == code].sum())
             for code, subject in enumerate(store.subjects)
         },
         "class_counts": per_subject,

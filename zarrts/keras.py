@@ -19,7 +19,9 @@ from zarrts.errors import SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.labels import LabelMode, target_function
+from zarrts.loader import BatchOptions, Shuffle
 from zarrts.moments import Moments
+from zarrts.sizes import parse_size
 from zarrts.stream import BatchStream
 from zarrts.study import Samples, Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray
@@ -59,8 +61,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     ----------
     samples : path, Store or Samples
     batch_size : int
-    shuffle : bool
-        False gives source order, as `predict` needs it; `like` sets it so.
+    shuffle : bool or "global"
+        True: the rolling order, as good as a full shuffle and read at full speed. "global": every
+        order equally likely, but slow unless all samples fit into `memory`. False: source order,
+        as `predict` needs it; `like` sets it so.
     seed : int
     label_mode : str or None
         "int": int32 positions in `store.class_names`, for sparse categorical cross-entropy.
@@ -90,7 +94,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self,
         samples: "str | Path | Store | Samples",
         batch_size: int = 32,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         seed: int = 0,
         label_mode: LabelMode | None = "auto",
         stats: Moments | None = None,
@@ -107,22 +111,22 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         refuse_unknown("ZarrSequence", unknown)
         super().__init__()
         self.samples = _as_samples(samples)
-        self._options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "shuffle": shuffle,
-            "seed": seed,
-            "label_mode": label_mode,
-            "stats": stats,
-            "transform": transform,
-            "dtype": np.dtype(keras.config.floatx() if dtype is None else dtype),
-            "memory": memory,
-            "rank": rank,
-            "world_size": world_size,
-            "drop_last": drop_last,
-            "workers": workers,
-        }
+        self._options = BatchOptions(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            label_mode=label_mode,
+            stats=stats,
+            transform=transform,
+            dtype=np.dtype(keras.config.floatx() if dtype is None else dtype),
+            memory_bytes=parse_size(memory, "memory"),
+            rank=rank,
+            world_size=world_size,
+            drop_last=drop_last,
+            workers=workers,
+        )
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
-        self._loader = self.samples.loader(**self._options)
+        self._loader = self.samples.loader(self._options)
         self._passes: list[_Pass] = []
         self._n_passes = 0
 
@@ -160,7 +164,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         return batch
 
     def _as_tuple(self, batch: Batch) -> Any:
-        if self._options["label_mode"] is None:
+        if self._options.label_mode is None:
             return batch.x
         if self._weights is None:
             return batch.x, batch.y
@@ -172,12 +176,12 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     @property
     def batch_size(self) -> int:
         """Samples in a batch."""
-        return int(self._options["batch_size"])
+        return self._options.batch_size
 
     @property
     def label_mode(self) -> str | None:
         """How labels are given; what "auto" stands for here."""
-        mode = self._options["label_mode"]
+        mode = self._options.label_mode
         if mode is None:
             return None
         return target_function(self.samples.store.header.labels, mode)[1]
@@ -199,24 +203,24 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     def labels(self) -> AnyArray:
         """Labels in the order in which `predict` sees the samples, as `label_mode` gives them."""
         self._refuse_shuffled("labels")
-        mode = self._options["label_mode"]
+        mode = self._options.label_mode
         if mode is None:
             raise SampleError("This sequence gives no labels: label_mode is None.")
         target, _ = target_function(self.samples.store.header.labels, mode)
         return target(self.samples.select(ids=self.sample_ids).load_labels())
 
     def _refuse_shuffled(self, what: str) -> None:
-        if self._options["shuffle"]:
+        if self._options.shuffle:
             raise SampleError(
                 f"{what} of a shuffled sequence have no fixed order; use seq.like(samples), or "
                 "shuffle=False."
             )
 
     def like(self, samples: "str | Path | Store | Samples") -> "ZarrSequence":
-        """Return a sequence of other samples with the same options, not shuffled.
+        """Return a sequence of other samples, not shuffled, as validation and test need it.
 
-        Scaled by the same `stats` and with the same labels: what validation and test need.
-        Weights, and the transform (which augments), stay with the training.
+        With the same `stats`, labels, batch size, dtype and memory; weights, the transform
+        (which augments) and ranks stay with the training.
         """
         other = _as_samples(samples)
         if other.store.class_names != self.class_names:
@@ -224,8 +228,16 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
                 f"{other.store.path} has the classes {other.store.class_names}, but this sequence "
                 f"has {self.class_names}; convert both with the same classes."
             )
-        kept = {**self._options, "shuffle": False, "transform": None}
-        return ZarrSequence(other, **kept)
+        return ZarrSequence(
+            other,
+            batch_size=self.batch_size,
+            shuffle=False,
+            label_mode=self._options.label_mode,
+            stats=self._options.stats,
+            dtype=self._options.dtype,
+            memory=self._options.memory_bytes,
+            workers=self._options.workers,
+        )
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; a later call takes them again."""

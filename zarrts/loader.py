@@ -2,30 +2,99 @@
 
 import weakref
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from zarrts.finish import Finish
+from zarrts.errors import SampleError
+from zarrts.finish import Finish, Transform
+from zarrts.labels import LabelMode, LabelScheme, target_function
 from zarrts.memory import MemoryPlan, Readers, UnitMemory, aligned_empty, fetch
+from zarrts.moments import Moments
 from zarrts.order import Batching, Order, SourceOrder
 from zarrts.rolling import RollingOrder
 from zarrts.samples import ChunkUnits
 from zarrts.stream import BatchStream
-from zarrts.types import Batch
+from zarrts.system import count_cpus
+from zarrts.types import AnyArray, Batch
+from zarrts.uniform import UniformOrder
 
 _SOURCE_ORDER_SLOTS = 32
+_MAX_THREADS = 8
+
+Shuffle = bool | Literal["global"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoaderOptions:
-    """What fixes the batches of every epoch, and the resources that make them."""
+class BatchOptions:
+    """What fixes the batches of every epoch, and the resources that make them.
 
-    batching: Batching
+    What each means stands at `Samples.batches` and `ZarrSequence`.
+    """
+
+    batch_size: int
+    dtype: np.dtype[Any]
     memory_bytes: int
-    shuffle: bool = True
+    shuffle: Shuffle = True
     seed: int = 0
-    finish: Finish
-    n_threads: int = 2
+    label_mode: LabelMode | None = "raw"
+    stats: Moments | None = None
+    transform: Transform | None = None
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.shuffle not in (True, False, "global"):
+            raise SampleError(f"shuffle={self.shuffle!r} is unknown; use True, False or 'global'.")
+        if self.seed < 0:
+            raise SampleError(f"seed={self.seed} has to be 0 or more.")
+        if self.workers is not None and self.workers < 1:
+            raise SampleError(f"workers={self.workers} has to be at least 1.")
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that read, decode and gather."""
+        return self.workers or min(_MAX_THREADS, count_cpus())
+
+    def finish(self, labels: LabelScheme, sample_shape: tuple[int, ...]) -> Finish:
+        """Return what is done to each batch of samples of some shape.
+
+        Raises
+        ------
+        SampleError
+            If label mode or statistics do not fit the samples.
+        """
+        target = None
+        if self.label_mode is not None:
+            target, _ = target_function(labels, self.label_mode)
+        shift, scale = self._scaling(sample_shape)
+        return Finish(
+            dtype=self.dtype,
+            shift=shift,
+            scale=scale,
+            target=target,
+            transform=self.transform,
+            rng_key=(self.seed, self.rank),
+        )
+
+    def _scaling(
+        self, sample_shape: tuple[int, ...]
+    ) -> tuple[AnyArray, AnyArray] | tuple[None, None]:
+        """Return shift and scale per channel; channels that are constant become 0."""
+        if self.stats is None:
+            return None, None
+        n_channels = sample_shape[-1] if sample_shape else 1
+        if self.stats.mean.shape != (n_channels,):
+            raise SampleError(
+                f"stats are of {self.stats.mean.size} channels, but these samples have "
+                f"{n_channels}; take them from samples of the same store."
+            )
+        if self.dtype.kind != "f":
+            raise SampleError(f"Scaling by stats needs a float dtype, not {self.dtype}.")
+        std = np.where(self.stats.std > 0, self.stats.std, 1)
+        return self.stats.mean.astype(self.dtype), (1 / std).astype(self.dtype)
 
 
 class EpochLoader:
@@ -34,8 +103,18 @@ class EpochLoader:
     `close` gives back files and memory; a later call takes them again.
     """
 
-    def __init__(self, readers: Readers, units: ChunkUnits, options: LoaderOptions) -> None:
+    def __init__(
+        self, readers: Readers, units: ChunkUnits, labels: LabelScheme, options: BatchOptions
+    ) -> None:
         self._readers, self._units, self._options = readers, units, options
+        self._finish = options.finish(labels, readers.x[0].spec.row_shape)
+        self.batching = Batching(
+            n_samples=len(units.selection),
+            batch_size=options.batch_size,
+            drop_last=options.drop_last,
+            rank=options.rank,
+            world_size=options.world_size,
+        )
         self.plan = MemoryPlan.of(options.memory_bytes, readers.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes())
         self._memory: UnitMemory | None = None
@@ -45,19 +124,19 @@ class EpochLoader:
     def _batch_bytes(self) -> int:
         x, y = self._readers.x[0].spec, self._readers.y[0].spec
         values = x.row_bytes // x.dtype.itemsize
-        per_sample = values * self._options.finish.dtype.itemsize + y.row_bytes
+        per_sample = values * self._finish.dtype.itemsize + y.row_bytes
         start, stop = self.batching.bounds(self.n_batches - 1)
         return max(min(self.batching.batch_size, stop), stop - start) * per_sample
 
     @property
-    def batching(self) -> Batching:
-        """How the samples are cut into batches."""
-        return self._options.batching
-
-    @property
     def n_batches(self) -> int:
         """Number of batches of an epoch."""
-        return self._options.batching.n_batches
+        return self.batching.n_batches
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether all samples fit into the memory budget, and are decoded only once."""
+        return self._unit_memory().keeps_all
 
     def order(self, epoch: int) -> Order:
         """Return the order of an epoch; the last one is kept."""
@@ -68,12 +147,20 @@ class EpochLoader:
     def _make_order(self, epoch: int) -> Order:
         options = self._options
         if not options.shuffle:
-            return SourceOrder(self._units, options.batching)
+            return SourceOrder(self._units, self.batching)
+        if options.shuffle == "global":
+            return UniformOrder(
+                self._units,
+                self.batching,
+                seed=options.seed,
+                epoch=epoch,
+                max_samples=max(1, self.plan.slots // 2),
+            )
         n_units = self._units.n_units
         span = 2 * n_units if self._unit_memory().keeps_all else self.plan.span
         return RollingOrder(
             self._units,
-            options.batching,
+            self.batching,
             span=span,
             seed=options.seed,
             epoch=epoch,
@@ -96,7 +183,7 @@ class EpochLoader:
             self._units,
             self._readers,
             self._unit_memory(),
-            self._options.finish,
+            self._finish,
             epoch=epoch,
             first_batch=first_batch,
             max_ready=self._max_ready,
@@ -111,7 +198,7 @@ class EpochLoader:
         numbers = np.concatenate([piece.numbers for piece in order.pieces(index)])
         ids = self._units.selection.ids(numbers)
         stored, y = fetch(self._readers, self._units, ids)
-        finish = self._options.finish
+        finish = self._finish
         x = aligned_empty(stored.shape, finish.dtype)
         finish.scale_into(stored, x)
         return finish.complete(Batch(x, None, ids), y, epoch, index)

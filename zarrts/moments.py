@@ -62,11 +62,14 @@ class Moments:
         """Return the statistics of both (Chan, Golub and LeVeque, 1983)."""
         count = self.count + other.count
         weight = other.count / np.maximum(count, 1)
-        delta = other.mean - self.mean
+        with np.errstate(invalid="ignore"):  # of infinities
+            delta = other.mean - self.mean
+            mean = self.mean + delta * weight
+            m2 = self.m2 + other.m2 + delta**2 * (self.count * weight)
         return Moments(
             count=count,
-            mean=self.mean + delta * weight,
-            m2=self.m2 + other.m2 + delta**2 * (self.count * weight),
+            mean=mean,
+            m2=m2,
             min=np.minimum(self.min, other.min),
             max=np.maximum(self.max, other.max),
             nan_count=self.nan_count + other.nan_count,
@@ -74,8 +77,10 @@ class Moments:
 
     @property
     def std(self) -> FloatArray:
-        """Population standard deviation, as NumPy's; 0 where there are no numbers."""
-        return np.asarray(np.sqrt(self.m2 / np.maximum(self.count, 1)))
+        """Population standard deviation, as NumPy's; 0 where there are no numbers, or all alike."""
+        # The mean of equal numbers is rounded, and their deviations from it are not quite 0.
+        spread = np.where(self.min == self.max, 0, self.m2)
+        return np.asarray(np.sqrt(spread / np.maximum(self.count, 1)))
 
     def row(self, index: int) -> "Moments":
         """Return one entry of the leading axis."""
@@ -101,11 +106,16 @@ def merge_all(parts: Sequence[Moments]) -> Moments:
 def _pool(parts: Moments) -> Moments:
     """Return the statistics of all entries of the leading axis, at once."""
     count = parts.count.sum(axis=0)
-    mean = (parts.mean * (parts.count / np.maximum(count, 1))).sum(axis=0)
+    # Differences between means are summed, because the means themselves may be 1e8 and more
+    # deviations away from 0, and their sum would lose the digits that tell them apart.
+    base = parts.mean[0]
+    with np.errstate(invalid="ignore"):  # of infinities
+        mean = base + ((parts.mean - base) * (parts.count / np.maximum(count, 1))).sum(axis=0)
+        m2 = (parts.m2 + parts.count * (parts.mean - mean) ** 2).sum(axis=0)
     return Moments(
         count=count,
         mean=mean,
-        m2=(parts.m2 + parts.count * (parts.mean - mean) ** 2).sum(axis=0),
+        m2=m2,
         min=parts.min.min(axis=0),
         max=parts.max.max(axis=0),
         nan_count=parts.nan_count.sum(axis=0),
@@ -114,9 +124,10 @@ def _pool(parts: Moments) -> Moments:
 
 def _of_rows(rows: AnyArray) -> Moments:
     numbers = rows.astype(np.float64)
-    total = numbers.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        total = numbers.sum(axis=0)
     count = np.full(rows.shape[1], len(rows), np.int64)
-    if rows.dtype.kind == "f" and np.isnan(total).any():
+    if rows.dtype.kind == "f" and not np.isfinite(total).all():
         return _of_rows_with_nan(numbers)
     low, high = rows.min(axis=0), rows.max(axis=0)
     mean = total / len(rows)
@@ -127,7 +138,7 @@ def _of_rows(rows: AnyArray) -> Moments:
     m2 = np.maximum(numbers.sum(axis=0) - residue**2 / len(rows), 0)
     return Moments(
         count=count,
-        mean=mean,
+        mean=mean + residue / len(rows),
         m2=m2,
         min=low.astype(np.float64),
         max=high.astype(np.float64),
@@ -136,16 +147,17 @@ def _of_rows(rows: AnyArray) -> Moments:
 
 
 def _of_rows_with_nan(numbers: FloatArray) -> Moments:
-    """Return the statistics of rows that hold NaN, or infinities of both signs."""
+    """Return the statistics of rows that hold NaN or infinities."""
     is_nan = np.isnan(numbers)
     count = len(numbers) - is_nan.sum(axis=0, dtype=np.int64)
     with np.errstate(invalid="ignore"):  # infinities have no mean, and get NaN
         mean = np.where(is_nan, 0, numbers).sum(axis=0) / np.maximum(count, 1)
         deviations = np.where(is_nan, 0, numbers - mean)
-        m2 = np.square(deviations).sum(axis=0)
+        residue = deviations.sum(axis=0) / np.maximum(count, 1)
+        m2 = np.maximum(np.square(deviations).sum(axis=0) - residue**2 * count, 0)
     return Moments(
         count=count,
-        mean=mean,
+        mean=mean + residue,
         m2=m2,
         min=np.where(is_nan, np.inf, numbers).min(axis=0),
         max=np.where(is_nan, -np.inf, numbers).max(axis=0),

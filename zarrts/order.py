@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from zarrts.errors import SampleError
 from zarrts.types import IntArray
 
-UNITS_PER_PART = 1 << 20
+UNITS_PER_PART = 1 << 18
 
 
 class Units(Protocol):
@@ -32,6 +32,10 @@ class Units(Protocol):
 
     def edges(self, units: IntArray) -> IntArray:
         """Return the number of the first selected sample at or after each unit's start."""
+        ...
+
+    def unit_of_number(self, numbers: IntArray) -> IntArray:
+        """Return the unit that holds each of the selected samples."""
         ...
 
     def groups(self) -> tuple[IntArray, IntArray]:

@@ -303,7 +303,7 @@ def _unit_order(
     sizes = np.bincount(ranks, weights=lengths).astype(np.int64)
     group_starts = np.cumsum(sizes) - sizes
     group_shift = np.uint64(64 - max(1, (len(sizes) - 1).bit_length()))
-    rank_of_unit = np.repeat(ranks.astype(np.uint32), lengths)
+    rank_of_unit = np.repeat(ranks.astype(np.min_scalar_type(len(sizes))), lengths)
     unit_key = derive_key(seed, epoch, _STREAM_UNITS)
     offsets = keyed_fractions(derive_key(seed, epoch, _STREAM_GROUPS), np.arange(len(sizes)))
 
@@ -327,5 +327,7 @@ def _unit_order(
         key = np.minimum(fraction * 2.0**key_bits, 2.0**key_bits - 1).astype(np.uint64)
         words[part] = (key << np.uint64(unit_bits)) | (words[part] & unit_mask)
     words.sort()
-    words &= unit_mask
-    return filled[words.astype(np.uint32)]
+    order = np.empty(n_units, np.uint32)
+    for part in parts:
+        order[part] = filled[words[part] & unit_mask]
+    return order

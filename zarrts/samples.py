@@ -145,6 +145,10 @@ class ChunkUnits:
         """Return the number of the first selected sample at or after each unit's start."""
         return self.selection.count_below(self.starts(units))
 
+    def unit_of_number(self, numbers: IntArray) -> IntArray:
+        """Return the unit that holds each of the selected samples."""
+        return self.unit_of(self.selection.ids(numbers))
+
     def groups(self) -> tuple[IntArray, IntArray]:
         """Return (first unit, group) of every run of units of one group, units ascending.
 

@@ -6,6 +6,7 @@ is ten times slower than decoding into old; a batch that was handed out is never
 """
 
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -292,6 +293,7 @@ class BatchStream(Iterator[Batch]):
         n_threads: int,
     ) -> None:
         self._work = _Work(order, units, readers, memory, finish, epoch, first_batch, max_ready)
+        self.waited_s = 0.0  # how long batches were waited for, in all
         threads = [
             threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
             for _ in range(n_threads)
@@ -316,9 +318,11 @@ class BatchStream(Iterator[Batch]):
             self.close()
             raise StopIteration
         with work.lock:
+            started = time.perf_counter()
             while work.consumed not in work.ready and not work.is_closed:
                 # With a timeout, Ctrl-C is heard on Windows too.
                 work.has_batch.wait(timeout=1.0)
+            self.waited_s += time.perf_counter() - started
             batch = work.ready.pop(work.consumed, None)
             if batch is not None:
                 work.consumed += 1

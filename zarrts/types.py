@@ -159,6 +159,10 @@ class ArraySpec:
         """Number of shards on axis 0."""
         return -(-self.shape[0] // self.shard_rows)
 
+    def rows_of(self, chunk: int) -> int:
+        """Return how many rows a chunk holds; the last one may hold fewer."""
+        return min(self.chunk_rows, self.shape[0] - chunk * self.chunk_rows)
+
     def shard_key(self, shard: int) -> str:
         """Return the path of a shard below the store."""
         return "/".join([self.path, "c", str(shard), *("0" for _ in self.row_shape)])

@@ -10,38 +10,29 @@ from typing import Any
 from work import Batch, Source
 
 import zarrts
+from zarrts.loader import BatchOptions
+from zarrts.sizes import parse_size
 
 
 def prepare(folder: Path, source: Source) -> None:
     zarrts.convert(str(source.folder), str(folder / "study.zarr"), progress=False)
 
 
-_open = zarrts.open  # zarrts imports what it needs when a name is first used; not to be timed
-
-
 @cache
 def _samples(folder: Path) -> zarrts.Samples:
-    return _open(str(folder / "study.zarr")).samples
+    return zarrts.open(str(folder / "study.zarr")).samples
 
 
 @cache
 def _loader(folder: Path, batch_size: int, memory: str) -> Any:
     """What ZarrSequence keeps from epoch to epoch: the memory, and what is decoded in it."""
     samples = _samples(folder)
-    return samples.loader(
+    options = BatchOptions(
         batch_size=batch_size,
-        shuffle=True,
-        seed=0,
-        memory=memory,
-        label_mode="raw",
-        stats=None,
-        transform=None,
         dtype=samples.store.dtype,
-        drop_last=False,
-        rank=0,
-        world_size=1,
-        workers=None,
+        memory_bytes=parse_size(memory, "memory"),
     )
+    return samples.loader(options)
 
 
 def batches(

@@ -1,0 +1,124 @@
+"""The recordings of a store: whose they are, where they came from, what they hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from zarrts.errors import SampleError
+from zarrts.moments import Moments
+from zarrts.samples import Ranges
+from zarrts.store import RecordingTable
+from zarrts.types import IntArray
+
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """Where some consecutive samples of the store came from.
+
+    Attributes
+    ----------
+    subject : str
+    source : str
+        File, relative to the folder that was converted.
+    start, stop : int
+        Sample ids: start <= id < stop.
+    source_start : int
+        Row of the file that became sample `start`.
+    """
+
+    subject: str
+    source: str
+    start: int
+    stop: int
+    source_start: int
+
+
+class Catalog:
+    """The tables of recordings of all segments, one after the other.
+
+    Parameters
+    ----------
+    tables : sequence of RecordingTable
+        In the order of the segments.
+    n_classes : int, or None
+        Where labels are classes.
+    """
+
+    def __init__(self, tables: Sequence[RecordingTable], n_classes: int | None) -> None:
+        self._tables, self._n_classes = tuple(tables), n_classes
+
+    @cached_property
+    def subjects(self) -> list[str]:
+        """Names of the subjects, in order of first appearance."""
+        return list(dict.fromkeys(name for table in self._tables for name in table.subject))
+
+    @cached_property
+    def recordings(self) -> tuple[RecordingInfo, ...]:
+        """Where the samples came from, in source order."""
+        found = []
+        first = 0
+        for table in self._tables:
+            for i, (subject, source) in enumerate(zip(table.subject, table.source, strict=True)):
+                start, stop = int(table.starts[i]), int(table.starts[i + 1])
+                row = int(table.source_starts[i])
+                found.append(RecordingInfo(subject, source, first + start, first + stop, row))
+            first += int(table.starts[-1])
+        return tuple(found)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """First sample id of each recording, and the number of samples."""
+        edges = [0]
+        for table in self._tables:
+            edges.extend((edges[-1] + np.diff(table.starts).cumsum()).tolist())
+        return np.array(edges, np.int64)
+
+    @cached_property
+    def subject_codes(self) -> IntArray:
+        """Position in `subjects` of each recording's subject."""
+        codes = {name: code for code, name in enumerate(self.subjects)}
+        names = (name for table in self._tables for name in table.subject)
+        return np.array([codes[name] for name in names], np.int64)
+
+    @cached_property
+    def class_counts(self) -> IntArray | None:
+        """Labels of each class in each recording; None where labels are not classes."""
+        if self._n_classes is None:
+            return None
+        counts = [table.label_counts for table in self._tables if table.label_counts is not None]
+        widths = [(0, self._n_classes - it.shape[1]) for it in counts]
+        return np.concatenate(
+            [np.pad(it, ((0, 0), width)) for it, width in zip(counts, widths, strict=True)]
+        )
+
+    @cached_property
+    def moments(self) -> tuple[Moments, ...]:
+        """Statistics of each recording."""
+        return tuple(
+            table.moments.row(i) for table in self._tables for i in range(len(table.subject))
+        )
+
+    @cached_property
+    def subject_runs(self) -> tuple[IntArray, IntArray]:
+        """Return first sample id and subject code of each run of samples of one subject."""
+        changes = np.concatenate([[True], np.diff(self.subject_codes) != 0])
+        return self.starts[:-1][changes], self.subject_codes[changes]
+
+    def samples_of(self, names: Sequence[str] | str) -> Ranges:
+        """Return the samples of some subjects.
+
+        Raises
+        ------
+        SampleError
+            If a name is unknown.
+        """
+        names = [names] if isinstance(names, str) else list(names)
+        codes = {name: code for code, name in enumerate(self.subjects)}
+        unknown = [str(name) for name in names if name not in codes]
+        if unknown:
+            some = ", ".join(self.subjects[:10]) + (" ..." if len(self.subjects) > 10 else "")
+            raise SampleError(f"No subject named {', '.join(unknown)}; the subjects are {some}.")
+        chosen = np.isin(self.subject_codes, [codes[name] for name in names])
+        return Ranges.of_bounds(self.starts[:-1][chosen], self.starts[1:][chosen])

@@ -1,0 +1,108 @@
+"""What an open store holds: its header, its files, and the table of its recordings."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.catalog import Catalog, RecordingInfo
+from zarrts.chunks import open_chunks
+from zarrts.labels import Label
+from zarrts.memory import Readers
+from zarrts.store import StoreHeader, read_table
+
+
+class Contents:
+    """The facts of an open store; `Store` adds the samples.
+
+    Parameters
+    ----------
+    path : Path
+    header : StoreHeader
+        What the root says; nothing else is read until it is asked for.
+    """
+
+    def __init__(self, path: Path, header: StoreHeader) -> None:
+        self._root, self.header = path, header
+        self.readers = Readers(
+            x=tuple(open_chunks(path, segment.x) for segment in header.segments),
+            y=tuple(open_chunks(path, segment.y) for segment in header.segments),
+        )
+
+    @property
+    def path(self) -> str:
+        """Where the store is."""
+        return str(self._root)
+
+    @property
+    def version(self) -> int:
+        """Which version of the store this is."""
+        return self.header.version
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return sum(segment.n_samples for segment in self.header.segments)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample, such as (time, channel)."""
+        return self.header.segments[0].x.row_shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of x as stored."""
+        return self.header.segments[0].x.dtype
+
+    @property
+    def kind(self) -> str:
+        """The kind of store: "dense" where all samples have one shape."""
+        return self.header.kind
+
+    @property
+    def class_names(self) -> list[Label] | None:
+        """The classes, in the order of their codes; None where labels are not classes."""
+        names = self.header.labels.class_names
+        return None if names is None else list(names)
+
+    @property
+    def n_classes(self) -> int | None:
+        """Number of classes; None where labels are not classes."""
+        return None if self.class_names is None else len(self.class_names)
+
+    @property
+    def class_indices(self) -> dict[Label, int] | None:
+        """Position of each class, as label_mode="int" gives it."""
+        names = self.class_names
+        return None if names is None else {name: code for code, name in enumerate(names)}
+
+    @property
+    def channels(self) -> list[str] | None:
+        """Names of the channels, where they are known."""
+        return list(self.header.channels) if self.header.channels else None
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Time steps per second, where that is known."""
+        return self.header.rate_hz
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The recordings of all segments."""
+        tables = [read_table(self._root, segment) for segment in self.header.segments]
+        return Catalog(tables, self.n_classes)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names of the subjects, in order of first appearance."""
+        return list(self.catalog.subjects)
+
+    @property
+    def recordings(self) -> tuple[RecordingInfo, ...]:
+        """Where the samples came from, in source order."""
+        return self.catalog.recordings
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        self.readers.close()
