@@ -1,12 +1,13 @@
 """Make a study of synthetic subjects, of any size, in constant memory.
 
-    python examples/make_subjects.py study/ --subjects 13 --gb 24
+    python examples/make_subjects.py subjects/ --subjects 13 --gb 24
     python examples/make_subjects.py small/ --subjects 5 --samples 2000 --kind npy-pairs
 
 The signals look like those of an amplifier: integer counts times a scale, as float32, with an
 electrode offset for every channel of every subject, slow drift, noise, and a rhythm whose
-frequency depends on the class. A small network learns the classes, on subjects that it has never
-seen too, and Blosc (lz4, shuffle) makes the files about 1.3 times smaller, as with real data.
+frequency depends on the class. A small network that frees each sample of its offset learns the
+classes, on subjects that it has never seen too. Blosc (lz4, shuffle) makes the files about 1.3
+times smaller, as with real data.
 
 One file per subject (`s01.npz` with `data` and `labels`, or `s01_x.npy` and `s01_y.npy`), of
 unequal lengths. The same options always give the same bytes.
@@ -223,7 +224,9 @@ def make_subjects(
 def main() -> None:
     """Write the files that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder to write into")
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=Path("subjects"), help="folder to write into"
+    )
     parser.add_argument("--subjects", type=int, default=13)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--gb", type=float, help="size of all files, in 10^9 bytes (default 1)")

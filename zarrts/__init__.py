@@ -22,7 +22,8 @@ from zarrts.errors import (
 if TYPE_CHECKING:
     from zarrts.api import convert, open
     from zarrts.keras import ZarrSequence
-    from zarrts.study import Samples, Store
+    from zarrts.selection import Samples
+    from zarrts.study import Store
     from zarrts.types import Batch, Recording
 
 try:
@@ -50,7 +51,7 @@ __all__ = [
 _HOMES = {
     "Batch": "zarrts.types",
     "Recording": "zarrts.types",
-    "Samples": "zarrts.study",
+    "Samples": "zarrts.selection",
     "Store": "zarrts.study",
     "ZarrSequence": "zarrts.keras",
     "convert": "zarrts.api",

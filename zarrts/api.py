@@ -1,11 +1,16 @@
 """The two functions that everything starts with: `convert` and `open`."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zarrts.conversion import run
+from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
+from zarrts.plan import warn_of_axes
 from zarrts.prepare import ConvertOptions, prepare
 from zarrts.progress import show_progress
 from zarrts.sizes import parse_size
@@ -25,7 +30,7 @@ def convert(
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
     rate_hz: float | None = None,
-    dtype: str = "auto",
+    dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
     shard: int | str = "64MiB",
@@ -61,8 +66,8 @@ def convert(
         Names of the channels, the last axis.
     rate_hz : float, optional
         Time steps per second.
-    dtype : str
-        "auto": float64 becomes float32, the rest is kept; "keep"; or the name of a dtype.
+    dtype : str or NumPy dtype
+        "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
         Bounds the memory that the conversion takes, whatever the size of the files.
     chunk, shard : size
@@ -93,19 +98,43 @@ def convert(
         x=x,
         y=y,
         kind=kind,
-        axes=tuple(axes) if axes else None,
-        channels=tuple(channels) if channels else None,
-        rate_hz=rate_hz,
-        dtype=str(dtype),
-        memory_bytes=parse_size(memory, "memory"),
-        chunk_bytes=parse_size(chunk, "chunk"),
-        shard_bytes=parse_size(shard, "shard"),
+        axes=_names("axes", axes),
+        channels=_names("channels", channels),
+        rate_hz=float(rate_hz) if isinstance(rate_hz, np.number) else rate_hz,
+        dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
+        memory_bytes=_size("memory", memory),
+        chunk_bytes=_size("chunk", chunk),
+        shard_bytes=_size("shard", shard),
         codec=codec,
         workers=workers,
         overwrite=overwrite,
     )
     prepared = prepare(source, target, options)
     if not prepared.is_done:
+        for warning in warn_of_axes(prepared.layout.sample_shape, options.axes is not None):
+            warnings.warn(warning, stacklevel=2)
         with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
             run(prepared, on_rows)
     return open_store(target)
+
+
+def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
+    if isinstance(names, str):
+        raise PlanError(f"{option}={names!r} is one text; give a list of names: {names.split(',')}")
+    return tuple(names) if names is not None and len(names) else None
+
+
+def _dtype_name(dtype: Any) -> str:
+    try:
+        return str(np.dtype(dtype).str)
+    except TypeError as error:
+        raise PlanError(
+            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+        ) from error
+
+
+def _size(option: str, size: int | str) -> int:
+    try:
+        return parse_size(size, option)
+    except ValueError as error:
+        raise PlanError(str(error)) from error

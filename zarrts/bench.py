@@ -13,8 +13,9 @@ from zarrts.chunks import DirectReader
 from zarrts.finish import Finish
 from zarrts.loader import BatchOptions, EpochLoader
 from zarrts.memory import aligned_empty
+from zarrts.selection import Samples
 from zarrts.sizes import format_budget
-from zarrts.study import Samples, open_store
+from zarrts.study import open_store
 from zarrts.types import AnyArray
 
 _CLEARLY_FASTER = 1.3

@@ -15,6 +15,7 @@ from zarrts.system import PositionalFile, open_file_limit
 from zarrts.types import AnyArray, ArraySpec
 
 _CHECKSUM_BYTES = 4
+_BLOSC_HEADER = 16
 _KNOWN_CODECS = ((), ("crc32c",), ("blosc",), ("blosc", "crc32c"), ("zstd",), ("zstd", "crc32c"))
 
 
@@ -67,6 +68,7 @@ class _OpenShard:
             self.file.close()
             raise
         self.users = 0
+        self.is_closing = False
 
 
 class DirectReader:
@@ -107,7 +109,11 @@ class DirectReader:
             raise self._error(number, inside, "is missing")
         offset, size = int(entry[0]), int(entry[1])
         encoded = self._buffer(size)
-        if shard.file.read_into(encoded, offset) < size:
+        try:
+            n_bytes = shard.file.read_into(encoded, offset)
+        except OSError as error:
+            raise self._error(number, inside, f"cannot be read ({error.strerror})") from error
+        if n_bytes < size:
             raise self._error(number, inside, "is cut off")
         return encoded
 
@@ -119,11 +125,17 @@ class DirectReader:
                 raise self._error(number, inside, "does not match its checksum")
         try:
             if "blosc" in codecs:
+                # Fewer bytes than asked for would leave what was in the memory before.
+                if len(encoded) < _BLOSC_HEADER or int(encoded[4:8].view("<u4")[0]) != out.nbytes:
+                    raise ValueError("its header declares another size")
                 blosc.decompress(encoded, out)
-            elif "zstd" in codecs:
+            elif "zstd" in codecs and "crc32c" in codecs:
                 zstd.decompress(encoded, out)
+            elif "zstd" in codecs:
+                # A frame that says it is shorter leaves what was in the memory before.
+                _copy(np.frombuffer(zstd.decompress(encoded), np.uint8), out)
             else:
-                out.reshape(-1).view(np.uint8)[:] = encoded
+                _copy(encoded, out)
         except (RuntimeError, ValueError) as error:
             raise self._error(number, inside, f"cannot be decoded ({error})") from error
 
@@ -166,6 +178,9 @@ class DirectReader:
     def _release(self, shard: _OpenShard) -> None:
         with self._lock:
             shard.users -= 1
+            is_last = shard.is_closing and not shard.users
+        if is_last:
+            shard.file.close()
 
     def _open_shard(self, number: int) -> _OpenShard:
         key = self.spec.shard_key(number)
@@ -199,8 +214,19 @@ class DirectReader:
         """Close the files; a later read opens them again."""
         with self._lock:
             shards, self._open = list(self._open.values()), OrderedDict()
-        for shard in shards:
+            for shard in shards:
+                shard.is_closing = True
+            # A number of a closed file may be that of another one at once: whoever still reads
+            # closes it.
+            unused = [shard for shard in shards if not shard.users]
+        for shard in unused:
             shard.file.close()
+
+
+def _copy(decoded: NDArray[np.uint8], out: AnyArray) -> None:
+    if len(decoded) != out.nbytes:
+        raise ValueError(f"{len(decoded):,} bytes instead of {out.nbytes:,}")
+    out.reshape(-1).view(np.uint8)[:] = decoded
 
 
 class ZarrReader:
@@ -227,16 +253,25 @@ class ZarrReader:
                     import zarr
 
                     self._array = zarr.open_array(str(self._path), mode="r")
-            out[: stop - start] = self._array[start:stop]
-        except (OSError, RuntimeError, ValueError) as error:
+                array = self._array
+            self._check_file(array, start // self.spec.shard_rows)
+            out[: stop - start] = array[start:stop]
+        except Exception as error:  # other people's codecs raise what they like
             raise ReadError(
                 f"{self._path}: rows {start:,} to {stop - 1:,} cannot be read ({error}). "
                 "Copy the store again, or convert again."
             ) from error
+
+    def _check_file(self, array: Any, number: int) -> None:
+        # zarr-python reads a file that is missing or empty as zeros.
+        key = array.metadata.encode_chunk_key((number, *(0 for _ in self.spec.row_shape)))
+        if (self._path / key).stat().st_size == 0:
+            raise ValueError(f"{key} is empty")
 
     def will_need(self, chunk: int) -> None:
         """Do nothing: zarr-python has no way to read ahead."""
 
     def close(self) -> None:
         """Forget the array; a later read opens it again."""
-        self._array = None
+        with self._lock:
+            self._array = None

@@ -14,6 +14,9 @@ from zarrts.errors import ZarrtsError
 from zarrts.sizes import format_size, parse_size
 
 _MAX_SUBJECTS = 40
+_USUAL_STORE = "study.zarr"
+_MAX_LETTERS = 24
+_WIDTH = 10_000
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]
@@ -40,10 +43,15 @@ def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
-        except ImportError as error:
-            if debug or "pip install" not in str(error):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
                 raise
-            click.echo(f"Error: {error}", err=True)
+            message = str(error)
+            if not isinstance(error, ImportError) or "pip install" not in message:
+                message = f"{type(error).__name__}: {error} (--debug shows where)"
+            click.echo(f"Error: {message}", err=True)
             sys.exit(1)
 
     return wrapper
@@ -59,35 +67,56 @@ def main() -> None:
     """Train Keras networks on time series that do not fit in memory."""
 
 
-@main.command()
-@click.argument("sources", nargs=-1, required=True)
+@main.command(short_help="Turn files into one compressed store.")
+@click.argument("sources", nargs=-1, metavar="SOURCES...")
 @click.argument("store")
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file.")
 @click.option("--x", help="Name of the array of inputs, where it is not obvious.")
 @click.option("--y", help="Name of the array of labels, where it is not obvious.")
-@click.option("--kind", type=click.Choice(["auto", "dense"]), default="auto", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "dense"]),
+    default="auto",
+    show_default=True,
+    help="dense: x[i] is sample i, in 2-D arrays as well.",
+)
 @click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time.")
 @click.option("--channels", callback=_names, help="Names of the channels, with commas.")
 @click.option("--rate-hz", type=float, help="Time steps per second.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
-@click.option("--memory", type=_Size(), default="1GiB", show_default=True)
+@click.option(
+    "--memory", type=_Size(), default="1GiB", show_default=True, help="That a conversion may take."
+)
 @click.option("--chunk", type=_Size(), default="1MiB", show_default=True, help="Read at once.")
 @click.option("--shard", type=_Size(), default="64MiB", show_default=True, help="In one file.")
 @click.option(
-    "--codec", type=click.Choice(["lz4", "zstd", "none"]), default="lz4", show_default=True
+    "--codec",
+    type=click.Choice(["lz4", "zstd", "none"]),
+    default="lz4",
+    show_default=True,
+    help="lz4 is fastest to read, zstd smaller.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
 @_with_errors
 def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any) -> None:
-    """Turn the files SOURCES (files, folders or patterns) into one compressed STORE."""
+    """Turn the files SOURCES (files, folders or patterns) into one compressed STORE.
+
+    With --dry-run, SOURCES alone will do.
+    """
     from zarrts.conversion import run
     from zarrts.describe import describe_plan
     from zarrts.prepare import ConvertOptions, prepare
     from zarrts.progress import show_progress
 
+    if not sources and dry_run:
+        sources, store = (store,), _USUAL_STORE
+    if not sources:
+        raise click.UsageError(
+            "name the files and then the store to be made: zarrts convert subjects/ study.zarr"
+        )
     progress = options.pop("progress")
     sized = {f"{name}_bytes": options.pop(name) for name in ("memory", "chunk", "shard")}
     source = sources[0] if len(sources) == 1 else list(sources)
@@ -95,7 +124,9 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
     for line in describe_plan(prepared):
         click.echo(line)
     if dry_run:
-        click.echo("Nothing written. Repeat without --dry-run.")
+        done = f"{store} is complete already, from these sources and options."
+        again = "Repeat without --dry-run."
+        click.echo(f"Nothing written. {done if prepared.is_done else again}")
         return
     if prepared.is_done:
         click.echo(f"{store} is complete already, from these sources and options.")
@@ -146,6 +177,12 @@ def info(store: str, as_json: bool) -> None:
     _print_subjects(summary)
 
 
+def _shortened(name: str) -> str:
+    return (
+        name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
+
+
 def _print_subjects(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -155,11 +192,13 @@ def _print_subjects(summary: dict[str, Any]) -> None:
     table.add_column("samples", justify="right")
     classes, counts = summary["class_names"] or [], summary["class_counts"]
     for name in classes[:_MAX_SUBJECTS]:
-        table.add_column(str(name), justify="right")
+        table.add_column(_shortened(str(name)), justify="right")
     for subject, n_samples in list(summary["subjects"].items())[:_MAX_SUBJECTS]:
         own = counts[subject][:_MAX_SUBJECTS] if counts else []
-        table.add_row(subject, f"{n_samples:,}", *(f"{n:,}" for n in own))
-    Console(highlight=False, soft_wrap=True).print(table)
+        table.add_row(_shortened(subject), f"{n_samples:,}", *(f"{n:,}" for n in own))
+    # Names are no markup; and where the table is too wide, lines that wrap still hold it all.
+    console = Console(markup=False, emoji=False, highlight=False, width=_WIDTH)
+    console.print(table)
     hidden = len(summary["subjects"]) - _MAX_SUBJECTS
     if hidden > 0:
         click.echo(f"and {hidden:,} more subjects; all with --json")
@@ -185,7 +224,7 @@ def bench(store: str, as_json: bool, **options: Any) -> None:
 @main.command()
 @click.argument("folder", default="demo", required=False)
 @click.option("--all", "leave_each_out", is_flag=True, help="Leave each person out in turn.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
 @_with_errors
 def demo(folder: str, leave_each_out: bool, epochs: int) -> None:
     """Convert real recordings of ten people into FOLDER, and train a network on them."""

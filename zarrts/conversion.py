@@ -11,6 +11,7 @@ import copy
 import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,18 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import PlanError, SourceError, StoreError
+from zarrts.errors import PlanError, SourceError
 from zarrts.labels import LabelScheme
 from zarrts.moments import Moments, merge_all
-from zarrts.plan import ShardTask, Span
-from zarrts.prepare import Prepared, cast_rows
-from zarrts.publish import (
-    create_segment,
-    publish,
-    remove_segments,
-    remove_unfinished,
-    write_table,
-)
+from zarrts.plan import ShardTask, Span, block_rows, stored_axes
+from zarrts.prepare import Prepared, cast_rows, measure
+from zarrts.publish import create_segment, publish, refuse_target, sweep, write_table
 from zarrts.shards import ShardWriter, WrittenShard
 from zarrts.sizes import format_size
 from zarrts.store import RecordingTable, Segment, StoreHeader, is_store, read_header
@@ -71,34 +66,18 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     target = prepared.target
     if prepared.is_done:
         return
-    old = _check_target(target, prepared.options.overwrite)
+    refuse_target(target, prepared.write_id, overwrite=prepared.options.overwrite)
     _check_room(prepared)
-    with _nothing_half_written(target, old):
-        segment = _create(prepared, str(1 + max((int(name) for name in old), default=-1)))
+    old = read_header(target) if is_store(target) else None
+    with _nothing_half_written(target):
+        sweep(target)
+        segment = _create(prepared, _next_segment(old))
         results = _write_shards(prepared, segment, on_rows)
         written = [shard for result in results for shard in result.shards]
         write_table(target, segment.name, _table(prepared, results))
-        header = _header(prepared, segment, sum(shard.size for shard in written))
+        header = _header(prepared, segment, sum(shard.size for shard in written), old)
         publish(target, header, written)
-    remove_segments(target, old)
-
-
-def _check_target(target: Path, overwrite: bool) -> list[str]:
-    """Return the names of the segments to be replaced; refuse to touch what is not ours."""
-    if is_store(target):
-        if not overwrite:
-            raise PlanError(
-                f"{target} is a store of other sources or options. Choose another name, or "
-                "replace it with overwrite=True (--overwrite)."
-            )
-        return [segment.name for segment in read_header(target).segments]
-    if target.is_file():
-        raise PlanError(f"{target} is a file; choose a new folder for the store.")
-    try:
-        remove_unfinished(target)
-    except StoreError as error:
-        raise PlanError(str(error)) from error
-    return []
+        sweep(target)
 
 
 def _check_room(prepared: Prepared) -> None:
@@ -110,39 +89,48 @@ def _check_room(prepared: Prepared) -> None:
         )
 
 
+def _next_segment(old: StoreHeader | None) -> str:
+    # Never a name that is in use: whoever has the old store open goes on reading it.
+    return str(1 + max((int(it.name) for it in old.segments), default=-1)) if old else "0"
+
+
 @contextlib.contextmanager
-def _nothing_half_written(target: Path, old: Sequence[str]) -> Iterator[None]:
-    """Delete what an error left, keep what was there, and say so if the disk is full."""
-    existed = target.exists()
+def _nothing_half_written(target: Path) -> Iterator[None]:
+    """Delete what an error left, keep what was there, and say why nothing can be written."""
+    new_folders = [it for it in (target, *target.parents) if not it.exists()]
     try:
         yield
     except BaseException as error:
-        remove_segments(target, None, keep=old)
-        if not existed and target.exists():
-            target.rmdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # What cannot be deleted now opens as nothing, and the next conversion deletes it.
+        with contextlib.suppress(OSError):
+            sweep(target)
+            for folder in new_folders:
+                folder.rmdir()
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise PlanError(
                 f"{target}: the disk is full; what was written has been removed. Make room or "
                 "choose another disk."
             ) from error
-        raise
+        raise PlanError(
+            f"{target}: cannot be written ({error.strerror or error}); choose another folder."
+        ) from error
 
 
 def _create(prepared: Prepared, name: str) -> Segment:
     layout = prepared.layout
     y_shape = (layout.n_samples, *prepared.recordings[0].y.shape[1:])
-    try:
-        return create_segment(
-            prepared.target,
-            name,
-            x=((layout.n_samples, *layout.sample_shape), layout.dtype),
-            y=(y_shape, prepared.labels.dtype),
-            chunk_rows=layout.chunk_rows,
-            shard_rows=layout.shard_rows,
-            codec=prepared.options.codec,
-        )
-    except PermissionError as error:
-        raise PlanError(f"{prepared.target} cannot be written: {error.strerror}.") from error
+    return create_segment(
+        prepared.target,
+        name,
+        x=((layout.n_samples, *layout.sample_shape), layout.dtype),
+        y=(y_shape, prepared.labels.dtype),
+        chunk_rows=layout.chunk_rows,
+        shard_rows=layout.shard_rows,
+        codec=prepared.options.codec,
+        axes=stored_axes(prepared.options.axes),
+    )
 
 
 def _write_shards(prepared: Prepared, segment: Segment, on_rows: OnRows) -> list[_ShardResult]:
@@ -167,14 +155,14 @@ def _write_shards(prepared: Prepared, segment: Segment, on_rows: OnRows) -> list
         after = latest.get(first) if is_sequential else None
         written.append(write(delayed(task, traverse=False), after))
         latest[task.spans[-1].recording] = latest[first] = written[-1]
+    # Dask gives up at the first error and leaves other tasks running in its own pool. This one is
+    # waited for: nothing may write to the target while it is swept.
+    pool = ThreadPoolExecutor(prepared.workers, thread_name_prefix="zarrts-convert")
     try:
-        return list(
-            compute(  # type: ignore[no-untyped-call]
-                *written, scheduler="threads", num_workers=prepared.workers
-            )
-        )
+        return list(compute(*written, scheduler="threads", pool=pool))  # type: ignore[no-untyped-call]
     finally:
         job.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
         for recording in prepared.recordings:
             recording.x.close()
             recording.y.close()
@@ -200,7 +188,7 @@ def _write_shard(job: _Job, task: ShardTask, after: object) -> _ShardResult:
                 if job.stop.is_set():
                     raise KeyboardInterrupt
                 converted = cast_rows(inputs, segment.x.dtype, recording.origin)
-                parts.append(Moments.of(converted))
+                parts.append(measure(converted))
                 x.add(converted)
                 y.add(_encode(job.labels, labels, recording))
                 owner.add(np.full(len(inputs), span.recording, np.int32))
@@ -244,10 +232,14 @@ def _blocks(
     with contextlib.ExitStack() as stack:
         if is_head and _is_sequential(recording):
             x, y = (stack.enter_context(contextlib.closing(copy.copy(it))) for it in (x, y))
-        step = max(chunk_rows, x.block_rows)
+        step = block_rows(recording, chunk_rows)
         for start in range(span.start, span.stop, step):
             stop = min(start + step, span.stop)
-            yield x.read(start, stop), y.read(start, stop)
+            try:
+                block = x.read(start, stop), y.read(start, stop)
+            except OSError as error:
+                raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
+            yield block
 
 
 def _encode(labels: LabelScheme, block: AnyArray, recording: SourceRecording) -> AnyArray:
@@ -280,10 +272,12 @@ def _table(prepared: Prepared, results: Sequence[_ShardResult]) -> RecordingTabl
     )
 
 
-def _header(prepared: Prepared, segment: Segment, stored_bytes: int) -> StoreHeader:
+def _header(
+    prepared: Prepared, segment: Segment, stored_bytes: int, old: StoreHeader | None
+) -> StoreHeader:
     first, options = prepared.recordings[0], prepared.options
     return StoreHeader(
-        version=1,
+        version=old.version + 1 if old else 1,
         kind="dense",
         write_id=prepared.write_id,
         labels=prepared.labels,

@@ -21,7 +21,8 @@ import numpy as np
 
 from zarrts.api import convert
 from zarrts.errors import SourceError
-from zarrts.study import Samples, Store
+from zarrts.selection import Samples
+from zarrts.study import Store
 
 _DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 _PUBLISHED_MEAN = 0.873
@@ -152,10 +153,7 @@ def _train(train: Samples, val: Samples, test: Samples, epochs: int) -> Result:
     keras.utils.set_random_seed(0)
     model = build_network(train.store.sample_shape, train.store.n_classes or 0)
     with ZarrSequence(train, batch_size=64, stats=train.stats()) as seq:
-        best = keras.callbacks.EarlyStopping("val_loss", patience=epochs, restore_best_weights=True)
-        history = model.fit(
-            seq, validation_data=seq.like(val), epochs=epochs, callbacks=[best], verbose=0
-        ).history
+        history = model.fit(seq, validation_data=seq.like(val), epochs=epochs, verbose=0).history
         accuracy = model.evaluate(seq.like(test), verbose=0, return_dict=True)["accuracy"]
     return Result(test.subjects[0], float(accuracy), history)
 
@@ -165,19 +163,15 @@ def build_network(sample_shape: tuple[int, ...], n_classes: int) -> Any:
     import keras
     from keras import layers
 
-    model = keras.Sequential(
-        [
-            layers.Input(sample_shape),
-            layers.Conv1D(32, 9, activation="relu"),
-            layers.MaxPooling1D(2),
-            layers.Conv1D(64, 7, activation="relu"),
-            layers.MaxPooling1D(2),
-            layers.Conv1D(64, 5, activation="relu"),
-            layers.GlobalAveragePooling1D(),
-            layers.Dropout(0.5),
-            layers.Dense(n_classes, activation="softmax"),
-        ]
-    )
+    model = keras.Sequential([layers.Input(sample_shape)])
+    for filters, steps in ((32, 9), (64, 7), (64, 5)):
+        model.add(layers.Conv1D(filters, steps, padding="same", use_bias=False))
+        model.add(layers.BatchNormalization())
+        model.add(layers.ReLU())
+        model.add(layers.MaxPooling1D(2))
+    model.add(layers.GlobalAveragePooling1D())
+    model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(n_classes, activation="softmax"))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 

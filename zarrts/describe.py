@@ -1,11 +1,13 @@
 """What was understood of sources, and what a store holds, in plain words."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zarrts.labels import Label
+from zarrts.plan import warn_of_axes
 from zarrts.prepare import Prepared
 from zarrts.sizes import format_budget, format_size
 from zarrts.study import Store
@@ -20,14 +22,14 @@ def describe_plan(prepared: Prepared) -> list[str]:
     """Return what a conversion would do, one sentence a line."""
     recordings, layout = prepared.recordings, prepared.layout
     subjects = list(dict.fromkeys(it.subject for it in recordings))
-    files = f"{_count(len(recordings), 'file')} -> {_count(len(subjects), 'subject')}"
-    if len(subjects) == len(recordings) and not prepared.has_subjects_given:
-        files += " (one file each). Several files per person? --subject REGEX"
     dtypes = sorted({it.x.dtype.name for it in recordings})
     dtype = " and ".join(dtypes)
     if dtypes != [layout.dtype.name]:
         dtype += f" -> {layout.dtype.name}"
-    names = [f"x {recordings[0].x_name!r}", f"y {recordings[0].y_name!r}"]
+    names = [
+        f"x {_name([it.x_name for it in recordings])}",
+        f"y {_name([it.y_name for it in recordings])}",
+    ]
     width = max(len(name) for name in names) + 2
     counts = None
     if prepared.labels.class_names is not None:
@@ -35,10 +37,14 @@ def describe_plan(prepared: Prepared) -> list[str]:
     owners = np.array([subjects.index(it.subject) for it in recordings])
     labels = describe_labels(prepared.labels.class_names, counts, owners, subjects)
     label_shape = recordings[0].y.shape[1:]
-    if label_shape and prepared.labels.encoding != "one_hot":
+    if prepared.labels.class_names is None:
+        labels += f", {prepared.labels.dtype.name}"
+    if prepared.labels.encoding == "one_hot":
+        labels += "; one-hot"
+    elif label_shape:
         labels += f", of shape {label_shape} each"
     lines = [
-        files,
+        _describe_files(prepared, subjects),
         f"{names[0]:{width}}{layout.n_samples:,} samples, "
         f"{describe_shape(layout.sample_shape)}, {dtype}",
         f"{names[1]:{width}}{labels}",
@@ -48,18 +54,29 @@ def describe_plan(prepared: Prepared) -> list[str]:
         f"memory {format_budget(prepared.options.memory_bytes)}, about "
         f"{_duration(prepared.seconds)}",
     ]
-    return lines + warn_of_axes(layout.sample_shape, prepared.options.axes is not None)
+    warnings = warn_of_axes(layout.sample_shape, prepared.options.axes is not None)
+    return lines + [f"Warning: {warning}" for warning in warnings]
 
 
-def warn_of_axes(sample_shape: tuple[int, ...], axes_given: bool) -> list[str]:
-    """Return a warning where time and channels look swapped."""
-    if len(sample_shape) != 2 or axes_given or sample_shape[1] <= sample_shape[0]:
-        return []
-    time, channels = sample_shape
-    return [
-        f"Warning: {channels:,} channels but {time:,} time steps. If the axes are swapped, say "
-        "axes=('sample', 'channel', 'time') (--axes sample,channel,time)."
-    ]
+def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
+    recordings = prepared.recordings
+    n_pairs = sum(it.origin.lower().endswith(".npy") for it in recordings)
+    one, many = ("pair", "pairs") if n_pairs == len(recordings) else ("file", "files")
+    if one == "pair":
+        found = f"{_count(len(recordings), 'pair')} of files"
+    else:
+        found = _count(len(recordings) + n_pairs, "file")
+    head = f"{found} -> {_count(len(subjects), 'subject')}"
+    if not prepared.has_subjects_given:
+        return f"{head} (one {one} each). Several {many} per person? --subject REGEX"
+    n_files = Counter(it.subject for it in recordings)
+    shown = [f"{name} ({_count(n_files[name], one)})" for name in subjects[:_MAX_NAMES]]
+    more = f", and {len(subjects) - _MAX_NAMES} more" if len(subjects) > _MAX_NAMES else ""
+    return f"{head}: {', '.join(shown)}{more}"
+
+
+def _name(names: Sequence[str]) -> str:
+    return repr(names[0]) if len(set(names)) == 1 else f"{names[0]!r} ..."
 
 
 def describe_shape(sample_shape: tuple[int, ...]) -> str:

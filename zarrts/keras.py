@@ -7,7 +7,10 @@ asks for batch i gets batch i.
 """
 
 import sys
+import threading
 import warnings
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,9 +24,10 @@ from zarrts.keywords import refuse_unknown
 from zarrts.labels import LabelMode, target_function
 from zarrts.loader import BatchOptions, Shuffle
 from zarrts.moments import Moments
+from zarrts.selection import Samples
 from zarrts.sizes import parse_size
 from zarrts.stream import BatchStream
-from zarrts.study import Samples, Store, open_store
+from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray
 
 try:
@@ -35,19 +39,23 @@ except ImportError as error:
     ) from error
 
 _GENERATOR = "_finite_generator"
-_PROBES = ("get_tf_dataset", "<listcomp>")
+_PROBE = "get_tf_dataset"
 _ADAPTERS = "keras.src.trainers.data_adapters"
-_MAX_PASSES = 4
 
 
-@dataclass
+@dataclass(eq=False)
 class _Pass:
-    """One run of Keras' generator: `ticket` is its list of indices, held so that it is unique."""
+    """One run of a generator, told apart by its indices, which are held so that they are unique."""
 
-    ticket: object
+    indices: object
     epoch: int
     served: int = 0
-    stream: BatchStream | None = None
+    is_closed: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the generator is gone: nobody but this attribute and the call holds them."""
+        return sys.getrefcount(self.indices) <= 2
 
 
 class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
@@ -88,6 +96,12 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         Leave out the last batch if it is smaller.
     workers : int, optional
         Threads that read and decode; Keras always sees one worker.
+
+    Attributes
+    ----------
+    epoch : int
+        Whose batches `seq[i]` and `for x, y in seq` give, 0 unless you set it in a loop of your
+        own. `fit` takes a new epoch for each pass by itself.
     """
 
     def __init__(
@@ -127,7 +141,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         )
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
+        self.epoch = 0
+        # Guards the loader and what is below: tf.data asks in threads of its own.
+        self._lock = threading.Lock()
         self._passes: list[_Pass] = []
+        self._reading: tuple[_Pass, BatchStream] | None = None
         self._n_passes = 0
 
     # What Keras asks ---------------------------------------------------------------------
@@ -138,30 +156,56 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> Any:
         frame = sys._getframe(1)
         if frame.f_code.co_name == _GENERATOR and "indices" in frame.f_locals:
-            return self._as_tuple(self._next_of_pass(frame.f_locals["indices"]))
+            self._hold_weakly(frame.f_locals.get("self"))
+            return self._next_of_pass(frame.f_locals["indices"])
         _warn_of_unknown_caller(frame)
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self._as_tuple(self._loader.batch(self.epoch, index % len(self)))
+        with self._lock:
+            return self._as_tuple(self._loader.batch(self.epoch, index % len(self)))
 
-    @property
-    def epoch(self) -> int:
-        """The epoch whose batches `seq[i]` gives: that of the latest pass, counted from 0."""
-        return max(0, self._n_passes - 1)
+    def __iter__(self) -> Iterator[Any]:
+        """Yield seq[0], seq[1], ... to the end, read ahead."""
+        indices = range(len(self))
+        for _ in indices:
+            yield self._next_of_pass(indices, self.epoch)
 
-    def _next_of_pass(self, ticket: object) -> Batch:
-        current = next((it for it in self._passes if it.ticket is ticket), None)
-        if current is None:
-            current = _Pass(ticket, self._n_passes)
-            self._n_passes += 1
-            self._passes = [*self._passes[1 - _MAX_PASSES :], current]
-        if current.stream is None or current.stream.is_closed:
-            current.stream = self._loader.stream(current.epoch, current.served)
-        batch = next(current.stream)
-        current.served += 1
-        if current.served == len(self):
-            self._passes.remove(current)
-        return batch
+    def _hold_weakly(self, adapter: Any) -> None:
+        """Let Keras' adapter hold this sequence weakly; `fit` itself holds it while it runs.
+
+        TensorFlow never frees a generator, nor what it refers to: each sequence that was read
+        once would keep its threads and memory to the end of the process.
+        """
+        if getattr(adapter, "py_dataset", None) is self:
+            adapter.py_dataset = weakref.proxy(self)
+
+    def _next_of_pass(self, indices: object, epoch: int | None = None) -> Any:
+        """Return the next batch of a pass; a new one is of the next epoch, unless it is given."""
+        with self._lock:
+            current = next((it for it in self._passes if it.indices is indices), None)
+            if current is None:
+                current = _Pass(indices, self._n_passes if epoch is None else epoch)
+                self._n_passes += epoch is None
+                self._passes = [*(it for it in self._passes if not it.is_over), current]
+            if current.is_closed:
+                raise SampleError("The sequence was closed while it was read; start again.")
+            batch = next(self._stream_of(current))
+            current.served += 1
+            if current.served == len(self):
+                self._passes.remove(current)
+                self._reading = None
+        return self._as_tuple(batch)
+
+    def _stream_of(self, current: _Pass) -> BatchStream:
+        """Return the stream that is at a pass's next batch; only one pass has a stream."""
+        if self._reading is not None:
+            reading, stream = self._reading
+            if reading is current and not stream.is_closed:
+                return stream
+        self._reading = None  # frees what the other pass had read ahead
+        stream = self._loader.stream(current.epoch, current.served)
+        self._reading = (current, stream)
+        return stream
 
     def _as_tuple(self, batch: Batch) -> Any:
         if self._options.label_mode is None:
@@ -241,8 +285,12 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; a later call takes them again."""
-        self._passes = []
-        self._loader.close()
+        with self._lock:
+            # tf.data may still read ahead for a fit that has ended: it must not start threads.
+            for it in self._passes:
+                it.is_closed = True
+            self._reading = None
+            self._loader.close()
 
     def __enter__(self) -> "ZarrSequence":
         return self
@@ -287,11 +335,14 @@ _has_warned = False
 def _warn_of_unknown_caller(frame: FrameType) -> None:
     """Say once that this Keras asks in a way that zarrts does not know."""
     global _has_warned
+    if frame.f_code.co_name == "<listcomp>" and frame.f_back:  # a frame until Python 3.11
+        frame = frame.f_back
     module = frame.f_globals.get("__name__", "")
-    if module.startswith(_ADAPTERS) and frame.f_code.co_name not in _PROBES and not _has_warned:
+    if module.startswith(_ADAPTERS) and frame.f_code.co_name != _PROBE and not _has_warned:
         _has_warned = True
         warnings.warn(
             f"Keras {keras.__version__} asks for batches in a way that this version of zarrts "
-            "does not know: batches are right, but slow. Upgrade zarrts.",
+            "does not know: batches are right, but slow, and the same in each epoch. Upgrade "
+            "zarrts.",
             stacklevel=3,
         )

@@ -1,5 +1,6 @@
 """The memory of a loader: what a budget buys, and the units that are open in it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ class MemoryPlan:
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
     """Return an uninitialised C-contiguous array that starts on a 64-byte boundary."""
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    n_bytes = math.prod(shape) * dtype.itemsize
     memory = np.empty(n_bytes + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + n_bytes].view(dtype).reshape(shape)

@@ -11,8 +11,16 @@ from zarrts.errors import PlanError, SourceError
 from zarrts.sizes import format_budget
 from zarrts.types import SourceRecording
 
-_WORKING_CHUNKS = 5  # converted rows, encoded bytes twice, statistics in float64
-_READ_COPIES = 2  # rows as they lie in the file, and in our order of axes
+_WORKING_CHUNKS = 4  # rows that are collected, converted rows, encoded bytes twice
+_READ_COPIES = 3  # rows as they lie in the file, in our order of axes, and compared with these
+_FIXED_BYTES = 8 << 20  # statistics in float64, pieces of a compressed file
+_OWNER_BYTES = 4  # of a row that says which recording a sample belongs to
+
+
+NO_RAGGED = (
+    "that cannot be stored yet; cut it into samples first, an array of shape (sample, time, "
+    "channel)"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def check_recordings(
         if n_inputs != n_labels:
             problems.append(
                 f"{it.origin}: {n_inputs:,} inputs in {it.x_name!r}, but {n_labels:,} labels in "
-                f"{it.y_name!r}; each input needs one label."
+                f"{it.y_name!r}; each input needs one label" + _axis_remedy(it, n_labels)
             )
         elif n_inputs == 0:
             problems.append(f"{it.origin}: holds no samples; remove the file.")
@@ -80,12 +88,27 @@ def check_recordings(
     problems += _odd_ones(filled, lambda it: it.y.shape[1:], "labels of shape", None)
     problems += _odd_ones(filled, lambda it: _label_family(it.y.dtype), "labels that are", None)
     if kind == "auto" and filled and all(len(it.x.shape) == 2 for it in filled):
-        problems += [_two_readings(it) for it in filled]
-    for it in filled:
-        if channels is not None and (not it.x.shape[1:] or it.x.shape[-1] != len(channels)):
-            found = it.x.shape[-1] if it.x.shape[1:] else 0
-            problems.append(f"{it.origin}: {found} channels, but channels= names {len(channels)}.")
+        problems.append(_two_readings(filled))
+    if channels is not None:
+        problems += _wrong_channels(filled, channels)
     return problems
+
+
+def _wrong_channels(recordings: Sequence[SourceRecording], channels: Sequence[str]) -> list[str]:
+    by_count: dict[int, list[str]] = defaultdict(list)
+    for it in recordings:
+        by_count[it.x.shape[-1] if it.x.shape[1:] else 0].append(it.origin)
+    return [
+        f"{_first_of(origins)}: {count} channels (the last axis), but channels= names "
+        f"{len(channels)} ({', '.join(channels[:4])}{', ...' if len(channels) > 4 else ''}); name "
+        "each once, or say which axis is which with axes=."
+        for count, origins in by_count.items()
+        if count != len(channels)
+    ]
+
+
+def _first_of(origins: Sequence[str]) -> str:
+    return f"{origins[0]} and {len(origins) - 1} more" if len(origins) > 1 else origins[0]
 
 
 def _odd_ones(
@@ -112,17 +135,31 @@ def _shape_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
     return "; leave the file out or save it alike."
 
 
+def _axis_remedy(recording: SourceRecording, n_labels: int) -> str:
+    others = list(recording.x.shape[1:])
+    if n_labels not in others:
+        return "."
+    names = ["time", *(f"axis_{n}" for n in range(1, len(others) - 1)), "channel"][: len(others)]
+    names.insert(1 + others.index(n_labels), "sample")
+    return (
+        f" (its shape is {recording.x.shape}: if samples are not on the first axis, say which is "
+        f"which, for example axes=({', '.join(map(repr, names))}))."
+    )
+
+
 def _label_family(dtype: np.dtype[Any]) -> str:
     return "text" if dtype.kind == "U" else "numbers"
 
 
-def _two_readings(it: SourceRecording) -> str:
-    rows, columns = it.x.shape
+def _two_readings(recordings: Sequence[SourceRecording]) -> str:
+    first = recordings[0]
+    rows, columns = first.x.shape
     return (
-        f"{it.origin}: {it.x_name!r} has shape ({rows:,}, {columns:,}), which can be read in two "
+        f"{_first_of([it.origin for it in recordings])}: {first.x_name!r} has shape "
+        f"({rows:,}, {columns:,}), which can be read in two "
         f"ways. If each row is a sample ({rows:,} samples of {columns:,} values), say "
-        f"kind='dense'. If rows are consecutive in time (one recording of {rows:,} time steps x "
-        f"{columns:,} channels), cut it into samples of shape (time, channel) first."
+        "kind='dense' (--kind dense). If rows are consecutive in time (kind='ragged': one "
+        f"recording of {rows:,} time steps x {columns:,} channels), {NO_RAGGED}."
     )
 
 
@@ -174,10 +211,13 @@ def lay_out(
     chunk_bytes: int,
     shard_bytes: int,
 ) -> Layout:
-    """Cut the samples of all recordings, one after the other, into chunks and shards."""
+    """Cut the samples of all recordings, one after the other, into chunks and shards.
+
+    Arrays share their chunks' length, so that the widest one decides it.
+    """
     n_samples = sum(it.x.shape[0] for it in recordings)
     sample_shape = recordings[0].x.shape[1:]
-    sample_bytes = max(1, int(np.prod(sample_shape, dtype=np.int64))) * dtype.itemsize
+    sample_bytes = max(_row_bytes(sample_shape, dtype), _label_bytes(recordings), _OWNER_BYTES)
     chunk_rows = max(1, min(chunk_bytes // sample_bytes, n_samples))
     per_shard = max(1, min(shard_bytes // (chunk_rows * sample_bytes), -(-n_samples // chunk_rows)))
     shard_rows = chunk_rows * per_shard
@@ -212,19 +252,37 @@ def _shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ..
 
 def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
     """Return the most memory that one task takes."""
-    sample_values = max(1, int(np.prod(layout.sample_shape, dtype=np.int64)))
-    chunk_bytes = layout.chunk_rows * sample_values * layout.dtype.itemsize
+    row_bytes = _row_bytes(layout.sample_shape, layout.dtype) + _label_bytes(recordings)
     read_bytes = max(
-        min(max(layout.chunk_rows, it.x.block_rows), it.x.shape[0])
-        * sample_values
-        * it.x.dtype.itemsize
+        min(block_rows(it, layout.chunk_rows), it.x.shape[0])
+        * (_row_bytes(layout.sample_shape, it.x.dtype) + _row_bytes(it.y.shape[1:], it.y.dtype))
         for it in recordings
     )
-    return (
-        _WORKING_CHUNKS * max(chunk_bytes, layout.chunk_rows * sample_values * 8) // 2
-        + _READ_COPIES * read_bytes
-        + (4 << 20)
-    )
+    chunk_bytes = layout.chunk_rows * (row_bytes + _OWNER_BYTES)
+    return _WORKING_CHUNKS * chunk_bytes + _READ_COPIES * read_bytes + _FIXED_BYTES
+
+
+def block_rows(recording: SourceRecording, chunk_rows: int) -> int:
+    """Return how many rows of a recording are read at once."""
+    return max(chunk_rows, recording.x.block_rows)
+
+
+def _row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+
+
+def _label_bytes(recordings: Sequence[SourceRecording]) -> int:
+    """Return the size of one label as stored; text is stored as codes."""
+    dtype = np.result_type(*(it.y.dtype for it in recordings))
+    return _row_bytes(recordings[0].y.shape[1:], np.dtype("i4") if dtype.kind == "U" else dtype)
+
+
+def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return names of the axes of x in the order in which they are stored."""
+    if axes is None:
+        return None
+    rank = {"sample": 0, "time": 1, "channel": 3}
+    return tuple(sorted(axes, key=lambda axis: rank.get(axis, 2)))
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:
@@ -243,8 +301,25 @@ def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:
     return max(1, min(wanted, budget_bytes // task_memory))
 
 
+def warn_of_axes(sample_shape: tuple[int, ...], axes_given: bool) -> list[str]:
+    """Return a warning where time and channels look swapped."""
+    if len(sample_shape) != 2 or axes_given or sample_shape[1] <= sample_shape[0]:
+        return []
+    time, channels = sample_shape
+    return [
+        f"{channels:,} channels but {time:,} time steps. If the axes are swapped, say "
+        "axes=('sample', 'channel', 'time') (--axes sample,channel,time)."
+    ]
+
+
 def refuse(problems: Sequence[str], what: str = "Nothing was converted.") -> None:
-    """Raise one error that lists every problem, if there is any."""
-    if problems:
-        head = f"{what} {len(problems)} problem{'s' if len(problems) > 1 else ''}:"
-        raise SourceError("\n".join([head, *(f"  - {problem}" for problem in problems)]))
+    """Raise one error that lists every problem, if there is any; what is alike on one line."""
+    if not problems:
+        return
+    places: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        place, colon, reason = problem.partition(": ")
+        places[colon + reason if colon else problem].append(place if colon else "")
+    lines = [f"  - {', '.join(filter(None, at))}{reason}" for reason, at in places.items()]
+    head = f"{what} {len(lines)} problem{'s' if len(lines) > 1 else ''}:"
+    raise SourceError("\n".join([head, *lines]))

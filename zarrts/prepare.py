@@ -15,6 +15,7 @@ from zarrts.errors import PlanError, SourceError
 from zarrts.labels import LabelCounter, LabelScheme, scheme_of
 from zarrts.moments import Moments
 from zarrts.plan import (
+    NO_RAGGED,
     Layout,
     check_duplicates,
     check_recordings,
@@ -24,14 +25,16 @@ from zarrts.plan import (
     stored_dtype,
     task_bytes,
 )
-from zarrts.publish import CODECS, trial_spec
+from zarrts.publish import CODECS, refuse_target, trial_spec
 from zarrts.shards import encode_chunk
+from zarrts.sizes import format_budget
 from zarrts.store import is_store, read_header
 from zarrts.system import count_cpus, free_bytes
 from zarrts.types import AnyArray, SourceRecording
 
 _LABEL_BLOCK_BYTES = 1 << 20
 _N_TRIAL_CHUNKS = 8
+_MAX_NAMES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +57,43 @@ class ConvertOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.kind == "ragged":
+            raise PlanError(f"kind='ragged': {NO_RAGGED}.")
         if self.kind not in ("auto", "dense"):
             raise PlanError(f"kind={self.kind!r} is unknown; use 'auto' or 'dense'.")
         if self.codec not in CODECS:
             raise PlanError(f"codec={self.codec!r} is unknown; use one of {', '.join(CODECS)}.")
-        if self.workers is not None and self.workers < 1:
-            raise PlanError(f"workers={self.workers} has to be at least 1.")
-        if self.rate_hz is not None and not self.rate_hz > 0:
-            raise PlanError(f"rate_hz={self.rate_hz} has to be above 0.")
+        _check_number("workers", self.workers, int, 1)
+        _check_number("rate_hz", self.rate_hz, float, 0)
+        if self.rate_hz == 0 or self.rate_hz == float("inf"):
+            raise PlanError(f"rate_hz={self.rate_hz} has to be above 0, and finite.")
+        self._check_names()
         if self.chunk_bytes > self.shard_bytes:
             raise PlanError(
                 f"chunk={self.chunk_bytes:,} bytes is more than shard={self.shard_bytes:,}; "
-                "a shard holds whole chunks."
+                f"a shard holds whole chunks. Lower chunk, or raise shard to at least "
+                f"{format_budget(self.chunk_bytes)}."
             )
+
+    def _check_names(self) -> None:
+        names = self.channels or ()
+        if not all(isinstance(name, str) and name for name in names):
+            raise PlanError(f"channels={list(names)!r} has to be a list of names.")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise PlanError(f"channels= names {', '.join(twice)} more than once.")
+
+
+def _check_number(name: str, value: Any, kind: type, least: int) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, int | np.integer) or (
+        kind is float and isinstance(value, float | np.floating)
+    )
+    if isinstance(value, bool) or not is_number:
+        raise PlanError(f"{name}={value!r} has to be a number.")
+    if not value >= least:
+        raise PlanError(f"{name}={value} has to be at least {least}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +150,11 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
     PlanError
         Where memory, disk space or an option forbids it.
     """
+    if "://" in str(target):
+        raise PlanError(
+            f"{target}: a store cannot be written to an address yet; choose a folder, and copy it "
+            "there afterwards."
+        )
     target = Path(target)
     found = sources.find(
         source, subject=options.subject, x=options.x, y=options.y, axes=options.axes
@@ -134,17 +166,19 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
     if not found.has_subjects_given:
         problems += _sessions(recordings)
     refuse(problems)
-    counters = tuple(_count_labels(it) for it in recordings)
-    labels = scheme_of(counters, [it.y.dtype for it in recordings])
     dtype = stored_dtype(recordings, options.dtype)
     layout = lay_out(
         recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
     )
+    write_id = _write_id(recordings, layout, options)
+    refuse_target(target, write_id, overwrite=options.overwrite)
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
         min(options.workers or count_cpus(), len(layout.tasks)),
     )
+    counters = tuple(_count_labels(it) for it in recordings)
+    labels = scheme_of(counters, [it.y.dtype for it in recordings])
     ratio, bytes_per_s = _try_chunks(recordings, layout, options.codec)
     raw_bytes = (
         layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
@@ -162,19 +196,25 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
         stored_bytes=int(raw_bytes * ratio),
         free_bytes=free_bytes(target.absolute()),
         seconds=raw_bytes / bytes_per_s / workers,
-        write_id=_write_id(recordings, layout, options),
+        write_id=write_id,
         has_subjects_given=found.has_subjects_given,
     )
 
 
 def _sessions(recordings: Sequence[SourceRecording]) -> list[str]:
     groups = sources.session_like(sorted({it.subject for it in recordings}))
+    if not groups:
+        return []
+    shown = [
+        f"{', '.join(names[:_MAX_NAMES])}{' ...' if len(names) > _MAX_NAMES else ''}"
+        for names in groups[:_MAX_NAMES]
+    ]
+    more = f"; and {len(groups) - _MAX_NAMES} more" if len(groups) > _MAX_NAMES else ""
     return [
-        f"{', '.join(names[:4])}{' ...' if len(names) > 4 else ''}: these names look like several "
-        "sessions of one person, and one person on both sides of a split is a leak. Say who is "
-        "who with subject=, for example subject=r'^[^_]+' (or subject=r'.*' at the end of a "
-        "unique name, if they are different people)."
-        for names in groups
+        f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
+        "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
+        "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
+        "each file is another person."
     ]
 
 
@@ -206,7 +246,7 @@ def _try_chunks(
         # The first rows of a recording are often silence; a stream gives no others cheaply.
         start = 0 if reader.is_sequential else (reader.shape[0] - rows) // 2
         block = cast_rows(reader.read(start, start + rows), layout.dtype, recording.origin)
-        Moments.of(block)
+        measure(block)
         raw += block.nbytes
         stored += len(encode_chunk(spec, np.ascontiguousarray(block)))
         reader.close()
@@ -224,9 +264,14 @@ def _write_id(
         "layout": [layout.chunk_rows, layout.shard_rows, layout.dtype.str, options.codec],
         "axes": options.axes,
         "channels": options.channels,
-        "rate_hz": options.rate_hz,
+        "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
     }
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def measure(block: AnyArray) -> Moments:
+    """Return the statistics of rows; samples that are single values are one channel."""
+    return Moments.of(block if block.ndim > 1 else block[:, None])
 
 
 def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:
@@ -242,11 +287,13 @@ def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:
                 f"{origin}: holds values beyond the range of {dtype.name} "
                 f"(up to {np.finfo(dtype).max:.3g}); keep the precision with dtype='keep'."
             ) from error
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         converted = block.astype(dtype)
-    changed = converted.astype(block.dtype) != block
+        # Signs are compared too: -1 becomes 255 as uint8, which becomes -1 again.
+        changed = (converted.astype(block.dtype) != block) | ((converted < 0) != (block < 0))
     if changed.any():
         raise SourceError(
-            f"{origin}: the value {block[changed][0]} is no {dtype.name}; choose another dtype."
+            f"{origin}: the value {block[changed][0]} is no {dtype.name}; choose another "
+            f"dtype, such as {block.dtype.name}."
         )
     return converted

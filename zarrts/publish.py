@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,22 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import StoreError
+from zarrts.errors import PlanError, StoreError
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.store import (
     MANIFESTS,
     ROOT_KEY,
     SCHEMA,
+    SEGMENT_MARK,
     STATISTICS,
     RecordingTable,
     Segment,
     StoreHeader,
+    is_store,
     read_array_spec,
+    read_header,
 )
 from zarrts.system import replace_file
 from zarrts.types import AnyArray, ArraySpec
 
 CODECS = ("lz4", "zstd", "none")
+_MANIFEST_START = b'{"objects":'
 _TABLE_ROWS = 1 << 14
 _INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
 _BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
@@ -39,20 +44,31 @@ def create_segment(
     chunk_rows: int,
     shard_rows: int,
     codec: str,
+    axes: Sequence[str] | None = None,
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
     The root stays without a `zarr.json`, so that nothing opens as a store yet.
+
+    Parameters
+    ----------
+    x, y : (shape, dtype)
+    chunk_rows, shard_rows : int
+    codec : str
+        One of `CODECS`.
+    axes : sequence of str, optional
+        What the axes of x are called, samples first; by default (sample, time, channel).
     """
     import zarr
 
-    inner = x[0][1:]
+    n_inner = len(x[0]) - 1
     arrays = {
-        "x": (*x, ("sample", *_INNER_AXES.get(len(inner), _many_axes(len(inner))))),
+        "x": (*x, axes or ("sample", *_INNER_AXES.get(n_inner, _many_axes(n_inner)))),
         "y": (*y, ("sample", *(f"label_axis_{n}" for n in range(1, len(y[0]))))),
         "recording": ((x[0][0],), np.dtype(np.int32), ("sample",)),
     }
-    group = zarr.create_group(str(root / name), zarr_format=3)
+    mark = {SEGMENT_MARK: {"schema": SCHEMA}}
+    group = zarr.create_group(str(root / name), zarr_format=3, attributes=mark)
     for array, (shape, dtype, axes) in arrays.items():
         group.create_array(
             array,
@@ -143,7 +159,7 @@ def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) ->
         for key in _files_below(root, segment.name)
     }
     manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()
-    key = f"{MANIFESTS}/{header.version}.json"
+    key = _manifest_key(header)
     (root / MANIFESTS).mkdir(exist_ok=True)
     replace_file(root / key, manifest)
     attributes = _attributes(header) | {
@@ -210,35 +226,91 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
     }
 
 
-def remove_segments(root: Path, names: Sequence[str] | None, keep: Sequence[str] = ()) -> None:
-    """Delete segments by name, or (None) all but some, whether or not they were published."""
-    for path in list(root.iterdir()) if root.exists() else []:
-        doomed = path.name in names if names is not None else path.name not in keep
-        if doomed and path.name.isdigit() and path.is_dir():
-            shutil.rmtree(path)
+def _manifest_key(header: StoreHeader) -> str:
+    return f"{MANIFESTS}/{header.version}.json"
 
 
-def remove_unfinished(root: Path) -> None:
-    """Delete what a conversion that did not finish left in a folder without a root.
+# Targets, and what is left in them -----------------------------------------------------------
 
-    Raises
-    ------
-    StoreError
-        If the folder holds anything else: nothing is deleted then.
+
+def refuse_target(root: Path, write_id: str, *, overwrite: bool) -> None:
+    """Raise PlanError unless a conversion may write to a folder; nothing is touched.
+
+    It may where nothing is, where only an unfinished conversion left something, where the store
+    has this write id already, and, with `overwrite`, where there is another store.
     """
-    found = list(root.iterdir()) if root.exists() else []
-    foreign = [path.name for path in found if not _is_ours(path)]
+    first = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not first.is_dir():
+        raise PlanError(
+            f"{first} is a file, but the store is a folder to be made; give it a new name, such as "
+            "study.zarr."
+        )
+    if (root / ROOT_KEY).exists():
+        try:
+            header = read_header(root)
+        except StoreError as error:
+            raise PlanError(
+                f"{error} It is not replaced; delete it yourself, or choose another name."
+            ) from error
+        if header.write_id != write_id and not overwrite:
+            raise PlanError(
+                f"{root} is a store of other sources or options. Choose another name, or "
+                "replace it with overwrite=True (--overwrite)."
+            )
+        return
+    foreign = sorted(path.name for path in _inside(root) if not _is_ours(path))
     if foreign:
-        raise StoreError(
-            f"{root} is not empty: it holds {', '.join(sorted(foreign)[:3])}"
+        raise PlanError(
+            f"{root} is not empty: it holds {', '.join(foreign[:3])}"
             f"{' ...' if len(foreign) > 3 else ''}, which no conversion wrote. "
             "Choose a new folder for the store."
         )
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def sweep(root: Path) -> None:
+    """Delete what conversions wrote and the root does not name: all of it, where there is no root.
+
+    What others put into the folder stays; so does everything under a root that is not ours.
+    """
+    kept = {ROOT_KEY}
+    if is_store(root):
+        header = read_header(root)
+        kept |= {segment.name for segment in header.segments}
+        for path in _inside(root / MANIFESTS):
+            if _is_manifest(path) and path.name != Path(_manifest_key(header)).name:
+                path.unlink()
+        kept.add(MANIFESTS)
+    elif (root / ROOT_KEY).exists():
+        return
+    for path in _inside(root):
+        if path.name not in kept and _is_ours(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _is_ours(path: Path) -> bool:
-    if path.name in (MANIFESTS, f"{ROOT_KEY}.partial"):
-        return True
-    return path.name.isdigit() and (path / ROOT_KEY).exists()
+    """Return whether a conversion wrote this entry of a store's folder, whole or in part."""
+    if path.name == f"{ROOT_KEY}.partial":
+        return path.is_file()
+    if path.name == MANIFESTS:
+        return path.is_dir() and all(_is_manifest(it) for it in path.iterdir())
+    if not path.name.isdigit() or not path.is_dir():
+        return False
+    try:
+        attributes = json.loads((path / ROOT_KEY).read_bytes())["attributes"]
+        return SEGMENT_MARK in attributes
+    except FileNotFoundError:
+        return all(it.name.endswith(".partial") for it in path.iterdir())
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _is_manifest(path: Path) -> bool:
+    if not re.fullmatch(r"\d+\.json(\.partial)?", path.name) or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        start = file.read(len(_MANIFEST_START))
+    return start == _MANIFEST_START or path.suffix == ".partial"

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from zarrts.errors import SampleError
 from zarrts.types import IntArray
 
 
@@ -27,7 +28,18 @@ class Ranges:
 
     @staticmethod
     def of_ids(ids: IntArray) -> "Ranges":
-        """Return the set of some sample ids, in any order; doubles count once."""
+        """Return the set of some sample ids, in any order; doubles count once.
+
+        Raises
+        ------
+        SampleError
+            If they are no whole numbers, such as a mask.
+        """
+        if len(ids) and ids.dtype.kind not in "iu":
+            raise SampleError(
+                f"Sample ids are whole numbers, not {ids.dtype}; instead of a mask, give "
+                "samples.ids[mask]."
+            )
         ids = np.unique(np.asarray(ids, np.int64))
         breaks = np.flatnonzero(np.diff(ids) != 1) + 1
         firsts = np.concatenate([[0], breaks]) if len(ids) else np.zeros(0, np.int64)

@@ -140,7 +140,12 @@ def read_index(file: PositionalFile, spec: ArraySpec, name: str) -> NDArray[np.u
     index, stored = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if crc32c(index) != int.from_bytes(stored.tobytes(), "little"):
         raise ReadError(f"{name} is damaged: its index does not match its checksum.")
-    return index.view("<u8").reshape(-1, 2).astype(np.uint64)
+    entries = index.view("<u8").reshape(-1, 2).astype(np.uint64)
+    offsets, sizes = entries[entries[:, 0] != _NO_CHUNK].T
+    # Compared so that nothing overflows, whatever the entries say.
+    if (sizes > size).any() or (offsets > size - np.minimum(sizes, np.uint64(size))).any():
+        raise ReadError(f"{name} is damaged: it holds {size:,} bytes, fewer than its index says.")
+    return entries
 
 
 def is_missing(entry: NDArray[np.uint64]) -> bool:

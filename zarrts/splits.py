@@ -8,6 +8,7 @@ from zarrts.errors import SampleError
 from zarrts.keyed import derive_key, keyed_bits
 
 Wanted = Sequence[str] | str | int | float | None
+_NUMBERS = (int, float, np.integer)
 
 
 def hold_out(
@@ -39,8 +40,9 @@ def hold_out(
         raise SampleError("Say what to hold out: split(test=['s03']), split(val=2, test=0.2), ...")
     chosen: dict[str, tuple[str, ...]] = {}
     for name, part in wanted.items():
-        if not isinstance(part, int | float):
-            chosen[name] = _check_names([part] if isinstance(part, str) else part, subjects, name)
+        if not isinstance(part, _NUMBERS):
+            named_here = [part] if isinstance(part, str) else list(part)
+            chosen[name] = _check_names(named_here, subjects, name)
     named = [subject for part in chosen.values() for subject in part]
     twice = {subject for subject in named if named.count(subject) > 1}
     if twice:
@@ -48,7 +50,7 @@ def hold_out(
     rest = [subject for subject in subjects if subject not in set(named)]
     drawn = [rest[i] for i in np.argsort(keyed_bits(derive_key(seed, 0, 0), np.arange(len(rest))))]
     for name, part in wanted.items():
-        if isinstance(part, int | float):
+        if isinstance(part, _NUMBERS):
             count = _count(part, len(subjects), name)
             taken, drawn = drawn[:count], drawn[count:]
             if len(taken) < count:
@@ -78,12 +80,13 @@ def _check_names(names: Sequence[str], subjects: Sequence[str], part: str) -> tu
 
 
 def _count(part: int | float, n_subjects: int, name: str) -> int:
-    if isinstance(part, bool) or part <= 0 or (isinstance(part, float) and part >= 1):
+    is_count = isinstance(part, int | np.integer) and not isinstance(part, bool)
+    if part <= 0 or not (is_count or (isinstance(part, float) and part < 1)):
         raise SampleError(
             f"{name}={part!r}: give names, a count of subjects (1 or more), or a fraction between "
             "0 and 1."
         )
-    return part if isinstance(part, int) else max(1, round(part * n_subjects))
+    return int(part) if is_count else max(1, round(part * n_subjects))
 
 
 def folds(

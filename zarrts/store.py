@@ -11,6 +11,7 @@ every other object with size and crc32c.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,13 @@ import numpy as np
 from zarrts.errors import StoreError
 from zarrts.labels import LabelScheme
 from zarrts.moments import Moments
-from zarrts.types import ArraySpec, IntArray
+from zarrts.types import AnyArray, ArraySpec, IntArray
 
 SCHEMA = 1
 ROOT_KEY = "zarr.json"
 MANIFESTS = "manifests"
+SEGMENT_MARK = "zarrts_segment"
+_MAKE = "zarrts convert SOURCES study.zarr"
 STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count")
 
 
@@ -104,16 +107,24 @@ def read_header(root: Path) -> StoreHeader:
         If there is no store, it is not complete, or a newer version wrote it.
     """
     document = _read_root(root)
-    attributes = document.get("attributes", {}).get("zarrts")
-    if attributes is None:
+    try:
+        attributes = document.get("attributes", {}).get("zarrts")
+        if attributes is None:
+            raise StoreError(_why_not_ours(root, document))
+        if attributes["schema"] != SCHEMA:
+            raise StoreError(
+                f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
+                f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
+            )
+        return _header(document, attributes)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
-            f"{root} is a Zarr group, but no zarrts store. Make one: zarrts convert SOURCES STORE."
-        )
-    if attributes["schema"] != SCHEMA:
-        raise StoreError(
-            f"{root} has schema {attributes['schema']}, but this version of zarrts reads schema "
-            f"{SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
-        )
+            f"{root / ROOT_KEY} is damaged ({type(error).__name__}: {error}). Copy the store "
+            "again, or convert again."
+        ) from error
+
+
+def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> StoreHeader:
     labels = attributes["labels"]
     names = labels["class_names"]
     return StoreHeader(
@@ -140,7 +151,7 @@ def _read_root(root: Path) -> dict[str, Any]:
     path = root / ROOT_KEY
     try:
         document = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(_why_no_store(root)) from error
     except (OSError, ValueError) as error:
         raise StoreError(
@@ -151,12 +162,20 @@ def _read_root(root: Path) -> dict[str, Any]:
     return document
 
 
+def _why_not_ours(root: Path, document: Mapping[str, Any]) -> str:
+    if SEGMENT_MARK in document.get("attributes", {}):
+        return f"{root} is a part of a store; open the folder that it is in: {root.parent}"
+    return f"{root} is a Zarr {document['node_type']}, but no zarrts store. Make one: {_MAKE}"
+
+
 def _why_no_store(root: Path) -> str:
+    if not root.exists() and re.match(r"\w{2,}:/", root.as_posix()):
+        return f"{root} is an address, and only folders can be opened yet; copy the store here."
     if not root.exists():
-        return f"{root} does not exist. Make a store: zarrts convert SOURCES {root}"
+        return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
     if root.is_file():
-        return f"{root} is a file, not a store. Make one: zarrts convert {root} STORE"
-    suffixes = {path.suffix for path in root.iterdir()}
+        return f"{root} is a file, not a store. Make one: zarrts convert {root} study.zarr"
+    suffixes = {path.suffix.lower() for path in root.iterdir()}
     if (root / "0" / ROOT_KEY).exists():
         return (
             f"{root} is a store whose conversion did not finish. Run the same zarrts convert again."
@@ -166,7 +185,7 @@ def _why_no_store(root: Path) -> str:
             f"{root} holds source files, not a store. Convert them first: "
             f"zarrts convert {root} study.zarr, and open study.zarr."
         )
-    return f"{root} is no store. Make one: zarrts convert SOURCES STORE"
+    return f"{root} is a folder, but no store. Make one: {_MAKE}"
 
 
 def _segment(metadata: Mapping[str, Any], entry: Mapping[str, Any]) -> Segment:
@@ -183,8 +202,13 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
     import zarr
 
     try:
-        group = zarr.open_group(str(root / segment.name / "table"), mode="r")
-        columns = {name: np.asarray(array[:]) for name, array in group.arrays()}
+        folder = root / segment.name / "table"
+        group = zarr.open_group(str(folder), mode="r")
+        columns = {name: _read_column(folder / name, array) for name, array in group.arrays()}
+        prefix = f"{segment.name}/table/"
+        for path in _read_root(root)["consolidated_metadata"]["metadata"]:
+            if path.startswith(prefix) and path.removeprefix(prefix) not in columns:
+                raise ValueError(f"{path} is missing")
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise StoreError(
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
@@ -199,6 +223,16 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
     )
+
+
+def _read_column(folder: Path, array: Any) -> AnyArray:
+    # zarr-python reads a file that is missing or empty as zeros.
+    n_chunks = (-(-n // step) for n, step in zip(array.shape, array.chunks, strict=True))
+    for chunk in np.ndindex(*n_chunks):
+        file = folder / array.metadata.encode_chunk_key(chunk)
+        if file.stat().st_size == 0:
+            raise ValueError(f"{file} is empty")
+    return np.asarray(array[:])
 
 
 def read_array_spec(root: Path, path: str) -> ArraySpec:

@@ -21,7 +21,9 @@ from zarrts.samples import ChunkUnits
 from zarrts.types import AnyArray, Batch, IntArray
 
 _PLANNED_PIECES = 32
+_PLACES_PER_BLOCK = 256
 _ADVISED_AHEAD = 24
+_WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
 
 
 @dataclass
@@ -44,11 +46,15 @@ class _Gather:
     n_batch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Decode:
+    """A unit to be decoded into its slot."""
+
     place: int
     unit: int
     slot: int
+    segment: int
+    chunk: int
 
 
 class _Plan:
@@ -56,6 +62,29 @@ class _Plan:
 
 
 _Job = _Gather | _Decode | _Plan
+
+
+class _Schedule:
+    """What is decoded at each place, worked out many places at a time; one thread at a time."""
+
+    def __init__(self, order: Order, units: ChunkUnits, memory: UnitMemory) -> None:
+        self._order, self._units, self._memory = order, units, memory
+        self._blocks: dict[int, list[_Decode]] = {}
+
+    def __getitem__(self, place: int) -> _Decode:
+        block, inside = divmod(place, _PLACES_PER_BLOCK)
+        if block not in self._blocks:
+            self._blocks = {k: v for k, v in self._blocks.items() if k == block - 1}
+            self._blocks[block] = self._work_out(block * _PLACES_PER_BLOCK)
+        return self._blocks[block][inside]
+
+    def _work_out(self, start: int) -> list[_Decode]:
+        places = np.arange(start, min(start + _PLACES_PER_BLOCK, self._order.n_places))
+        units = self._order.units(start, start + len(places))
+        slots = self._memory.slots_of(places, units)
+        segments, chunks = self._units.segments(units)
+        columns = (places, units, slots, segments, chunks)
+        return [_Decode(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
 
 
 class _Work:
@@ -76,7 +105,8 @@ class _Work:
         self.memory, self.finish, self.max_ready = memory, finish, max_ready
         self.epoch = epoch
         self.buffers = threading.local()
-        self.lock = threading.Lock()
+        # Reentrant, because a collection of garbage may close the stream from under it.
+        self.lock = threading.RLock()
         self.has_job = threading.Condition(self.lock)
         self.has_batch = threading.Condition(self.lock)
         self.is_closed = False
@@ -89,6 +119,9 @@ class _Work:
         self.lowest = 0  # no piece still to come reads places below
         self.next_place = -1  # the next to decode; unknown before the first piece
         self.opened = 0  # all places below are decoded
+        self.schedule = _Schedule(order, units, memory)
+        self.advised_left = 0  # how many more units to read ahead, because reading was slow
+        self.decoding: dict[int, list[int]] = {}  # slot being decoded into: places that wait
         self.decoded: set[int] = set()  # places at or above `opened` that are decoded
         self.building: dict[int, _Building] = {}
         self.ready: dict[int, Batch] = {}
@@ -97,18 +130,25 @@ class _Work:
 
     def take_job(self) -> _Job | None:
         """Return what is most urgent, or None if there is nothing to do just now."""
-        if self.pending and self.pending[0].piece.high <= self.opened:
-            piece = self.pending[0].piece
-            if piece.batch < self.consumed + self.max_ready:
-                return self._take_gather()
+        if self._can_gather():
+            return self._take_gather()
         decode = self._take_decode()
         if decode is not None:
             return decode
+        # Units that were there already may be all that the next piece waited for.
+        if self._can_gather():
+            return self._take_gather()
         wants_plan = self.planned < self.order.batching.n_batches
         if wants_plan and not self.is_planning and len(self.pending) < _PLANNED_PIECES:
             self.is_planning = True
             return _Plan()
         return None
+
+    def _can_gather(self) -> bool:
+        if not self.pending:
+            return False
+        piece = self.pending[0].piece
+        return piece.high <= self.opened and piece.batch < self.consumed + self.max_ready
 
     def _take_gather(self) -> _Gather:
         gather = self.pending.popleft()
@@ -135,15 +175,16 @@ class _Work:
             )
         limit = self.order.n_places if self.memory.keeps_all else lowest + self.memory.slots
         while 0 <= self.next_place < min(limit, self.order.n_places):
-            place = self.next_place
+            decode = self.schedule[self.next_place]
             self.next_place += 1
-            unit = self.order.units(place, place + 1)
-            slot = int(self.memory.slots_of(np.array([place]), unit)[0])
-            if self.memory.held[slot] == unit[0]:
-                self._mark_decoded(place)
-                continue
-            self.memory.held[slot] = -1
-            return _Decode(place, int(unit[0]), slot)
+            if decode.slot in self.decoding:  # another place of the unit that is on its way
+                self.decoding[decode.slot].append(decode.place)
+            elif self.memory.held[decode.slot] == decode.unit:
+                self._mark_decoded(decode.place)
+            else:
+                self.memory.held[decode.slot] = -1
+                self.decoding[decode.slot] = [decode.place]
+                return decode
         return None
 
     def _mark_decoded(self, place: int) -> None:
@@ -164,21 +205,27 @@ class _Work:
             self._plan()
 
     def _decode(self, job: _Decode) -> None:
-        segment, chunk = (int(it) for it in self.units.segments(np.array(job.unit)))
-        x, y = self.readers.x[segment], self.readers.y[segment]
-        x.read_into(chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
+        x, y = self.readers.x[job.segment], self.readers.y[job.segment]
+        started = time.perf_counter()
+        x.read_into(job.chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
+        elapsed = time.perf_counter() - started
         if self.finish.target is not None:
-            y.read_into(chunk, self.memory.y[job.slot, : y.spec.chunk_rows])
-        self._advise(job.place + _ADVISED_AHEAD)
+            y.read_into(job.chunk, self.memory.y[job.slot, : y.spec.chunk_rows])
+        ahead = None
         with self.lock:
             self.memory.held[job.slot] = job.unit
-            self._mark_decoded(job.place)
+            for place in self.decoding.pop(job.slot):
+                self._mark_decoded(place)
+            # Asking for what the page cache holds already costs as much as a twentieth of
+            # decoding it, so it is asked for only where reading was slow lately.
+            if elapsed > x.spec.chunk_bytes / _WARM_BYTES_PER_S:
+                self.advised_left = _ADVISED_AHEAD
+            if self.advised_left and job.place + _ADVISED_AHEAD < self.order.n_places:
+                self.advised_left -= 1
+                ahead = self.schedule[job.place + _ADVISED_AHEAD]
             self.has_job.notify_all()
-
-    def _advise(self, place: int) -> None:
-        if place < self.order.n_places:
-            segment, chunk = self.units.segments(self.order.units(place, place + 1))
-            self.readers.x[int(segment[0])].will_need(int(chunk[0]))
+        if ahead is not None:
+            self.readers.x[ahead.segment].will_need(ahead.chunk)
 
     def _plan(self) -> None:
         batch = self.planned
@@ -265,6 +312,7 @@ def _work(work: _Work) -> None:
 def _close(work: _Work, threads: Sequence[threading.Thread]) -> None:
     with work.lock:
         work.is_closed = True
+        work.ready.clear()
         work.has_job.notify_all()
         work.has_batch.notify_all()
     for thread in threads:
@@ -329,6 +377,8 @@ class BatchStream(Iterator[Batch]):
                 work.has_job.notify_all()
         if batch is None:
             self.close()
+            if isinstance(work.error, StopIteration):  # which would end the epoch early
+                raise RuntimeError("transform raised StopIteration") from work.error
             if work.error is not None:
                 raise work.error
             raise StopIteration

@@ -18,6 +18,8 @@ class PositionalFile:
     Where the system has no positional reads (Windows), `_lock` guards the file's position.
     """
 
+    _fd = -1
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         self._fd = os.open(path, flags)
@@ -58,6 +60,9 @@ class PositionalFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> "PositionalFile":
         return self

@@ -1,0 +1,118 @@
+"""Studies made of random numbers, and fixtures that find what a test left open."""
+
+import gc
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+_PROC = Path("/proc/self/fd")
+CLASS_TEXTS = ("wake", "N1", "N2", "REM")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder with one `.npz` file a subject, and what is in the files.
+
+    Attributes
+    ----------
+    folder : Path
+    x, y : list of array
+        Inputs and labels of each subject, as saved.
+    names : list of str
+        Subjects, in the order of the store ("s00", "s01", ...); the files are `<name>.npz`.
+    """
+
+    folder: Path
+    x: list[np.ndarray[Any, Any]]
+    y: list[np.ndarray[Any, Any]]
+    names: list[str]
+
+    @property
+    def all_x(self) -> np.ndarray[Any, Any]:
+        """Inputs of every subject, one after the other."""
+        return np.concatenate(self.x)
+
+    @property
+    def all_y(self) -> np.ndarray[Any, Any]:
+        """Labels of every subject, one after the other."""
+        return np.concatenate(self.y)
+
+    @property
+    def subject(self) -> np.ndarray[Any, Any]:
+        """Name of the subject of every sample."""
+        return np.repeat(np.array(self.names), [len(x) for x in self.x])
+
+
+def make_study(
+    folder: Path,
+    *,
+    sizes: Sequence[int],
+    sample_shape: tuple[int, ...] = (6, 3),
+    dtype: str = "float32",
+    labels: str = "int",
+    seed: int = 0,
+) -> Study:
+    """Save one file a subject, with `sizes[i]` samples each, and return what was saved.
+
+    Parameters
+    ----------
+    labels : "int" (-2, 3, 7), "text", "bool", "float" or "one_hot" (4 columns, uint8)
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = Study(folder, [], [], [f"s{i:02d}" for i in range(len(sizes))])
+    for name, size in zip(study.names, sizes, strict=True):
+        x = (rng.standard_normal((size, *sample_shape)) * 100).astype(dtype)
+        codes = rng.integers(0, {"int": 3, "bool": 2}.get(labels, 4), size)
+        y = {
+            "int": lambda codes=codes: np.array([-2, 3, 7])[codes],
+            "text": lambda codes=codes: np.array(CLASS_TEXTS)[codes],
+            "bool": lambda codes=codes: codes == 1,
+            "float": lambda size=size: rng.standard_normal(size).astype(np.float32),
+            "one_hot": lambda codes=codes: np.eye(4, dtype=np.uint8)[codes],
+        }[labels]()
+        np.savez(folder / f"{name}.npz", x=x, y=y)
+        study.x.append(x)
+        study.y.append(y)
+    return study
+
+
+@pytest.fixture(name="make_study", scope="session")
+def make_study_fixture() -> Callable[..., Study]:
+    """The function `make_study`, for tests that ask for it by name."""
+    return make_study
+
+
+def _open_files() -> Counter[str]:
+    found: Counter[str] = Counter()
+    for entry in _PROC.iterdir() if _PROC.is_dir() else ():
+        try:
+            target = os.readlink(entry)
+        except OSError:  # the descriptor of this very listing
+            continue
+        if target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
+            found[target] += 1
+    return found
+
+
+def _loader_threads() -> list[str]:
+    return [it.name for it in threading.enumerate() if it.name == "zarrts-loader"]
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fail if the test left threads of the loader or (on Linux) files open."""
+    gc.collect()
+    files = _open_files()
+    yield
+    gc.collect()
+    assert not _loader_threads()
+    left = _open_files() - files
+    assert not left, f"left open: {sorted(left)}"

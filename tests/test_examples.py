@@ -1,0 +1,87 @@
+"""Each example runs, one after the other with the defaults that they share."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+needs_keras = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras")
+
+
+def run(name: str, folder: Path, *options: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", str(EXAMPLES / name), *options],
+        cwd=folder,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with subjects/ and study.zarr, as the first two examples make them."""
+    path = tmp_path_factory.mktemp("examples")
+    size = ["--subjects", "4", "--samples", "1600", "--time", "64", "--channels", "4"]
+    assert "4 files" in run("make_subjects.py", path, *size)
+    said = run("convert_study.py", path, "--memory", "256MiB")
+    assert said.splitlines() == [
+        "1,600 samples of (64, 4) from 4 subjects",
+        "classes: N1 N2 N3 R W",
+    ]
+    return path
+
+
+def test_every_example_is_run_here():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [it.name for it in EXAMPLES.glob("*.py") if f'run("{it.name}"' not in source] == []
+
+
+@needs_keras
+def test_train_learns_what_holds_for_other_subjects(folder):
+    said = run("train.py", folder, "--val", "1", "--epochs", "12")
+    found = re.search(r"^s03: (\d\.\d\d) correct$", said, re.MULTILINE)
+    assert found, said
+    assert float(found[1]) > 0.5  # five classes, so that guessing gives 0.2
+    assert (folder / "model.keras").is_file()
+
+
+@needs_keras
+def test_leave_one_subject_out_prints_a_table(folder):
+    said = run("leave_one_subject_out.py", folder, "--epochs", "1").splitlines()
+    rows = [line.split() for line in said[1:-1]]
+    assert [row[0] for row in rows] == ["s01", "s02", "s03", "s04"]
+    assert sum(int(row[1].replace(",", "")) for row in rows) == 1600
+    mean = re.fullmatch(r"mean (\d\.\d{3}), from (\d\.\d\d) to (\d\.\d\d)", said[-1])
+    assert mean, said
+    assert float(mean[1]) == pytest.approx(np.mean([float(row[2]) for row in rows]), abs=0.006)
+
+
+def test_recording_objects_reads_csv(folder):
+    (folder / "csv").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("p1", "p2"):
+        label = np.repeat([0, 1], [200, 175])
+        table = np.column_stack([rng.normal(size=(375, 3)), label])
+        np.savetxt(folder / "csv" / f"{name}.csv", table, delimiter=",", header="a,b,c,label")
+    said = run("recording_objects.py", folder, "--length", "50")
+    # 375 time steps are 7 whole samples each.
+    assert "14 samples of (50, 3)" in said
+    assert "2 subjects" in said
+
+
+def test_numpy_loop_learns_what_holds_for_other_subjects(folder):
+    said = run("numpy_loop.py", folder, "--epochs", "3")
+    found = re.fullmatch(r"s03: (\d\.\d\d) correct\n", said)
+    assert found, said
+    assert float(found[1]) > 0.8

@@ -1,0 +1,123 @@
+"""Statistics in one pass and in parts, against NumPy's over everything at once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zarrts.moments import Moments, merge_all
+
+QUICK = settings(deadline=None, max_examples=60)
+
+
+def expect(moments, values, rtol):
+    """Compare with NumPy's of the same values, in extended precision where there is any."""
+    rows = np.asarray(values).reshape(-1, values.shape[-1])
+    numbers = rows.astype(np.longdouble)
+    is_nan = np.isnan(numbers)
+    assert moments.count.tolist() == (~is_nan).sum(axis=0).tolist()
+    assert moments.nan_count.tolist() == is_nan.sum(axis=0).tolist()
+    for channel in range(0, rows.shape[1], max(1, rows.shape[1] // 50)):
+        kept = numbers[~is_nan[:, channel], channel]
+        got = {name: getattr(moments, name)[channel] for name in ("mean", "std", "min", "max")}
+        if len(kept) == 0:
+            assert got == {"mean": 0, "std": 0, "min": np.inf, "max": -np.inf}
+            continue
+        assert got["min"] == kept.min()
+        assert got["max"] == kept.max()
+        scale = max(abs(kept).max(), 1e-300)
+        assert abs(got["mean"] - kept.mean()) <= rtol * scale * 1e-3
+        assert got["std"] == pytest.approx(float(kept.std()), rel=rtol, abs=1e-300)
+
+
+@pytest.mark.parametrize("offset", [0, 1e8, -1e8])
+@pytest.mark.parametrize("shape", [(7, 1), (5000, 6, 3), (300_000, 2), (40, 5000), (33, 100, 6)])
+def test_large_offsets_cost_no_digits(offset, shape):
+    # At 1e8 a float64 resolves 1.5e-8 of a deviation, and so does each mean that is merged.
+    values = np.random.default_rng(0).standard_normal(shape) + offset
+    expect(Moments.of(values), values, rtol=1e-8 if offset else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint16", "int64"])
+def test_every_dtype_is_summed_in_float64(dtype):
+    values = np.random.default_rng(0).integers(0, 120, (30_000, 4)).astype(dtype)
+    expect(Moments.of(values), values, rtol=1e-12)
+
+
+def test_booleans_are_zeros_and_ones():
+    values = np.random.default_rng(0).random((1000, 2)) < 0.3
+    expect(Moments.of(values), values.astype(int), rtol=1e-12)
+
+
+@QUICK
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 400),
+    cuts=st.lists(st.integers(0, 400), max_size=6),
+    offset=st.sampled_from([0.0, 1e8]),
+    nan_share=st.sampled_from([0, 0, 0.3]),
+    channels=st.integers(1, 4),
+)
+def test_any_partition_merges_to_the_whole(seed, n, cuts, offset, nan_share, channels):
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((n, 2, channels)) * rng.uniform(0.5, 100) + offset
+    values[rng.random(values.shape) < nan_share] = np.nan
+    edges = [0, *sorted(min(cut, n) for cut in cuts), n]
+    parts = [Moments.of(values[a:b]) for a, b in pairwise(edges)]
+    expect(merge_all(parts), values, rtol=1e-8 if n < 10 else 1e-9)
+    backwards = merge_all(parts[::-1])
+    expect(backwards, values, rtol=1e-8 if n < 10 else 1e-9)
+
+
+def test_nan_are_counted_and_left_out():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((200_000, 3)) + 1e6
+    values[::7, 0] = np.nan
+    values[:, 1] = np.nan
+    expect(Moments.of(values), values, rtol=1e-10)
+
+
+def test_a_channel_with_infinities_has_no_mean_and_spoils_no_other():
+    values = np.random.default_rng(0).standard_normal((300_000, 3))
+    values[[5, 200_000], 0] = np.inf, -np.inf
+    values[9, 1] = np.inf
+    found = Moments.of(values).merge(Moments.of(values[:10]))
+    assert not np.isfinite(found.mean[:2]).any()
+    assert np.isnan(found.std[:2]).all()
+    assert found.max[:2].tolist() == [np.inf, np.inf]
+    both = np.concatenate([values[:, 2], values[:10, 2]])
+    assert found.std[2] == pytest.approx(both.std(), rel=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-20, 1e8 + 1 / 3, 12345.678, 0, -7])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equal_numbers_deviate_by_exactly_nothing(value, dtype):
+    values = np.full((100_000, 2), value, dtype)
+    merged = merge_all([Moments.of(values[:17]), Moments.of(values[17:])])
+    for found in (Moments.of(values), merged):
+        assert found.std.tolist() == [0, 0]
+        assert found.mean == pytest.approx(float(values[0, 0]), rel=1e-15)
+
+
+def test_the_statistics_of_nothing_change_nothing():
+    values = np.random.default_rng(0).standard_normal((50, 3))
+    found = Moments.empty(3).merge(Moments.of(values)).merge(Moments.of(values[:0]))
+    expect(found, values, rtol=1e-12)
+    assert Moments.empty(2).std.tolist() == [0, 0]
+
+
+def test_stack_and_row_are_inverse():
+    values = np.random.default_rng(0).standard_normal((3, 20, 2))
+    stacked = Moments.stack([Moments.of(it) for it in values])
+    assert stacked.mean.shape == (3, 2)
+    for i, it in enumerate(values):
+        expect(stacked.row(i), it, rtol=1e-12)
+
+
+def test_the_values_are_not_changed():
+    values = np.random.default_rng(0).standard_normal((500, 3))
+    before = values.copy()
+    Moments.of(values)
+    assert np.array_equal(values, before)

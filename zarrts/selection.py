@@ -1,0 +1,352 @@
+"""Samples of a store: choose, split, load, and draw batches; short methods over what lies below."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts import splits
+from zarrts.contents import Contents
+from zarrts.errors import SampleError
+from zarrts.finish import Transform
+from zarrts.labels import Label, LabelMode
+from zarrts.loader import BatchOptions, EpochLoader, Shuffle
+from zarrts.memory import fetch
+from zarrts.moments import Moments, merge_all
+from zarrts.reading import (
+    count_classes,
+    ids_by_unit,
+    load_labels,
+    load_samples,
+    samples_of_classes,
+)
+from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
+from zarrts.sizes import format_budget, parse_size
+from zarrts.stream import BatchStream
+from zarrts.types import AnyArray, IntArray
+
+_LOAD_LIMIT = "2GiB"
+
+
+class Samples:
+    """Some samples of a store, in source order; a view that reads nothing until it is asked.
+
+    Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,
+    and stay what they are whatever is selected.
+    """
+
+    def __init__(self, store: Contents, selection: Ranges) -> None:
+        self.store, self.selection = store, selection
+
+    def __len__(self) -> int:
+        return len(self.selection)
+
+    def __repr__(self) -> str:
+        return (
+            f"<zarrts.Samples: {len(self):,} of {self.store.path}, {len(self.subjects)} subjects>"
+        )
+
+    def __getitem__(self, index: int) -> tuple[AnyArray, AnyArray]:
+        """Return input and label, as stored, of the index-th of these samples."""
+        if not isinstance(index, int | np.integer):
+            raise TypeError(
+                f"samples[{index!r}]: only a single position; use select(ids=...) for several."
+            )
+        position = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= position < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        x, y = fetch(
+            self.store.readers, self.units, self.selection.ids(np.array([position], np.int64))
+        )
+        return x[0], y[0]
+
+    # Who and what ------------------------------------------------------------------------
+
+    @cached_property
+    def units(self) -> ChunkUnits:
+        """The chunks that hold these samples."""
+        grids = [
+            SegmentGrid(n_samples=it.n_samples, chunk_rows=it.x.chunk_rows)
+            for it in self.store.header.segments
+        ]
+        return ChunkUnits(grids, self.selection, self.store.catalog.subject_runs)
+
+    @property
+    def ids(self) -> IntArray:
+        """Sample ids, ascending."""
+        return self.selection.ids(np.arange(len(self)))
+
+    @cached_property
+    def _per_recording(self) -> IntArray:
+        """How many of these samples each recording of the store holds."""
+        return np.diff(self.selection.count_below(self.store.catalog.starts))
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names of the subjects that these samples belong to, in the order of the store."""
+        present = np.unique(self.store.catalog.subject_codes[self._per_recording > 0])
+        return [self.store.subjects[code] for code in present]
+
+    @property
+    def subject(self) -> NDArray[np.str_]:
+        """Subject of each sample, shape (n_samples,)."""
+        names = np.array(self.store.subjects)[self.store.catalog.subject_codes]
+        return np.asarray(np.repeat(names, self._per_recording))
+
+    @property
+    def filenames(self) -> list[str]:
+        """Source file of each sample."""
+        return [
+            it.source
+            for it, count in zip(self.store.recordings, self._per_recording, strict=True)
+            for _ in range(count)
+        ]
+
+    @cached_property
+    def class_counts(self) -> IntArray:
+        """How many labels of each class these samples have, shape (n_classes,)."""
+        counts = self.store.catalog.class_counts
+        if counts is None:
+            raise SampleError("These labels are numbers, not classes.")
+        whole, partial = self._whole_and_partial()
+        total = counts[whole].sum(axis=0)
+        if partial is not None:
+            total = total + count_classes(
+                self.store.readers, partial.units, self.store.header.labels
+            )
+        return np.asarray(total)
+
+    def _whole_and_partial(self) -> tuple[IntArray, "Samples | None"]:
+        """Return the recordings that are selected whole, and the samples of all others."""
+        sizes = np.diff(self.store.catalog.starts)
+        whole = np.flatnonzero((self._per_recording == sizes) & (sizes > 0))
+        cut = np.flatnonzero((self._per_recording > 0) & (self._per_recording < sizes))
+        if len(cut) == 0:
+            return whole, None
+        starts = self.store.catalog.starts
+        inside = Ranges.of_bounds(starts[cut], starts[cut + 1])
+        return whole, Samples(self.store, self.selection & inside)
+
+    # Choosing ----------------------------------------------------------------------------
+
+    def select(
+        self,
+        *,
+        subjects: Sequence[str] | None = None,
+        classes: Sequence[Label] | None = None,
+        ids: Sequence[int] | IntArray | None = None,
+    ) -> "Samples":
+        """Return those of these samples that meet every condition given.
+
+        Parameters
+        ----------
+        subjects : sequence of str
+        classes : sequence
+            Names as in `store.class_names`; reads the labels.
+        ids : sequence of int
+            Sample ids; all have to be among these samples.
+
+        Raises
+        ------
+        SampleError
+            If a name or an id is not there.
+        """
+        chosen = self.selection
+        if subjects is not None:
+            chosen = chosen & self.store.catalog.samples_of(subjects)
+        if ids is not None:
+            wanted = Ranges.of_ids(np.asarray(ids))
+            found = chosen & wanted
+            if len(found) < len(wanted):
+                raise SampleError(
+                    f"{len(wanted) - len(found)} of the ids are not among these samples."
+                )
+            chosen = found
+        if classes is not None:
+            units = Samples(self.store, chosen).units
+            scheme = self.store.header.labels
+            chosen = samples_of_classes(self.store.readers, units, scheme, classes)
+        return Samples(self.store, chosen)
+
+    def split(
+        self, *, val: splits.Wanted = None, test: splits.Wanted = None, seed: int = 0
+    ) -> tuple["Samples", ...]:
+        """Divide by subjects: (train, test), (train, val) or (train, val, test).
+
+        Parameters
+        ----------
+        val, test : names, a count or a fraction of subjects
+            Always whole subjects. Counts and fractions are drawn with `seed`, and what a
+            fraction came to is printed.
+
+        Raises
+        ------
+        SampleError
+            If a name is unknown, or no subject is left to train on.
+        """
+        parts = splits.hold_out(self.subjects, val=val, test=test, seed=seed)
+        for name, wanted in (("val", val), ("test", test)):
+            if isinstance(wanted, float):
+                held = self.select(subjects=parts[name])
+                print(
+                    f"{name}: {wanted} of {len(self.subjects)} subjects is {len(parts[name])}: "
+                    f"{', '.join(parts[name])}, {len(held) / len(self):.0%} of samples"
+                )
+        return self._parts(parts)
+
+    def folds(
+        self, k: int | None = None, *, val: int = 0, seed: int = 0
+    ) -> Iterator[tuple["Samples", ...]]:
+        """Yield (train, test) of each fold, or (train, val, test) with val=1 or more.
+
+        Without `k`, leaves one subject out at a time; with it, k groups of subjects drawn at
+        random. Every subject is tested once.
+        """
+        for parts in splits.folds(self.subjects, k, val=val, seed=seed):
+            yield self._parts(parts)
+
+    def _parts(self, parts: dict[str, tuple[str, ...]]) -> tuple["Samples", ...]:
+        chosen = tuple(self.select(subjects=names) for names in parts.values())
+        if self.store.catalog.class_counts is not None:
+            chosen[0]._warn_of_missing_classes(chosen[1:])
+        return chosen
+
+    def _warn_of_missing_classes(self, others: Sequence["Samples"]) -> None:
+        have = self.class_counts > 0
+        for other in others:
+            lacking = np.flatnonzero((other.class_counts > 0) & ~have)
+            for code in lacking:
+                owners = [
+                    name
+                    for name in other.subjects
+                    if other.select(subjects=[name]).class_counts[code] > 0
+                ]
+                name = (self.store.class_names or [])[code]
+                warnings.warn(
+                    f"The training part has no sample of class {name!r}, which {owners[0]} has: "
+                    "no network can learn it. Train on a subject that has it.",
+                    stacklevel=4,
+                )
+
+    # Reading -----------------------------------------------------------------------------
+
+    def load(self, memory: int | str = _LOAD_LIMIT) -> tuple[AnyArray, AnyArray]:
+        """Return all of these samples as arrays (x, y) in RAM, as stored.
+
+        Raises
+        ------
+        SampleError
+            If they take more than `memory`.
+        """
+        limit = parse_size(memory, "memory")
+        x_spec, y_spec = self.store.readers.x[0].spec, self.store.readers.y[0].spec
+        needed = len(self) * (x_spec.row_bytes + y_spec.row_bytes)
+        if needed > limit:
+            raise SampleError(
+                f"{len(self):,} samples take {format_budget(needed)} in memory, more than "
+                f"memory={format_budget(limit)}; use batches(), or raise memory."
+            )
+        return load_samples(self.store.readers, self.units)
+
+    def load_labels(self) -> AnyArray:
+        """Return the labels of all of these samples, as stored, in RAM."""
+        return load_labels(self.store.readers, self.units)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        epoch: int = 0,
+        memory: int | str = "512MiB",
+        label_mode: LabelMode | None = "raw",
+        stats: Moments | None = None,
+        transform: Transform | None = None,
+        dtype: Any = None,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int | None = None,
+    ) -> BatchStream:
+        """Return the batches of one epoch, for training without Keras.
+
+        Parameters
+        ----------
+        batch_size : int
+            The last batch may be smaller, unless `drop_last`.
+        shuffle : bool or "global"
+            True: the rolling order, as good as a full shuffle and read at full speed. "global":
+            every order equally likely, which reads a part of the store for each sample unless
+            all of it fits into `memory`. False: source order.
+        seed, epoch : int
+            What the order depends on, beside the selection, `batch_size`, `memory` and ranks.
+        memory : size
+            Bounds what the loader holds: open parts of the store, and batches on their way.
+        label_mode : str or None
+            As in `ZarrSequence`; by default labels are as stored.
+        stats : Moments, optional
+            From `samples.stats()`: x becomes (x - mean) / std, per channel.
+        transform : callable, optional
+            Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
+            (seed, epoch, rank, batch), in the loader's threads; returns a `Batch`.
+        dtype : dtype, optional
+            Of x; as stored by default.
+        rank, world_size : int
+            One of several processes, each of which gets as many batches.
+        workers : int, optional
+            Threads that read and decode.
+
+        Returns
+        -------
+        iterator of Batch, with `close()`; also a context manager.
+        """
+        options = BatchOptions(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            memory_bytes=parse_size(memory, "memory"),
+            label_mode=label_mode,
+            stats=stats,
+            transform=transform,
+            dtype=self.store.dtype if dtype is None else np.dtype(dtype),
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+            workers=workers,
+        )
+        return self.loader(options).stream(epoch)
+
+    def loader(self, options: BatchOptions) -> EpochLoader:
+        """Return what makes the batches of any epoch, and keeps its memory in between."""
+        labels = self.store.header.labels
+        return EpochLoader(self.store.readers, self.units, labels, options)
+
+    # Statistics --------------------------------------------------------------------------
+
+    def stats(self) -> Moments:
+        """Return count, mean, std, min and max per channel of exactly these samples.
+
+        A merge of what the conversion gathered, without reading, for whole recordings; the
+        samples of recordings that are cut are read.
+        """
+        whole, partial = self._whole_and_partial()
+        parts = [self.store.catalog.moments[i] for i in whole]
+        if partial is not None:
+            for _, ids in ids_by_unit(partial.units):
+                parts.append(Moments.of(fetch(self.store.readers, self.units, ids)[0]))
+        if not parts:
+            raise SampleError("The selection holds no samples.")
+        return merge_all(parts)
+
+    def class_weight(self) -> dict[int, float]:
+        """Return Keras' `class_weight` that balances the classes: n / (n_classes · count).
+
+        Keys are positions as label_mode="int" gives them; classes that do not occur are left out.
+        """
+        counts = self.class_counts
+        present = np.flatnonzero(counts)
+        return {int(code): float(counts.sum() / (len(present) * counts[code])) for code in present}
