@@ -326,13 +326,13 @@ def test_too_little_memory_is_refused_with_what_is_enough(tmp_path):
     with zarrts.open(path) as store:
         with pytest.raises(
             SampleError,
-            match=r"memory=3MiB is too little .* pieces of 2MiB; raise memory to at least 4MiB\.",
+            match=r"memory=3MiB is too little .* pieces of 1026KiB; raise memory to at least 3848KiB\.",
         ):
             store.samples.batches(1, memory="3MiB")
         list(store.samples.batches(100, memory="4MiB"))
         with pytest.raises(
             SampleError,
-            match=r"One batch takes 4MiB, .* leaves 1MiB .* at least 20MiB, or lower batch_size\.",
+            match=r"One batch takes 4008KiB, .* leaves 1018KiB .* at least 20MiB, or lower batch_size\.",
         ):
             store.samples.batches(1000, memory="4MiB")
         list(store.samples.batches(1000, memory="20MiB"))
@@ -689,7 +689,9 @@ def test_numbers_are_no_classes(made):
 
 def test_load_is_refused_above_its_budget(store):
     # 133 samples of 72 + 8 bytes.
-    with pytest.raises(SampleError, match="133 samples take 1MiB in memory, more than memory=1MiB"):
+    with pytest.raises(
+        SampleError, match="133 samples take 10640B in memory, more than memory=10639B"
+    ):
         store.samples.load(memory=133 * 80 - 1)
     assert len(store.samples.load(memory=133 * 80)[0]) == N
 

@@ -251,12 +251,12 @@ def test_keywords_of_others_are_a_type_error_that_names_ours(
 def test_memory_that_is_too_small_says_what_is_needed(subjects: Path, tmp_path: Path) -> None:
     said = refusal(subjects, PlanError, memory="1MiB")
     match = re.fullmatch(
-        r"memory=1MiB is too little: these files need (\d+)MiB; raise memory to at least that\.",
+        r"memory=1MiB is too little: these files need (\d+)KiB; raise memory to at least that\.",
         said,
     )
     assert match
-    refusal(subjects, PlanError, memory=f"{int(match[1]) - 1}MiB")
-    zarrts.convert(subjects, tmp_path / "a.zarr", memory=f"{match[1]}MiB", progress=False).close()
+    refusal(subjects, PlanError, memory=f"{int(match[1]) - 1}KiB")
+    zarrts.convert(subjects, tmp_path / "a.zarr", memory=f"{match[1]}KiB", progress=False).close()
 
 
 def test_no_room_on_the_disk_is_refused(subjects: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,4 +67,5 @@ def test_a_budget_reads_back_as_at_least_as_much(n_bytes):
 def test_budgets_are_whole_gibibytes_where_they_can_be():
     assert format_budget(2**31) == "2GiB"
     assert format_budget(2**31 + 1) == "2049MiB"
-    assert format_budget(1) == "1MiB"
+    assert format_budget(20 * 1024) == "20KiB"
+    assert format_budget(1) == "1B"

@@ -37,7 +37,9 @@ def format_size(n_bytes: float) -> str:
 
 def format_budget(n_bytes: int) -> str:
     """Return a size as options are written, "512MiB" or "20KiB", rounded up."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+    if n_bytes % 2**30 == 0:
+        return f"{n_bytes // 2**30}GiB"
+    for unit, factor in (("MiB", 2**20), ("KiB", 2**10)):
         if n_bytes % factor == 0 or n_bytes >= 16 * factor:
             return f"{-(-n_bytes // factor)}{unit}"
     return f"{n_bytes}B"
