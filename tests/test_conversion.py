@@ -792,7 +792,7 @@ MEASURE = """
         while not done.wait(0.002):
             peak = max(peak, anonymous())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     zarrts.convert(source, target, memory="64MiB", codec=codec, progress=False)
     done.set()

@@ -193,6 +193,7 @@ def _write_shard(job: _Job, task: ShardTask, after: object) -> _ShardResult:
                 y.add(_encode(job.labels, labels, recording))
                 owner.add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))
+                del inputs, labels, converted
             moments.append((span.recording, merge_all(parts)))
         return _ShardResult(tuple(it.commit() for it in (x, y, owner)), tuple(moments))
 
@@ -236,10 +237,11 @@ def _blocks(
         for start in range(span.start, span.stop, step):
             stop = min(start + step, span.stop)
             try:
-                block = x.read(start, stop), y.read(start, stop)
+                inputs, labels = x.read(start, stop), y.read(start, stop)
             except OSError as error:
                 raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
-            yield block
+            yield inputs, labels
+            del inputs, labels  # or they would be there still while the next ones are read
 
 
 def _encode(labels: LabelScheme, block: AnyArray, recording: SourceRecording) -> AnyArray:

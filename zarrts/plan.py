@@ -255,11 +255,15 @@ def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
     row_bytes = _row_bytes(layout.sample_shape, layout.dtype) + _label_bytes(recordings)
     read_bytes = max(
         min(block_rows(it, layout.chunk_rows), it.x.shape[0])
-        * (_row_bytes(layout.sample_shape, it.x.dtype) + _row_bytes(it.y.shape[1:], it.y.dtype))
+        * (
+            _READ_COPIES * _row_bytes(layout.sample_shape, it.x.dtype)
+            + _READ_COPIES * _row_bytes(it.y.shape[1:], it.y.dtype)
+            + row_bytes
+        )
         for it in recordings
     )
     chunk_bytes = layout.chunk_rows * (row_bytes + _OWNER_BYTES)
-    return _WORKING_CHUNKS * chunk_bytes + _READ_COPIES * read_bytes + _FIXED_BYTES
+    return _WORKING_CHUNKS * chunk_bytes + read_bytes + _FIXED_BYTES
 
 
 def block_rows(recording: SourceRecording, chunk_rows: int) -> int:

@@ -312,12 +312,12 @@ def _work(work: _Work) -> None:
 def _close(work: _Work, threads: Sequence[threading.Thread]) -> None:
     with work.lock:
         work.is_closed = True
-        work.ready.clear()
         work.has_job.notify_all()
         work.has_batch.notify_all()
     for thread in threads:
         if thread is not threading.current_thread():
             thread.join()
+    work.ready.clear()  # after the last thread, which may have finished a batch meanwhile
 
 
 class BatchStream(Iterator[Batch]):
