@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from conftest import Study, make_study
 
 import zarrts
-from zarrts import conversion
+from zarrts import conversion, prepare
 from zarrts.cli import main
 from zarrts.plan import warn_of_axes
 from zarrts.progress import show_progress
@@ -81,6 +81,19 @@ def test_dry_run_says_what_was_understood_and_writes_nothing(
     )
     assert lines[4:] == ["Nothing written. Repeat without --dry-run."]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_dry_run_refuses_what_the_conversion_would(
+    tmp_path: Path, sleepers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.zarr"
+    target.mkdir()
+    (target / "notes.txt").write_text("mine")
+    output = said(zarrts_command("convert", sleepers, target, "--dry-run"), 1)
+    assert "it holds notes.txt, which no conversion wrote" in output
+    monkeypatch.setattr(prepare, "free_bytes", lambda path: 1000)
+    output = said(zarrts_command("convert", sleepers, tmp_path / "b.zarr", "--dry-run"), 1)
+    assert re.search(r"needs about 3\d\d kB, but 1\.0 kB are free", output)
 
 
 def test_convert_ends_with_lines_that_train_on_the_store(
@@ -383,7 +396,7 @@ def test_installed_command_runs(store: Path) -> None:
 
 SLOW = """
     import sys, time
-    from zarrts import conversion
+    from zarrts import conversion, prepare
     real = conversion.measure
     def measure(block):
         print("writing", flush=True)

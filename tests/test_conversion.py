@@ -527,6 +527,20 @@ def test_other_options_are_refused_without_overwrite(
     assert tree(tmp_path) == before
 
 
+def test_a_few_corrected_labels_of_many_are_other_sources(tmp_path: Path) -> None:
+    folder = tmp_path / "subjects"
+    folder.mkdir()
+    x, y = np.arange(200_000, dtype="u1"), np.arange(200_000) % 5
+    np.save(folder / "a_x.npy", x)
+    np.save(folder / "a_y.npy", y)
+    options: dict[str, Any] = {"kind": "dense", "progress": False}
+    zarrts.convert(folder, tmp_path / "a.zarr", **options).close()
+    y[100_000:100_010] = 0
+    np.save(folder / "a_y.npy", y)
+    with pytest.raises(PlanError, match="other sources or options"):
+        zarrts.convert(folder, tmp_path / "a.zarr", **options)
+
+
 def test_other_sources_are_refused_and_overwrite_replaces(
     tmp_path: Path, study: Study, other: Study
 ) -> None:

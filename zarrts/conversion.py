@@ -26,11 +26,8 @@ from zarrts.plan import ShardTask, Span, block_rows, stored_axes
 from zarrts.prepare import Prepared, cast_rows, measure
 from zarrts.publish import create_segment, publish, refuse_target, sweep, write_table
 from zarrts.shards import ShardWriter, WrittenShard
-from zarrts.sizes import format_size
 from zarrts.store import RecordingTable, Segment, StoreHeader, is_store, read_header
 from zarrts.types import AnyArray, SourceRecording
-
-_ROOM_MARGIN = 1.1
 
 OnRows = Callable[[int], None]
 
@@ -67,7 +64,6 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     if prepared.is_done:
         return
     refuse_target(target, prepared.write_id, overwrite=prepared.options.overwrite)
-    _check_room(prepared)
     old = read_header(target) if is_store(target) else None
     with _nothing_half_written(target):
         sweep(target)
@@ -78,15 +74,6 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
         header = _header(prepared, segment, sum(shard.size for shard in written), old)
         publish(target, header, written)
         sweep(target)
-
-
-def _check_room(prepared: Prepared) -> None:
-    needed = int(prepared.stored_bytes * _ROOM_MARGIN)
-    if needed > prepared.free_bytes:
-        raise PlanError(
-            f"{prepared.target}: the store needs about {format_size(needed)}, but "
-            f"{format_size(prepared.free_bytes)} are free; make room or choose another disk."
-        )
 
 
 def _next_segment(old: StoreHeader | None) -> str:

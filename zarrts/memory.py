@@ -17,6 +17,7 @@ _ALIGNMENT = 64  # TensorFlow and JAX take aligned arrays without a copy
 _SHARE_OF_UNITS = 0.8  # of the budget; the rest is for batches on their way
 _MAX_AHEAD, _MAX_STEPS, _MAX_READY = 16, 8, 16
 _MIN_SLOTS = 3
+_OVERHEAD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ class MemoryPlan:
                 f"{format_budget(self.batch_bytes)} for batches; raise memory to at least "
                 f"{needed}, or lower batch_size."
             )
-        return min(ready, _MAX_READY)
+        # Buffers of the threads and the order take room as well.
+        spare = self.batch_bytes - min(_OVERHEAD_BYTES, self.batch_bytes // 2)
+        return max(1, min(spare // max(1, batch_bytes), _MAX_READY))
 
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:

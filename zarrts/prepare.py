@@ -27,13 +27,14 @@ from zarrts.plan import (
 )
 from zarrts.publish import CODECS, refuse_target, trial_spec
 from zarrts.shards import encode_chunk
-from zarrts.sizes import format_budget
+from zarrts.sizes import format_budget, format_size
 from zarrts.store import is_store, read_header
 from zarrts.system import count_cpus, free_bytes
 from zarrts.types import AnyArray, SourceRecording
 
 _LABEL_BLOCK_BYTES = 1 << 20
 _N_TRIAL_CHUNKS = 8
+_ROOM_MARGIN = 1.1
 _MAX_NAMES = 4
 
 
@@ -170,20 +171,20 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
     layout = lay_out(
         recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
     )
-    write_id = _write_id(recordings, layout, options)
-    refuse_target(target, write_id, overwrite=options.overwrite)
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
         min(options.workers or count_cpus(), len(layout.tasks)),
     )
-    counters = tuple(_count_labels(it) for it in recordings)
+    counters, digests = zip(*(_count_labels(it) for it in recordings), strict=True)
     labels = scheme_of(counters, [it.y.dtype for it in recordings])
+    write_id = _write_id(recordings, digests, layout, options)
+    refuse_target(target, write_id, overwrite=options.overwrite)
     ratio, bytes_per_s = _try_chunks(recordings, layout, options.codec)
     raw_bytes = (
         layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
     )
-    return Prepared(
+    prepared = Prepared(
         target=target,
         options=options,
         recordings=recordings,
@@ -199,6 +200,18 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
         write_id=write_id,
         has_subjects_given=found.has_subjects_given,
     )
+    if not prepared.is_done:
+        _check_room(prepared)
+    return prepared
+
+
+def _check_room(prepared: Prepared) -> None:
+    needed = int(prepared.stored_bytes * _ROOM_MARGIN)
+    if needed > prepared.free_bytes:
+        raise PlanError(
+            f"{prepared.target}: the store needs about {format_size(needed)}, but "
+            f"{format_size(prepared.free_bytes)} are free; make room or choose another disk."
+        )
 
 
 def _sessions(recordings: Sequence[SourceRecording]) -> list[str]:
@@ -218,19 +231,24 @@ def _sessions(recordings: Sequence[SourceRecording]) -> list[str]:
     ]
 
 
-def _count_labels(recording: SourceRecording) -> LabelCounter:
+def _count_labels(recording: SourceRecording) -> tuple[LabelCounter, str]:
+    """Return the labels of a recording, and a digest of those that had to be read."""
+    # A fingerprint samples large files, and would not see that a few labels were corrected.
+    digest = hashlib.blake2b(digest_size=16)
     reader = recording.y
     counter = LabelCounter(reader.dtype, reader.shape[1:])
     if reader.dtype.kind == "f" and not counter.is_one_hot:
-        return counter
+        return counter, digest.hexdigest()
     row_bytes = max(1, int(np.prod(reader.shape[1:], dtype=np.int64)) * reader.dtype.itemsize)
     step = max(1, _LABEL_BLOCK_BYTES // row_bytes)
     for start in range(0, reader.shape[0], step):
         if counter.can_stop:
             break
-        counter.add(reader.read(start, min(start + step, reader.shape[0])))
+        block = reader.read(start, min(start + step, reader.shape[0]))
+        counter.add(block)
+        digest.update(block.tobytes())
     reader.close()
-    return counter
+    return counter, digest.hexdigest()
 
 
 def _try_chunks(
@@ -254,12 +272,15 @@ def _try_chunks(
 
 
 def _write_id(
-    recordings: Sequence[SourceRecording], layout: Layout, options: ConvertOptions
+    recordings: Sequence[SourceRecording],
+    label_digests: Sequence[str],
+    layout: Layout,
+    options: ConvertOptions,
 ) -> str:
     plan = {
         "recordings": [
-            [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape)]
-            for it in recordings
+            [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
+            for it, digest in zip(recordings, label_digests, strict=True)
         ],
         "layout": [layout.chunk_rows, layout.shard_rows, layout.dtype.str, options.codec],
         "axes": options.axes,
