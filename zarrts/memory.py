@@ -17,7 +17,7 @@ _ALIGNMENT = 64  # TensorFlow and JAX take aligned arrays without a copy
 _SHARE_OF_UNITS = 0.8  # of the budget; the rest is for batches on their way
 _MAX_AHEAD, _MAX_STEPS, _MAX_READY = 16, 8, 16
 _MIN_SLOTS = 3
-_OVERHEAD_BYTES = 16 << 20
+_OVERHEAD_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
