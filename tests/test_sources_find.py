@@ -345,3 +345,15 @@ def test_fingerprints_of_pairs_and_arrays_cover_labels(tmp_path):
     assert digest(X, Y) == digest(X.astype(">f4"), Y.tolist())
     assert len({digest(X, Y), digest(X + 1, Y), digest(X, Y + 1), digest(X[:3], Y)}) == 4
     assert digest(X[:0], Y[:0]) == digest(X[:0], Y[:0])
+
+
+def test_a_recording_that_differs_in_the_middle_has_another_fingerprint():
+    x = np.zeros((1000, 5, 2), "f4")
+    changed = x.copy()
+    changed[500, 2, 1] = 1
+    labels = np.arange(1000)
+    first, second = (
+        sources.find(Recording("s", values, labels)).recordings[0].fingerprint
+        for values in (x, changed)
+    )
+    assert first != second
