@@ -869,3 +869,14 @@ def test_a_damaged_file_is_a_read_error_that_names_it_and_its_rows(broken, array
     else:
         path.write_bytes(path.read_bytes()[-84:])  # a valid index of chunks that are not there
     assert_both_ways_raise(broken, f"{path}.*rows 25 to 49 of 0/{array}")
+
+
+def test_statistics_of_some_samples_that_are_single_values(tmp_path):
+    x = np.arange(20.0, dtype="f4")
+    store = zarrts.convert(
+        zarrts.Recording("s", x, np.zeros(20, int)), tmp_path / "a.zarr", progress=False
+    )
+    with store:
+        stats = store.samples.select(ids=range(5)).stats()
+    assert stats.count.tolist() == [5]
+    assert stats.mean.tolist() == [2.0]

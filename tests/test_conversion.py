@@ -441,7 +441,7 @@ KILLED = """
     import os, signal, sys
     from zarrts import conversion
     from zarrts.prepare import ConvertOptions, prepare
-    from zarrts import publish, shards
+    from zarrts import publish
 
     source, target, step = sys.argv[1:]
     def die(*args, **keywords):
@@ -450,16 +450,12 @@ KILLED = """
     def on_rows(n_rows):
         if step in ("rows", "kill") and next(calls, None) is None:
             die()
-    if step == "manifest":
-        real = publish.replace_file
-        def replace_file(path, content):
-            real(path, content) if path.name != "zarr.json" or path.parent.name == "0" else die()
-        publish.replace_file = replace_file
-    if step == "group":
-        import zarr
-        zarr.Group.create_array = die
+    before = {"group": "0/x/zarr.json", "manifest": "zarr.json"}.get(step)
+    replace_file = publish.replace_file
+    def replace_or_die(path, content):
+        die() if before == path.relative_to(target).as_posix() else replace_file(path, content)
+    publish.replace_file = replace_or_die
     if step == "start":
-        import zarr
         os.makedirs(os.path.join(target, "0"))
         die()
     options = ConvertOptions(chunk_bytes=1000, shard_bytes=3000, workers=2)

@@ -21,9 +21,9 @@ import numpy as np
 
 from zarrts.errors import PlanError, SourceError
 from zarrts.labels import LabelScheme
-from zarrts.moments import Moments, merge_all
+from zarrts.moments import Moments, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows, stored_axes
-from zarrts.prepare import Prepared, cast_rows, measure
+from zarrts.prepare import Prepared, cast_rows
 from zarrts.publish import create_segment, publish, refuse_target, sweep, write_table
 from zarrts.shards import ShardWriter, WrittenShard
 from zarrts.store import RecordingTable, Segment, StoreHeader, is_store, read_header

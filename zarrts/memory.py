@@ -9,6 +9,7 @@ import numpy as np
 
 from zarrts.chunks import ChunkReader
 from zarrts.errors import SampleError
+from zarrts.order import filled_units
 from zarrts.samples import ChunkUnits
 from zarrts.sizes import format_budget
 from zarrts.types import AnyArray, IntArray
@@ -127,8 +128,7 @@ class UnitMemory:
         self._units = units
         self._filled: IntArray | None = None
         if units.n_units <= slots or self._count_filled(slots) <= slots:
-            edges = units.edges(np.arange(units.n_units + 1))
-            self._filled = np.flatnonzero(np.diff(edges))
+            self._filled = filled_units(units).astype(np.int64)
             slots = len(self._filled)
         self.slots = slots
         x, y = readers.x[0].spec, readers.y[0].spec

@@ -84,15 +84,22 @@ class Moments:
 
     def row(self, index: int) -> "Moments":
         """Return one entry of the leading axis."""
-        return Moments(**{name: getattr(self, name)[index] for name in _FIELDS})
+        return Moments(**{name: getattr(self, name)[index] for name in STATISTICS})
 
     @staticmethod
     def stack(rows: Sequence["Moments"]) -> "Moments":
         """Return several statistics of one shape with a new leading axis."""
-        return Moments(**{name: np.stack([getattr(row, name) for row in rows]) for name in _FIELDS})
+        return Moments(
+            **{name: np.stack([getattr(row, name) for row in rows]) for name in STATISTICS}
+        )
 
 
-_FIELDS = ("count", "mean", "m2", "min", "max", "nan_count")
+STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count")
+
+
+def measure(samples: AnyArray) -> Moments:
+    """Return the statistics of samples (sample, ..., channel); single values are one channel."""
+    return Moments.of(samples if samples.ndim > 1 else samples[:, None])
 
 
 def merge_all(parts: Sequence[Moments]) -> Moments:
@@ -173,6 +180,6 @@ def _of_piece(rows: AnyArray) -> Moments:
     whole = len(rows) // folds * folds
     columns = _of_rows(rows[:whole].reshape(-1, folds * n_channels))
     piece = _pool(
-        Moments(**{name: getattr(columns, name).reshape(folds, n_channels) for name in _FIELDS})
+        Moments(**{name: getattr(columns, name).reshape(folds, n_channels) for name in STATISTICS})
     )
     return piece if whole == len(rows) else piece.merge(_of_rows(rows[whole:]))

@@ -11,7 +11,7 @@ edges(u) .. edges(u + 1).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +191,12 @@ class SourceOrder:
                 low=place,
                 high=place + 1,
             )
+
+
+def unit_sizes(units: Units, some: NDArray[Any]) -> IntArray:
+    """Return how many selected samples some units hold."""
+    some = some.astype(np.int64)
+    return units.edges(some + 1) - units.edges(some)
 
 
 def filled_units(units: Units) -> NDArray[np.uint32]:

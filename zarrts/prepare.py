@@ -13,7 +13,7 @@ import numpy as np
 from zarrts import sources
 from zarrts.errors import PlanError, SourceError
 from zarrts.labels import LabelCounter, LabelScheme, scheme_of
-from zarrts.moments import Moments
+from zarrts.moments import measure
 from zarrts.plan import (
     NO_RAGGED,
     Layout,
@@ -288,11 +288,6 @@ def _write_id(
         "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
     }
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def measure(block: AnyArray) -> Moments:
-    """Return the statistics of rows; samples that are single values are one channel."""
-    return Moments.of(block if block.ndim > 1 else block[:, None])
 
 
 def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:

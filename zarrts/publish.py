@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import PlanError, StoreError
+from zarrts.moments import STATISTICS
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.store import (
     MANIFESTS,
     ROOT_KEY,
     SCHEMA,
     SEGMENT_MARK,
-    STATISTICS,
     RecordingTable,
     Segment,
     StoreHeader,
@@ -60,6 +60,7 @@ def create_segment(
         What the axes of x are called, samples first; by default (sample, time, channel).
     """
     import zarr
+    from zarr.storage import MemoryStore
 
     n_inner = len(x[0]) - 1
     arrays = {
@@ -67,8 +68,9 @@ def create_segment(
         "y": (*y, ("sample", *(f"label_axis_{n}" for n in range(1, len(y[0]))))),
         "recording": ((x[0][0],), np.dtype(np.int32), ("sample",)),
     }
+    files: dict[str, Any] = {}
     mark = {SEGMENT_MARK: {"schema": SCHEMA}}
-    group = zarr.create_group(str(root / name), zarr_format=3, attributes=mark)
+    group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
     for array, (shape, dtype, axes) in arrays.items():
         group.create_array(
             array,
@@ -81,6 +83,7 @@ def create_segment(
             dimension_names=axes,
             config={"write_empty_chunks": True},
         )
+    _write_files(root / name, files)
     specs = {array: read_array_spec(root, f"{name}/{array}") for array in arrays}
     return Segment(name=name, **specs, stored_bytes=0)
 
@@ -119,6 +122,7 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
     """Write the table of recordings of a segment."""
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
+    from zarr.storage import MemoryStore
 
     columns: dict[str, tuple[AnyArray, tuple[str, ...]]] = {
         "subject": (np.array(table.subject, object), ()),
@@ -132,7 +136,8 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
         columns["label_count"] = (table.label_counts, ("class",))
     for name in STATISTICS:
         columns[name] = (getattr(table.moments, name), ("channel",))
-    group = zarr.open_group(str(root / segment), mode="r+").create_group("table")
+    files: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3)
     for name, (values, axes) in columns.items():
         is_text = values.dtype == object
         array = group.create_array(
@@ -145,6 +150,15 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
             config={"write_empty_chunks": True},
         )
         array[:] = values
+    _write_files(root / segment / "table", files)
+
+
+def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
+    """Write what Zarr made in memory; its own writing to disk goes on after the first error."""
+    for key, content in files.items():
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content.to_bytes())
 
 
 def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
-from zarrts.order import UNITS_PER_PART, Batching, Piece, Units, filled_units
+from zarrts.order import UNITS_PER_PART, Batching, Piece, Units, filled_units, unit_sizes
 from zarrts.types import IntArray
 
 _PLACES_PER_SUM = 1024
@@ -67,11 +67,6 @@ class RollingOrder:
         """Number of units that hold samples of this rank."""
         return self._count
 
-    @property
-    def half_span(self) -> int:
-        """How many steps before and after its own a unit serves."""
-        return self._half
-
     def units(self, start: int, stop: int) -> IntArray:
         """Return the units at some places."""
         return self._order[self._first + start : self._first + stop].astype(np.int64)
@@ -111,20 +106,22 @@ class RollingOrder:
 
     # Where units and steps stand ---------------------------------------------------------
 
+    def _before_place(self, place: int) -> int:
+        """Return how many samples of all ranks lie before a place among all ranks."""
+        part = place // _PLACES_PER_SUM
+        some = self._order[part * _PLACES_PER_SUM : place]
+        return int(self._sums[part]) + int(unit_sizes(self._units, some).sum())
+
     def _prefix(self, place: int) -> int:
         """Return how many samples of this rank lie in the units before a place."""
-        place += self._first
-        part = place // _PLACES_PER_SUM
-        some = self._order[part * _PLACES_PER_SUM : place].astype(np.int64)
-        inside = int((self._units.edges(some + 1) - self._units.edges(some)).sum())
-        total = int(self._sums[part]) + inside
+        total = self._before_place(self._first + place)
         return min(max(total, self.batching.start), self.batching.stop) - self.batching.start
 
     def _place_of(self, sample: int) -> int:
         """Return the place, among all ranks, of the unit that holds a sample of the epoch."""
         part = int(np.searchsorted(self._sums, sample, "right")) - 1
-        some = self._order[part * _PLACES_PER_SUM : (part + 1) * _PLACES_PER_SUM].astype(np.int64)
-        ends = self._sums[part] + np.cumsum(self._units.edges(some + 1) - self._units.edges(some))
+        some = self._order[part * _PLACES_PER_SUM : (part + 1) * _PLACES_PER_SUM]
+        ends = self._sums[part] + np.cumsum(unit_sizes(self._units, some))
         return part * _PLACES_PER_SUM + int(np.searchsorted(ends, sample, "right"))
 
     def _shares(self, start: int, stop: int) -> "_Shares":
@@ -137,10 +134,10 @@ class RollingOrder:
         counts = sizes.copy()
         # A unit on the border of two ranks gives its first samples, as permuted, to the lower.
         if start == 0 < stop:
-            first[0] = self.batching.start - self._border(self._first)
+            first[0] = self.batching.start - self._before_place(self._first)
             counts[0] -= first[0]
         if stop == self._count > start:
-            counts[-1] -= self._border(self._first + self._count) - self.batching.stop
+            counts[-1] -= self._before_place(self._first + self._count) - self.batching.stop
         return _Shares(
             places=places,
             edges=edges,
@@ -151,13 +148,6 @@ class RollingOrder:
             keys=keyed_bits(self._within_key, units),
             half=self._half,
         )
-
-    def _border(self, place: int) -> int:
-        """Return how many samples of all ranks lie before a place among all ranks."""
-        part = place // _PLACES_PER_SUM
-        some = self._order[part * _PLACES_PER_SUM : place].astype(np.int64)
-        inside = (self._units.edges(some + 1) - self._units.edges(some)).sum()
-        return int(self._sums[part]) + int(inside)
 
     def _before(self, step: int) -> int:
         """Return how many samples are drawn before a step."""
@@ -277,8 +267,7 @@ def _sums_of_parts(units: Units, order: NDArray[np.uint32]) -> IntArray:
     starts = np.arange(0, len(order), _PLACES_PER_SUM)
     sums = np.zeros(len(starts) + 1, np.int64)
     for start in range(0, len(order), UNITS_PER_PART):
-        part = order[start : start + UNITS_PER_PART].astype(np.int64)
-        sizes = units.edges(part + 1) - units.edges(part)
+        sizes = unit_sizes(units, order[start : start + UNITS_PER_PART])
         own = starts[start // _PLACES_PER_SUM : (start + UNITS_PER_PART) // _PLACES_PER_SUM]
         first = start // _PLACES_PER_SUM + 1
         sums[first : first + len(own)] = np.add.reduceat(sizes, own - start)

@@ -15,7 +15,7 @@ from zarrts.finish import Transform
 from zarrts.labels import Label, LabelMode
 from zarrts.loader import BatchOptions, EpochLoader, Shuffle
 from zarrts.memory import fetch
-from zarrts.moments import Moments, merge_all
+from zarrts.moments import Moments, measure, merge_all
 from zarrts.reading import (
     count_classes,
     ids_by_unit,
@@ -337,7 +337,7 @@ class Samples:
         parts = [self.store.catalog.moments[i] for i in whole]
         if partial is not None:
             for _, ids in ids_by_unit(partial.units):
-                parts.append(Moments.of(fetch(self.store.readers, self.units, ids)[0]))
+                parts.append(measure(fetch(self.store.readers, self.units, ids)[0]))
         if not parts:
             raise SampleError("The selection holds no samples.")
         return merge_all(parts)

@@ -21,7 +21,7 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.labels import LabelScheme
-from zarrts.moments import Moments
+from zarrts.moments import STATISTICS, Moments
 from zarrts.types import AnyArray, ArraySpec, IntArray
 
 SCHEMA = 1
@@ -29,7 +29,6 @@ ROOT_KEY = "zarr.json"
 MANIFESTS = "manifests"
 SEGMENT_MARK = "zarrts_segment"
 _MAKE = "zarrts convert SOURCES study.zarr"
-STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count")
 
 
 @dataclass(frozen=True, kw_only=True)
