@@ -19,7 +19,7 @@ import zarrts
 from zarrts.chunks import DirectReader
 from zarrts.errors import ReadError, SampleError
 from zarrts.loader import BatchOptions
-from zarrts.memory import MemoryPlan
+from zarrts.memory import BatchMemory, MemoryPlan
 from zarrts.sizes import parse_size
 
 SIZES = (40, 7, 25, 1, 60)
@@ -880,3 +880,77 @@ def test_statistics_of_some_samples_that_are_single_values(tmp_path):
         stats = store.samples.select(ids=range(5)).stats()
     assert stats.count.tolist() == [5]
     assert stats.mean.tolist() == [2.0]
+
+
+# Memory that is used again
+
+
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch, shuffle, share):
+    monkeypatch.setattr("zarrts.memory._SHARE_OF_LABELS", share)
+    made = loader(store, shuffle=shuffle, memory_bytes=TIGHT)
+    assert not made.keeps_all
+    for epoch in range(3):
+        for _, y, ids in snapshot(made.stream(epoch)):
+            np.testing.assert_array_equal(y, study.all_y[ids])
+    made.close()
+
+
+def test_memory_of_a_batch_that_was_dropped_is_used_again():
+    batches = BatchMemory(max_kept=3)
+    dtype = np.dtype("f4")
+    addresses = set()
+    for n_rows in (8, 8, 5, 1, 8):
+        batch = batches.empty((n_rows, 6), dtype)
+        assert batch.shape == (n_rows, 6)
+        assert batch.flags.c_contiguous
+        assert batch.ctypes.data % 64 == 0
+        addresses.add(batch.ctypes.data)
+        del batch
+    assert len(addresses) == 1
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda batch: batch[2:3],
+        lambda batch: batch.T,
+        lambda batch: batch.reshape(-1).view("u1"),
+        memoryview,
+        lambda batch: np.frombuffer(batch, "f4"),
+        lambda batch: np.asarray(memoryview(batch)[1:]),
+        lambda batch: np.from_dlpack(batch),
+        lambda batch: {"somewhere": [batch[0, :1]]},
+        lambda batch: (it for it in batch),
+    ],
+)
+def test_memory_of_a_batch_is_left_alone_while_any_part_of_it_is_held(keep):
+    batches = BatchMemory(max_kept=2)
+    first = batches.empty((8, 6), np.dtype("f4"))
+    first[:] = 1
+    address = first.ctypes.data
+    held = keep(first)
+    del first
+    for _ in range(5):
+        other = batches.empty((8, 6), np.dtype("f4"))
+        assert other.ctypes.data != address
+        other[:] = 2
+    del held, other
+    assert address in {batches.empty((8, 6), np.dtype("f4")).ctypes.data for _ in range(2)}
+
+
+def test_batches_that_are_all_held_have_memory_of_their_own():
+    batches = BatchMemory(max_kept=2)
+    held = [batches.empty((8, 6), np.dtype("f4")) for _ in range(6)]
+    larger = [batches.empty((80, 6), np.dtype("f4")) for _ in range(6)]
+    for k, batch in enumerate(held + larger):
+        batch[:] = k
+    assert all((batch == k).all() for k, batch in enumerate(held + larger))
+
+
+def test_without_the_gil_memory_is_never_used_again(monkeypatch):
+    monkeypatch.setattr("zarrts.memory._COUNTS_ARE_EXACT", False)
+    batches = BatchMemory(max_kept=2)
+    block = batches.empty((8, 6), np.dtype("f4")).base
+    assert all(batches.empty((8, 6), np.dtype("f4")).base is not block for _ in range(5))

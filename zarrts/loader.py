@@ -9,7 +9,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.finish import Finish, Transform
 from zarrts.labels import LabelMode, LabelScheme, target_function
-from zarrts.memory import MemoryPlan, Readers, UnitMemory, aligned_empty, fetch
+from zarrts.memory import BatchMemory, MemoryPlan, Readers, UnitMemory, aligned_empty, fetch
 from zarrts.moments import Moments
 from zarrts.order import Batching, Order, SourceOrder
 from zarrts.rolling import RollingOrder
@@ -21,6 +21,7 @@ from zarrts.uniform import UniformOrder
 
 _SOURCE_ORDER_SLOTS = 32
 _MAX_THREADS = 8
+_HELD_BATCHES = 2  # by the consumer
 
 Shuffle = bool | Literal["global"]
 
@@ -118,6 +119,7 @@ class EpochLoader:
         self.plan = MemoryPlan.of(options.memory_bytes, readers.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes())
         self._memory: UnitMemory | None = None
+        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
         self._order: tuple[int, Order] | None = None
         self._stream: weakref.ref[BatchStream] | None = None
 
@@ -172,7 +174,7 @@ class EpochLoader:
             slots = self.plan.slots
             if not self._options.shuffle:
                 slots = min(slots, _SOURCE_ORDER_SLOTS)
-            self._memory = UnitMemory(self._units, self._readers, slots)
+            self._memory = UnitMemory(self._units, self._readers, slots, self.plan.label_bytes)
         return self._memory
 
     def stream(self, epoch: int, first_batch: int = 0) -> BatchStream:
@@ -183,6 +185,7 @@ class EpochLoader:
             self._units,
             self._readers,
             self._unit_memory(),
+            self._batch_memory,
             self._finish,
             epoch=epoch,
             first_batch=first_batch,
@@ -213,4 +216,5 @@ class EpochLoader:
         """End the stream, close the files and free the memory."""
         self._end_stream()
         self._memory = self._order = None
+        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
         self._readers.close()

@@ -1,6 +1,7 @@
 """The memory of a loader: what a budget buys, and the units that are open in it."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ _SHARE_OF_UNITS = 0.8  # of the budget; the rest is for batches on their way
 _MAX_AHEAD, _MAX_STEPS, _MAX_READY = 16, 8, 16
 _MIN_SLOTS = 3
 _OVERHEAD_BYTES = 32 << 20
+_SHARE_OF_LABELS, _MAX_LABEL_BYTES = 1 / 32, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,15 @@ class MemoryPlan:
         Steps that are gathered at once.
     batch_bytes : int
         What is left for batches on their way.
+    label_bytes : int
+        Of that, what may be taken to keep the labels of all units.
     """
 
     slots: int
     span: int
     max_steps: int
     batch_bytes: int
+    label_bytes: int
 
     @staticmethod
     def of(memory_bytes: int, unit_bytes: int) -> "MemoryPlan":
@@ -65,6 +70,7 @@ class MemoryPlan:
             span=max(2, (slots - ahead - max_steps + 1) // 2 * 2),
             max_steps=max_steps,
             batch_bytes=memory_bytes - slots * unit_bytes,
+            label_bytes=min(int(memory_bytes * _SHARE_OF_LABELS), _MAX_LABEL_BYTES),
         )
 
     def count_ready(self, batch_bytes: int) -> int:
@@ -92,8 +98,53 @@ def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
     """Return an uninitialised C-contiguous array that starts on a 64-byte boundary."""
     n_bytes = math.prod(shape) * dtype.itemsize
     memory = np.empty(n_bytes + _ALIGNMENT, np.uint8)
+    return _aligned_part(memory, n_bytes).view(dtype).reshape(shape)
+
+
+def _aligned_part(memory: AnyArray, n_bytes: int) -> AnyArray:
     start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+    return memory[start : start + n_bytes]
+
+
+def _count_references(blocks: Sequence[AnyArray], index: int) -> int:
+    return sys.getrefcount(blocks[index])
+
+
+_NO_OTHERS = _count_references([np.empty(1)], 0)
+# Without the GIL a count is out of date by the time it is read.
+_COUNTS_ARE_EXACT = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+class BatchMemory:
+    """Memory for batches, used again once nothing refers to the batch that lay in it.
+
+    Fresh memory costs more to touch than a batch takes to gather. Every view of an array, and
+    everything that shares its memory, holds a reference to the array that owns the memory: while
+    there is one, the batch is somebody's and is left alone. Calls are not thread-safe.
+    """
+
+    def __init__(self, max_kept: int) -> None:
+        self._max_kept = max_kept
+        self._blocks: list[AnyArray] = []
+        self._block_bytes = 0
+
+    def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
+        """Return an uninitialised array, as `aligned_empty` does."""
+        n_bytes = math.prod(shape) * dtype.itemsize
+        block = self._unused_block(n_bytes + _ALIGNMENT)
+        return _aligned_part(block, n_bytes).view(dtype).reshape(shape)
+
+    def _unused_block(self, n_bytes: int) -> AnyArray:
+        if n_bytes > self._block_bytes:
+            self._blocks, self._block_bytes = [], n_bytes
+        # In a fixed order, so that as few as possible are in turn, and stay in the cache.
+        for index in range(len(self._blocks)):
+            if _count_references(self._blocks, index) == _NO_OTHERS:
+                return self._blocks[index]
+        block = np.empty(self._block_bytes, np.uint8)
+        if len(self._blocks) < self._max_kept and _COUNTS_ARE_EXACT:
+            self._blocks.append(block)
+        return block
 
 
 @dataclass(frozen=True)
@@ -123,7 +174,7 @@ class UnitMemory:
     epoch; otherwise slots are used in turn.
     """
 
-    def __init__(self, units: ChunkUnits, readers: Readers, slots: int) -> None:
+    def __init__(self, units: ChunkUnits, readers: Readers, slots: int, label_bytes: int) -> None:
         self.rows = max(reader.spec.chunk_rows for reader in readers.x)
         self._units = units
         self._filled: IntArray | None = None
@@ -131,9 +182,9 @@ class UnitMemory:
             self._filled = filled_units(units).astype(np.int64)
             slots = len(self._filled)
         self.slots = slots
-        x, y = readers.x[0].spec, readers.y[0].spec
+        x = readers.x[0].spec
         self.x = aligned_empty((slots, self.rows, *x.row_shape), x.dtype)
-        self.y = aligned_empty((slots, self.rows, *y.row_shape), y.dtype)
+        self.labels = LabelMemory(units, readers, slots, label_bytes)
         self.held = np.full(slots, -1, np.int64)
 
     def _count_filled(self, limit: int) -> int:
@@ -157,6 +208,38 @@ class UnitMemory:
         if self._filled is None:
             return places % self.slots
         return np.searchsorted(self._filled, units)
+
+
+class LabelMemory:
+    """Labels of the units that are open; where they take little, of all units, for good.
+
+    Reading the few labels of a chunk costs a tenth of reading its samples.
+    """
+
+    def __init__(self, units: ChunkUnits, readers: Readers, slots: int, max_bytes: int) -> None:
+        spec = readers.y[0].spec
+        self._rows = max(reader.spec.chunk_rows for reader in readers.y)
+        self._keeps_all = units.n_units * self._rows * spec.row_bytes <= max_bytes
+        n_parts = units.n_units if self._keeps_all else slots
+        self._is_held = np.zeros(n_parts, bool)
+        self.y = aligned_empty((n_parts * self._rows, *spec.row_shape), spec.dtype)
+
+    def read(self, reader: ChunkReader, chunk: int, unit: int, slot: int) -> None:
+        """Read the labels of a unit, unless they are there already."""
+        part = unit if self._keeps_all else slot
+        if self._keeps_all and self._is_held[part]:
+            return
+        labels = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
+        reader.read_into(chunk, labels)
+        # Copied, because another thread may be reading, or taking, the labels of the same unit:
+        # what lies there is overwritten by what it is already.
+        start = part * self._rows
+        self.y[start : start + len(labels)] = labels
+        self._is_held[part] = True
+
+    def rows(self, units: IntArray, slots: IntArray, inside: IntArray) -> IntArray:
+        """Return where in `y` the labels of some samples are, by their place inside the unit."""
+        return (units if self._keeps_all else slots) * self._rows + inside
 
 
 def fetch(readers: Readers, units: ChunkUnits, ids: IntArray) -> tuple[AnyArray, AnyArray]:

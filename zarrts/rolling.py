@@ -191,11 +191,11 @@ class RollingOrder:
         shares = self._shares(
             max(0, first_step - self._half + 1), min(self._count, last_step + self._half)
         )
-        drawn = [shares.drawn(steps, steps)]
+        drawn = [shares.drawn(first_step, steps)]
         if first_step < self._half:
-            drawn.append(shares.drawn(-1 - steps, steps))
+            drawn.append(shares.drawn(-last_step, steps[::-1]))
         if last_step > self._count - self._half:
-            drawn.append(shares.drawn(2 * self._count - 1 - steps, steps))
+            drawn.append(shares.drawn(2 * self._count - last_step, steps[::-1]))
         which, of_step, nth = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         within = permute(nth + shares.first[which], shares.sizes[which], shares.keys[which])
         numbers = shares.edges[which] + within
@@ -251,13 +251,17 @@ class _Shares:
         clipped = np.where(since <= 0, 0, clipped)
         return np.where(since >= 2 * self.half, self.counts[:, None], clipped)
 
-    def drawn(self, virtual: IntArray, steps: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-        """Return (index of place, step, nth sample) of what is drawn at some virtual steps."""
-        low, high = self.before(virtual), self.before(virtual + 1)
-        counts = (high - low).ravel()
+    def drawn(self, first: int, steps: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Return (index of place, step, nth sample) of what is drawn from some step on.
+
+        `steps` are those that the virtual steps `first`, `first` + 1, ... fall on.
+        """
+        edges = self.before(np.arange(first, first + len(steps) + 1))
+        low = edges[:, :-1].ravel()
+        counts = np.diff(edges).ravel()
         cells = np.repeat(np.arange(counts.size), counts)
         ends = np.cumsum(counts)
-        nth = np.arange(len(cells)) - (ends - counts)[cells] + low.ravel()[cells]
+        nth = np.arange(len(cells)) - (ends - counts)[cells] + low[cells]
         which, column = np.divmod(cells, len(steps))
         return which, steps[column], nth
 

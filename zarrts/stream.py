@@ -1,8 +1,9 @@
-"""The stream of batches: decode units ahead into reused memory, gather fresh batches from it.
+"""The stream of batches: decode units ahead into reused memory, gather batches from it.
 
 One lock guards the bookkeeping of a stream; threads of our own read, decode, gather and finish
 outside it. The memory of open units lives as long as the loader, because touching fresh memory
-is ten times slower than decoding into old; a batch that was handed out is never touched again.
+is ten times slower than decoding into old. A batch that was handed out is the consumer's: its
+memory is used again once nothing refers to it.
 """
 
 import threading
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zarrts.finish import Finish
-from zarrts.memory import Readers, UnitMemory, aligned_empty
+from zarrts.memory import BatchMemory, Readers, UnitMemory, aligned_empty
 from zarrts.order import Order, Piece
 from zarrts.samples import ChunkUnits
 from zarrts.types import AnyArray, Batch, IntArray
@@ -42,6 +43,7 @@ class _Gather:
 
     piece: Piece
     rows: IntArray
+    label_rows: IntArray
     ids: IntArray
     n_batch: int
 
@@ -96,6 +98,7 @@ class _Work:
         units: ChunkUnits,
         readers: Readers,
         memory: UnitMemory,
+        batches: BatchMemory,
         finish: Finish,
         epoch: int,
         first_batch: int,
@@ -103,7 +106,7 @@ class _Work:
     ) -> None:
         self.order, self.units, self.readers = order, units, readers
         self.memory, self.finish, self.max_ready = memory, finish, max_ready
-        self.epoch = epoch
+        self.batches, self.epoch = batches, epoch
         self.buffers = threading.local()
         # Reentrant, because a collection of garbage may close the stream from under it.
         self.lock = threading.RLock()
@@ -155,11 +158,11 @@ class _Work:
         self.gathering.append(gather.piece.low)
         self.lowest = max(self.lowest, gather.piece.low)
         if gather.piece.batch not in self.building:
-            x, y = self.memory.x, self.memory.y
+            x, y = self.memory.x, self.memory.labels.y
             self.building[gather.piece.batch] = _Building(
                 ids=np.empty(gather.n_batch, np.int64),
-                x=aligned_empty((gather.n_batch, *x.shape[2:]), self.finish.dtype),
-                y=aligned_empty((gather.n_batch, *y.shape[2:]), y.dtype),
+                x=self.batches.empty((gather.n_batch, *x.shape[2:]), self.finish.dtype),
+                y=aligned_empty((gather.n_batch, *y.shape[1:]), y.dtype),
                 missing=gather.n_batch,
             )
         return gather
@@ -210,7 +213,7 @@ class _Work:
         x.read_into(job.chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
         elapsed = time.perf_counter() - started
         if self.finish.target is not None:
-            y.read_into(job.chunk, self.memory.y[job.slot, : y.spec.chunk_rows])
+            self.memory.labels.read(y, job.chunk, job.unit, job.slot)
         ahead = None
         with self.lock:
             self.memory.held[job.slot] = job.unit
@@ -243,8 +246,13 @@ class _Work:
         units = self.order.units(piece.low, piece.high)[piece.places - piece.low]
         ids = self.units.selection.ids(piece.numbers)
         slots = self.memory.slots_of(piece.places, units)
+        inside = ids - self.units.starts(units)
         return _Gather(
-            piece, slots * self.memory.rows + ids - self.units.starts(units), ids, n_batch
+            piece=piece,
+            rows=slots * self.memory.rows + inside,
+            label_rows=self.memory.labels.rows(units, slots, inside),
+            ids=ids,
+            n_batch=n_batch,
         )
 
     def _gather(self, job: _Gather) -> None:
@@ -254,7 +262,7 @@ class _Work:
         building.ids[part] = job.ids
         self._gather_x(job.rows, building.x[part])
         if self.finish.target is not None:
-            _take(self.memory.y, job.rows, building.y[part])
+            _take(self.memory.labels.y, job.label_rows, building.y[part])
         with self.lock:
             self.gathering.remove(piece.low)
             building.missing -= piece.stop - piece.start
@@ -269,12 +277,13 @@ class _Work:
                 self.has_batch.notify_all()
 
     def _gather_x(self, rows: IntArray, out: AnyArray) -> None:
-        if self.memory.x.dtype == out.dtype:
-            _take(self.memory.x, rows, out)
+        memory = self.memory.x.reshape(-1, *self.memory.x.shape[2:])
+        if memory.dtype == out.dtype:
+            _take(memory, rows, out)
             self.finish.scale_into(out, out)
         else:
             buffer = self._buffer(out.shape)
-            _take(self.memory.x, rows, buffer)
+            _take(memory, rows, buffer)
             self.finish.scale_into(buffer, out)
 
     def _buffer(self, shape: tuple[int, ...]) -> AnyArray:
@@ -286,7 +295,7 @@ class _Work:
 
 def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
     # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
-    np.take(memory.reshape(-1, *memory.shape[2:]), rows, axis=0, out=out, mode="clip")
+    np.take(memory, rows, axis=0, out=out, mode="clip")
 
 
 def _work(work: _Work) -> None:
@@ -333,6 +342,7 @@ class BatchStream(Iterator[Batch]):
         units: ChunkUnits,
         readers: Readers,
         memory: UnitMemory,
+        batches: BatchMemory,
         finish: Finish,
         *,
         epoch: int,
@@ -340,7 +350,9 @@ class BatchStream(Iterator[Batch]):
         max_ready: int,
         n_threads: int,
     ) -> None:
-        self._work = _Work(order, units, readers, memory, finish, epoch, first_batch, max_ready)
+        self._work = _Work(
+            order, units, readers, memory, batches, finish, epoch, first_batch, max_ready
+        )
         self.waited_s = 0.0  # how long batches were waited for, in all
         threads = [
             threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
