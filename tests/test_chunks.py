@@ -27,7 +27,7 @@ from zarr.codecs import (
 import zarrts
 from zarrts.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
 from zarrts.errors import ReadError
-from zarrts.publish import CODECS, create_segment
+from zarrts.publish import CODECS, create_segment, write_checksums
 from zarrts.shards import ShardWriter, crc32c
 from zarrts.store import read_array_spec
 
@@ -221,6 +221,7 @@ def test_zarr_python_reads_what_the_writer_wrote(
             codec=codec,
         )
         spec = segment.x
+        shards = []
         for number in range(spec.n_shards):
             with ShardWriter(root, spec, number) as writer:
                 start = number * spec.shard_rows
@@ -232,6 +233,8 @@ def test_zarr_python_reads_what_the_writer_wrote(
                 written = writer.commit()
             content = (root / written.key).read_bytes()
             assert (len(content), crc32c(content)) == (written.size, written.checksum)
+            shards.append(written)
+        write_checksums(root, "0", shards)
         array = zarr.open_array(str(root / "0" / "x"), mode="r")
         np.testing.assert_array_equal(array[:], values)
         reader = open_chunks(root, spec)

@@ -396,20 +396,20 @@ def test_installed_command_runs(store: Path) -> None:
 
 SLOW = """
     import sys, time
-    from zarrts import conversion, prepare
-    real = conversion.measure
+    from zarrts import tasks
+    real = tasks.measure
     def measure(block):
         print("writing", flush=True)
         time.sleep(0.05)
         return real(block)
-    conversion.measure = measure
+    tasks.measure = measure
     from zarrts.cli import main
     main()
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a single process")
-def test_ctrl_c_leaves_nothing_and_says_so(tmp_path: Path, study: Study) -> None:
+def test_ctrl_c_ends_a_conversion_that_can_go_on(tmp_path: Path, study: Study) -> None:
     arguments = ["convert", study.folder, tmp_path / "a.zarr", "--chunk", "100", "--shard", "400"]
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SLOW), *arguments, "--workers", "2"],
@@ -423,9 +423,14 @@ def test_ctrl_c_leaves_nothing_and_says_so(tmp_path: Path, study: Study) -> None
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert errors.strip() == "Aborted!"
+    assert errors.split("\n") == [
+        "Stopped. What is finished is kept; the same command goes on from there.",
+        "",
+    ]
     assert "is complete" not in output
-    assert list(tmp_path.iterdir()) == []
+    again = CliRunner().invoke(main, [str(it) for it in arguments])
+    assert again.exit_code == 0
+    assert "is complete. Train on it:" in again.output
 
 
 # Progress ------------------------------------------------------------------------------------

@@ -342,18 +342,36 @@ def fail_after(n_calls: int, error: BaseException) -> Callable[[int], None]:
     return on_rows
 
 
+def assert_goes_on(study: Study, target: Path, whole: Path) -> None:
+    """Check that the same conversion ends in what an uninterrupted one wrote."""
+    zarrts.convert(study.folder, whole, **SMALL).close()
+    zarrts.convert(study.folder, target, **SMALL).close()
+    assert tree(target) == tree(whole)
+
+
 @pytest.mark.parametrize("error", [Crash("here"), KeyboardInterrupt()])
-@pytest.mark.parametrize("n_calls", [0, 5])
-def test_failure_inside_a_shard_leaves_nothing(
-    tmp_path: Path, study: Study, error: BaseException, n_calls: int, no_leaks: None
+def test_failure_inside_the_first_shard_leaves_nothing(
+    tmp_path: Path, study: Study, error: BaseException, no_leaks: None
 ) -> None:
     before = tree(tmp_path)
     target = tmp_path / "deep" / "a.zarr"
     with pytest.raises(type(error)):
-        conversion.run(prepared_of(study, target), fail_after(n_calls, error))
+        conversion.run(prepared_of(study, target), fail_after(0, error))
     assert tree(tmp_path) == before
     assert not target.parent.exists()
     assert_no_store(target)
+
+
+@pytest.mark.parametrize("error", [Crash("here"), KeyboardInterrupt()])
+@pytest.mark.parametrize("n_calls", [10, 13])
+def test_failure_inside_a_later_shard_keeps_what_is_finished(
+    tmp_path: Path, study: Study, error: BaseException, n_calls: int, no_leaks: None
+) -> None:
+    target = tmp_path / "deep" / "a.zarr"
+    with pytest.raises(type(error)):
+        conversion.run(prepared_of(study, target), fail_after(n_calls, error))
+    assert_no_store(target, "did not finish")
+    assert_goes_on(study, target, tmp_path / "whole.zarr")
 
 
 def test_failure_waits_for_tasks_that_are_still_writing(tmp_path: Path, study: Study) -> None:
@@ -369,7 +387,7 @@ def test_failure_waits_for_tasks_that_are_still_writing(tmp_path: Path, study: S
     target = tmp_path / "a.zarr"
     with pytest.raises(Crash):
         conversion.run(prepared_of(study, target), on_rows)
-    assert not target.exists()
+    assert not [it for it in tmp_path.rglob("*") if it.suffix == ".partial"]
     assert not [it for it in threading.enumerate() if it.name.startswith("zarrts-convert")]
 
 
@@ -386,19 +404,25 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, suffix: str, *, before: bool) -> No
     monkeypatch.setattr(publishing, "replace_file", replace_file)
 
 
-STEPS = ["0/zarr.json", "manifests/1.json", "a.zarr/zarr.json"]
+STEPS = ["0/zarr.json", "0/x/zarr.json", "manifests/1.json", "a.zarr/zarr.json"]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_failure_while_publishing_leaves_nothing(
+def test_failure_while_publishing_keeps_what_is_finished(
     tmp_path: Path, study: Study, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = tree(tmp_path)
-    fail_on(monkeypatch, step, before=True)
-    with pytest.raises(Crash):
-        zarrts.convert(study.folder, tmp_path / "a.zarr", **SMALL)
-    assert tree(tmp_path) == before
-    assert_no_store(tmp_path / "a.zarr")
+    target = tmp_path / "a.zarr"
+    with monkeypatch.context() as patch:
+        fail_on(patch, step, before=True)
+        with pytest.raises(Crash):
+            zarrts.convert(study.folder, target, **SMALL)
+    if step.startswith("0/"):
+        assert tree(tmp_path) == before
+        assert_no_store(target)
+    else:
+        assert_no_store(target, "did not finish")
+    assert_goes_on(study, target, tmp_path / "whole.zarr")
 
 
 def test_failure_after_the_root_is_written_leaves_the_whole_store(
@@ -409,13 +433,15 @@ def test_failure_after_the_root_is_written_leaves_the_whole_store(
         zarrts.convert(study.folder, tmp_path / "a.zarr", **SMALL)
     with zarrts.open(tmp_path / "a.zarr") as store:
         np.testing.assert_array_equal(store.samples.load()[0], study.all_x)
+    monkeypatch.undo()
+    assert_goes_on(study, tmp_path / "a.zarr", tmp_path / "whole.zarr")
 
 
 def test_target_folder_that_was_there_stays_as_it_was(tmp_path: Path, study: Study) -> None:
     target = tmp_path / "a.zarr"
     target.mkdir()
     with pytest.raises(Crash):
-        conversion.run(prepared_of(study, target), fail_after(3, Crash()))
+        conversion.run(prepared_of(study, target), fail_after(0, Crash()))
     assert target.is_dir()
     assert not list(target.iterdir())
     assert_no_store(target, "is a folder, but no store")
@@ -571,9 +597,15 @@ def test_failing_overwrite_leaves_the_old_store(
     fail_on(monkeypatch, step, before=True)
     prepared = prepared_of(other, target, overwrite=True)
     with pytest.raises(Crash):
-        conversion.run(prepared, fail_after(2 if step == "rows" else 1000, Crash()))
-    assert tree(target) == before
+        conversion.run(prepared, fail_after(0 if step == "rows" else 1000, Crash()))
+    after = tree(target)
+    assert {key: after[key] for key in before} == before
     assert_equal(zarrts.open(target), study)
+    if step in ("rows", "1/zarr.json"):
+        assert after == before
+    monkeypatch.undo()
+    assert_equal(zarrts.convert(other.folder, target, overwrite=True, **SMALL), other)
+    assert "unfinished.journal" not in tree(target)
 
 
 def test_killed_overwrite_leaves_the_old_store_and_can_be_repeated(

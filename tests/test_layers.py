@@ -15,20 +15,21 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LAYERS = {
     0: {"errors", "types", "sizes", "keyed", "keywords", "system", "progress"},
     1: {"plan", "samples", "splits", "order", "moments", "labels", "finish", "shards", "sources"},
-    2: {"rolling", "uniform", "store", "chunks"},
-    3: {"publish", "catalog", "memory"},
-    4: {"prepare", "contents", "reading", "stream"},
-    5: {"conversion", "loader"},
-    6: {"selection"},
-    7: {"study"},
-    8: {"api", "keras", "describe"},
-    9: {"bench", "demo"},
-    10: {"cli"},
+    2: {"rolling", "uniform", "store", "chunks", "journal"},
+    3: {"publish", "targets", "catalog", "memory"},
+    4: {"prepare", "contents", "reading", "schedule"},
+    5: {"tasks", "stream"},
+    6: {"conversion", "loader"},
+    7: {"selection"},
+    8: {"study"},
+    9: {"api", "keras", "describe"},
+    10: {"bench", "demo"},
+    11: {"cli"},
 }
 LAYER_OF = {module: number for number, modules in LAYERS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax", "dask", "zarr", "h5py", "matplotlib", "numcodecs"}
-CONVERSION = {"sources", "plan", "prepare", "conversion", "publish"}
-TRAINING = {"order", "rolling", "uniform", "memory", "stream", "loader", "finish"}
+CONVERSION = {"sources", "plan", "prepare", "tasks", "conversion", "publish", "targets"}
+TRAINING = {"order", "rolling", "uniform", "memory", "schedule", "stream", "loader", "finish"}
 
 
 def name_of(path):

@@ -37,12 +37,14 @@ def convert(
     codec: str = "lz4",
     workers: int | None = None,
     overwrite: bool = False,
+    restart: bool = False,
     progress: bool = True,
     **unknown: object,
 ) -> Store:
     """Turn the files of a study into one compressed store, and open it.
 
-    The same sources and options again find the complete store and return at once.
+    The same sources and options again find the complete store and return at once; after a crash
+    they go on with what was finished before it.
 
     Parameters
     ----------
@@ -78,6 +80,8 @@ def convert(
         Parts that are written at once; as many as there are processors by default.
     overwrite : bool
         Replace a store of other sources or options, once the new one is complete.
+    restart : bool
+        Give up what an unfinished conversion of other sources or options left.
     progress : bool
         Show a progress bar, if there is a terminal.
 
@@ -108,6 +112,7 @@ def convert(
         codec=codec,
         workers=workers,
         overwrite=overwrite,
+        restart=restart,
     )
     prepared = prepare(source, target, options)
     if not prepared.is_done:

@@ -58,17 +58,34 @@ def open_chunks(root: Path, spec: ArraySpec) -> ChunkReader:
 
 
 class _OpenShard:
-    """A shard file, its index, and how many threads are reading it just now."""
+    """A shard file, its index, and how many threads are reading it just now.
 
-    def __init__(self, path: Path, spec: ArraySpec, name: str) -> None:
+    `checksums` are those of its chunks as they were written, where they are known.
+    """
+
+    def __init__(self, root: Path, spec: ArraySpec, number: int) -> None:
+        path = root / spec.shard_key(number)
+        self.checksums = _checksums_of(root, spec, number)
         self.file = PositionalFile(path)
         try:
-            self.index = read_index(self.file, spec, name)
+            self.index = read_index(self.file, spec, str(path))
         except BaseException:
             self.file.close()
             raise
         self.users = 0
         self.is_closing = False
+
+
+def _checksums_of(root: Path, spec: ArraySpec, number: int) -> NDArray[np.uint32] | None:
+    """Return the crc32c of the chunks of a shard, as they were when it was written."""
+    if spec.checksums is None:
+        return None
+    first = number * spec.chunks_per_shard
+    found = np.zeros(min(spec.chunks_per_shard, spec.n_chunks - first), "<u4")
+    with PositionalFile(root / spec.checksums) as file:
+        if file.read_into(found, 4 * first) < found.nbytes:
+            raise ReadError(f"{root / spec.checksums} is damaged: it is too short.")
+    return found
 
 
 class DirectReader:
@@ -115,6 +132,10 @@ class DirectReader:
             raise self._error(number, inside, f"cannot be read ({error.strerror})") from error
         if n_bytes < size:
             raise self._error(number, inside, "is cut off")
+        if shard.checksums is not None:
+            stored = int.from_bytes(encoded[-_CHECKSUM_BYTES:].tobytes(), "little")
+            if inside >= len(shard.checksums) or stored != shard.checksums[inside]:
+                raise self._error(number, inside, "is not what was written there")
         return encoded
 
     def _decode(self, encoded: NDArray[np.uint8], out: AnyArray, number: int, inside: int) -> None:
@@ -185,15 +206,16 @@ class DirectReader:
     def _open_shard(self, number: int) -> _OpenShard:
         key = self.spec.shard_key(number)
         try:
-            return _OpenShard(self._root / key, self.spec, f"{self._root / key}")
+            return _OpenShard(self._root, self.spec, number)
         except OSError as error:
             raise ReadError(
-                f"{self._root / key}, which holds {self._rows(number)}, cannot be opened: "
-                f"{error.strerror}. Copy the store again, or convert again."
+                f"{error.filename or self._root / key}, needed for {self._rows(number)}, cannot be "
+                f"opened: {error.strerror}. Copy the store again, or convert again."
             ) from error
         except ReadError as error:
             raise ReadError(
-                f"{error} It holds {self._rows(number)}. Copy the store again, or convert again."
+                f"{error} It is needed for {self._rows(number)}. Copy the store again, or convert "
+                "again."
             ) from error
 
     def _rows(self, number: int, inside: int | None = None) -> str:

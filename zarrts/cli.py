@@ -99,6 +99,7 @@ def main() -> None:
 )
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
+@click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
 @_with_errors
 def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any) -> None:
@@ -131,8 +132,14 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
     if prepared.is_done:
         click.echo(f"{store} is complete already, from these sources and options.")
     else:
-        with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
-            run(prepared, on_rows)
+        try:
+            with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+                run(prepared, on_rows)
+        except KeyboardInterrupt:
+            click.echo(
+                "Stopped. What is finished is kept; the same command goes on from there.", err=True
+            )
+            sys.exit(1)
         click.echo(f"{store} is complete. Train on it:")
     for line in _next_lines(store, len({it.subject for it in prepared.recordings})):
         click.echo(f"    {line}")

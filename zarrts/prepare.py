@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrts import sources
 from zarrts.errors import PlanError, SourceError
+from zarrts.journal import Plan
 from zarrts.labels import LabelCounter, LabelScheme, scheme_of
 from zarrts.moments import measure
 from zarrts.plan import (
@@ -25,11 +26,12 @@ from zarrts.plan import (
     stored_dtype,
     task_bytes,
 )
-from zarrts.publish import CODECS, refuse_target, trial_spec
+from zarrts.publish import CODECS, trial_spec
 from zarrts.shards import encode_chunk
 from zarrts.sizes import format_budget, format_size
 from zarrts.store import is_store, read_header
 from zarrts.system import count_cpus, free_bytes
+from zarrts.targets import refuse_target
 from zarrts.types import AnyArray, SourceRecording
 
 _LABEL_BLOCK_BYTES = 1 << 20
@@ -56,6 +58,7 @@ class ConvertOptions:
     codec: str = "lz4"
     workers: int | None = None
     overwrite: bool = False
+    restart: bool = False
 
     def __post_init__(self) -> None:
         if self.kind == "ragged":
@@ -116,8 +119,8 @@ class Prepared:
         chunks); and free on the disk.
     seconds : float
         Estimate from the same chunks.
-    write_id : str
-        Digest of sources and options.
+    plan : Plan
+        What fixes the bytes of the store.
     """
 
     target: Path
@@ -132,13 +135,13 @@ class Prepared:
     stored_bytes: int
     free_bytes: int
     seconds: float
-    write_id: str
+    plan: Plan
     has_subjects_given: bool
 
     @property
     def is_done(self) -> bool:
         """Whether the target is the complete store of these sources and options already."""
-        return is_store(self.target) and read_header(self.target).write_id == self.write_id
+        return is_store(self.target) and read_header(self.target).write_id == self.plan.write_id
 
 
 def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
@@ -178,8 +181,8 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
     )
     counters, digests = zip(*(_count_labels(it) for it in recordings), strict=True)
     labels = scheme_of(counters, [it.y.dtype for it in recordings])
-    write_id = _write_id(recordings, digests, layout, options)
-    refuse_target(target, write_id, overwrite=options.overwrite)
+    plan = _plan(recordings, digests, layout, options)
+    refuse_target(target, plan, overwrite=options.overwrite, restart=options.restart)
     ratio, bytes_per_s = _try_chunks(recordings, layout, options.codec)
     raw_bytes = (
         layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
@@ -197,7 +200,7 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
         stored_bytes=int(raw_bytes * ratio),
         free_bytes=free_bytes(target.absolute()),
         seconds=raw_bytes / bytes_per_s / workers,
-        write_id=write_id,
+        plan=plan,
         has_subjects_given=found.has_subjects_given,
     )
     if not prepared.is_done:
@@ -271,23 +274,33 @@ def _try_chunks(
     return stored / raw, raw / max(time.perf_counter() - started, 1e-9)
 
 
-def _write_id(
+def _plan(
     recordings: Sequence[SourceRecording],
     label_digests: Sequence[str],
     layout: Layout,
     options: ConvertOptions,
-) -> str:
-    plan = {
-        "recordings": [
-            [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
-            for it, digest in zip(recordings, label_digests, strict=True)
-        ],
-        "layout": [layout.chunk_rows, layout.shard_rows, layout.dtype.str, options.codec],
-        "axes": options.axes,
-        "channels": options.channels,
+) -> Plan:
+    chosen = {
+        "x": options.x,
+        "y": options.y,
+        "axes": options.axes and list(options.axes),
+        "channels": options.channels and list(options.channels),
         "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
+        "dtype": layout.dtype.name,
+        "codec": options.codec,
+        "samples in a chunk": layout.chunk_rows,
+        "samples in a shard": layout.shard_rows,
     }
-    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:32]
+    found = [
+        [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
+        for it, digest in zip(recordings, label_digests, strict=True)
+    ]
+    content = json.dumps([chosen, found], sort_keys=True).encode()
+    return Plan(
+        write_id=hashlib.sha256(content).hexdigest()[:32],
+        options=chosen,
+        sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
+    )
 
 
 def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:

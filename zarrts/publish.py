@@ -1,35 +1,33 @@
-"""Create the segments of a store, publish them in one atomic step, and delete what is no more."""
+"""Create the segments of a store, and publish them in one atomic step."""
 
 import hashlib
 import json
-import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zarrts.errors import PlanError, StoreError
 from zarrts.moments import STATISTICS
-from zarrts.shards import WrittenShard, crc32c
+from zarrts.shards import WrittenShard, crc32c_of_file
 from zarrts.store import (
-    MANIFESTS,
+    ARRAYS,
+    CHECKSUMS,
     ROOT_KEY,
     SCHEMA,
     SEGMENT_MARK,
     RecordingTable,
     Segment,
     StoreHeader,
-    is_store,
-    read_array_spec,
-    read_header,
+    digest_of_table,
+    manifest_key,
+    read_segment,
+    root_bytes,
 )
-from zarrts.system import replace_file
+from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray, ArraySpec
 
 CODECS = ("lz4", "zstd", "none")
-_MANIFEST_START = b'{"objects":'
 _TABLE_ROWS = 1 << 14
 _INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
 _BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
@@ -47,6 +45,9 @@ def create_segment(
     axes: Sequence[str] | None = None,
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
+
+    Made in memory and written one by one, because Zarr's own writing goes on in its threads after
+    the first error.
 
     The root stays without a `zarr.json`, so that nothing opens as a store yet.
 
@@ -83,9 +84,20 @@ def create_segment(
             dimension_names=axes,
             config={"write_empty_chunks": True},
         )
+    n_chunks = -(-x[0][0] // chunk_rows)
+    checksums = group.create_group(CHECKSUMS)
+    for array in arrays:
+        checksums.create_array(
+            array,
+            shape=(n_chunks,),
+            dtype=np.dtype(np.uint32),
+            chunks=(n_chunks,),
+            compressors=None,
+            dimension_names=("chunk",),
+            config={"write_empty_chunks": True},
+        )
     _write_files(root / name, files)
-    specs = {array: read_array_spec(root, f"{name}/{array}") for array in arrays}
-    return Segment(name=name, **specs, stored_bytes=0)
+    return read_segment(root, name)
 
 
 def trial_spec(chunk_shape: tuple[int, ...], dtype: np.dtype[Any], codec: str) -> ArraySpec:
@@ -154,11 +166,26 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
 
 
 def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
-    """Write what Zarr made in memory; its own writing to disk goes on after the first error."""
-    for key, content in files.items():
+    """Write what Zarr made in memory; the group itself comes first."""
+    for key, content in sorted(files.items(), key=lambda item: item[0] != ROOT_KEY):
         path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         replace_file(path, content.to_bytes())
+
+
+def write_checksums(root: Path, segment: str, written: Iterable[WrittenShard]) -> None:
+    """Write the crc32c of every chunk of a segment's arrays, from all shards in order.
+
+    A shard that was swapped with another is as good as ever by its own checksums; by these it is
+    not.
+    """
+    of_array: dict[str, list[int]] = {array: [] for array in ARRAYS}
+    for shard in written:
+        of_array[shard.key.split("/")[1]] += shard.chunk_checksums
+    for array, checksums in of_array.items():
+        path = root / segment / CHECKSUMS / array / "c" / "0"
+        make_folder(path.parent)
+        replace_file(path, np.array(checksums, "<u4").tobytes())
 
 
 def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
@@ -168,15 +195,15 @@ def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) ->
     for segment in header.segments:
         metadata |= _consolidate_segment(root, segment.name)
     entries = {
-        key: list(shards.get(key) or _measure(root / key))
+        key: list(shards.get(key) or crc32c_of_file(root / key))
         for segment in header.segments
-        for key in _files_below(root, segment.name)
+        for key in files_below(root, segment.name)
     }
     manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()
-    key = _manifest_key(header)
-    (root / MANIFESTS).mkdir(exist_ok=True)
+    key = manifest_key(header.version)
+    make_folder((root / key).parent)
     replace_file(root / key, manifest)
-    attributes = _attributes(header) | {
+    attributes = _attributes(root, header) | {
         "manifest": {"key": key, "sha256": hashlib.sha256(manifest).hexdigest()}
     }
     document = {
@@ -185,7 +212,7 @@ def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) ->
         "attributes": {"zarrts": attributes},
         "consolidated_metadata": _consolidated(metadata),
     }
-    replace_file(root / ROOT_KEY, json.dumps(document, indent=1).encode())
+    replace_file(root / ROOT_KEY, root_bytes(document))
 
 
 def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,18 +237,14 @@ def _consolidate_segment(root: Path, name: str) -> dict[str, Any]:
     return {name: group | {"consolidated_metadata": _consolidated({})}, **inside}
 
 
-def _files_below(root: Path, name: str) -> list[str]:
+def files_below(root: Path, name: str) -> list[str]:
+    """Return the paths, below the store, of all files of a segment."""
     return sorted(
         path.relative_to(root).as_posix() for path in (root / name).rglob("*") if path.is_file()
     )
 
 
-def _measure(path: Path) -> tuple[int, int]:
-    content = path.read_bytes()
-    return len(content), crc32c(content)
-
-
-def _attributes(header: StoreHeader) -> dict[str, Any]:
+def _attributes(root: Path, header: StoreHeader) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": header.version,
@@ -236,95 +259,19 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         "y_name": header.y_name,
         "channels": header.channels and list(header.channels),
         "rate_hz": header.rate_hz,
-        "segments": [{"name": it.name, "stored_bytes": it.stored_bytes} for it in header.segments],
+        "segments": [
+            {
+                "name": it.name,
+                "stored_bytes": it.stored_bytes,
+                "write_id": it.write_id,
+                "options": dict(it.options),
+                "table_crc32c": digest_of_table(root, it.name),
+            }
+            for it in header.segments
+        ],
+        "versions": [
+            {"version": it.version, "segments": list(it.segments), "n_classes": it.n_classes}
+            for it in header.versions
+        ],
+        "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
     }
-
-
-def _manifest_key(header: StoreHeader) -> str:
-    return f"{MANIFESTS}/{header.version}.json"
-
-
-# Targets, and what is left in them -----------------------------------------------------------
-
-
-def refuse_target(root: Path, write_id: str, *, overwrite: bool) -> None:
-    """Raise PlanError unless a conversion may write to a folder; nothing is touched.
-
-    It may where nothing is, where only an unfinished conversion left something, where the store
-    has this write id already, and, with `overwrite`, where there is another store.
-    """
-    first = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not first.is_dir():
-        raise PlanError(
-            f"{first} is a file, but the store is a folder to be made; give it a new name, such as "
-            "study.zarr."
-        )
-    if (root / ROOT_KEY).exists():
-        try:
-            header = read_header(root)
-        except StoreError as error:
-            raise PlanError(
-                f"{error} It is not replaced; delete it yourself, or choose another name."
-            ) from error
-        if header.write_id != write_id and not overwrite:
-            raise PlanError(
-                f"{root} is a store of other sources or options. Choose another name, or "
-                "replace it with overwrite=True (--overwrite)."
-            )
-        return
-    foreign = sorted(path.name for path in _inside(root) if not _is_ours(path))
-    if foreign:
-        raise PlanError(
-            f"{root} is not empty: it holds {', '.join(foreign[:3])}"
-            f"{' ...' if len(foreign) > 3 else ''}, which no conversion wrote. "
-            "Choose a new folder for the store."
-        )
-
-
-def sweep(root: Path) -> None:
-    """Delete what conversions wrote and the root does not name: all of it, where there is no root.
-
-    What others put into the folder stays; so does everything under a root that is not ours.
-    """
-    kept = {ROOT_KEY}
-    if is_store(root):
-        header = read_header(root)
-        kept |= {segment.name for segment in header.segments}
-        for path in _inside(root / MANIFESTS):
-            if _is_manifest(path) and path.name != Path(_manifest_key(header)).name:
-                path.unlink()
-        kept.add(MANIFESTS)
-    elif (root / ROOT_KEY).exists():
-        return
-    for path in _inside(root):
-        if path.name not in kept and _is_ours(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _inside(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def _is_ours(path: Path) -> bool:
-    """Return whether a conversion wrote this entry of a store's folder, whole or in part."""
-    if path.name == f"{ROOT_KEY}.partial":
-        return path.is_file()
-    if path.name == MANIFESTS:
-        return path.is_dir() and all(_is_manifest(it) for it in path.iterdir())
-    if not path.name.isdigit() or not path.is_dir():
-        return False
-    try:
-        attributes = json.loads((path / ROOT_KEY).read_bytes())["attributes"]
-        return SEGMENT_MARK in attributes
-    except FileNotFoundError:
-        return all(it.name.endswith(".partial") for it in path.iterdir())
-    except (ValueError, LookupError, TypeError):
-        return False
-
-
-def _is_manifest(path: Path) -> bool:
-    if not re.fullmatch(r"\d+\.json(\.partial)?", path.name) or not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        start = file.read(len(_MANIFEST_START))
-    return start == _MANIFEST_START or path.suffix == ".partial"

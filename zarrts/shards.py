@@ -17,12 +17,13 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
-from zarrts.system import PositionalFile, sync_file, sync_folder
+from zarrts.system import PositionalFile, make_folder, sync_file, sync_folder
 from zarrts.types import AnyArray, ArraySpec
 
 _NO_CHUNK = np.uint64(2**64 - 1)
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CHECKSUM_BYTES = 4
+_PIECE_BYTES = 1 << 20
 
 
 def crc32c(content: Any) -> int:
@@ -31,13 +32,34 @@ def crc32c(content: Any) -> int:
     return int(google_crc32c.value(view)) if view.size else 0
 
 
+def crc32c_of_file(path: Path) -> tuple[int, int]:
+    """Return size and CRC-32C of a file, a piece at a time."""
+    size = checksum = 0
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            size += len(piece)
+            checksum = int(google_crc32c.extend(checksum, piece))
+    return size, checksum
+
+
 @dataclass(frozen=True)
 class WrittenShard:
-    """What was written, for the manifest: size and crc32c of the file."""
+    """What was written.
+
+    Attributes
+    ----------
+    key : str
+        Path of the file below the store.
+    size, checksum : int
+        Bytes of the file, and their crc32c.
+    chunk_checksums : tuple of int
+        crc32c of each chunk as encoded.
+    """
 
     key: str
     size: int
     checksum: int
+    chunk_checksums: tuple[int, ...]
 
 
 def encode_chunk(spec: ArraySpec, chunk: AnyArray) -> bytes:
@@ -64,6 +86,8 @@ def encode_chunk(spec: ArraySpec, chunk: AnyArray) -> bytes:
 class ShardWriter:
     """Writes the chunks of one shard in order; the file appears, whole, at `commit`.
 
+    The codecs of our own schema end with crc32c, so that a chunk's checksum is its last bytes.
+
     A shard that was not committed leaves nothing behind, unless the process is killed: then a
     file that ends in ".partial".
     """
@@ -73,18 +97,18 @@ class ShardWriter:
         self._key = spec.shard_key(shard)
         self._path = root / self._key
         self._partial = self._path.with_name(self._path.name + ".partial")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by __exit__
         self._index = np.full((spec.chunks_per_shard, 2), _NO_CHUNK, "<u8")
-        self._n_chunks = 0
+        self._chunk_checksums: list[int] = []
         self._size = 0
         self._checksum = 0
 
     def append(self, chunk: AnyArray) -> None:
         """Encode and write the next chunk, an array of the spec's chunk_shape and dtype."""
         encoded = encode_chunk(self.spec, chunk)
-        self._index[self._n_chunks] = (self._size, len(encoded))
-        self._n_chunks += 1
+        self._index[len(self._chunk_checksums)] = (self._size, len(encoded))
+        self._chunk_checksums.append(int.from_bytes(encoded[-_CHECKSUM_BYTES:], "little"))
         self._write(encoded)
 
     def commit(self) -> WrittenShard:
@@ -96,7 +120,7 @@ class ShardWriter:
         self._file.close()
         os.replace(self._partial, self._path)
         sync_folder(self._path.parent)
-        return WrittenShard(self._key, self._size, self._checksum)
+        return WrittenShard(self._key, self._size, self._checksum, tuple(self._chunk_checksums))
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)

@@ -5,15 +5,16 @@ A store is a Zarr v3 group whose root `zarr.json` was written last. It holds seg
 
     0/x            [sample, time, channel]     0/y           [sample, ...]
     0/recording    [sample]                    0/table/...   [recording, ...]
+    0/checksum/x, /y, /recording [chunk]       crc32c of every chunk
 
-The root's attributes say everything that `open` needs, and the sha256 of a manifest that lists
-every other object with size and crc32c.
+The root's attributes say everything that `open` needs, with a checksum of their own, and the
+sha256 of a manifest that lists every other object with size and crc32c.
 """
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ import numpy as np
 from zarrts.errors import StoreError
 from zarrts.labels import LabelScheme
 from zarrts.moments import STATISTICS, Moments
-from zarrts.types import AnyArray, ArraySpec, IntArray
+from zarrts.shards import crc32c
+from zarrts.types import ArraySpec, IntArray
 
 SCHEMA = 1
 ROOT_KEY = "zarr.json"
 MANIFESTS = "manifests"
 SEGMENT_MARK = "zarrts_segment"
+ARRAYS = ("x", "y", "recording")
+CHECKSUMS = "checksum"
 _MAKE = "zarrts convert SOURCES study.zarr"
 
 
@@ -59,13 +63,31 @@ class RecordingTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """The arrays that one conversion wrote."""
+    """The arrays that one conversion wrote.
+
+    Attributes
+    ----------
+    name : str
+        Of the folder below the store.
+    x, y, recording : ArraySpec
+    stored_bytes : int
+        Of all shards.
+    write_id : str
+        Digest of the sources and options that it was made from.
+    options : dict
+        Those options.
+    table_checksum : int
+        crc32c of the files of its table.
+    """
 
     name: str
     x: ArraySpec
     y: ArraySpec
     recording: ArraySpec
-    stored_bytes: int
+    stored_bytes: int = 0
+    write_id: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    table_checksum: int = 0
 
     @property
     def n_samples(self) -> int:
@@ -73,9 +95,29 @@ class Segment:
         return self.x.shape[0]
 
 
+@dataclass(frozen=True)
+class Version:
+    """A version that can be opened: its segments, and how many classes were known then."""
+
+    version: int
+    segments: tuple[str, ...]
+    n_classes: int | None
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Versions that cannot be opened any more, and why."""
+
+    versions: tuple[int, ...]
+    why: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreHeader:
-    """What the root of a store says."""
+    """What the root of a store says.
+
+    `versions` are those that can be opened, this one last; `gone` are those that could be.
+    """
 
     version: int
     kind: str
@@ -86,6 +128,52 @@ class StoreHeader:
     channels: tuple[str, ...] | None
     rate_hz: float | None
     segments: tuple[Segment, ...]
+    versions: tuple[Version, ...] = ()
+    gone: tuple[Gone, ...] = ()
+
+    def at(self, version: int) -> "StoreHeader":
+        """Return what the root said when some version was published.
+
+        Raises
+        ------
+        StoreError
+            If there is no such version, or no more.
+        """
+        for it in self.versions:
+            if it.version == version:
+                names = self.labels.class_names
+                return replace(
+                    self,
+                    version=version,
+                    labels=replace(self.labels, class_names=names and names[: it.n_classes]),
+                    segments=tuple(one for one in self.segments if one.name in it.segments),
+                )
+        for gone in self.gone:
+            if version in gone.versions:
+                raise StoreError(f"Version {version} is gone: {gone.why}.")
+        known = ", ".join(str(it.version) for it in self.versions)
+        raise StoreError(f"There is no version {version}; there is {known}.")
+
+
+def manifest_key(version: int) -> str:
+    """Return where the manifest of a version is."""
+    return f"{MANIFESTS}/{version}.json"
+
+
+def root_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a root as it is written, with its checksum."""
+    attributes = document["attributes"]
+    ours = attributes["zarrts"] | {"crc32c": _checksum(document)}
+    whole = {**document, "attributes": {**attributes, "zarrts": ours}}
+    return json.dumps(whole, indent=1).encode()
+
+
+def _checksum(document: Mapping[str, Any]) -> int:
+    """Return the crc32c of a root, whatever checksum it has, in one way of writing it."""
+    attributes = document["attributes"]
+    ours = {key: value for key, value in attributes["zarrts"].items() if key != "crc32c"}
+    whole = {**document, "attributes": {**attributes, "zarrts": ours}}
+    return crc32c(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode())
 
 
 def is_store(root: Path) -> bool:
@@ -115,6 +203,8 @@ def read_header(root: Path) -> StoreHeader:
                 f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
                 f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
+        if attributes["crc32c"] != _checksum(document):
+            raise ValueError("it does not match its checksum")
         return _header(document, attributes)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
@@ -143,6 +233,11 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
             _segment(document["consolidated_metadata"]["metadata"], it)
             for it in attributes["segments"]
         ),
+        versions=tuple(
+            Version(it["version"], tuple(it["segments"]), it["n_classes"])
+            for it in attributes["versions"]
+        ),
+        gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
     )
 
 
@@ -190,10 +285,45 @@ def _why_no_store(root: Path) -> str:
 def _segment(metadata: Mapping[str, Any], entry: Mapping[str, Any]) -> Segment:
     name = entry["name"]
     x, y, recording = (
-        _array_spec(f"{name}/{array}", metadata[f"{name}/{array}"])
-        for array in ("x", "y", "recording")
+        _checksummed(name, array, array_spec(f"{name}/{array}", metadata[f"{name}/{array}"]))
+        for array in ARRAYS
     )
-    return Segment(name=name, x=x, y=y, recording=recording, stored_bytes=entry["stored_bytes"])
+    return Segment(
+        name=name,
+        x=x,
+        y=y,
+        recording=recording,
+        stored_bytes=entry["stored_bytes"],
+        write_id=entry["write_id"],
+        options=entry["options"],
+        table_checksum=entry["table_crc32c"],
+    )
+
+
+def read_segment(root: Path, name: str) -> Segment:
+    """Return the arrays of a segment that is on disk, published or not."""
+    x, y, recording = (
+        _checksummed(name, array, read_array_spec(root, f"{name}/{array}")) for array in ARRAYS
+    )
+    return Segment(name=name, x=x, y=y, recording=recording)
+
+
+def read_array_spec(root: Path, path: str) -> ArraySpec:
+    """Return what the metadata of one array on disk say."""
+    return array_spec(path, json.loads((root / path / ROOT_KEY).read_bytes()))
+
+
+def _checksummed(segment: str, array: str, spec: ArraySpec) -> ArraySpec:
+    return replace(spec, checksums=f"{segment}/{CHECKSUMS}/{array}/c/0")
+
+
+def digest_of_table(root: Path, segment: str) -> int:
+    """Return the crc32c of the names and contents of all files of a segment's table."""
+    folder = root / segment / "table"
+    content = bytearray()
+    for path in sorted(it for it in folder.rglob("*") if it.is_file()):
+        content += path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes()
+    return crc32c(content)
 
 
 def read_table(root: Path, segment: Segment) -> RecordingTable:
@@ -201,13 +331,10 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
     import zarr
 
     try:
-        folder = root / segment.name / "table"
-        group = zarr.open_group(str(folder), mode="r")
-        columns = {name: _read_column(folder / name, array) for name, array in group.arrays()}
-        prefix = f"{segment.name}/table/"
-        for path in _read_root(root)["consolidated_metadata"]["metadata"]:
-            if path.startswith(prefix) and path.removeprefix(prefix) not in columns:
-                raise ValueError(f"{path} is missing")
+        if digest_of_table(root, segment.name) != segment.table_checksum:
+            raise ValueError("it does not match its checksum")
+        group = zarr.open_group(str(root / segment.name / "table"), mode="r")
+        columns = {name: np.asarray(array[:]) for name, array in group.arrays()}
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise StoreError(
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
@@ -224,22 +351,8 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
     )
 
 
-def _read_column(folder: Path, array: Any) -> AnyArray:
-    # zarr-python reads a file that is missing or empty as zeros.
-    n_chunks = (-(-n // step) for n, step in zip(array.shape, array.chunks, strict=True))
-    for chunk in np.ndindex(*n_chunks):
-        file = folder / array.metadata.encode_chunk_key(chunk)
-        if file.stat().st_size == 0:
-            raise ValueError(f"{file} is empty")
-    return np.asarray(array[:])
-
-
-def read_array_spec(root: Path, path: str) -> ArraySpec:
-    """Return what the metadata of one array on disk say."""
-    return _array_spec(path, json.loads((root / path / ROOT_KEY).read_bytes()))
-
-
-def _array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
+def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
+    """Return what the metadata of one array say."""
     shape = tuple(metadata["shape"])
     outer = metadata["chunk_grid"]["configuration"]["chunk_shape"]
     codecs = metadata["codecs"]

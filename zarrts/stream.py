@@ -11,7 +11,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,74 +18,12 @@ from zarrts.finish import Finish
 from zarrts.memory import BatchMemory, Readers, UnitMemory, aligned_empty
 from zarrts.order import Order, Piece
 from zarrts.samples import ChunkUnits
+from zarrts.schedule import Building, Decode, Gather, Job, Plan, Schedule
 from zarrts.types import AnyArray, Batch, IntArray
 
 _PLANNED_PIECES = 32
-_PLACES_PER_BLOCK = 256
 _ADVISED_AHEAD = 24
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
-
-
-@dataclass
-class _Building:
-    """A batch of which some pieces are gathered."""
-
-    ids: IntArray
-    x: AnyArray
-    y: AnyArray
-    missing: int
-
-
-@dataclass(frozen=True)
-class _Gather:
-    """A piece, and the rows of the unit memory that it takes."""
-
-    piece: Piece
-    rows: IntArray
-    label_rows: IntArray
-    ids: IntArray
-    n_batch: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Decode:
-    """A unit to be decoded into its slot."""
-
-    place: int
-    unit: int
-    slot: int
-    segment: int
-    chunk: int
-
-
-class _Plan:
-    """A turn to work out the pieces of the next batch; only one thread has it at a time."""
-
-
-_Job = _Gather | _Decode | _Plan
-
-
-class _Schedule:
-    """What is decoded at each place, worked out many places at a time; one thread at a time."""
-
-    def __init__(self, order: Order, units: ChunkUnits, memory: UnitMemory) -> None:
-        self._order, self._units, self._memory = order, units, memory
-        self._blocks: dict[int, list[_Decode]] = {}
-
-    def __getitem__(self, place: int) -> _Decode:
-        block, inside = divmod(place, _PLACES_PER_BLOCK)
-        if block not in self._blocks:
-            self._blocks = {k: v for k, v in self._blocks.items() if k == block - 1}
-            self._blocks[block] = self._work_out(block * _PLACES_PER_BLOCK)
-        return self._blocks[block][inside]
-
-    def _work_out(self, start: int) -> list[_Decode]:
-        places = np.arange(start, min(start + _PLACES_PER_BLOCK, self._order.n_places))
-        units = self._order.units(start, start + len(places))
-        slots = self._memory.slots_of(places, units)
-        segments, chunks = self._units.segments(units)
-        columns = (places, units, slots, segments, chunks)
-        return [_Decode(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
 
 
 class _Work:
@@ -117,21 +54,21 @@ class _Work:
         self.consumed = first_batch  # batches before this one were handed out
         self.planned = first_batch  # batches before this one are in `pending` or beyond
         self.is_planning = False
-        self.pending: deque[_Gather] = deque()
+        self.pending: deque[Gather] = deque()
         self.gathering: list[int] = []  # lowest place of each piece that is being gathered
         self.lowest = 0  # no piece still to come reads places below
         self.next_place = -1  # the next to decode; unknown before the first piece
         self.opened = 0  # all places below are decoded
-        self.schedule = _Schedule(order, units, memory)
+        self.schedule = Schedule(order, units, memory)
         self.advised_left = 0  # how many more units to read ahead, because reading was slow
         self.decoding: dict[int, list[int]] = {}  # slot being decoded into: places that wait
         self.decoded: set[int] = set()  # places at or above `opened` that are decoded
-        self.building: dict[int, _Building] = {}
+        self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
 
     # With the lock held ------------------------------------------------------------------
 
-    def take_job(self) -> _Job | None:
+    def take_job(self) -> Job | None:
         """Return what is most urgent, or None if there is nothing to do just now."""
         if self._can_gather():
             return self._take_gather()
@@ -144,7 +81,7 @@ class _Work:
         wants_plan = self.planned < self.order.batching.n_batches
         if wants_plan and not self.is_planning and len(self.pending) < _PLANNED_PIECES:
             self.is_planning = True
-            return _Plan()
+            return Plan()
         return None
 
     def _can_gather(self) -> bool:
@@ -153,13 +90,13 @@ class _Work:
         piece = self.pending[0].piece
         return piece.high <= self.opened and piece.batch < self.consumed + self.max_ready
 
-    def _take_gather(self) -> _Gather:
+    def _take_gather(self) -> Gather:
         gather = self.pending.popleft()
         self.gathering.append(gather.piece.low)
         self.lowest = max(self.lowest, gather.piece.low)
         if gather.piece.batch not in self.building:
             x, y = self.memory.x, self.memory.labels.y
-            self.building[gather.piece.batch] = _Building(
+            self.building[gather.piece.batch] = Building(
                 ids=np.empty(gather.n_batch, np.int64),
                 x=self.batches.empty((gather.n_batch, *x.shape[2:]), self.finish.dtype),
                 y=aligned_empty((gather.n_batch, *y.shape[1:]), y.dtype),
@@ -167,7 +104,7 @@ class _Work:
             )
         return gather
 
-    def _take_decode(self) -> _Decode | None:
+    def _take_decode(self) -> Decode | None:
         """Take the next unit that is not there yet, if the slot that it gets is free."""
         lowest = min(self.gathering, default=self.lowest)
         if self.pending:
@@ -198,16 +135,16 @@ class _Work:
 
     # Without the lock --------------------------------------------------------------------
 
-    def do(self, job: _Job) -> None:
+    def do(self, job: Job) -> None:
         """Do a job; take the lock only to say what came of it."""
-        if isinstance(job, _Decode):
+        if isinstance(job, Decode):
             self._decode(job)
-        elif isinstance(job, _Gather):
+        elif isinstance(job, Gather):
             self._gather(job)
         else:
             self._plan()
 
-    def _decode(self, job: _Decode) -> None:
+    def _decode(self, job: Decode) -> None:
         x, y = self.readers.x[job.segment], self.readers.y[job.segment]
         started = time.perf_counter()
         x.read_into(job.chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
@@ -242,12 +179,12 @@ class _Work:
             self.is_planning = False
             self.has_job.notify_all()
 
-    def _with_rows(self, piece: Piece, n_batch: int) -> _Gather:
+    def _with_rows(self, piece: Piece, n_batch: int) -> Gather:
         units = self.order.units(piece.low, piece.high)[piece.places - piece.low]
         ids = self.units.selection.ids(piece.numbers)
         slots = self.memory.slots_of(piece.places, units)
         inside = ids - self.units.starts(units)
-        return _Gather(
+        return Gather(
             piece=piece,
             rows=slots * self.memory.rows + inside,
             label_rows=self.memory.labels.rows(units, slots, inside),
@@ -255,7 +192,7 @@ class _Work:
             n_batch=n_batch,
         )
 
-    def _gather(self, job: _Gather) -> None:
+    def _gather(self, job: Gather) -> None:
         piece = job.piece
         building = self.building[piece.batch]
         part = slice(piece.start, piece.stop)

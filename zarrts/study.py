@@ -59,7 +59,7 @@ def open_store(path: str | Path, version: int | None = None) -> Store:
     path : str or path
         The folder that `convert` wrote.
     version : int, optional
-        Refuse any other version of the store.
+        An earlier version, as it was before `append`; by default the latest.
 
     Raises
     ------
@@ -68,8 +68,9 @@ def open_store(path: str | Path, version: int | None = None) -> Store:
     """
     root = Path(path)
     header = read_header(root)
-    if version is not None and version != header.version:
-        raise StoreError(
-            f"{root} holds version {header.version}, not {version}; open it without version=."
-        )
+    if version is not None:
+        try:
+            header = header.at(version)
+        except StoreError as error:
+            raise StoreError(f"{root}: {error} Open it without version=.") from error
     return Store(root, header)

@@ -92,6 +92,15 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and those above it, and wait until their names are on the disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or as it was before, even if the power fails."""
     partial = path.with_name(path.name + ".partial")

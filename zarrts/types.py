@@ -63,6 +63,10 @@ class SourceRecording:
         Of the source file or files; 0 where there is none.
     fingerprint : str
         Hexadecimal digest of the content (size and samples of the bytes), never of times.
+    paths : tuple of str
+        Absolute, of the files that it is in; empty where there is none.
+    stamp : str
+        Sizes and times of these files.
     """
 
     subject: str
@@ -73,6 +77,8 @@ class SourceRecording:
     y_name: str
     size_bytes: int
     fingerprint: str
+    paths: tuple[str, ...] = ()
+    stamp: str = ""
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
 
@@ -114,6 +120,9 @@ class ArraySpec:
         hold anything that only zarr-python reads.
     compressor : dict
         Configuration of the compressing codec, as in the metadata.
+    checksums : str, or None
+        Path below the store of a file that holds the crc32c of every chunk, as little-endian
+        uint32.
     """
 
     path: str
@@ -123,6 +132,7 @@ class ArraySpec:
     shard_rows: int
     codecs: tuple[str, ...] | None
     compressor: Mapping[str, Any] = field(default_factory=dict)
+    checksums: str | None = None
 
     @property
     def row_shape(self) -> tuple[int, ...]:

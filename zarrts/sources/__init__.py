@@ -12,7 +12,7 @@ from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
 from zarrts.types import Recording, SourceRecording
 
-__all__ = ["Found", "Source", "SubjectOption", "find", "session_like"]
+__all__ = ["Found", "Source", "SubjectOption", "find", "refuse_changes", "session_like"]
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, or arrays."""
@@ -135,6 +135,7 @@ def _with_subjects(
         if name is None:
             continue
         try:
+            stamp = fingerprint.stamp_of(draft.paths)
             size_bytes, digest = fingerprint.of_files(draft.paths)
         except SourceError as error:
             problems.append(str(error))
@@ -149,6 +150,20 @@ def _with_subjects(
                 y_name=draft.y_name,
                 size_bytes=size_bytes,
                 fingerprint=digest,
+                paths=tuple(draft.paths),
+                stamp=stamp,
             )
         )
     return found, problems
+
+
+def refuse_changes(recordings: Sequence[SourceRecording]) -> None:
+    """Raise SourceError naming every file that is not as it was when it was found."""
+    changed = [
+        it.origin for it in recordings if it.paths and fingerprint.stamp_of(it.paths) != it.stamp
+    ]
+    if changed:
+        raise SourceError(
+            f"{', '.join(changed)}: changed while it was converted; convert again once nothing "
+            "writes to it."
+        )

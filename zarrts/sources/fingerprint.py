@@ -41,6 +41,26 @@ def of_files(paths: Sequence[str]) -> tuple[int, str]:
     return total, digest.hexdigest()
 
 
+def stamp_of(paths: Sequence[str]) -> str:
+    """Return sizes and times of files: what nearly every change of a file changes.
+
+    The time of the last change of status is among them, which no one can set back.
+
+    Raises
+    ------
+    SourceError
+        If a file is not there.
+    """
+    words = []
+    for path in paths:
+        try:
+            it = os.stat(path)
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read ({error}).") from error
+        words.append(f"{it.st_size} {it.st_mtime_ns} {it.st_ctime_ns} {it.st_ino}")
+    return "; ".join(words)
+
+
 def block_offsets(size: int) -> list[int]:
     """Return where the sampled blocks of a file of `size` bytes start, increasing."""
     if size <= N_BLOCKS * BLOCK_BYTES:

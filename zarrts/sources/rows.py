@@ -26,19 +26,20 @@ class FileStamp:
         Absolute.
     size : int
         In bytes.
-    mtime_ns : int
-        Time of the last change, in nanoseconds.
+    mtime_ns, ctime_ns : int
+        Times of the last change of content and, which nobody can set back, of status.
     """
 
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int
 
     @classmethod
     def of(cls, path: str, file: BinaryIO) -> "FileStamp":
         """Return the stamp of `file`, which is open and lies at `path`."""
         status = os.fstat(file.fileno())
-        return cls(path, status.st_size, status.st_mtime_ns)
+        return cls(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def open(self) -> BinaryIO:
         """Open the file unbuffered; a SourceError if it is gone or is not the file seen before."""
@@ -281,5 +282,5 @@ class StridedRows:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         stamp = self.stamp
-        where = (stamp.path, stamp.size, stamp.mtime_ns, self.offset)
+        where = (stamp.path, stamp.size, stamp.mtime_ns, stamp.ctime_ns, self.offset)
         return ("zarrts.StridedRows", *where, *self.layout.token())

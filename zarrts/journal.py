@@ -1,0 +1,194 @@
+"""The journal of a conversion: what it makes, and which parts are finished and on the disk.
+
+A line is the crc32c of what follows, in eight hexadecimal digits, a blank, and JSON. The first
+line says what is made; each other one is a finished part. A line that is cut off or does not
+match its checksum ends the journal: what follows was not yet durable when it was written.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.moments import STATISTICS, Moments
+from zarrts.shards import WrittenShard, crc32c
+from zarrts.system import replace_file, sync_file
+
+_MAX_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What fixes the bytes of a segment.
+
+    Attributes
+    ----------
+    write_id : str
+        Digest of all of it.
+    options : dict
+        Options by name, as JSON holds them.
+    sources : dict
+        By origin, the subject and the digest of the content.
+    """
+
+    write_id: str
+    options: Mapping[str, Any]
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def differences(self, now: "Plan") -> str:
+        """Return in words what another plan has that this one has not, and the reverse."""
+        words = [
+            f"{name} was {self.options.get(name)!r} and is {now.options.get(name)!r}"
+            for name in now.options
+            if self.options.get(name) != now.options.get(name)
+        ]
+        for what, some in (
+            ("new", now.sources.keys() - self.sources.keys()),
+            ("no longer there", self.sources.keys() - now.sources.keys()),
+            (
+                "changed",
+                {
+                    it
+                    for it in self.sources.keys() & now.sources.keys()
+                    if self.sources[it] != now.sources[it]
+                },
+            ),
+        ):
+            if some:
+                more = f" and {len(some) - _MAX_NAMED} more" if len(some) > _MAX_NAMED else ""
+                words.append(f"{', '.join(sorted(some)[:_MAX_NAMED])}{more}: {what}")
+        return "; ".join(words) or "labels of the same files have changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenTask:
+    """What one task wrote.
+
+    Attributes
+    ----------
+    shard : int
+    files : tuple of WrittenShard
+        One for each array of the segment.
+    moments : tuple of (recording, Moments)
+        Statistics of the rows of each recording that are in the shard.
+    """
+
+    shard: int
+    files: tuple[WrittenShard, ...]
+    moments: tuple[tuple[int, Moments], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalContent:
+    """What a journal says.
+
+    Attributes
+    ----------
+    plan : Plan
+    segment : str
+        Name of the segment that is being written.
+    stamps : dict
+        By origin, the times and sizes of the source files when writing began.
+    entries : dict
+        Finished tasks by shard.
+    """
+
+    plan: Plan
+    segment: str
+    stamps: Mapping[str, str]
+    entries: Mapping[int, WrittenTask] = field(default_factory=dict)
+
+
+def read_journal(path: Path) -> JournalContent | None:
+    """Return what a journal says, or None if there is none that can be used."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return None
+    found = []
+    for line in lines[:-1]:
+        try:
+            if int(line[:8], 16) != crc32c(line[9:]):
+                break
+            found.append(json.loads(line[9:]))
+        except ValueError:
+            break
+    if not found:
+        return None
+    head, *entries = found
+    plan = Plan(write_id=head["write_id"], options=head["options"], sources=head["sources"])
+    tasks = [_task(entry) for entry in entries]
+    return JournalContent(
+        plan=plan,
+        segment=head["segment"],
+        stamps=head["stamps"],
+        entries={task.shard: task for task in tasks},
+    )
+
+
+class JournalWriter:
+    """Appends finished tasks to a journal, each of them durable before the next.
+
+    Calls are not thread-safe.
+    """
+
+    def __init__(self, path: Path, content: JournalContent) -> None:
+        head = {
+            "write_id": content.plan.write_id,
+            "segment": content.segment,
+            "options": dict(content.plan.options),
+            "sources": dict(content.plan.sources),
+            "stamps": dict(content.stamps),
+        }
+        lines = [_line(head), *(_line(_entry(task)) for task in content.entries.values())]
+        replace_file(path, b"".join(lines))
+        self._file = open(path, "ab")  # noqa: SIM115 - closed by close
+
+    def add(self, task: WrittenTask) -> None:
+        """Add a task whose files are on the disk."""
+        self._file.write(_line(_entry(task)))
+        self._file.flush()
+        sync_file(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; twice does no harm."""
+        self._file.close()
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    encoded = json.dumps(content, separators=(",", ":")).encode()
+    return f"{crc32c(encoded):08x} ".encode() + encoded + b"\n"
+
+
+def _entry(task: WrittenTask) -> dict[str, Any]:
+    return {
+        "shard": task.shard,
+        "files": [[it.key, it.size, it.checksum, it.chunk_checksums] for it in task.files],
+        "moments": [
+            [recording, {name: getattr(moments, name).tolist() for name in STATISTICS}]
+            for recording, moments in task.moments
+        ],
+    }
+
+
+def _task(entry: Mapping[str, Any]) -> WrittenTask:
+    kinds: dict[str, Any] = {
+        name: np.int64 if name.endswith("count") else np.float64 for name in STATISTICS
+    }
+    return WrittenTask(
+        shard=entry["shard"],
+        files=tuple(
+            WrittenShard(key, size, checksum, tuple(chunks))
+            for key, size, checksum, chunks in entry["files"]
+        ),
+        moments=tuple(
+            (
+                recording,
+                Moments(**{name: np.array(of[name], kinds[name]) for name in STATISTICS}),
+            )
+            for recording, of in entry["moments"]
+        ),
+    )

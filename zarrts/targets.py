@@ -1,0 +1,190 @@
+"""Who may write to a folder, and which of its files are conversions' own."""
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from zarrts.errors import PlanError, StoreError
+from zarrts.journal import Plan, read_journal
+from zarrts.store import (
+    MANIFESTS,
+    ROOT_KEY,
+    SEGMENT_MARK,
+    StoreHeader,
+    is_store,
+    manifest_key,
+    read_header,
+    read_table,
+)
+
+JOURNAL = "unfinished.journal"
+LOCK = "writing.lock"
+_MANIFEST_START = b'{"objects":'
+_MAX_NAMED = 3
+
+
+@contextlib.contextmanager
+def only_writer(root: Path) -> Iterator[None]:
+    """Hold the lock of a folder; a kill releases it. A new folder that stays empty is deleted.
+
+    Raises
+    ------
+    PlanError
+        If somebody else writes to it, or nobody can.
+    """
+    new_folders = [it for it in (root, *root.parents) if not it.exists()]
+    path = root / LOCK
+    lock = filelock.FileLock(path, timeout=0)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise PlanError(
+            f"{root}: another conversion is writing to it; wait until it ends, or choose another "
+            "name."
+        ) from error
+    except OSError as error:
+        raise PlanError(
+            f"{root}: cannot be written ({error.strerror or error}); choose another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        # While it is held, or it could be another's by then: filelock takes no lock on a file
+        # that has no name any more. Windows deletes no open file, and keeps this empty one.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+        with contextlib.suppress(OSError):
+            for folder in new_folders:
+                folder.rmdir()
+
+
+def refuse_target(root: Path, plan: Plan, *, overwrite: bool, restart: bool) -> None:
+    """Raise PlanError unless a conversion may write to a folder; nothing is touched.
+
+    It may where nothing is, where a conversion of the same plan did not finish, where the store
+    was made by this plan already, with `overwrite` where there is another store, and with
+    `restart` where another plan did not finish.
+    """
+    first = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not first.is_dir():
+        raise PlanError(
+            f"{first} is a file, but the store is a folder to be made; give it a new name, such as "
+            "study.zarr."
+        )
+    if (root / ROOT_KEY).exists():
+        _refuse_store(root, plan, overwrite)
+    else:
+        foreign = sorted(path.name for path in _inside(root) if not _is_ours(path))
+        if foreign:
+            raise PlanError(
+                f"{root} is not empty: it holds {', '.join(foreign[:_MAX_NAMED])}"
+                f"{' ...' if len(foreign) > _MAX_NAMED else ''}, which no conversion wrote. "
+                "Choose a new folder for the store."
+            )
+    journal = read_journal(root / JOURNAL)
+    if journal and journal.entries and journal.plan.write_id != plan.write_id and not restart:
+        raise PlanError(
+            f"{root} holds an unfinished conversion of other sources or options "
+            f"({journal.plan.differences(plan)}). Finish it with those, or give it up with "
+            "restart=True (--restart)."
+        )
+
+
+def _refuse_store(root: Path, plan: Plan, overwrite: bool) -> None:
+    try:
+        header = read_header(root)
+        if header.write_id == plan.write_id or overwrite:
+            return
+        then = _plan_of_store(root, header)
+    except StoreError as error:
+        raise PlanError(
+            f"{error} It is not replaced; delete it yourself, or choose another name."
+        ) from error
+    raise PlanError(
+        f"{root} is a store of other sources or options ({then.differences(plan)}). Choose "
+        "another name, or replace it with overwrite=True (--overwrite)."
+    )
+
+
+def _plan_of_store(root: Path, header: StoreHeader) -> Plan:
+    tables = [read_table(root, segment) for segment in header.segments]
+    return Plan(
+        write_id=header.write_id,
+        options=header.segments[0].options,
+        sources={
+            source: f"{subject} {fingerprint}"
+            for table in tables
+            for source, subject, fingerprint in zip(
+                table.source, table.subject, table.fingerprint, strict=True
+            )
+        },
+    )
+
+
+def sweep(root: Path, unfinished: str | None = None) -> None:
+    """Delete what conversions wrote and the root does not name, but for an unfinished segment.
+
+    What others put into the folder stays; so does everything under a root that is not ours.
+    """
+    kept = {ROOT_KEY, LOCK}
+    if unfinished is not None:
+        kept |= {unfinished, JOURNAL}
+    if is_store(root):
+        header = read_header(root)
+        kept |= {segment.name for segment in header.segments}
+        for path in _inside(root / MANIFESTS):
+            if _is_manifest(path) and path.name != Path(manifest_key(header.version)).name:
+                path.unlink()
+        kept.add(MANIFESTS)
+    elif (root / ROOT_KEY).exists():
+        return
+    # The journal goes first: without what it lists it would be of no use, and misleading.
+    for path in sorted(_inside(root), key=lambda it: it.name != JOURNAL):
+        if path.name not in kept and _is_ours(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def has_leftovers(root: Path) -> bool:
+    """Return whether `sweep` would delete anything from a complete store."""
+    header = read_header(root)
+    kept = {ROOT_KEY, MANIFESTS, LOCK, *(segment.name for segment in header.segments)}
+    manifest = Path(manifest_key(header.version)).name
+    return any(path.name not in kept and _is_ours(path) for path in _inside(root)) or any(
+        path.name != manifest and _is_manifest(path) for path in _inside(root / MANIFESTS)
+    )
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether a conversion wrote this entry of a store's folder, whole or in part."""
+    if path.name in (f"{ROOT_KEY}.partial", JOURNAL, f"{JOURNAL}.partial", LOCK):
+        return path.is_file()
+    if path.name == MANIFESTS:
+        return path.is_dir() and all(_is_manifest(it) for it in path.iterdir())
+    if not path.name.isdigit() or not path.is_dir():
+        return False
+    try:
+        attributes = json.loads((path / ROOT_KEY).read_bytes())["attributes"]
+        return SEGMENT_MARK in attributes
+    except FileNotFoundError:
+        return all(it.name.endswith(".partial") for it in path.iterdir())
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _is_manifest(path: Path) -> bool:
+    if not re.fullmatch(r"\d+\.json(\.partial)?", path.name) or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        start = file.read(len(_MANIFEST_START))
+    return start == _MANIFEST_START or path.suffix == ".partial"

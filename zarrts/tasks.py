@@ -1,0 +1,180 @@
+"""Write the shards of a segment with Dask, from whichever recordings overlap them.
+
+Each Dask task owns one whole shard of every array and pulls its rows from whichever files
+overlap it, a chunk at a time, so that a task takes the memory of a few chunks whatever the size
+of files and shards. (A Dask array of blocks stored into Zarr would hold whole shards, several
+times over, and two tasks that meet in a shard lose data without a word.)
+"""
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.journal import WrittenTask
+from zarrts.labels import LabelScheme
+from zarrts.moments import Moments, measure, merge_all
+from zarrts.plan import ShardTask, Span, block_rows
+from zarrts.prepare import cast_rows
+from zarrts.shards import ShardWriter, WrittenShard
+from zarrts.store import Segment
+from zarrts.types import AnyArray, SourceRecording
+
+OnRows = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all tasks share.
+
+    Attributes
+    ----------
+    root : Path
+    segment : Segment
+        Whose metadata are on the disk.
+    recordings : tuple of SourceRecording
+    labels : LabelScheme
+    on_rows : callable
+        Called with each number of rows done, from any thread.
+    on_task : callable
+        Called with each finished task, one at a time.
+    """
+
+    root: Path
+    segment: Segment
+    recordings: tuple[SourceRecording, ...]
+    labels: LabelScheme
+    on_rows: OnRows
+    on_task: Callable[[WrittenTask], None]
+    stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
+    """Write the shards of some tasks, `workers` at a time.
+
+    Raises
+    ------
+    SourceError
+        If a source cannot be read to its end.
+    OSError
+        If the shards cannot be written.
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    write = delayed(partial(_write_shard, job), name="write-shard", pure=False)
+    latest: dict[int, Any] = {}  # last task on each compressed file
+    written = []
+    for task in tasks:
+        first = task.spans[0].recording
+        # Shards of one compressed file are written in order, so that it is read only once.
+        is_sequential = _is_sequential(job.recordings[first])
+        after = latest.get(first) if is_sequential else None
+        written.append(write(delayed(task, traverse=False), after))
+        latest[task.spans[-1].recording] = latest[first] = written[-1]
+    # Dask gives up at the first error and leaves other tasks running in its own pool. This one is
+    # waited for: nothing may write to the target while it is swept.
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="zarrts-convert")
+    try:
+        compute(*written, scheduler="threads", pool=pool)  # type: ignore[no-untyped-call]
+    finally:
+        job.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        for recording in job.recordings:
+            recording.x.close()
+            recording.y.close()
+
+
+def _is_sequential(recording: SourceRecording) -> bool:
+    return recording.x.is_sequential or recording.y.is_sequential
+
+
+def _write_shard(job: Job, task: ShardTask, after: object) -> None:
+    """Write one shard of each array; `after` only says which task has to come before."""
+    segment = job.segment
+    moments: list[tuple[int, Moments]] = []
+    with contextlib.ExitStack() as stack:
+        x, y, owner = (
+            _ChunkFiller(stack.enter_context(ShardWriter(job.root, spec, task.shard)))
+            for spec in (segment.x, segment.y, segment.recording)
+        )
+        for position, span in enumerate(task.spans):
+            recording = job.recordings[span.recording]
+            parts = []
+            for inputs, labels in read_blocks(recording, span, segment.x.chunk_rows, position > 0):
+                if job.stop.is_set():
+                    raise KeyboardInterrupt
+                converted = cast_rows(inputs, segment.x.dtype, recording.origin)
+                parts.append(measure(converted))
+                x.add(converted)
+                y.add(encode_labels(job.labels, labels, recording))
+                owner.add(np.full(len(inputs), span.recording, np.int32))
+                job.on_rows(len(inputs))
+                del inputs, labels, converted
+            moments.append((span.recording, merge_all(parts)))
+        files = tuple(it.commit() for it in (x, y, owner))
+    with job.lock:
+        job.on_task(WrittenTask(shard=task.shard, files=files, moments=tuple(moments)))
+
+
+class _ChunkFiller:
+    """Collects rows into chunks and hands full ones to a shard's writer."""
+
+    def __init__(self, writer: ShardWriter) -> None:
+        self._writer = writer
+        self._chunk = np.zeros(writer.spec.chunk_shape, writer.spec.dtype)
+        self._n_rows = 0
+
+    def add(self, rows: AnyArray) -> None:
+        while len(rows):
+            count = min(len(rows), len(self._chunk) - self._n_rows)
+            self._chunk[self._n_rows : self._n_rows + count] = rows[:count]
+            self._n_rows += count
+            rows = rows[count:]
+            if self._n_rows == len(self._chunk):
+                self._writer.append(self._chunk)
+                self._n_rows = 0
+
+    def commit(self) -> WrittenShard:
+        if self._n_rows:
+            self._chunk[self._n_rows :] = 0
+            self._writer.append(self._chunk)
+        return self._writer.commit()
+
+
+def read_blocks(
+    recording: SourceRecording, span: Span, chunk_rows: int, is_head: bool
+) -> Iterator[tuple[AnyArray, AnyArray]]:
+    """Yield inputs and labels of a span, a bounded number of rows at a time."""
+    x, y = recording.x, recording.y
+    # The head of a compressed file that another task reads from there on: a reader of its own,
+    # or the other's would start again from the first row.
+    with contextlib.ExitStack() as stack:
+        if is_head and _is_sequential(recording):
+            x, y = (stack.enter_context(contextlib.closing(copy.copy(it))) for it in (x, y))
+        step = block_rows(recording, chunk_rows)
+        for start in range(span.start, span.stop, step):
+            stop = min(start + step, span.stop)
+            try:
+                inputs, labels = x.read(start, stop), y.read(start, stop)
+            except OSError as error:
+                raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
+            yield inputs, labels
+            del inputs, labels  # or they would be there still while the next ones are read
+
+
+def encode_labels(labels: LabelScheme, block: AnyArray, recording: SourceRecording) -> AnyArray:
+    """Return labels of a recording as they are stored."""
+    try:
+        return labels.encode(block)
+    except SourceError as error:
+        raise SourceError(f"{recording.origin}: {error}; convert again.") from error
