@@ -29,8 +29,9 @@ from hypothesis import strategies as st
 import zarrts
 from zarrts import conversion, shards, system
 from zarrts import publish as publishing
+from zarrts.casting import cast_rows
 from zarrts.errors import PlanError, SourceError, StoreError
-from zarrts.prepare import ConvertOptions, cast_rows, prepare
+from zarrts.prepare import ConvertOptions, prepare
 
 X_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool")
 LABELS = ("int", "uint8", "text", "bool", "one_hot", "one_hot_float", "float", "grid", "texts")
@@ -401,7 +402,8 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, suffix: str, *, before: bool) -> No
         if path.as_posix().endswith(suffix):
             raise Crash(suffix)
 
-    monkeypatch.setattr(publishing, "replace_file", replace_file)
+    for module in (publishing, system):
+        monkeypatch.setattr(module, "replace_file", replace_file)
 
 
 STEPS = ["0/zarr.json", "0/x/zarr.json", "manifests/1.json", "a.zarr/zarr.json"]
@@ -467,7 +469,7 @@ KILLED = """
     import os, signal, sys
     from zarrts import conversion
     from zarrts.prepare import ConvertOptions, prepare
-    from zarrts import publish
+    from zarrts import publish, system
 
     source, target, step = sys.argv[1:]
     def die(*args, **keywords):
@@ -480,7 +482,7 @@ KILLED = """
     replace_file = publish.replace_file
     def replace_or_die(path, content):
         die() if before == path.relative_to(target).as_posix() else replace_file(path, content)
-    publish.replace_file = replace_or_die
+    publish.replace_file = system.replace_file = replace_or_die
     if step == "start":
         os.makedirs(os.path.join(target, "0"))
         die()

@@ -14,21 +14,32 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 LAYERS = {
     0: {"errors", "types", "sizes", "keyed", "keywords", "system", "progress"},
-    1: {"plan", "samples", "splits", "order", "moments", "labels", "finish", "shards", "sources"},
+    1: {
+        "plan",
+        "samples",
+        "splits",
+        "order",
+        "moments",
+        "labels",
+        "finish",
+        "shards",
+        "casting",
+        "sources",
+    },
     2: {"rolling", "uniform", "store", "chunks", "journal"},
-    3: {"publish", "targets", "catalog", "memory"},
-    4: {"prepare", "contents", "reading", "schedule"},
-    5: {"tasks", "stream"},
-    6: {"conversion", "loader"},
-    7: {"selection"},
-    8: {"study"},
+    3: {"table", "memory"},
+    4: {"publish", "targets", "catalog", "reading", "schedule", "stored", "matching", "places"},
+    5: {"survey", "tasks", "contents", "stream"},
+    6: {"prepare", "loader", "inspection", "removal"},
+    7: {"conversion", "selection", "verification"},
+    8: {"study", "repairing"},
     9: {"api", "keras", "describe"},
     10: {"bench", "demo"},
     11: {"cli"},
 }
 LAYER_OF = {module: number for number, modules in LAYERS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax", "dask", "zarr", "h5py", "matplotlib", "numcodecs"}
-CONVERSION = {"sources", "plan", "prepare", "tasks", "conversion", "publish", "targets"}
+CONVERSION = {"sources", "plan", "survey", "prepare", "tasks", "conversion", "publish", "targets"}
 TRAINING = {"order", "rolling", "uniform", "memory", "schedule", "stream", "loader", "finish"}
 
 

@@ -20,7 +20,7 @@ from zarrts.errors import (
 )
 
 if TYPE_CHECKING:
-    from zarrts.api import convert, open
+    from zarrts.api import append, convert, open, remove, repair, verify
     from zarrts.keras import ZarrSequence
     from zarrts.selection import Samples
     from zarrts.study import Store
@@ -43,8 +43,12 @@ __all__ = [
     "StoreError",
     "ZarrSequence",
     "ZarrtsError",
+    "append",
     "convert",
     "open",
+    "remove",
+    "repair",
+    "verify",
 ]
 
 # Imported when first used, so that `import zarrts` pulls in neither Keras nor Dask nor Zarr.
@@ -54,8 +58,12 @@ _HOMES = {
     "Samples": "zarrts.selection",
     "Store": "zarrts.study",
     "ZarrSequence": "zarrts.keras",
+    "append": "zarrts.api",
     "convert": "zarrts.api",
     "open": "zarrts.api",
+    "remove": "zarrts.api",
+    "repair": "zarrts.api",
+    "verify": "zarrts.api",
 }
 
 

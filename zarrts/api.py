@@ -1,4 +1,4 @@
-"""The two functions that everything starts with: `convert` and `open`."""
+"""The functions that make, open, check and change a store."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,10 +11,13 @@ from zarrts.conversion import run
 from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
 from zarrts.plan import warn_of_axes
-from zarrts.prepare import ConvertOptions, prepare
+from zarrts.prepare import ConvertOptions, prepare, prepare_append
 from zarrts.progress import show_progress
+from zarrts.removal import Removed, remove_subject
+from zarrts.repairing import Repaired, repair_store
 from zarrts.sizes import parse_size
 from zarrts.study import Store, open_store
+from zarrts.verification import Verification, verify_store
 
 open = open_store
 
@@ -121,6 +124,135 @@ def convert(
         with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
             run(prepared, on_rows)
     return open_store(target)
+
+
+def append(
+    store: str | Path,
+    source: Any,
+    *,
+    subject: Any = None,
+    x: str | None = None,
+    y: str | None = None,
+    kind: str = "auto",
+    axes: Sequence[str] | None = None,
+    memory: int | str = "1GiB",
+    workers: int | None = None,
+    restart: bool = False,
+    progress: bool = True,
+    **unknown: object,
+) -> Store:
+    """Add the files of more subjects to a store, as a new version of it, and open that.
+
+    Whoever has the store open goes on with the version that was opened, and `zarrts.open` gives
+    it again with version=. New class names go to the end, so that codes never change.
+
+    Parameters
+    ----------
+    store : path
+        That `convert` wrote. It decides dtype, sizes and codec.
+    source, subject, x, y, kind, axes, memory, workers, restart, progress
+        As in `convert`.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    StoreError
+        If there is no complete store.
+    SourceError
+        Naming every file that cannot be used or does not fit the store; nothing is written.
+    PlanError
+        Where memory, disk space or an option forbids it.
+    """
+    refuse_unknown("append", unknown)
+    options = ConvertOptions(
+        subject=subject,
+        x=x,
+        y=y,
+        kind=kind,
+        axes=_names("axes", axes),
+        memory_bytes=_size("memory", memory),
+        workers=workers,
+        restart=restart,
+    )
+    prepared = prepare_append(source, store, options)
+    with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+        run(prepared, on_rows)
+    return open_store(store)
+
+
+def verify(
+    store: str | Path,
+    *,
+    deep: bool = False,
+    sources: Any = None,
+    workers: int | None = None,
+    **unknown: object,
+) -> Verification:
+    """Compare a store with its list of files, in seconds; or all of it, or with its sources.
+
+    Parameters
+    ----------
+    store : path
+    deep : bool
+        Read everything: the checksum of each file, each chunk, label and statistic.
+    sources : path or list of them, optional
+        What was converted: each sample and label is compared with it.
+    workers : int, optional
+        Files that are read at once; as many as there are processors by default.
+
+    Returns
+    -------
+    Verification
+        Its `problems` are empty where nothing is wrong; each names file, subjects and sample ids.
+
+    Raises
+    ------
+    StoreError
+        If there is no complete store, or its root is damaged.
+    SourceError
+        If there are no sources to be read.
+    """
+    refuse_unknown("verify", unknown)
+    return verify_store(Path(store), is_deep=deep, source=sources, workers=workers)
+
+
+def repair(
+    store: str | Path, sources: Any, *, workers: int | None = None, **unknown: object
+) -> Repaired:
+    """Write the damaged files of a store anew, from the files that were converted.
+
+    Raises
+    ------
+    StoreError
+        If what is damaged cannot be repaired.
+    SourceError
+        If the files that are needed are not there, or have changed.
+    PlanError
+        If somebody else writes to the store.
+    """
+    refuse_unknown("repair", unknown)
+    return repair_store(Path(store), sources, workers)
+
+
+def remove(
+    store: str | Path, *, subject: str, workers: int | None = None, **unknown: object
+) -> Removed:
+    """Take a subject out of a store, whose files are not needed; nothing of it is left.
+
+    Versions of the store that hold the subject are gone after that.
+
+    Raises
+    ------
+    SampleError
+        If the store has no such subject, or no other.
+    PlanError
+        If somebody else writes to the store.
+    """
+    refuse_unknown("remove", unknown)
+    return remove_subject(Path(store), subject, workers)
 
 
 def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.moments import Moments
 from zarrts.samples import Ranges
-from zarrts.store import RecordingTable
+from zarrts.table import RecordingTable
 from zarrts.types import IntArray
 
 

@@ -10,7 +10,7 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
-from zarrts.shards import crc32c, is_missing, read_index
+from zarrts.shards import crc32c, is_missing, read_index, written_checksums
 from zarrts.system import PositionalFile, open_file_limit
 from zarrts.types import AnyArray, ArraySpec
 
@@ -65,7 +65,7 @@ class _OpenShard:
 
     def __init__(self, root: Path, spec: ArraySpec, number: int) -> None:
         path = root / spec.shard_key(number)
-        self.checksums = _checksums_of(root, spec, number)
+        self.checksums = written_checksums(root, spec, number)
         self.file = PositionalFile(path)
         try:
             self.index = read_index(self.file, spec, str(path))
@@ -74,18 +74,6 @@ class _OpenShard:
             raise
         self.users = 0
         self.is_closing = False
-
-
-def _checksums_of(root: Path, spec: ArraySpec, number: int) -> NDArray[np.uint32] | None:
-    """Return the crc32c of the chunks of a shard, as they were when it was written."""
-    if spec.checksums is None:
-        return None
-    first = number * spec.chunks_per_shard
-    found = np.zeros(min(spec.chunks_per_shard, spec.n_chunks - first), "<u4")
-    with PositionalFile(root / spec.checksums) as file:
-        if file.read_into(found, 4 * first) < found.nbytes:
-            raise ReadError(f"{root / spec.checksums} is damaged: it is too short.")
-    return found
 
 
 class DirectReader:

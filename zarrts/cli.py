@@ -107,10 +107,8 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
 
     With --dry-run, SOURCES alone will do.
     """
-    from zarrts.conversion import run
     from zarrts.describe import describe_plan
     from zarrts.prepare import ConvertOptions, prepare
-    from zarrts.progress import show_progress
 
     if not sources and dry_run:
         sources, store = (store,), _USUAL_STORE
@@ -132,17 +130,62 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
     if prepared.is_done:
         click.echo(f"{store} is complete already, from these sources and options.")
     else:
-        try:
-            with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
-                run(prepared, on_rows)
-        except KeyboardInterrupt:
-            click.echo(
-                "Stopped. What is finished is kept; the same command goes on from there.", err=True
-            )
-            sys.exit(1)
+        _run(prepared, progress)
         click.echo(f"{store} is complete. Train on it:")
     for line in _next_lines(store, len({it.subject for it in prepared.recordings})):
         click.echo(f"    {line}")
+
+
+def _run(prepared: Any, progress: bool) -> None:
+    from zarrts.conversion import run
+    from zarrts.progress import show_progress
+
+    try:
+        with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+            run(prepared, on_rows)
+    except KeyboardInterrupt:
+        click.echo(
+            "Stopped. What is finished is kept; the same command goes on from there.", err=True
+        )
+        sys.exit(1)
+
+
+@main.command(short_help="Add more subjects to a store.")
+@click.argument("store")
+@click.argument("sources", nargs=-1, metavar="SOURCES...", required=True)
+@click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
+@click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file.")
+@click.option("--x", help="Name of the array of inputs, where it is not obvious.")
+@click.option("--y", help="Name of the array of labels, where it is not obvious.")
+@click.option("--kind", type=click.Choice(["auto", "dense"]), default="auto", show_default=True)
+@click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time.")
+@click.option("--memory", type=_Size(), default="1GiB", show_default=True)
+@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
+@click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
+@_with_errors
+def append(
+    store: str, sources: tuple[str, ...], dry_run: bool, progress: bool, **options: Any
+) -> None:
+    """Add the files SOURCES, of more subjects, to a STORE, as a new version of it.
+
+    Whoever trains on the version before is not disturbed.
+    """
+    from zarrts.describe import describe_plan
+    from zarrts.prepare import ConvertOptions, prepare_append
+
+    source = sources[0] if len(sources) == 1 else list(sources)
+    options["memory_bytes"] = options.pop("memory")
+    prepared = prepare_append(source, store, ConvertOptions(**options))
+    for line in describe_plan(prepared):
+        click.echo(line)
+    if prepared.is_done:
+        click.echo(f"{store} holds these already.")
+    elif dry_run:
+        click.echo("Nothing written. Repeat without --dry-run.")
+    else:
+        _run(prepared, progress)
+        click.echo(f"{store} is complete, with these as its latest version.")
 
 
 def _next_lines(store: str, n_subjects: int) -> list[str]:
@@ -209,6 +252,70 @@ def _print_subjects(summary: dict[str, Any]) -> None:
     hidden = len(summary["subjects"]) - _MAX_SUBJECTS
     if hidden > 0:
         click.echo(f"and {hidden:,} more subjects; all with --json")
+
+
+@main.command(short_help="Check that a store is whole.")
+@click.argument("store")
+@click.option("--deep", is_flag=True, help="Read everything: checksums, labels, statistics.")
+@click.option("--sources", help="Compare each sample with the files that were converted.")
+@click.option("--workers", type=click.IntRange(1), help="Files read at once.")
+@_with_errors
+def verify(store: str, deep: bool, sources: str | None, workers: int | None) -> None:
+    """Compare a STORE with its list of files; with --deep or --sources, all that is in them."""
+    from zarrts.api import verify as verify_store
+
+    found = verify_store(store, deep=deep, sources=sources, workers=workers)
+    for problem in found.problems:
+        click.echo(problem.text)
+    how = " and ".join(
+        what
+        for what, is_done in (
+            ("names and sizes", not deep),
+            ("all content", deep),
+            ("sources", sources is not None),
+        )
+        if is_done
+    )
+    checked = f"{found.n_files:,} files, {format_size(found.n_bytes)}; compared: {how}"
+    if found.problems:
+        click.echo(
+            f"{store} is damaged: {len(found.problems)} problems in {checked}. If you have the "
+            f"files: zarrts repair {store} --sources FOLDER",
+            err=True,
+        )
+        sys.exit(1)
+    click.echo(f"{store} is whole: {checked}")
+
+
+@main.command(short_help="Write damaged parts of a store anew.")
+@click.argument("store")
+@click.option("--sources", required=True, help="The files that were converted.")
+@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@_with_errors
+def repair(store: str, sources: str, workers: int | None) -> None:
+    """Write the damaged parts of a STORE anew; what is whole is not touched."""
+    from zarrts.api import repair as repair_store
+
+    repaired = repair_store(store, sources, workers=workers)
+    for problem in repaired.problems:
+        click.echo(f"repaired: {problem.text}")
+    click.echo(f"{store} is whole.")
+
+
+@main.command(short_help="Take a subject out of a store.")
+@click.argument("store")
+@click.option("--subject", required=True, help="Whose samples are removed.")
+@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@_with_errors
+def remove(store: str, subject: str, workers: int | None) -> None:
+    """Take a subject out of a STORE; no byte of it is left there."""
+    from zarrts.api import remove as remove_subject
+
+    removed = remove_subject(store, subject=subject, workers=workers)
+    click.echo(
+        f"{removed.n_samples:,} samples of {subject} are removed; {store} is version "
+        f"{removed.version}, and versions that held them are gone."
+    )
 
 
 @main.command()

@@ -10,7 +10,8 @@ from zarrts.catalog import Catalog, RecordingInfo
 from zarrts.chunks import open_chunks
 from zarrts.labels import Label
 from zarrts.memory import Readers
-from zarrts.store import StoreHeader, read_table
+from zarrts.store import StoreHeader
+from zarrts.table import read_table
 
 
 class Contents:

@@ -10,24 +10,31 @@ from pathlib import Path
 import numpy as np
 
 from zarrts.errors import PlanError, SourceError, ZarrtsError
-from zarrts.journal import JournalContent, JournalWriter, WrittenTask, read_journal
-from zarrts.moments import Moments, merge_all
+from zarrts.journal import (
+    JournalContent,
+    JournalWriter,
+    WrittenTask,
+    merged_moments,
+    read_journal,
+)
+from zarrts.labels import LabelScheme
 from zarrts.plan import stored_axes
 from zarrts.prepare import Prepared
-from zarrts.publish import create_segment, publish, write_checksums, write_table
+from zarrts.publish import create_segment, publish, write_checksums
 from zarrts.shards import crc32c_of_file
 from zarrts.sources import refuse_changes
 from zarrts.store import (
     Gone,
-    RecordingTable,
     Segment,
     StoreHeader,
     Version,
+    combined_id,
     is_store,
     read_header,
     read_segment,
 )
-from zarrts.targets import JOURNAL, has_leftovers, only_writer, refuse_target, sweep
+from zarrts.table import RecordingTable, write_table
+from zarrts.targets import JOURNAL, has_leftovers, only_writer, sweep
 from zarrts.tasks import Job, OnRows, write_tasks
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,15 +53,16 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
         If a source cannot be read to its end.
     """
     target = prepared.target
-    if prepared.is_done and not has_leftovers(target):
+    if prepared.is_done and not has_leftovers(target, prepared.plan):
         return
     with only_writer(target), _explained(prepared):
         if prepared.is_done:  # by a run that was killed, or by another one since
             sweep(target)
             return
-        options = prepared.options
-        refuse_target(target, prepared.plan, overwrite=options.overwrite, restart=options.restart)
+        prepared.refuse_target()
         old = read_header(target) if is_store(target) else None
+        if prepared.base is not None and (old is None or old.version != prepared.base.version):
+            raise PlanError(f"{target} was changed by somebody else meanwhile; try again.")
         segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
         finished = _write(prepared, segment, finished, on_rows)
         results = [finished[task.shard] for task in prepared.layout.tasks]
@@ -153,7 +161,7 @@ def _write(
         job = Job(
             root=prepared.target,
             segment=segment,
-            recordings=prepared.recordings,
+            recordings=dict(enumerate(prepared.recordings)),
             labels=prepared.labels,
             on_rows=on_rows,
             on_task=on_task,
@@ -218,10 +226,6 @@ def _clear_up(target: Path, *, everything: bool) -> int:
 
 
 def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable:
-    parts: list[list[Moments]] = [[] for _ in prepared.recordings]
-    for result in results:
-        for recording, moments in result.moments:
-            parts[recording].append(moments)
     labels = prepared.labels
     counts = None
     if labels.class_names is not None:
@@ -233,14 +237,17 @@ def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable
         starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
         source_starts=np.zeros(len(prepared.recordings), np.int64),
         label_counts=counts,
-        moments=Moments.stack([merge_all(of_recording) for of_recording in parts]),
+        moments=merged_moments(results, len(prepared.recordings)),
     )
 
 
 def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> StoreHeader:
+    plan, base = prepared.plan, prepared.base
+    segment = replace(segment, write_id=plan.write_id, options=dict(plan.options))
+    if base is not None:
+        return _added(base, segment, prepared.labels)
     first, options = prepared.recordings[0], prepared.options
     version = old.version + 1 if old else 1
-    names = prepared.labels.class_names
     gone = old.gone if old else ()
     if old:
         lost = tuple(it.version for it in old.versions)
@@ -248,15 +255,28 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
     return StoreHeader(
         version=version,
         kind="dense",
-        write_id=prepared.plan.write_id,
+        write_id=plan.write_id,
         labels=prepared.labels,
         x_name=first.x_name,
         y_name=first.y_name,
         channels=options.channels or first.channels,
         rate_hz=options.rate_hz or first.rate_hz,
-        segments=(
-            replace(segment, write_id=prepared.plan.write_id, options=dict(prepared.plan.options)),
-        ),
-        versions=(Version(version, (segment.name,), None if names is None else len(names)),),
+        segments=(segment,),
+        versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
         gone=gone,
+    )
+
+
+def _added(base: StoreHeader, segment: Segment, labels: LabelScheme) -> StoreHeader:
+    """Return the header of a store with one segment more."""
+    segments = (*base.segments, segment)
+    version = base.version + 1
+    names = tuple(it.name for it in segments)
+    return replace(
+        base,
+        version=version,
+        write_id=combined_id(segments),
+        labels=labels,
+        segments=segments,
+        versions=(*base.versions, Version(version, names, labels.n_classes)),
     )

@@ -6,14 +6,14 @@ match its checksum ends the journal: what follows was not yet durable when it wa
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zarrts.moments import STATISTICS, Moments
+from zarrts.moments import STATISTICS, Moments, merge_all
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.system import replace_file, sync_file
 
@@ -79,6 +79,15 @@ class WrittenTask:
     shard: int
     files: tuple[WrittenShard, ...]
     moments: tuple[tuple[int, Moments], ...]
+
+
+def merged_moments(tasks: Iterable[WrittenTask], n_recordings: int) -> Moments:
+    """Return the statistics of each recording, merged in the order of the tasks."""
+    parts: list[list[Moments]] = [[] for _ in range(n_recordings)]
+    for task in tasks:
+        for recording, moments in task.moments:
+            parts[recording].append(moments)
+    return Moments.stack([merge_all(of_recording) for of_recording in parts])
 
 
 @dataclass(frozen=True, kw_only=True)

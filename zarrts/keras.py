@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import SampleError, StoreError
+from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.labels import LabelMode, target_function
-from zarrts.loader import BatchOptions, Shuffle
+from zarrts.loader import BatchOptions, OnError, Shuffle
 from zarrts.moments import Moments
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
@@ -96,6 +96,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         Leave out the last batch if it is smaller.
     workers : int, optional
         Threads that read and decode; Keras always sees one worker.
+    on_error : str
+        "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of its
+        samples and leaves them out, so that batches may be smaller, and predictions fewer than
+        `labels`.
 
     Attributes
     ----------
@@ -120,6 +124,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         world_size: int = 1,
         drop_last: bool = False,
         workers: int | None = None,
+        on_error: OnError = "raise",
         **unknown: object,
     ) -> None:
         refuse_unknown("ZarrSequence", unknown)
@@ -138,6 +143,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             world_size=world_size,
             drop_last=drop_last,
             workers=workers,
+            on_error=on_error,
         )
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
@@ -189,7 +195,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
                 self._passes = [*(it for it in self._passes if not it.is_over), current]
             if current.is_closed:
                 raise SampleError("The sequence was closed while it was read; start again.")
-            batch = next(self._stream_of(current))
+            batch = next(self._stream_of(current), None)
             current.served += 1
             if current.served == len(self):
                 self._passes.remove(current)
@@ -207,7 +213,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self._reading = (current, stream)
         return stream
 
-    def _as_tuple(self, batch: Batch) -> Any:
+    def _as_tuple(self, batch: Batch | None) -> Any:
+        if batch is None or len(batch.sample_id) == 0:
+            raise ReadError(
+                "None of the samples of a batch can be read; raise batch_size, or repair the store."
+            )
         if self._options.label_mode is None:
             return batch.x
         if self._weights is None:
@@ -281,6 +291,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             dtype=self._options.dtype,
             memory=self._options.memory_bytes,
             workers=self._options.workers,
+            on_error=self._options.on_error,
         )
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ MAX_CLASSES = 1000
 Label = str | int | bool
 LabelMode = Literal["auto", "int", "categorical", "binary", "raw"]
 Encoding = Literal["codes", "numbers", "one_hot"]
+_WORDS = {"codes": "text", "numbers": "numbers", "one_hot": "one-hot rows"}
 _KINDS = {"U": "text", "b": "true or false", "i": "integers", "u": "integers", "f": "fractions"}
 
 
@@ -74,6 +75,11 @@ class LabelScheme:
     encoding: Encoding
     dtype: np.dtype[Any]
     class_names: tuple[Label, ...] | None
+
+    @property
+    def n_classes(self) -> int | None:
+        """Number of classes; None where labels are not classes."""
+        return None if self.class_names is None else len(self.class_names)
 
     def encode(self, block: AnyArray) -> AnyArray:
         """Return labels of the source as they are stored.
@@ -153,6 +159,51 @@ def scheme_of(counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]])
         return LabelScheme(encoding="codes", dtype=stored, class_names=_sorted(distinct))
     names = None if has_too_many else _sorted(distinct)
     return LabelScheme(encoding="numbers", dtype=stored, class_names=names)
+
+
+def extended(
+    scheme: LabelScheme, counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]
+) -> LabelScheme:
+    """Return the scheme of a store to which more labels are added; new classes go to the end.
+
+    Raises
+    ------
+    SourceError
+        If the labels cannot be stored as those that are there.
+    """
+    found = scheme_of(counters, dtypes)
+    if found.encoding != scheme.encoding:
+        raise SourceError(
+            f"The new labels are {_WORDS[found.encoding]}, but those in the store are "
+            f"{_WORDS[scheme.encoding]}; save them alike."
+        )
+    if scheme.encoding == "one_hot" and found.class_names != scheme.class_names:
+        raise SourceError(
+            f"The new labels have {len(found.class_names or ())} columns, but those in the store "
+            f"{len(scheme.class_names or ())}; save them alike."
+        )
+    if not np.can_cast(found.dtype, scheme.dtype) and not _all_fit(counters, scheme.dtype):
+        raise SourceError(
+            f"The new labels are {found.dtype.name}, which do not all fit the store's "
+            f"{scheme.dtype.name}; save them alike."
+        )
+    if scheme.class_names is None or scheme.encoding == "one_hot":
+        return scheme
+    if found.class_names is None:
+        raise SourceError(
+            f"The new labels have more than {MAX_CLASSES:,} different values, but those in the "
+            f"store are {len(scheme.class_names)} classes; save them alike."
+        )
+    new = [name for name in found.class_names if name not in scheme.class_names]
+    return replace(scheme, class_names=(*scheme.class_names, *new))
+
+
+def _all_fit(counters: Sequence[LabelCounter], dtype: np.dtype[Any]) -> bool:
+    if dtype.kind not in "iu" or any(it.counts is None for it in counters):
+        return False
+    limits = np.iinfo(dtype)
+    values = [int(value) for it in counters for value in it.counts or ()]
+    return all(limits.min <= value <= limits.max for value in values)
 
 
 def _sorted(names: set[Label]) -> tuple[Label, ...]:

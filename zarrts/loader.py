@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zarrts.errors import SampleError
+from zarrts.errors import ReadError, SampleError
 from zarrts.finish import Finish, Transform
 from zarrts.labels import LabelMode, LabelScheme, target_function
 from zarrts.memory import BatchMemory, MemoryPlan, Readers, UnitMemory, aligned_empty, fetch
@@ -16,7 +16,7 @@ from zarrts.rolling import RollingOrder
 from zarrts.samples import ChunkUnits
 from zarrts.stream import BatchStream
 from zarrts.system import count_cpus
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray, Batch, IntArray
 from zarrts.uniform import UniformOrder
 
 _SOURCE_ORDER_SLOTS = 32
@@ -24,6 +24,7 @@ _MAX_THREADS = 8
 _HELD_BATCHES = 2  # by the consumer
 
 Shuffle = bool | Literal["global"]
+OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,13 @@ class BatchOptions:
     rank: int = 0
     world_size: int = 1
     workers: int | None = None
+    on_error: OnError = "raise"
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):
             raise SampleError(f"shuffle={self.shuffle!r} is unknown; use True, False or 'global'.")
+        if self.on_error not in ("raise", "skip"):
+            raise SampleError(f"on_error={self.on_error!r} is unknown; use 'raise' or 'skip'.")
         if self.seed < 0:
             raise SampleError(f"seed={self.seed} has to be 0 or more.")
         if self.workers is not None and self.workers < 1:
@@ -191,6 +195,7 @@ class EpochLoader:
             first_batch=first_batch,
             max_ready=self._max_ready,
             n_threads=self._options.n_threads,
+            skips_damage=self._options.on_error == "skip",
         )
         self._stream = weakref.ref(stream)
         return stream
@@ -199,12 +204,25 @@ class EpochLoader:
         """Return one batch by itself: the same as in the stream, without its speed."""
         order = self.order(epoch)
         numbers = np.concatenate([piece.numbers for piece in order.pieces(index)])
-        ids = self._units.selection.ids(numbers)
+        ids = self._readable(self._units.selection.ids(numbers))
         stored, y = fetch(self._readers, self._units, ids)
         finish = self._finish
         x = aligned_empty(stored.shape, finish.dtype)
         finish.scale_into(stored, x)
         return finish.complete(Batch(x, None, ids), y, epoch, index)
+
+    def _readable(self, ids: IntArray) -> IntArray:
+        """Return the ids that can be read, where others are to be skipped; else all."""
+        if self._options.on_error == "raise":
+            return ids
+        of_unit = self._units.unit_of(ids)
+        damaged = []
+        for unit in np.unique(of_unit):
+            try:
+                fetch(self._readers, self._units, ids[of_unit == unit][:1])
+            except ReadError:
+                damaged.append(unit)
+        return ids[~np.isin(of_unit, damaged)]
 
     def _end_stream(self) -> None:
         stream = None if self._stream is None else self._stream()

@@ -171,7 +171,7 @@ class UnitMemory:
     """Memory for open units; `held` says which unit each slot holds (-1: none, or half-written).
 
     Where all units of a selection fit, each has a slot of its own and stays there from epoch to
-    epoch; otherwise slots are used in turn.
+    epoch; otherwise slots are used in turn. `damaged` are units that could not be read.
     """
 
     def __init__(self, units: ChunkUnits, readers: Readers, slots: int, label_bytes: int) -> None:
@@ -186,6 +186,7 @@ class UnitMemory:
         self.x = aligned_empty((slots, self.rows, *x.row_shape), x.dtype)
         self.labels = LabelMemory(units, readers, slots, label_bytes)
         self.held = np.full(slots, -1, np.int64)
+        self.damaged: frozenset[int] = frozenset()
 
     def _count_filled(self, limit: int) -> int:
         """Return how many units hold selected samples, or more than `limit` if that is so."""

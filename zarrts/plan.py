@@ -1,7 +1,7 @@
 """From recordings to one task a shard: sizes, memory, and everything that can be refused early."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,9 +163,19 @@ def _two_readings(recordings: Sequence[SourceRecording]) -> str:
     )
 
 
-def check_duplicates(recordings: Sequence[SourceRecording]) -> list[str]:
-    """Return a sentence for each group of sources with the same content."""
+def check_duplicates(
+    recordings: Sequence[SourceRecording], stored: Iterable[tuple[str, int, str]] = ()
+) -> list[str]:
+    """Return a sentence for each group of sources with the same content.
+
+    Parameters
+    ----------
+    stored : iterable of (fingerprint, number of samples, origin)
+        What is in the store already.
+    """
     by_content: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for fingerprint, n_samples, origin in stored:
+        by_content[fingerprint, n_samples].append(f"{origin} (in the store)")
     for it in recordings:
         if it.x.shape[0]:
             by_content[it.fingerprint, it.x.shape[0]].append(it.origin)
@@ -216,22 +226,33 @@ def lay_out(
     Arrays share their chunks' length, so that the widest one decides it.
     """
     n_samples = sum(it.x.shape[0] for it in recordings)
-    sample_shape = recordings[0].x.shape[1:]
-    sample_bytes = max(_row_bytes(sample_shape, dtype), _label_bytes(recordings), _OWNER_BYTES)
+    sample_bytes = max(
+        _row_bytes(recordings[0].x.shape[1:], dtype), _label_bytes(recordings), _OWNER_BYTES
+    )
     chunk_rows = max(1, min(chunk_bytes // sample_bytes, n_samples))
     per_shard = max(1, min(shard_bytes // (chunk_rows * sample_bytes), -(-n_samples // chunk_rows)))
-    shard_rows = chunk_rows * per_shard
+    return lay_out_in(recordings, dtype, chunk_rows, chunk_rows * per_shard)
+
+
+def lay_out_in(
+    recordings: Sequence[SourceRecording],
+    dtype: np.dtype[Any],
+    chunk_rows: int,
+    shard_rows: int,
+) -> Layout:
+    """Cut the samples of all recordings into chunks and shards of given numbers of samples."""
     return Layout(
-        n_samples=n_samples,
-        sample_shape=sample_shape,
+        n_samples=sum(it.x.shape[0] for it in recordings),
+        sample_shape=recordings[0].x.shape[1:],
         dtype=dtype,
         chunk_rows=chunk_rows,
         shard_rows=shard_rows,
-        tasks=_shard_tasks([it.x.shape[0] for it in recordings], shard_rows),
+        tasks=shard_tasks([it.x.shape[0] for it in recordings], shard_rows),
     )
 
 
-def _shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...]:
+def shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...]:
+    """Return the shards of recordings of some lengths, and which of their rows are in each."""
     starts = np.cumsum([0, *lengths])
     tasks = []
     for shard in range(-(-int(starts[-1]) // shard_rows)):

@@ -2,19 +2,17 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zarrts import sources
-from zarrts.errors import PlanError, SourceError
+from zarrts.errors import PlanError
 from zarrts.journal import Plan
-from zarrts.labels import LabelCounter, LabelScheme, scheme_of
-from zarrts.moments import measure
+from zarrts.labels import LabelCounter, LabelScheme, extended, scheme_of
 from zarrts.plan import (
     NO_RAGGED,
     Layout,
@@ -22,20 +20,20 @@ from zarrts.plan import (
     check_recordings,
     count_workers,
     lay_out,
+    lay_out_in,
     refuse,
     stored_dtype,
     task_bytes,
 )
-from zarrts.publish import CODECS, trial_spec
-from zarrts.shards import encode_chunk
+from zarrts.publish import CODECS, codec_of
 from zarrts.sizes import format_budget, format_size
-from zarrts.store import is_store, read_header
+from zarrts.store import StoreHeader, is_store, read_header
+from zarrts.survey import count_labels, try_chunks
 from zarrts.system import count_cpus, free_bytes
-from zarrts.targets import refuse_target
-from zarrts.types import AnyArray, SourceRecording
+from zarrts.table import read_table
+from zarrts.targets import refuse_target, refuse_unfinished
+from zarrts.types import SourceRecording
 
-_LABEL_BLOCK_BYTES = 1 << 20
-_N_TRIAL_CHUNKS = 8
 _ROOM_MARGIN = 1.1
 _MAX_NAMES = 4
 
@@ -120,7 +118,9 @@ class Prepared:
     seconds : float
         Estimate from the same chunks.
     plan : Plan
-        What fixes the bytes of the store.
+        What fixes the bytes of the new segment.
+    base : StoreHeader, or None
+        The store that the segment is added to.
     """
 
     target: Path
@@ -137,11 +137,27 @@ class Prepared:
     seconds: float
     plan: Plan
     has_subjects_given: bool
+    base: StoreHeader | None = None
 
     @property
     def is_done(self) -> bool:
-        """Whether the target is the complete store of these sources and options already."""
-        return is_store(self.target) and read_header(self.target).write_id == self.plan.write_id
+        """Whether the target holds all of this already."""
+        if not is_store(self.target):
+            return False
+        header = read_header(self.target)
+        if self.base is not None:
+            return header.segments[-1].write_id == self.plan.write_id
+        return header.write_id == self.plan.write_id
+
+    def refuse_target(self) -> None:
+        """Raise PlanError unless the target may be written to; nothing is touched."""
+        options = self.options
+        if self.base is None:
+            refuse_target(
+                self.target, self.plan, overwrite=options.overwrite, restart=options.restart
+            )
+        else:
+            refuse_unfinished(self.target, self.plan, restart=options.restart)
 
 
 def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
@@ -159,31 +175,71 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
             f"{target}: a store cannot be written to an address yet; choose a folder, and copy it "
             "there afterwards."
         )
+    return _prepared(_find(source, options), Path(target), options, None)
+
+
+def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
+    """Do the same as `prepare` for sources that are added to a store.
+
+    Of the options, the store decides dtype, chunk, shard and codec.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    SourceError, PlanError
+        As in `prepare`, and where sources do not fit the store.
+    """
     target = Path(target)
-    found = sources.find(
+    header, found = read_header(target), _find(source, options)
+    if len(header.versions) > 1:
+        latest = read_table(target, header.segments[-1])
+        same = [(it.origin, it.fingerprint) for it in found.recordings]
+        if same == list(zip(latest.source, latest.fingerprint, strict=True)):
+            before = header.at(header.versions[-2].version)
+            prepared = _prepared(found, target, options, before)
+            if prepared.is_done:
+                return prepared
+    return _prepared(found, target, options, header)
+
+
+def _find(source: Any, options: ConvertOptions) -> sources.Found:
+    return sources.find(
         source, subject=options.subject, x=options.x, y=options.y, axes=options.axes
     )
+
+
+def _prepared(
+    found: sources.Found, target: Path, options: ConvertOptions, base: StoreHeader | None
+) -> Prepared:
     recordings = found.recordings
     problems = [*found.problems]
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
-    problems += check_duplicates(recordings)
+    problems += _misfits(target, base, found) if base else check_duplicates(recordings)
     if not found.has_subjects_given:
         problems += _sessions(recordings)
-    refuse(problems)
-    dtype = stored_dtype(recordings, options.dtype)
-    layout = lay_out(
-        recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
-    )
+    refuse(problems, "Nothing was added." if base else "Nothing was converted.")
+    counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
+    label_dtypes = [it.y.dtype for it in recordings]
+    if base is None:
+        labels = scheme_of(counters, label_dtypes)
+        dtype = stored_dtype(recordings, options.dtype)
+        layout = lay_out(
+            recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
+        )
+    else:
+        labels = extended(base.labels, counters, label_dtypes)
+        x = base.segments[0].x
+        dtype = x.dtype
+        layout = lay_out_in(recordings, dtype, x.chunk_rows, x.shard_rows)
+        options = replace(options, codec=codec_of(x), rate_hz=options.rate_hz or base.rate_hz)
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
         min(options.workers or count_cpus(), len(layout.tasks)),
     )
-    counters, digests = zip(*(_count_labels(it) for it in recordings), strict=True)
-    labels = scheme_of(counters, [it.y.dtype for it in recordings])
-    plan = _plan(recordings, digests, layout, options)
-    refuse_target(target, plan, overwrite=options.overwrite, restart=options.restart)
-    ratio, bytes_per_s = _try_chunks(recordings, layout, options.codec)
+    plan = _plan(recordings, digests, layout, options, base)
+    ratio, bytes_per_s = try_chunks(recordings, layout, options.codec)
     raw_bytes = (
         layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
     )
@@ -202,10 +258,44 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
         seconds=raw_bytes / bytes_per_s / workers,
         plan=plan,
         has_subjects_given=found.has_subjects_given,
+        base=base,
     )
     if not prepared.is_done:
+        prepared.refuse_target()
         _check_room(prepared)
     return prepared
+
+
+def _misfits(target: Path, base: StoreHeader, found: sources.Found) -> list[str]:
+    """Return a sentence for each recording that does not fit the store it is added to."""
+    tables = [read_table(target, segment) for segment in base.segments]
+    stored = [
+        (fingerprint, int(n_samples), source)
+        for table in tables
+        for fingerprint, n_samples, source in zip(
+            table.fingerprint, np.diff(table.starts), table.source, strict=True
+        )
+    ]
+    problems = check_duplicates(found.recordings, stored)
+    x, y = base.segments[0].x, base.segments[0].y
+    known = {name for table in tables for name in table.subject}
+    for it in found.recordings:
+        if it.x.shape[1:] != x.row_shape:
+            problems.append(
+                f"{it.origin}: samples of shape {it.x.shape[1:]}, but the store's have "
+                f"{x.row_shape}; save them alike."
+            )
+        elif it.y.shape[1:] != y.row_shape:
+            problems.append(
+                f"{it.origin}: labels of shape {it.y.shape[1:]}, but the store's have "
+                f"{y.row_shape}; save them alike."
+            )
+        if it.subject in known and not found.has_subjects_given:
+            problems.append(
+                f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
+                "person, or another one, say who is who with subject= (--subject)."
+            )
+    return problems
 
 
 def _check_room(prepared: Prepared) -> None:
@@ -234,51 +324,12 @@ def _sessions(recordings: Sequence[SourceRecording]) -> list[str]:
     ]
 
 
-def _count_labels(recording: SourceRecording) -> tuple[LabelCounter, str]:
-    """Return the labels of a recording, and a digest of those that had to be read."""
-    # A fingerprint samples large files, and would not see that a few labels were corrected.
-    digest = hashlib.blake2b(digest_size=16)
-    reader = recording.y
-    counter = LabelCounter(reader.dtype, reader.shape[1:])
-    if reader.dtype.kind == "f" and not counter.is_one_hot:
-        return counter, digest.hexdigest()
-    row_bytes = max(1, int(np.prod(reader.shape[1:], dtype=np.int64)) * reader.dtype.itemsize)
-    step = max(1, _LABEL_BLOCK_BYTES // row_bytes)
-    for start in range(0, reader.shape[0], step):
-        if counter.can_stop:
-            break
-        block = reader.read(start, min(start + step, reader.shape[0]))
-        counter.add(block)
-        digest.update(block.tobytes())
-    reader.close()
-    return counter, digest.hexdigest()
-
-
-def _try_chunks(
-    recordings: Sequence[SourceRecording], layout: Layout, codec: str
-) -> tuple[float, float]:
-    """Return (stored bytes per raw byte, raw bytes per second) of a few chunks."""
-    spec = trial_spec((layout.chunk_rows, *layout.sample_shape), layout.dtype, codec)
-    step = max(1, len(recordings) // _N_TRIAL_CHUNKS)
-    raw, stored, started = 0, 0, time.perf_counter()
-    for recording in recordings[::step][:_N_TRIAL_CHUNKS]:
-        reader = recording.x
-        rows = min(layout.chunk_rows, reader.shape[0])
-        # The first rows of a recording are often silence; a stream gives no others cheaply.
-        start = 0 if reader.is_sequential else (reader.shape[0] - rows) // 2
-        block = cast_rows(reader.read(start, start + rows), layout.dtype, recording.origin)
-        measure(block)
-        raw += block.nbytes
-        stored += len(encode_chunk(spec, np.ascontiguousarray(block)))
-        reader.close()
-    return stored / raw, raw / max(time.perf_counter() - started, 1e-9)
-
-
 def _plan(
     recordings: Sequence[SourceRecording],
     label_digests: Sequence[str],
     layout: Layout,
     options: ConvertOptions,
+    base: StoreHeader | None,
 ) -> Plan:
     chosen = {
         "x": options.x,
@@ -295,34 +346,10 @@ def _plan(
         [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
         for it, digest in zip(recordings, label_digests, strict=True)
     ]
-    content = json.dumps([chosen, found], sort_keys=True).encode()
+    known = base and base.labels.class_names  # new names get the codes after these
+    content = json.dumps([chosen, found, known], sort_keys=True).encode()
     return Plan(
         write_id=hashlib.sha256(content).hexdigest()[:32],
         options=chosen,
         sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
     )
-
-
-def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:
-    """Return values in the stored dtype; floats may lose digits, nothing else may be lost."""
-    if block.dtype == dtype:
-        return block
-    if dtype.kind == "f" and block.dtype.kind in "fiub":
-        try:
-            with np.errstate(over="raise"):
-                return block.astype(dtype)
-        except FloatingPointError as error:
-            raise SourceError(
-                f"{origin}: holds values beyond the range of {dtype.name} "
-                f"(up to {np.finfo(dtype).max:.3g}); keep the precision with dtype='keep'."
-            ) from error
-    with np.errstate(invalid="ignore", over="ignore"):
-        converted = block.astype(dtype)
-        # Signs are compared too: -1 becomes 255 as uint8, which becomes -1 again.
-        changed = (converted.astype(block.dtype) != block) | ((converted < 0) != (block < 0))
-    if changed.any():
-        raise SourceError(
-            f"{origin}: the value {block[changed][0]} is no {dtype.name}; choose another "
-            f"dtype, such as {block.dtype.name}."
-        )
-    return converted

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.moments import STATISTICS
 from zarrts.shards import WrittenShard, crc32c_of_file
 from zarrts.store import (
     ARRAYS,
@@ -16,19 +15,19 @@ from zarrts.store import (
     ROOT_KEY,
     SCHEMA,
     SEGMENT_MARK,
-    RecordingTable,
     Segment,
     StoreHeader,
-    digest_of_table,
     manifest_key,
+    metadata_bytes,
     read_segment,
     root_bytes,
+    zarr_files,
 )
-from zarrts.system import make_folder, replace_file
-from zarrts.types import AnyArray, ArraySpec
+from zarrts.system import make_folder, replace_file, write_files
+from zarrts.table import digest_of_table
+from zarrts.types import ArraySpec
 
 CODECS = ("lz4", "zstd", "none")
-_TABLE_ROWS = 1 << 14
 _INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
 _BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
 
@@ -96,7 +95,7 @@ def create_segment(
             dimension_names=("chunk",),
             config={"write_empty_chunks": True},
         )
-    _write_files(root / name, files)
+    write_files(root / name, zarr_files(files))
     return read_segment(root, name)
 
 
@@ -115,6 +114,12 @@ def trial_spec(chunk_shape: tuple[int, ...], dtype: np.dtype[Any], codec: str) -
     )
 
 
+def codec_of(spec: ArraySpec) -> str:
+    """Return which of `CODECS` an array of ours is compressed with."""
+    cname = spec.compressor.get("cname")
+    return next((name for name, (known, _) in _BLOSC.items() if known == cname), "none")
+
+
 def _many_axes(n_axes: int) -> tuple[str, ...]:
     return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
 
@@ -128,49 +133,6 @@ def _compressors(codec: str, dtype: np.dtype[Any]) -> list[Any]:
     shuffle = "shuffle" if dtype.itemsize > 1 else "noshuffle"
     blosc = BloscCodec(cname=cname, clevel=level, shuffle=shuffle, typesize=dtype.itemsize)  # type: ignore[arg-type]
     return [blosc, Crc32cCodec()]
-
-
-def write_table(root: Path, segment: str, table: RecordingTable) -> None:
-    """Write the table of recordings of a segment."""
-    import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-    from zarr.storage import MemoryStore
-
-    columns: dict[str, tuple[AnyArray, tuple[str, ...]]] = {
-        "subject": (np.array(table.subject, object), ()),
-        "source": (np.array(table.source, object), ()),
-        "fingerprint": (np.array(table.fingerprint, object), ()),
-        "start": (table.starts[:-1], ()),
-        "stop": (table.starts[1:], ()),
-        "source_start": (table.source_starts, ()),
-    }
-    if table.label_counts is not None:
-        columns["label_count"] = (table.label_counts, ("class",))
-    for name in STATISTICS:
-        columns[name] = (getattr(table.moments, name), ("channel",))
-    files: dict[str, Any] = {}
-    group = zarr.create_group(MemoryStore(files), zarr_format=3)
-    for name, (values, axes) in columns.items():
-        is_text = values.dtype == object
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=str if is_text else values.dtype,
-            chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
-            compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            dimension_names=("recording_id", *axes),
-            config={"write_empty_chunks": True},
-        )
-        array[:] = values
-    _write_files(root / segment / "table", files)
-
-
-def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
-    """Write what Zarr made in memory; the group itself comes first."""
-    for key, content in sorted(files.items(), key=lambda item: item[0] != ROOT_KEY):
-        path = folder / key
-        make_folder(path.parent)
-        replace_file(path, content.to_bytes())
 
 
 def write_checksums(root: Path, segment: str, written: Iterable[WrittenShard]) -> None:
@@ -232,7 +194,7 @@ def _consolidate_segment(root: Path, name: str) -> dict[str, Any]:
         if node["node_type"] == "group":
             node["consolidated_metadata"] = _consolidated({})
     document = group | {"consolidated_metadata": _consolidated(below)}
-    replace_file(folder / ROOT_KEY, json.dumps(document, indent=1).encode())
+    replace_file(folder / ROOT_KEY, metadata_bytes(document))
     inside = {f"{name}/{path}": node for path, node in below.items()}
     return {name: group | {"consolidated_metadata": _consolidated({})}, **inside}
 

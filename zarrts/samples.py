@@ -9,6 +9,8 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.types import IntArray
 
+_MAX_RANGES = 8
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -97,6 +99,17 @@ class Ranges:
             return np.zeros(ids.shape, bool)
         which = np.maximum(np.searchsorted(self.starts, ids, "right") - 1, 0)
         return np.asarray((ids >= self.starts[which]) & (ids < self.stops[which]))
+
+
+def format_ids(ids: IntArray) -> str:
+    """Return sample ids, ascending, as people read them: "3, 7 to 12"."""
+    ranges = Ranges.of_ids(ids)
+    words = [
+        f"{start:,}" if stop == start + 1 else f"{start:,} to {stop - 1:,}"
+        for start, stop in zip(ranges.starts.tolist(), ranges.stops.tolist(), strict=True)
+    ]
+    more = f" and {len(words) - _MAX_RANGES} more ranges" if len(words) > _MAX_RANGES else ""
+    return ", ".join(words[:_MAX_RANGES]) + more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts.memory import UnitMemory
 from zarrts.order import Order, Piece
@@ -14,19 +15,21 @@ _PLACES_PER_BLOCK = 256
 
 @dataclass
 class Building:
-    """A batch of which some pieces are gathered."""
+    """A batch of which some pieces are gathered; `is_read` says which samples could be read."""
 
     ids: IntArray
     x: AnyArray
     y: AnyArray
+    is_read: NDArray[np.bool_]
     missing: int
 
 
 @dataclass(frozen=True)
 class Gather:
-    """A piece, and the rows of the unit memory that it takes."""
+    """A piece, the units that it is in, and the rows of the unit memory that it takes."""
 
     piece: Piece
+    units: IntArray
     rows: IntArray
     label_rows: IntArray
     ids: IntArray

@@ -12,8 +12,9 @@ from zarrts import splits
 from zarrts.contents import Contents
 from zarrts.errors import SampleError
 from zarrts.finish import Transform
+from zarrts.keywords import refuse_unknown
 from zarrts.labels import Label, LabelMode
-from zarrts.loader import BatchOptions, EpochLoader, Shuffle
+from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle
 from zarrts.memory import fetch
 from zarrts.moments import Moments, measure, merge_all
 from zarrts.reading import (
@@ -172,7 +173,12 @@ class Samples:
         return Samples(self.store, chosen)
 
     def split(
-        self, *, val: splits.Wanted = None, test: splits.Wanted = None, seed: int = 0
+        self,
+        *,
+        val: splits.Wanted = None,
+        test: splits.Wanted = None,
+        seed: int = 0,
+        **unknown: object,
     ) -> tuple["Samples", ...]:
         """Divide by subjects: (train, test), (train, val) or (train, val, test).
 
@@ -187,6 +193,7 @@ class Samples:
         SampleError
             If a name is unknown, or no subject is left to train on.
         """
+        refuse_unknown("split", unknown)
         parts = splits.hold_out(self.subjects, val=val, test=test, seed=seed)
         for name, wanted in (("val", val), ("test", test)):
             if isinstance(wanted, float):
@@ -198,13 +205,14 @@ class Samples:
         return self._parts(parts)
 
     def folds(
-        self, k: int | None = None, *, val: int = 0, seed: int = 0
+        self, k: int | None = None, *, val: int = 0, seed: int = 0, **unknown: object
     ) -> Iterator[tuple["Samples", ...]]:
         """Yield (train, test) of each fold, or (train, val, test) with val=1 or more.
 
         Without `k`, leaves one subject out at a time; with it, k groups of subjects drawn at
         random. Every subject is tested once.
         """
+        refuse_unknown("folds", unknown)
         for parts in splits.folds(self.subjects, k, val=val, seed=seed):
             yield self._parts(parts)
 
@@ -271,6 +279,8 @@ class Samples:
         rank: int = 0,
         world_size: int = 1,
         workers: int | None = None,
+        on_error: OnError = "raise",
+        **unknown: object,
     ) -> BatchStream:
         """Return the batches of one epoch, for training without Keras.
 
@@ -299,11 +309,15 @@ class Samples:
             One of several processes, each of which gets as many batches.
         workers : int, optional
             Threads that read and decode.
+        on_error : str
+            "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of
+            its samples and leaves them out, so that batches may be smaller.
 
         Returns
         -------
         iterator of Batch, with `close()`; also a context manager.
         """
+        refuse_unknown("batches", unknown)
         options = BatchOptions(
             batch_size=batch_size,
             shuffle=shuffle,
@@ -317,6 +331,7 @@ class Samples:
             rank=rank,
             world_size=world_size,
             workers=workers,
+            on_error=on_error,
         )
         return self.loader(options).stream(epoch)
 

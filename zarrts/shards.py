@@ -172,6 +172,41 @@ def read_index(file: PositionalFile, spec: ArraySpec, name: str) -> NDArray[np.u
     return entries
 
 
+def chunk_checksums(root: Path, spec: ArraySpec, shard: int) -> tuple[int, ...]:
+    """Return the crc32c of the chunks of a shard that is whole."""
+    path = root / spec.shard_key(shard)
+    found = []
+    with PositionalFile(path) as file:
+        for offset, size in read_index(file, spec, str(path)).tolist():
+            if offset != int(_NO_CHUNK):
+                content = bytearray(_CHECKSUM_BYTES)
+                file.read_into(content, offset + size - _CHECKSUM_BYTES)
+                found.append(int.from_bytes(content, "little"))
+    return tuple(found)
+
+
+def written_checksums(root: Path, spec: ArraySpec, number: int) -> NDArray[np.uint32] | None:
+    """Return the crc32c of the chunks of a shard, as they were when it was written."""
+    if spec.checksums is None:
+        return None
+    first = number * spec.chunks_per_shard
+    found = np.zeros(min(spec.chunks_per_shard, spec.n_chunks - first), "<u4")
+    with PositionalFile(root / spec.checksums) as file:
+        if file.read_into(found, 4 * first) < found.nbytes:
+            raise ReadError(f"{root / spec.checksums} is damaged: it is too short.")
+    return found
+
+
+def is_in_place(root: Path, spec: ArraySpec, shard: int) -> bool:
+    """Return whether a shard holds the chunks that were written there.
+
+    The crc32c of its file does not tell: where a part is followed by its own checksum, that of
+    the whole depends on the parts' sizes alone.
+    """
+    written = written_checksums(root, spec, shard)
+    return written is None or chunk_checksums(root, spec, shard) == tuple(written.tolist())
+
+
 def is_missing(entry: NDArray[np.uint64]) -> bool:
     """Return whether an index entry (offset, size) says that there is no chunk."""
     return bool(entry[0] == _NO_CHUNK)

@@ -11,9 +11,10 @@ The root's attributes say everything that `open` needs, with a checksum of their
 sha256 of a manifest that lists every other object with size and crc32c.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.labels import LabelScheme
-from zarrts.moments import STATISTICS, Moments
 from zarrts.shards import crc32c
-from zarrts.types import ArraySpec, IntArray
+from zarrts.types import ArraySpec
 
 SCHEMA = 1
 ROOT_KEY = "zarr.json"
@@ -33,32 +33,6 @@ SEGMENT_MARK = "zarrts_segment"
 ARRAYS = ("x", "y", "recording")
 CHECKSUMS = "checksum"
 _MAKE = "zarrts convert SOURCES study.zarr"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingTable:
-    """One entry for each recording of a segment, in the order of their samples.
-
-    Attributes
-    ----------
-    subject, source, fingerprint : tuple of str
-        Who it belongs to, which file it came from, and a digest of that file's content.
-    starts : int64, shape (n_recordings + 1,)
-        First sample of each recording in the segment; the last entry is the total.
-    source_starts : int64, shape (n_recordings,)
-        Row of the source file that is the recording's first.
-    label_counts : int64, shape (n_recordings, n_classes), or None
-        Where labels are classes.
-    moments : Moments, shape (n_recordings, n_channels)
-    """
-
-    subject: tuple[str, ...]
-    source: tuple[str, ...]
-    fingerprint: tuple[str, ...]
-    starts: IntArray
-    source_starts: IntArray
-    label_counts: IntArray | None
-    moments: Moments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +52,8 @@ class Segment:
         Those options.
     table_checksum : int
         crc32c of the files of its table.
+    axes : tuple of str
+        What the axes of x are called.
     """
 
     name: str
@@ -88,6 +64,7 @@ class Segment:
     write_id: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     table_checksum: int = 0
+    axes: tuple[str, ...] = ()
 
     @property
     def n_samples(self) -> int:
@@ -130,6 +107,7 @@ class StoreHeader:
     segments: tuple[Segment, ...]
     versions: tuple[Version, ...] = ()
     gone: tuple[Gone, ...] = ()
+    manifest_sha256: str = ""
 
     def at(self, version: int) -> "StoreHeader":
         """Return what the root said when some version was published.
@@ -155,6 +133,13 @@ class StoreHeader:
         raise StoreError(f"There is no version {version}; there is {known}.")
 
 
+def combined_id(segments: Sequence[Segment]) -> str:
+    """Return the write id of a store of several segments; of one, its own."""
+    if len(segments) == 1:
+        return segments[0].write_id
+    return hashlib.sha256(" ".join(it.write_id for it in segments).encode()).hexdigest()[:32]
+
+
 def manifest_key(version: int) -> str:
     """Return where the manifest of a version is."""
     return f"{MANIFESTS}/{version}.json"
@@ -174,6 +159,28 @@ def _checksum(document: Mapping[str, Any]) -> int:
     ours = {key: value for key, value in attributes["zarrts"].items() if key != "crc32c"}
     whole = {**document, "attributes": {**attributes, "zarrts": ours}}
     return crc32c(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode())
+
+
+def metadata_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return the metadata of an array or group as they are written."""
+    return json.dumps(document, indent=1).encode()
+
+
+def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return what Zarr made in memory as files, their metadata in our way of writing them."""
+    contents = {key: it.to_bytes() for key, it in files.items()}
+    return {
+        key: metadata_bytes(json.loads(it)) if key.endswith(ROOT_KEY) else it
+        for key, it in contents.items()
+    }
+
+
+def read_metadata(root: Path) -> dict[str, Any]:
+    """Return the metadata of every array and group of a store, by path, as in their files."""
+    documents = _read_root(root)["consolidated_metadata"]["metadata"]
+    for document in documents.values():
+        document.pop("consolidated_metadata", None)
+    return dict(documents)
 
 
 def is_store(root: Path) -> bool:
@@ -238,6 +245,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
             for it in attributes["versions"]
         ),
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
+        manifest_sha256=attributes["manifest"]["sha256"],
     )
 
 
@@ -297,6 +305,7 @@ def _segment(metadata: Mapping[str, Any], entry: Mapping[str, Any]) -> Segment:
         write_id=entry["write_id"],
         options=entry["options"],
         table_checksum=entry["table_crc32c"],
+        axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
     )
 
 
@@ -315,40 +324,6 @@ def read_array_spec(root: Path, path: str) -> ArraySpec:
 
 def _checksummed(segment: str, array: str, spec: ArraySpec) -> ArraySpec:
     return replace(spec, checksums=f"{segment}/{CHECKSUMS}/{array}/c/0")
-
-
-def digest_of_table(root: Path, segment: str) -> int:
-    """Return the crc32c of the names and contents of all files of a segment's table."""
-    folder = root / segment / "table"
-    content = bytearray()
-    for path in sorted(it for it in folder.rglob("*") if it.is_file()):
-        content += path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes()
-    return crc32c(content)
-
-
-def read_table(root: Path, segment: Segment) -> RecordingTable:
-    """Read the table of recordings of a segment."""
-    import zarr
-
-    try:
-        if digest_of_table(root, segment.name) != segment.table_checksum:
-            raise ValueError("it does not match its checksum")
-        group = zarr.open_group(str(root / segment.name / "table"), mode="r")
-        columns = {name: np.asarray(array[:]) for name, array in group.arrays()}
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise StoreError(
-            f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
-            "Copy the store again, or convert again."
-        ) from error
-    return RecordingTable(
-        subject=tuple(str(value) for value in columns["subject"]),
-        source=tuple(str(value) for value in columns["source"]),
-        fingerprint=tuple(str(value) for value in columns["fingerprint"]),
-        starts=np.append(columns["start"], segment.n_samples).astype(np.int64),
-        source_starts=columns["source_start"],
-        label_counts=columns.get("label_count"),
-        moments=Moments(**{name: columns[name] for name in STATISTICS}),
-    )
 
 
 def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:

@@ -8,16 +8,18 @@ memory is used again once nothing refers to it.
 
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from zarrts.errors import ReadError
 from zarrts.finish import Finish
 from zarrts.memory import BatchMemory, Readers, UnitMemory, aligned_empty
 from zarrts.order import Order, Piece
-from zarrts.samples import ChunkUnits
+from zarrts.samples import ChunkUnits, format_ids
 from zarrts.schedule import Building, Decode, Gather, Job, Plan, Schedule
 from zarrts.types import AnyArray, Batch, IntArray
 
@@ -40,7 +42,9 @@ class _Work:
         epoch: int,
         first_batch: int,
         max_ready: int,
+        skips_damage: bool,
     ) -> None:
+        self.skips_damage = skips_damage
         self.order, self.units, self.readers = order, units, readers
         self.memory, self.finish, self.max_ready = memory, finish, max_ready
         self.batches, self.epoch = batches, epoch
@@ -65,6 +69,7 @@ class _Work:
         self.decoded: set[int] = set()  # places at or above `opened` that are decoded
         self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
+        self.warnings: list[str] = []  # that the consumer has not given yet
 
     # With the lock held ------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class _Work:
                 ids=np.empty(gather.n_batch, np.int64),
                 x=self.batches.empty((gather.n_batch, *x.shape[2:]), self.finish.dtype),
                 y=aligned_empty((gather.n_batch, *y.shape[1:]), y.dtype),
+                is_read=np.ones(gather.n_batch, bool),
                 missing=gather.n_batch,
             )
         return gather
@@ -147,10 +153,16 @@ class _Work:
     def _decode(self, job: Decode) -> None:
         x, y = self.readers.x[job.segment], self.readers.y[job.segment]
         started = time.perf_counter()
-        x.read_into(job.chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
-        elapsed = time.perf_counter() - started
-        if self.finish.target is not None:
-            self.memory.labels.read(y, job.chunk, job.unit, job.slot)
+        elapsed = 0.0
+        try:
+            x.read_into(job.chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
+            elapsed = time.perf_counter() - started
+            if self.finish.target is not None:
+                self.memory.labels.read(y, job.chunk, job.unit, job.slot)
+        except ReadError as error:
+            if not self.skips_damage:
+                raise
+            self._leave_out(job.unit, error)
         ahead = None
         with self.lock:
             self.memory.held[job.slot] = job.unit
@@ -166,6 +178,15 @@ class _Work:
             self.has_job.notify_all()
         if ahead is not None:
             self.readers.x[ahead.segment].will_need(ahead.chunk)
+
+    def _leave_out(self, unit: int, error: ReadError) -> None:
+        """Note that the samples of a unit cannot be read; the consumer warns of it once."""
+        low, high = self.units.edges(np.array([unit, unit + 1]))
+        ids = self.units.selection.ids(np.arange(low, high))
+        with self.lock:
+            if unit not in self.memory.damaged:
+                self.memory.damaged |= {unit}
+                self.warnings.append(f"{error} Left out of every epoch: samples {format_ids(ids)}.")
 
     def _plan(self) -> None:
         batch = self.planned
@@ -186,6 +207,7 @@ class _Work:
         inside = ids - self.units.starts(units)
         return Gather(
             piece=piece,
+            units=units,
             rows=slots * self.memory.rows + inside,
             label_rows=self.memory.labels.rows(units, slots, inside),
             ids=ids,
@@ -200,18 +222,26 @@ class _Work:
         self._gather_x(job.rows, building.x[part])
         if self.finish.target is not None:
             _take(self.memory.labels.y, job.label_rows, building.y[part])
+        if self.memory.damaged:
+            building.is_read[part] = ~np.isin(job.units, list(self.memory.damaged))
         with self.lock:
             self.gathering.remove(piece.low)
             building.missing -= piece.stop - piece.start
             is_whole = building.missing == 0
             self.has_job.notify_all()
         if is_whole:
-            batch = Batch(building.x, None, building.ids)
-            batch = self.finish.complete(batch, building.y, self.epoch, piece.batch)
+            batch = self._complete(building, piece.batch)
             with self.lock:
                 del self.building[piece.batch]
                 self.ready[piece.batch] = batch
                 self.has_batch.notify_all()
+
+    def _complete(self, building: Building, index: int) -> Batch:
+        x, y, ids = building.x, building.y, building.ids
+        if not building.is_read.all():
+            x, y, ids = (it[building.is_read] for it in (x, y, ids))
+        batch = Batch(x, None, ids)
+        return self.finish.complete(batch, y, self.epoch, index) if len(ids) else batch
 
     def _gather_x(self, rows: IntArray, out: AnyArray) -> None:
         memory = self.memory.x.reshape(-1, *self.memory.x.shape[2:])
@@ -286,9 +316,19 @@ class BatchStream(Iterator[Batch]):
         first_batch: int,
         max_ready: int,
         n_threads: int,
+        skips_damage: bool = False,
     ) -> None:
         self._work = _Work(
-            order, units, readers, memory, batches, finish, epoch, first_batch, max_ready
+            order,
+            units,
+            readers,
+            memory,
+            batches,
+            finish,
+            epoch,
+            first_batch,
+            max_ready,
+            skips_damage,
         )
         self.waited_s = 0.0  # how long batches were waited for, in all
         threads = [
@@ -310,6 +350,12 @@ class BatchStream(Iterator[Batch]):
         return self
 
     def __next__(self) -> Batch:
+        while True:
+            batch = self._take()
+            if len(batch.sample_id):  # else none of its samples could be read
+                return batch
+
+    def _take(self) -> Batch:
         work = self._work
         if work.consumed >= work.order.batching.n_batches:
             self.close()
@@ -324,6 +370,9 @@ class BatchStream(Iterator[Batch]):
             if batch is not None:
                 work.consumed += 1
                 work.has_job.notify_all()
+            messages, work.warnings = work.warnings, []
+        for message in messages:
+            warnings.warn(message, stacklevel=3)
         if batch is None:
             self.close()
             if isinstance(work.error, StopIteration):  # which would end the epoch early

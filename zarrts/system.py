@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -110,6 +111,14 @@ def replace_file(path: Path, content: bytes) -> None:
         sync_file(file.fileno())
     os.replace(partial, path)
     sync_folder(path.parent)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files below a folder, one after the other, those at its top first."""
+    for key, content in sorted(files.items(), key=lambda item: (item[0].count("/"), item[0])):
+        path = folder / key
+        make_folder(path.parent)
+        replace_file(path, content)
 
 
 def free_bytes(path: Path) -> int:

@@ -19,8 +19,8 @@ from zarrts.store import (
     is_store,
     manifest_key,
     read_header,
-    read_table,
 )
+from zarrts.table import read_table
 
 JOURNAL = "unfinished.journal"
 LOCK = "writing.lock"
@@ -88,6 +88,11 @@ def refuse_target(root: Path, plan: Plan, *, overwrite: bool, restart: bool) -> 
                 f"{' ...' if len(foreign) > _MAX_NAMED else ''}, which no conversion wrote. "
                 "Choose a new folder for the store."
             )
+    refuse_unfinished(root, plan, restart=restart)
+
+
+def refuse_unfinished(root: Path, plan: Plan, *, restart: bool) -> None:
+    """Raise PlanError if a folder holds finished parts of another plan, unless `restart`."""
     journal = read_journal(root / JOURNAL)
     if journal and journal.entries and journal.plan.write_id != plan.write_id and not restart:
         raise PlanError(
@@ -151,8 +156,11 @@ def sweep(root: Path, unfinished: str | None = None) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def has_leftovers(root: Path) -> bool:
-    """Return whether `sweep` would delete anything from a complete store."""
+def has_leftovers(root: Path, plan: Plan) -> bool:
+    """Return whether anything is left in a complete store of what made it."""
+    journal = read_journal(root / JOURNAL)
+    if journal is not None and journal.plan.write_id != plan.write_id:
+        return False  # somebody else's, who may go on with it
     header = read_header(root)
     kept = {ROOT_KEY, MANIFESTS, LOCK, *(segment.name for segment in header.segments)}
     manifest = Path(manifest_key(header.version)).name

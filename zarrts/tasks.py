@@ -9,7 +9,7 @@ times over, and two tasks that meet in a shard lose data without a word.)
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.casting import cast_rows
 from zarrts.errors import SourceError
 from zarrts.journal import WrittenTask
 from zarrts.labels import LabelScheme
 from zarrts.moments import Moments, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows
-from zarrts.prepare import cast_rows
 from zarrts.shards import ShardWriter, WrittenShard
 from zarrts.store import Segment
 from zarrts.types import AnyArray, SourceRecording
@@ -40,7 +40,8 @@ class Job:
     root : Path
     segment : Segment
         Whose metadata are on the disk.
-    recordings : tuple of SourceRecording
+    recordings : dict
+        By number, those that are in the tasks.
     labels : LabelScheme
     on_rows : callable
         Called with each number of rows done, from any thread.
@@ -50,7 +51,7 @@ class Job:
 
     root: Path
     segment: Segment
-    recordings: tuple[SourceRecording, ...]
+    recordings: Mapping[int, SourceRecording]
     labels: LabelScheme
     on_rows: OnRows
     on_task: Callable[[WrittenTask], None]
@@ -89,7 +90,7 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     finally:
         job.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        for recording in job.recordings:
+        for recording in job.recordings.values():
             recording.x.close()
             recording.y.close()
 

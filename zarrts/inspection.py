@@ -1,0 +1,208 @@
+"""Compare what is in a store with its table of recordings, and with its sources."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.casting import cast_rows
+from zarrts.chunks import ChunkReader, open_chunks
+from zarrts.errors import ReadError, ZarrtsError
+from zarrts.labels import LabelScheme
+from zarrts.matching import match_sources
+from zarrts.moments import Moments, measure
+from zarrts.places import Places, Problem
+from zarrts.plan import Span
+from zarrts.store import Segment, StoreHeader
+from zarrts.stored import StoredRows
+from zarrts.table import RecordingTable
+from zarrts.tasks import encode_labels, read_blocks
+from zarrts.types import AnyArray, SourceRecording
+
+_TOLERANCE = 1e-9
+
+
+def check_content(
+    root: Path,
+    segment: Segment,
+    labels: LabelScheme,
+    table: RecordingTable,
+    places: Places,
+    pool: ThreadPoolExecutor,
+) -> Iterator[Problem]:
+    """Decode every chunk of a segment, and compare labels, owners and statistics with the table."""
+    readers = [open_chunks(root, spec) for spec in (segment.x, segment.y, segment.recording)]
+
+    def check(number: int) -> list[Problem]:
+        return _RecordingCheck(segment, labels, table, number, readers, places).problems()
+
+    try:
+        for problems in pool.map(check, range(len(table.subject))):
+            yield from problems
+    finally:
+        for reader in readers:
+            reader.close()
+
+
+class _RecordingCheck:
+    """Compares the samples of one recording with what the table says of it."""
+
+    def __init__(
+        self,
+        segment: Segment,
+        labels: LabelScheme,
+        table: RecordingTable,
+        number: int,
+        readers: Sequence[ChunkReader],
+        places: Places,
+    ) -> None:
+        self._segment, self._labels, self._table = segment, labels, table
+        self._number, self._places = number, places
+        self._start, self._stop = (int(it) for it in table.starts[number : number + 2])
+        self._rows = [StoredRows(reader, self._start, self._stop) for reader in readers]
+        self._moments: Moments | None = None
+        n_classes = labels.n_classes
+        self._counts = None if n_classes is None else np.zeros(n_classes, np.int64)
+
+    def problems(self) -> list[Problem]:
+        """Read all of its samples; the statistics are compared if all could be read."""
+        step = self._segment.x.chunk_rows
+        found: list[Problem] = []
+        # Along the chunks, so that each is read once, or once by each recording that is in it.
+        cuts = range((self._start // step + 1) * step, self._stop, step)
+        for low, high in itertools.pairwise([self._start, *cuts, self._stop]):
+            found += [
+                Problem(text, self._segment.name, low // self._segment.x.shard_rows)
+                for text in self._check_rows(low, high)
+            ]
+        return found or [Problem(text, self._segment.name) for text in self._check_table()]
+
+    def _check_rows(self, low: int, high: int) -> Iterator[str]:
+        name = self._segment.name
+        where = self._places.samples(name, low, high)
+        try:
+            x, y, owner = (it.read(low - self._start, high - self._start) for it in self._rows)
+        except ReadError:
+            yield f"{where} cannot be read."
+            return
+        moments = measure(x)
+        self._moments = moments if self._moments is None else self._moments.merge(moments)
+        if (owner != self._number).any():
+            yield f"{name}/recording: wrong for {where}."
+        if self._counts is not None:
+            classes = self._labels.classes_of(y).reshape(-1)
+            if ((classes < 0) | (classes >= len(self._counts))).any():
+                yield f"{name}/y: a label that is no class, in {where}."
+                return
+            self._counts += np.bincount(classes, minlength=len(self._counts))
+
+    def _check_table(self) -> Iterator[str]:
+        where = f"{self._segment.name}/table, {self._table.source[self._number]}"
+        if self._moments is not None and not _agree(
+            self._moments, self._table.moments.row(self._number)
+        ):
+            yield f"{where}: the statistics are not those of its samples."
+        if self._counts is not None and self._table.label_counts is not None:
+            counted = self._table.label_counts[self._number]
+            # Classes that were added to the store later are not in this table.
+            if not np.array_equal(self._counts[: len(counted)], counted):
+                yield f"{where}: the counts of classes are not those of its labels."
+
+
+def _agree(one: Moments, other: Moments) -> bool:
+    """Return whether statistics are the same but for rounding."""
+    if not all(
+        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
+        for name in ("count", "nan_count", "min", "max")
+    ):
+        return False
+    spread = np.maximum(np.abs(other.max), np.abs(other.min))
+    with np.errstate(invalid="ignore"):
+        scale = np.where(np.isfinite(spread), spread, 1)
+    return np.allclose(
+        one.mean, other.mean, rtol=_TOLERANCE, atol=_TOLERANCE * float(scale.max()), equal_nan=True
+    ) and np.allclose(
+        one.m2,
+        other.m2,
+        rtol=1e-6,
+        atol=_TOLERANCE * float((scale**2 * np.maximum(other.count, 1)).max()),
+        equal_nan=True,
+    )
+
+
+# Where it came from -------------------------------------------------------------------------------
+
+
+def check_sources(
+    root: Path,
+    header: StoreHeader,
+    tables: Mapping[str, RecordingTable | None],
+    source: Any,
+    places: Places,
+) -> Iterator[Problem]:
+    """Compare every sample and label of a store with the files that it was made from."""
+    for segment in header.segments:
+        table = tables[segment.name]
+        if table is None:
+            continue
+        matched = match_sources(source, segment, table)
+        yield from (Problem(text, segment.name) for text in matched.problems)
+        for number, recording in matched.recordings.items():
+            yield from _compare(root, segment, header.labels, table, number, recording, places)
+
+
+def _compare(
+    root: Path,
+    segment: Segment,
+    labels: LabelScheme,
+    table: RecordingTable,
+    number: int,
+    recording: SourceRecording,
+    places: Places,
+) -> Iterator[Problem]:
+    """Compare every sample and label of a recording with its source."""
+    first, stop = int(table.starts[number]), int(table.starts[number + 1])
+    x, y = (StoredRows(open_chunks(root, spec), first, stop) for spec in (segment.x, segment.y))
+    wrong: dict[int, list[int]] = defaultdict(list)
+    done = 0
+    try:
+        span = Span(number, 0, stop - first)
+        for inputs, given in read_blocks(recording, span, segment.x.chunk_rows, False):
+            high = done + len(inputs)
+            rows = np.arange(first + done, first + high)
+            try:
+                is_same = _same_rows(
+                    cast_rows(inputs, segment.x.dtype, recording.origin), x.read(done, high)
+                ) & _same_rows(encode_labels(labels, given, recording), y.read(done, high))
+            except ReadError as error:
+                shard = (first + done) // segment.x.shard_rows
+                yield Problem(str(error), segment.name, shard)
+                is_same = np.ones(len(inputs), bool)
+            for row in rows[~is_same].tolist():
+                wrong[row // segment.x.shard_rows].append(row)
+            done = high
+    except ZarrtsError as error:
+        yield Problem(f"{recording.origin}: {error}", segment.name)
+    finally:
+        for reader in (x, y, recording.x, recording.y):
+            reader.close()
+    for shard, rows_of_shard in wrong.items():
+        where = places.samples(segment.name, rows_of_shard[0], rows_of_shard[-1] + 1)
+        yield Problem(
+            f"{recording.origin}: {len(rows_of_shard):,} samples of the store differ from it, "
+            f"among {where}.",
+            segment.name,
+            shard,
+        )
+
+
+def _same_rows(one: AnyArray, other: AnyArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Return for each row whether it is the same, bit by bit."""
+    width = max(1, one[0].nbytes) if len(one) else 1
+    pairs = (np.ascontiguousarray(it).view(np.uint8).reshape(len(it), width) for it in (one, other))
+    left, right = pairs
+    return np.asarray((left == right).all(axis=1))

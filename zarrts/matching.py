@@ -1,0 +1,58 @@
+"""Find the files that a segment of a store was made from."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zarrts import sources
+from zarrts.store import Segment
+from zarrts.table import RecordingTable
+from zarrts.types import SourceRecording
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The sources of a segment: by number of the recording; and a sentence for each lacking."""
+
+    recordings: Mapping[int, SourceRecording]
+    problems: tuple[str, ...]
+
+
+def match_sources(
+    source: Any, segment: Segment, table: RecordingTable, needed: Container[int] | None = None
+) -> Matched:
+    """Find the recordings of a segment (or those that are needed) by name and content.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing to be read.
+    """
+    options = segment.options
+    # Subjects are the store's; asked for by name, so that no two files are taken for one.
+    found = sources.find(
+        source,
+        subject=lambda path: path,
+        x=options.get("x"),
+        y=options.get("y"),
+        axes=options.get("axes"),
+    )
+    # By content: names depend on how the folders were given, and no two have the same content.
+    by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}
+    by_name = {it.origin.rpartition("/")[2] for it in found.recordings}
+    recordings, problems = {}, []
+    for number, (origin, fingerprint) in enumerate(
+        zip(table.source, table.fingerprint, strict=True)
+    ):
+        if needed is not None and number not in needed:
+            continue
+        n_samples = int(table.starts[number + 1] - table.starts[number])
+        it = by_content.get((fingerprint, n_samples))
+        if it is not None:
+            recordings[number] = it
+            continue
+        why = next((text for text in found.problems if text.startswith(f"{origin}:")), None)
+        if why is None and origin.rpartition("/")[2] in by_name:
+            why = f"{origin}: is not the file that was converted; its content differs."
+        problems.append(why or f"{origin}: is not among the sources.")
+    return Matched(recordings, tuple(problems))

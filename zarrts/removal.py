@@ -1,0 +1,172 @@
+"""Take a subject out of a store: nothing of it is left, not even its name."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.chunks import open_chunks
+from zarrts.errors import SampleError
+from zarrts.journal import WrittenTask, merged_moments
+from zarrts.labels import LabelScheme
+from zarrts.plan import shard_tasks
+from zarrts.publish import codec_of, create_segment, publish, write_checksums
+from zarrts.shards import WrittenShard
+from zarrts.store import Gone, Segment, StoreHeader, Version, combined_id, read_header
+from zarrts.stored import stored_recordings
+from zarrts.system import count_cpus
+from zarrts.table import RecordingTable, read_table, write_table
+from zarrts.targets import only_writer, sweep
+from zarrts.tasks import Job, write_tasks
+from zarrts.types import IntArray
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was removed: samples, and the parts of the store that were written anew."""
+
+    n_samples: int
+    segments: tuple[str, ...]
+    version: int
+
+
+def remove_subject(root: Path, subject: str, workers: int | None = None) -> Removed:
+    """Write the segments that hold a subject anew without it, publish, and delete the old ones.
+
+    Raises
+    ------
+    SampleError
+        If the store has no such subject, or no other.
+    PlanError
+        If somebody else writes to the store.
+    """
+    workers = workers or count_cpus()
+    with only_writer(root):
+        sweep(root)
+        header = read_header(root)
+        tables = {it.name: read_table(root, it) for it in header.segments}
+        known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
+        if subject not in known:
+            raise SampleError(f"No subject named {subject}; the subjects are {', '.join(known)}.")
+        if known == [subject]:
+            raise SampleError(
+                f"{subject} is the only subject of {root}; delete the folder instead."
+            )
+        names = iter(range(1 + max(int(it.name) for it in header.segments), 2**31))
+        n_removed, segments = 0, []
+        written: list[WrittenShard] = []
+        try:
+            for segment in header.segments:
+                table = tables[segment.name]
+                if subject not in table.subject:
+                    segments.append(segment)
+                    continue
+                kept = np.array([name != subject for name in table.subject])
+                n_removed += int(np.diff(table.starts)[~kept].sum())
+                if kept.any():
+                    rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
+                    segments.append(rewrite.without(~kept, written))
+            publish(root, _header(header, tuple(segments)), written)
+        finally:
+            sweep(root)
+    lost = tuple(it.name for it in header.segments if it not in segments)
+    return Removed(n_removed, lost, header.version + 1)
+
+
+def _header(old: StoreHeader, segments: tuple[Segment, ...]) -> StoreHeader:
+    version = old.version + 1
+    names = {it.name for it in segments}
+    kept = tuple(it for it in old.versions if names.issuperset(it.segments))
+    lost = tuple(it.version for it in old.versions if it not in kept)
+    gone = (*old.gone, Gone(lost, f"a subject was removed, which version {version} is without"))
+    latest = Version(version, tuple(it.name for it in segments), old.labels.n_classes)
+    return replace(
+        old,
+        version=version,
+        write_id=combined_id(segments),
+        segments=segments,
+        versions=(*kept, latest),
+        gone=gone,
+    )
+
+
+class _Rewrite:
+    """Writes the recordings of a segment that are kept as a segment of their own."""
+
+    def __init__(
+        self, root: Path, segment: Segment, table: RecordingTable, name: str, workers: int
+    ) -> None:
+        self._root, self._old, self._table = root, segment, table
+        self._name, self._workers = name, workers
+
+    def without(
+        self,
+        is_removed: NDArray[np.bool_],
+        written: list[WrittenShard],
+    ) -> Segment:
+        """Write it; add its shards to `written`."""
+        old, kept = self._old, np.flatnonzero(~is_removed)
+        lengths = np.diff(self._table.starts)[kept]
+        n_samples = int(lengths.sum())
+        segment = create_segment(
+            self._root,
+            self._name,
+            x=((n_samples, *old.x.row_shape), old.x.dtype),
+            y=((n_samples, *old.y.row_shape), old.y.dtype),
+            chunk_rows=old.x.chunk_rows,
+            shard_rows=old.x.shard_rows,
+            codec=codec_of(old.x),
+            axes=old.axes,
+        )
+        results = self._write(segment, kept.tolist(), lengths.tolist())
+        files = [shard for task in results for shard in task.files]
+        write_checksums(self._root, self._name, files)
+        write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
+        written += files
+        digest = hashlib.sha256(f"{old.write_id} without {is_removed.tolist()}".encode())
+        return replace(
+            segment,
+            stored_bytes=sum(it.size for it in files),
+            write_id=digest.hexdigest()[:32],
+            options=old.options,
+        )
+
+    def _write(self, segment: Segment, kept: list[int], lengths: list[int]) -> list[WrittenTask]:
+        x, y = (open_chunks(self._root, spec) for spec in (self._old.x, self._old.y))
+        every = stored_recordings(self._old, self._table, x, y)
+        results: list[WrittenTask] = []
+        # Labels are stored already, and stay as they are.
+        labels = LabelScheme(encoding="numbers", dtype=segment.y.dtype, class_names=None)
+        job = Job(
+            root=self._root,
+            segment=segment,
+            recordings={new: every[number] for new, number in enumerate(kept)},
+            labels=labels,
+            on_rows=lambda n_rows: None,
+            on_task=results.append,
+        )
+        try:
+            write_tasks(job, shard_tasks(lengths, segment.x.shard_rows), self._workers)
+        finally:
+            x.close()
+            y.close()
+        return sorted(results, key=lambda task: task.shard)
+
+    def _table_of(
+        self,
+        kept: list[int],
+        lengths: IntArray,
+        results: list[WrittenTask],
+    ) -> RecordingTable:
+        old = self._table
+        return RecordingTable(
+            subject=tuple(old.subject[number] for number in kept),
+            source=tuple(old.source[number] for number in kept),
+            fingerprint=tuple(old.fingerprint[number] for number in kept),
+            starts=np.cumsum([0, *lengths]),
+            source_starts=old.source_starts[kept],
+            label_counts=None if old.label_counts is None else old.label_counts[kept],
+            moments=merged_moments(results, len(kept)),
+        )

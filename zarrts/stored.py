@@ -1,0 +1,88 @@
+"""Rows of a store as a source: what is compared with the sources, or written anew without them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrts.chunks import ChunkReader
+from zarrts.store import Segment
+from zarrts.table import RecordingTable
+from zarrts.types import AnyArray, SourceRecording
+
+
+class StoredRows:
+    """Consecutive rows of an array of a store.
+
+    Parameters
+    ----------
+    reader : ChunkReader
+    start, stop : int
+        Rows of the array.
+    """
+
+    def __init__(self, reader: ChunkReader, start: int, stop: int) -> None:
+        self._reader, self._start, self._stop = reader, start, stop
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+        return (self._stop - self._start, *self._reader.spec.row_shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As stored."""
+        return self._reader.spec.dtype
+
+    @property
+    def is_sequential(self) -> bool:
+        """Never: any chunk can be read."""
+        return False
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a chunk."""
+        return self._reader.spec.chunk_rows
+
+    def read(self, start: int, stop: int) -> AnyArray:
+        """Return rows `start` to `stop`, counted from the first of these."""
+        spec = self._reader.spec
+        out = np.empty((stop - start, *spec.row_shape), spec.dtype)
+        chunk = np.empty(spec.chunk_shape, spec.dtype)
+        low, high = self._start + start, self._start + stop
+        for number in range(low // spec.chunk_rows, -(-high // spec.chunk_rows)):
+            first = number * spec.chunk_rows
+            self._reader.read_into(number, chunk)
+            begin, end = max(low, first), min(high, first + spec.chunk_rows)
+            out[begin - low : end - low] = chunk[begin - first : end - first]
+        return out
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        self._reader.close()
+
+
+def stored_recordings(
+    segment: Segment, table: RecordingTable, x: ChunkReader, y: ChunkReader
+) -> Sequence[SourceRecording]:
+    """Return the recordings of a segment, with rows and labels as they are stored."""
+    return [
+        SourceRecording(
+            subject=subject,
+            origin=origin,
+            x=StoredRows(x, int(start), int(stop)),
+            y=StoredRows(y, int(start), int(stop)),
+            x_name=f"{segment.name}/x",
+            y_name=f"{segment.name}/y",
+            size_bytes=0,
+            fingerprint=fingerprint,
+        )
+        for subject, origin, fingerprint, start, stop in zip(
+            table.subject,
+            table.source,
+            table.fingerprint,
+            table.starts[:-1],
+            table.starts[1:],
+            strict=True,
+        )
+    ]

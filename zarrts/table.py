@@ -1,0 +1,112 @@
+"""The table of recordings of a segment: whose samples they are, where from, and what they hold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import StoreError
+from zarrts.moments import STATISTICS, Moments
+from zarrts.shards import crc32c
+from zarrts.store import Segment, zarr_files
+from zarrts.system import write_files
+from zarrts.types import AnyArray, IntArray
+
+_TABLE_ROWS = 1 << 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingTable:
+    """One entry for each recording of a segment, in the order of their samples.
+
+    Attributes
+    ----------
+    subject, source, fingerprint : tuple of str
+        Who it belongs to, which file it came from, and a digest of that file's content.
+    starts : int64, shape (n_recordings + 1,)
+        First sample of each recording in the segment; the last entry is the total.
+    source_starts : int64, shape (n_recordings,)
+        Row of the source file that is the recording's first.
+    label_counts : int64, shape (n_recordings, n_classes), or None
+        Where labels are classes.
+    moments : Moments, shape (n_recordings, n_channels)
+    """
+
+    subject: tuple[str, ...]
+    source: tuple[str, ...]
+    fingerprint: tuple[str, ...]
+    starts: IntArray
+    source_starts: IntArray
+    label_counts: IntArray | None
+    moments: Moments
+
+
+def digest_of_table(root: Path, segment: str) -> int:
+    """Return the crc32c of the names and contents of all files of a segment's table."""
+    folder = root / segment / "table"
+    content = bytearray()
+    keys = (it.relative_to(folder).as_posix() for it in folder.rglob("*") if it.is_file())
+    for key in sorted(keys):
+        content += key.encode() + b"\0" + (folder / key).read_bytes()
+    return crc32c(content)
+
+
+def write_table(root: Path, segment: str, table: RecordingTable) -> None:
+    """Write the table of recordings of a segment."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+    from zarr.storage import MemoryStore
+
+    columns: dict[str, tuple[AnyArray, tuple[str, ...]]] = {
+        "subject": (np.array(table.subject, object), ()),
+        "source": (np.array(table.source, object), ()),
+        "fingerprint": (np.array(table.fingerprint, object), ()),
+        "start": (table.starts[:-1], ()),
+        "stop": (table.starts[1:], ()),
+        "source_start": (table.source_starts, ()),
+    }
+    if table.label_counts is not None:
+        columns["label_count"] = (table.label_counts, ("class",))
+    for name in STATISTICS:
+        columns[name] = (getattr(table.moments, name), ("channel",))
+    files: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3)
+    for name, (values, axes) in columns.items():
+        is_text = values.dtype == object
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=str if is_text else values.dtype,
+            chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            dimension_names=("recording_id", *axes),
+            config={"write_empty_chunks": True},
+        )
+        array[:] = values
+    write_files(root / segment / "table", zarr_files(files))
+
+
+def read_table(root: Path, segment: Segment) -> RecordingTable:
+    """Read the table of recordings of a segment."""
+    import zarr
+
+    try:
+        if digest_of_table(root, segment.name) != segment.table_checksum:
+            raise ValueError("it does not match its checksum")
+        group = zarr.open_group(str(root / segment.name / "table"), mode="r")
+        columns = {name: np.asarray(array[:]) for name, array in group.arrays()}
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise StoreError(
+            f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
+            "Copy the store again, or convert again."
+        ) from error
+    return RecordingTable(
+        subject=tuple(str(value) for value in columns["subject"]),
+        source=tuple(str(value) for value in columns["source"]),
+        fingerprint=tuple(str(value) for value in columns["fingerprint"]),
+        starts=np.append(columns["start"], segment.n_samples).astype(np.int64),
+        source_starts=columns["source_start"],
+        label_counts=columns.get("label_count"),
+        moments=Moments(**{name: columns[name] for name in STATISTICS}),
+    )
