@@ -1,6 +1,8 @@
 """README.md holds: its snippets run, its outputs and messages are those of the package."""
 
+import errno
 import inspect
+import os
 import re
 import runpy
 import shlex
@@ -16,7 +18,9 @@ import pytest
 from click.testing import CliRunner
 
 import zarrts
+from zarrts import conversion
 from zarrts.cli import main
+from zarrts.prepare import ConvertOptions, Prepared, prepare
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +48,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with the files that README.md names."""
     make_subjects(tmp_path / "subjects", subjects=5, samples=8000)
     make_subjects(tmp_path / "new_subjects", subjects=2, samples=800, seed=1)
+    make_subjects(tmp_path / "more_subjects", subjects=2, samples=800, seed=2)
+    for name in ("s01", "s02"):
+        (tmp_path / "more_subjects" / f"{name}.npz").rename(
+            tmp_path / "more_subjects" / f"new-{name}.npz"
+        )
     for name in ("anna", "bob"):
         rng = np.random.default_rng(len(name))
         np.save(tmp_path / f"{name}-eeg.npy", rng.normal(size=(20, 8, 2)))
@@ -253,6 +262,60 @@ def other_options(tmp: Path) -> None:
     convert(folder, codec="zstd")
 
 
+def stop_after(n_blocks: int, error: BaseException) -> Callable[[int], None]:
+    left = iter(range(n_blocks))
+
+    def on_rows(n_rows: int) -> None:
+        if next(left, None) is None:
+            raise error
+
+    return on_rows
+
+
+def prepared(folder: Path, **options: Any) -> Prepared:
+    return prepare(folder, folder.with_suffix(".zarr"), ConvertOptions(workers=1, **options))
+
+
+def other_unfinished(tmp: Path) -> None:
+    folder = save(tmp / "unfinished", s01=(random(90, 8, 2), np.arange(90) % 2))
+    sizes = {"chunk_bytes": 640, "shard_bytes": 1280}
+    with pytest.raises(ZeroDivisionError):
+        conversion.run(prepared(folder, **sizes), stop_after(5, ZeroDivisionError()))
+    convert(folder, codec="zstd")
+
+
+def two_at_once(tmp: Path) -> None:
+    folder = save(tmp / "twice", s01=(random(9, 8, 2), np.arange(9) % 2))
+    conversion.run(prepared(folder), lambda n_rows: convert(folder).close())
+
+
+def full_disk(tmp: Path) -> None:
+    folder = save(tmp / "full", s01=(random(9, 8, 2), np.arange(9) % 2))
+    conversion.run(prepared(folder), stop_after(0, OSError(errno.ENOSPC, "no space")))
+
+
+def changed_source(tmp: Path) -> None:
+    folder = save(tmp / "changed", s01=(random(9, 8, 2), np.arange(9) % 2))
+    conversion.run(prepared(folder), lambda n_rows: os.utime(folder / "s01.npz", (1, 1)))
+
+
+def damaged(tmp: Path, *, swap: bool) -> None:
+    folder = save(tmp / "damaged", s01=(random(80, 8, 2), np.arange(80) % 2))
+    store = convert(folder, chunk=640, shard=640, codec="none")
+    first, second = (folder.with_suffix(".zarr") / "0" / "x" / "c" / n / "0" / "0" for n in "01")
+    content = bytearray(first.read_bytes())
+    content[7] ^= 1
+    first.write_bytes(second.read_bytes() if swap else content)
+    store.samples.load()
+
+
+def replaced(tmp: Path) -> None:
+    folder = save(tmp / "replaced", s01=(random(9, 8, 2), np.arange(9) % 2))
+    store = convert(folder)
+    convert(folder, codec="zstd", overwrite=True)
+    store.samples.load()
+
+
 def too_little(tmp: Path) -> None:
     folder = save(tmp / "little", s01=(random(9, 8, 2), np.arange(9) % 2))
     convert(folder, memory="1MiB")
@@ -301,6 +364,13 @@ ERRORS: dict[str, Callable[[Path], None] | None] = {
     "the same content under 2 names": copies,
     "float64 -> float32": dry_run,
     "is a store of other sources or options": other_options,
+    "holds an unfinished conversion of other sources or options": other_unfinished,
+    "another conversion is writing to it": two_at_once,
+    "the disk is full": full_disk,
+    "changed while it was converted": changed_source,
+    "does not match its checksum": lambda tmp: damaged(tmp, swap=False),
+    "is not what was written there": lambda tmp: damaged(tmp, swap=True),
+    "is no longer there: the store was replaced": replaced,
     "is too little": too_little,
     "holds source files, not a store": sources_for_a_store,
     "The training part has no sample of class": missing_class,

@@ -196,6 +196,11 @@ class DirectReader:
         try:
             return _OpenShard(self._root, self.spec, number)
         except OSError as error:
+            if not (self._root / self.spec.path).exists():
+                raise ReadError(
+                    f"{self._root / self.spec.path} is no longer there: the store was replaced, or "
+                    "a subject removed from it, since it was opened. Open it again."
+                ) from error
             raise ReadError(
                 f"{error.filename or self._root / key}, needed for {self._rows(number)}, cannot be "
                 f"opened: {error.strerror}. Copy the store again, or convert again."

@@ -63,6 +63,7 @@ def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> li
         channels=recordings["X_labels"],
         rate_hz=_RATE_HZ,
         overwrite=True,
+        restart=True,
     )
     seconds = time.perf_counter() - started
     say(f"convert  {len(people)} files -> {(folder / 'study.zarr').as_posix():22} {seconds:.0f} s")

@@ -97,6 +97,11 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
         group = zarr.open_group(str(root / segment.name / "table"), mode="r")
         columns = {name: np.asarray(array[:]) for name, array in group.arrays()}
     except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if not (root / segment.name).exists():
+            raise StoreError(
+                f"{root}: part {segment.name} is no longer there: the store was replaced, or a "
+                "subject removed from it, since it was opened. Open it again."
+            ) from error
         raise StoreError(
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
             "Copy the store again, or convert again."
