@@ -577,6 +577,16 @@ def test_scaled_batches_are_x_minus_mean_over_std_of_the_training_part(study, st
             assert batch.x == pytest.approx(expected[batch.sample_id], rel=1e-4, abs=1e-5)
 
 
+def test_a_small_signal_on_a_large_offset_keeps_its_digits(tmp_path):
+    x = 1e6 + np.random.default_rng(0).normal(size=(200, 6, 3))
+    recording = zarrts.Recording("s", x, np.zeros(200, int))
+    with zarrts.convert(recording, tmp_path / "a.zarr", dtype="keep", progress=False) as store:
+        stats = store.samples.stats()
+        batch = next(store.samples.batches(200, shuffle=False, stats=stats, dtype="float32"))
+    expected = (x - x.mean(axis=(0, 1))) / x.std(axis=(0, 1))
+    np.testing.assert_allclose(batch.x, expected, atol=1e-6)
+
+
 def test_a_constant_channel_becomes_zero(tmp_path):
     study = make_study(tmp_path / "in", sizes=(30, 20), dtype="float64")
     for name, x, y in zip(study.names, study.x, study.y, strict=True):

@@ -19,8 +19,8 @@ class Finish:
     ----------
     dtype : numpy.dtype
         Of x.
-    shift, scale : array of `dtype` that broadcasts against x, or None
-        x becomes (x - shift) · scale.
+    shift, scale : arrays that broadcast against x, or None
+        x becomes (x - shift) · scale; the shift may have more digits than `dtype`.
     target : callable, or None
         Turns stored labels into targets; None for no labels.
     transform : callable, or None
@@ -39,10 +39,11 @@ class Finish:
 
     def scale_into(self, rows: AnyArray, out: AnyArray) -> None:
         """Turn stored rows into what the network gets; `rows` may be `out` itself."""
-        if rows is not out:
-            np.copyto(out, rows, casting="unsafe")
         if self.shift is not None:
-            np.subtract(out, self.shift, out=out)
+            # Before rows lose digits: a small signal on a large offset would be nothing but noise.
+            np.subtract(rows, self.shift, out=out, casting="unsafe")
+        elif rows is not out:
+            np.copyto(out, rows, casting="unsafe")
         if self.scale is not None:
             np.multiply(out, self.scale, out=out)
 

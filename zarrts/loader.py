@@ -16,7 +16,7 @@ from zarrts.rolling import RollingOrder
 from zarrts.samples import ChunkUnits
 from zarrts.stream import BatchStream
 from zarrts.system import count_cpus
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.types import AnyArray, ArraySpec, Batch, IntArray
 from zarrts.uniform import UniformOrder
 
 _SOURCE_ORDER_SLOTS = 32
@@ -63,8 +63,8 @@ class BatchOptions:
         """Threads that read, decode and gather."""
         return self.workers or min(_MAX_THREADS, count_cpus())
 
-    def finish(self, labels: LabelScheme, sample_shape: tuple[int, ...]) -> Finish:
-        """Return what is done to each batch of samples of some shape.
+    def finish(self, labels: LabelScheme, spec: ArraySpec) -> Finish:
+        """Return what is done to each batch of samples of a stored array.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class BatchOptions:
         target = None
         if self.label_mode is not None:
             target, _ = target_function(labels, self.label_mode)
-        shift, scale = self._scaling(sample_shape)
+        shift, scale = self._scaling(spec)
         return Finish(
             dtype=self.dtype,
             shift=shift,
@@ -84,13 +84,11 @@ class BatchOptions:
             rng_key=(self.seed, self.rank),
         )
 
-    def _scaling(
-        self, sample_shape: tuple[int, ...]
-    ) -> tuple[AnyArray, AnyArray] | tuple[None, None]:
+    def _scaling(self, spec: ArraySpec) -> tuple[AnyArray, AnyArray] | tuple[None, None]:
         """Return shift and scale per channel; channels that are constant become 0."""
         if self.stats is None:
             return None, None
-        n_channels = sample_shape[-1] if sample_shape else 1
+        n_channels = spec.row_shape[-1] if spec.row_shape else 1
         if self.stats.mean.shape != (n_channels,):
             raise SampleError(
                 f"stats are of {self.stats.mean.size} channels, but these samples have "
@@ -99,7 +97,8 @@ class BatchOptions:
         if self.dtype.kind != "f":
             raise SampleError(f"Scaling by stats needs a float dtype, not {self.dtype}.")
         std = np.where(self.stats.std > 0, self.stats.std, 1)
-        return self.stats.mean.astype(self.dtype), (1 / std).astype(self.dtype)
+        shift = self.stats.mean.astype(np.result_type(spec.dtype, self.dtype, np.float32))
+        return shift, (1 / std).astype(self.dtype)
 
 
 class EpochLoader:
@@ -112,7 +111,7 @@ class EpochLoader:
         self, readers: Readers, units: ChunkUnits, labels: LabelScheme, options: BatchOptions
     ) -> None:
         self._readers, self._units, self._options = readers, units, options
-        self._finish = options.finish(labels, readers.x[0].spec.row_shape)
+        self._finish = options.finish(labels, readers.x[0].spec)
         self.batching = Batching(
             n_samples=len(units.selection),
             batch_size=options.batch_size,
