@@ -171,7 +171,7 @@ def _compare(
     done = 0
     try:
         span = Span(number, 0, stop - first)
-        for inputs, given in read_blocks(recording, span, segment.x.chunk_rows, False):
+        for inputs, given in read_blocks(recording, span, segment.x.chunk_rows):
             high = done + len(inputs)
             rows = np.arange(first + done, first + high)
             try:

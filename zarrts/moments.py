@@ -1,5 +1,7 @@
 """Count, mean, variance and range per channel, in one pass, and merged without another."""
 
+import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +12,9 @@ from zarrts.types import AnyArray, IntArray
 
 FloatArray = NDArray[np.float64]
 
-_VALUES_PER_PIECE = 1 << 17
+_VALUES_PER_PIECE = 1 << 18
 _ROWS_PER_FOLD = 32
+_MAX_CANCELLED = 1e3  # digits that a difference of sums may lose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,27 +133,47 @@ def _pool(parts: Moments) -> Moments:
 
 
 def _of_rows(rows: AnyArray) -> Moments:
-    numbers = rows.astype(np.float64)
+    """Return the statistics of rows, one entry a column.
+
+    Sums are of deviations from the first row, or from the mean where the first row is far out.
+    """
+    n_rows = len(rows)
+    base = rows[0].astype(np.float64)
+    numbers = _scratch(rows.shape)
+    np.copyto(numbers, rows)
     with np.errstate(invalid="ignore"):  # infinities of both signs
+        numbers -= base
         total = numbers.sum(axis=0)
-    count = np.full(rows.shape[1], len(rows), np.int64)
     if rows.dtype.kind == "f" and not np.isfinite(total).all():
-        return _of_rows_with_nan(numbers)
-    low, high = rows.min(axis=0), rows.max(axis=0)
-    mean = total / len(rows)
-    numbers -= mean
-    # The sum is zero but for rounding, and corrects the mean's (Chan, Golub and LeVeque).
-    residue = numbers.sum(axis=0)
-    np.square(numbers, out=numbers)
-    m2 = np.maximum(numbers.sum(axis=0) - residue**2 / len(rows), 0)
+        return _of_rows_with_nan(rows.astype(np.float64))
+    squares = np.einsum("ij,ij->j", numbers, numbers)
+    m2 = squares - total**2 / n_rows
+    if (squares > _MAX_CANCELLED * m2).any():
+        numbers -= total / n_rows
+        # Zero but for rounding, which this corrects (Chan, Golub and LeVeque, 1983).
+        residue = numbers.sum(axis=0)
+        total += residue
+        m2 = np.einsum("ij,ij->j", numbers, numbers) - residue**2 / n_rows
     return Moments(
-        count=count,
-        mean=mean + residue / len(rows),
-        m2=m2,
-        min=low.astype(np.float64),
-        max=high.astype(np.float64),
-        nan_count=np.zeros_like(count),
+        count=np.full(rows.shape[1], n_rows, np.int64),
+        mean=base + total / n_rows,
+        m2=np.maximum(m2, 0),
+        min=rows.min(axis=0).astype(np.float64),
+        max=rows.max(axis=0).astype(np.float64),
+        nan_count=np.zeros(rows.shape[1], np.int64),
     )
+
+
+_local = threading.local()
+
+
+def _scratch(shape: tuple[int, ...]) -> FloatArray:
+    """Return memory that this thread's next call uses again: fresh memory is slow to touch."""
+    size = math.prod(shape)
+    memory: FloatArray | None = getattr(_local, "memory", None)
+    if memory is None or memory.size < size:
+        memory = _local.memory = np.empty(size)
+    return memory[:size].reshape(shape)
 
 
 def _of_rows_with_nan(numbers: FloatArray) -> Moments:

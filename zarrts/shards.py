@@ -62,25 +62,27 @@ class WrittenShard:
     chunk_checksums: tuple[int, ...]
 
 
-def encode_chunk(spec: ArraySpec, chunk: AnyArray) -> bytes:
-    """Return a chunk (C-contiguous, dtype and shape of the spec) as it lies in a shard."""
+def encode_chunk(spec: ArraySpec, chunk: AnyArray) -> list[memoryview]:
+    """Return a chunk (C-contiguous, dtype and shape of the spec) as it lies in a shard, in parts.
+
+    Without compression, the first part is the memory of the chunk itself.
+    """
     assert spec.codecs is not None, "only the codecs of our own schema are written"
     encoded: Any = chunk.reshape(-1)
-    for codec in spec.codecs:
-        if codec == "blosc":
-            encoded = blosc.compress(
-                encoded,
-                str(spec.compressor["cname"]).encode(),
-                int(spec.compressor["clevel"]),
-                _SHUFFLES[spec.compressor["shuffle"]],
-                int(spec.compressor["blocksize"]),
-            )
-        elif codec == "zstd":
-            encoded = zstd.compress(encoded, int(spec.compressor["level"]))
-        elif codec == "crc32c":
-            content = bytes(memoryview(encoded).cast("B"))
-            encoded = content + crc32c(content).to_bytes(_CHECKSUM_BYTES, "little")
-    return bytes(memoryview(encoded).cast("B"))
+    if "blosc" in spec.codecs:
+        encoded = blosc.compress(
+            encoded,
+            str(spec.compressor["cname"]).encode(),
+            int(spec.compressor["clevel"]),
+            _SHUFFLES[spec.compressor["shuffle"]],
+            int(spec.compressor["blocksize"]),
+        )
+    elif "zstd" in spec.codecs:
+        encoded = zstd.compress(encoded, int(spec.compressor["level"]))
+    parts = [memoryview(encoded).cast("B")]
+    if "crc32c" in spec.codecs:
+        parts.append(memoryview(crc32c(parts[0]).to_bytes(_CHECKSUM_BYTES, "little")))
+    return parts
 
 
 class ShardWriter:
@@ -106,15 +108,16 @@ class ShardWriter:
 
     def append(self, chunk: AnyArray) -> None:
         """Encode and write the next chunk, an array of the spec's chunk_shape and dtype."""
-        encoded = encode_chunk(self.spec, chunk)
-        self._index[len(self._chunk_checksums)] = (self._size, len(encoded))
-        self._chunk_checksums.append(int.from_bytes(encoded[-_CHECKSUM_BYTES:], "little"))
-        self._write(encoded)
+        parts = encode_chunk(self.spec, chunk)
+        self._index[len(self._chunk_checksums)] = (self._size, sum(map(len, parts)))
+        self._chunk_checksums.append(int.from_bytes(parts[-1][-_CHECKSUM_BYTES:], "little"))
+        for part in parts:
+            self._write(part)
 
     def commit(self) -> WrittenShard:
         """Write the index, wait for the disk, and give the file its name."""
         index = self._index.tobytes()
-        self._write(index + crc32c(index).to_bytes(_CHECKSUM_BYTES, "little"))
+        self._write(memoryview(index + crc32c(index).to_bytes(_CHECKSUM_BYTES, "little")))
         self._file.flush()
         sync_file(self._file.fileno())
         self._file.close()
@@ -122,9 +125,10 @@ class ShardWriter:
         sync_folder(self._path.parent)
         return WrittenShard(self._key, self._size, self._checksum, tuple(self._chunk_checksums))
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, content: memoryview) -> None:
         self._file.write(content)
-        self._checksum = int(google_crc32c.extend(self._checksum, content))
+        view = np.frombuffer(content, np.uint8)
+        self._checksum = int(google_crc32c.extend(self._checksum, view))
         self._size += len(content)
 
     def __enter__(self) -> "ShardWriter":

@@ -53,6 +53,6 @@ def try_chunks(
         block = cast_rows(reader.read(start, start + rows), layout.dtype, recording.origin)
         measure(block)
         raw += block.nbytes
-        stored += len(encode_chunk(spec, np.ascontiguousarray(block)))
+        stored += sum(map(len, encode_chunk(spec, np.ascontiguousarray(block))))
         reader.close()
     return stored / raw, raw / max(time.perf_counter() - started, 1e-9)

@@ -8,6 +8,7 @@ times over, and two tasks that meet in a shard lose data without a word.)
 
 import contextlib
 import copy
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,10 +109,11 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
             _ChunkFiller(stack.enter_context(ShardWriter(job.root, spec, task.shard)))
             for spec in (segment.x, segment.y, segment.recording)
         )
-        for position, span in enumerate(task.spans):
+        n_done = 0
+        for span in task.spans:
             recording = job.recordings[span.recording]
             parts = []
-            for inputs, labels in read_blocks(recording, span, segment.x.chunk_rows, position > 0):
+            for inputs, labels in read_blocks(recording, span, segment.x.chunk_rows, n_done):
                 if job.stop.is_set():
                     raise KeyboardInterrupt
                 converted = cast_rows(inputs, segment.x.dtype, recording.origin)
@@ -122,6 +124,7 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
                 job.on_rows(len(inputs))
                 del inputs, labels, converted
             moments.append((span.recording, merge_all(parts)))
+            n_done += span.stop - span.start
         files = tuple(it.commit() for it in (x, y, owner))
     with job.lock:
         job.on_task(WrittenTask(shard=task.shard, files=files, moments=tuple(moments)))
@@ -136,7 +139,12 @@ class _ChunkFiller:
         self._n_rows = 0
 
     def add(self, rows: AnyArray) -> None:
+        size = len(self._chunk)
         while len(rows):
+            if self._n_rows == 0 and len(rows) >= size:
+                self._writer.append(np.ascontiguousarray(rows[:size]))
+                rows = rows[size:]
+                continue
             count = min(len(rows), len(self._chunk) - self._n_rows)
             self._chunk[self._n_rows : self._n_rows + count] = rows[:count]
             self._n_rows += count
@@ -153,18 +161,21 @@ class _ChunkFiller:
 
 
 def read_blocks(
-    recording: SourceRecording, span: Span, chunk_rows: int, is_head: bool
+    recording: SourceRecording, span: Span, chunk_rows: int, n_before: int = 0
 ) -> Iterator[tuple[AnyArray, AnyArray]]:
-    """Yield inputs and labels of a span, a bounded number of rows at a time."""
+    """Yield inputs and labels of a span, a bounded number of rows at a time.
+
+    `n_before` rows of other recordings are in the shard already: blocks end where chunks do.
+    """
     x, y = recording.x, recording.y
     # The head of a compressed file that another task reads from there on: a reader of its own,
     # or the other's would start again from the first row.
     with contextlib.ExitStack() as stack:
-        if is_head and _is_sequential(recording):
+        if n_before and _is_sequential(recording):
             x, y = (stack.enter_context(contextlib.closing(copy.copy(it))) for it in (x, y))
         step = block_rows(recording, chunk_rows)
-        for start in range(span.start, span.stop, step):
-            stop = min(start + step, span.stop)
+        cuts = range(span.start + step - n_before % step, span.stop, step)
+        for start, stop in itertools.pairwise([span.start, *cuts, span.stop]):
             try:
                 inputs, labels = x.read(start, stop), y.read(start, stop)
             except OSError as error:
