@@ -370,7 +370,7 @@ ERRORS: dict[str, Callable[[Path], None] | None] = {
     "changed while it was converted": changed_source,
     "does not match its checksum": lambda tmp: damaged(tmp, swap=False),
     "is not what was written there": lambda tmp: damaged(tmp, swap=True),
-    "is no longer there: the store was replaced": replaced,
+    "is not there any more": replaced,
     "is too little": too_little,
     "holds source files, not a store": sources_for_a_store,
     "The training part has no sample of class": missing_class,

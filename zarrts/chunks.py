@@ -198,8 +198,8 @@ class DirectReader:
         except OSError as error:
             if not (self._root / self.spec.path).exists():
                 raise ReadError(
-                    f"{self._root / self.spec.path} is no longer there: the store was replaced, or "
-                    "a subject removed from it, since it was opened. Open it again."
+                    f"{self._root / self.spec.path} is not there any more. Open the store again, "
+                    "if it was replaced or a subject removed from it meanwhile; else copy it again."
                 ) from error
             raise ReadError(
                 f"{error.filename or self._root / key}, needed for {self._rows(number)}, cannot be "

@@ -99,8 +99,8 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
             raise StoreError(
-                f"{root}: part {segment.name} is no longer there: the store was replaced, or a "
-                "subject removed from it, since it was opened. Open it again."
+                f"{root / segment.name} is not there any more. Open the store again, if it was "
+                "replaced or a subject removed from it meanwhile; else copy it again."
             ) from error
         raise StoreError(
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
