@@ -48,14 +48,17 @@ class Decode:
 
 
 class Plan:
-    """A turn to work out the pieces of the next batch; only one thread has it at a time."""
+    """A turn to work out the pieces of the next batches; only one thread has it at a time."""
 
 
 Job = Gather | Decode | Plan
 
 
 class Schedule:
-    """What is decoded at each place, worked out many places at a time; one thread at a time."""
+    """What is decoded at each place, and what batches take, many at a time.
+
+    Decoding is asked for by one thread at a time, and so is gathering.
+    """
 
     def __init__(self, order: Order, units: ChunkUnits, memory: UnitMemory) -> None:
         self._order, self._units, self._memory = order, units, memory
@@ -75,3 +78,26 @@ class Schedule:
         segments, chunks = self._units.segments(units)
         columns = (places, units, slots, segments, chunks)
         return [Decode(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
+
+    def gathers(self, start: int, stop: int) -> list[Gather]:
+        """Return the pieces of batches `start` to `stop`, in order."""
+        pieces = [piece for batch in range(start, stop) for piece in self._order.pieces(batch)]
+        places = np.concatenate([piece.places for piece in pieces])
+        numbers = np.concatenate([piece.numbers for piece in pieces])
+        low = min(piece.low for piece in pieces)
+        high = max(piece.high for piece in pieces)
+        units = self._order.units(low, high)[places - low]
+        ids = self._units.selection.ids(numbers)
+        slots = self._memory.slots_of(places, units)
+        inside = ids - self._units.starts(units)
+        rows = slots * self._memory.rows + inside
+        label_rows = self._memory.labels.rows(units, slots, inside)
+        found, done = [], 0
+        for piece in pieces:
+            part = slice(done, done + len(piece.places))
+            first, last = self._order.batching.bounds(piece.batch)
+            found.append(
+                Gather(piece, units[part], rows[part], label_rows[part], ids[part], last - first)
+            )
+            done = part.stop
+        return found

@@ -18,12 +18,12 @@ import numpy as np
 from zarrts.errors import ReadError
 from zarrts.finish import Finish
 from zarrts.memory import BatchMemory, Readers, UnitMemory, aligned_empty
-from zarrts.order import Order, Piece
+from zarrts.order import Order
 from zarrts.samples import ChunkUnits, format_ids
 from zarrts.schedule import Building, Decode, Gather, Job, Plan, Schedule
 from zarrts.types import AnyArray, Batch, IntArray
 
-_PLANNED_PIECES = 32
+_PLANNED_PIECES, _PLANNED_SAMPLES = 32, 2048
 _ADVISED_AHEAD = 24
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
 
@@ -189,30 +189,18 @@ class _Work:
                 self.warnings.append(f"{error} Left out of every epoch: samples {format_ids(ids)}.")
 
     def _plan(self) -> None:
-        batch = self.planned
-        start, stop = self.order.batching.bounds(batch)
-        gathers = [self._with_rows(piece, stop - start) for piece in self.order.pieces(batch)]
+        batching = self.order.batching
+        # Many at once, because work on short arrays costs as much as on longer ones.
+        count = max(1, min(_PLANNED_SAMPLES // batching.batch_size, _PLANNED_PIECES))
+        stop = min(self.planned + count, batching.n_batches)
+        gathers = self.schedule.gathers(self.planned, stop)
         with self.lock:
             if self.next_place < 0:
                 self.next_place = self.opened = self.lowest = gathers[0].piece.low
             self.pending.extend(gathers)
-            self.planned += 1
+            self.planned = stop
             self.is_planning = False
             self.has_job.notify_all()
-
-    def _with_rows(self, piece: Piece, n_batch: int) -> Gather:
-        units = self.order.units(piece.low, piece.high)[piece.places - piece.low]
-        ids = self.units.selection.ids(piece.numbers)
-        slots = self.memory.slots_of(piece.places, units)
-        inside = ids - self.units.starts(units)
-        return Gather(
-            piece=piece,
-            units=units,
-            rows=slots * self.memory.rows + inside,
-            label_rows=self.memory.labels.rows(units, slots, inside),
-            ids=ids,
-            n_batch=n_batch,
-        )
 
     def _gather(self, job: Gather) -> None:
         piece = job.piece
