@@ -870,3 +870,19 @@ def test_memory_stays_within_the_budget(tmp_path: Path) -> None:
     )
     assert sum(path.stat().st_size for path in (tmp_path / "subjects").iterdir()) > 195e6
     assert int(done.stdout) < 64 << 20
+
+
+# The codec ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bits", "codec"), [(4, "lz4"), (32, "none")])
+def test_codec_auto_compresses_where_it_saves_something(
+    tmp_path: Path, bits: int, codec: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2**bits, size=(200, 8, 4), dtype=np.uint32)
+    recording = zarrts.Recording("s", x, np.zeros(200, int))
+    auto, named = tmp_path / "auto.zarr", tmp_path / "named.zarr"
+    zarrts.convert(recording, auto, codec="auto", progress=False).close()
+    zarrts.convert(recording, named, codec=codec, progress=False).close()
+    assert tree(auto) == tree(named)

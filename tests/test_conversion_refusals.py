@@ -181,7 +181,7 @@ def test_channels_that_do_not_fit_are_named(subjects: Path) -> None:
     ("options", "words"),
     [
         ({"chunk": "2MiB", "shard": "1MiB"}, "chunk=2,097,152 bytes is more than shard=1,048,576"),
-        ({"codec": "gzip"}, "codec='gzip' is unknown; use one of lz4, zstd, none"),
+        ({"codec": "gzip"}, "codec='gzip' is unknown; use one of auto, lz4, zstd, none"),
         ({"dtype": "float23"}, "dtype='float23' is no NumPy dtype; use 'float32', for example"),
         ({"dtype": object()}, "is no NumPy dtype; use 'float32', for example"),
         ({"dtype": "complex64"}, "dtype='complex64' cannot be stored"),

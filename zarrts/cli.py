@@ -92,10 +92,10 @@ def main() -> None:
 @click.option("--shard", type=_Size(), default="64MiB", show_default=True, help="In one file.")
 @click.option(
     "--codec",
-    type=click.Choice(["lz4", "zstd", "none"]),
+    type=click.Choice(["auto", "lz4", "zstd", "none"]),
     default="lz4",
     show_default=True,
-    help="lz4 is fastest to read, zstd smaller.",
+    help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")

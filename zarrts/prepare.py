@@ -35,6 +35,7 @@ from zarrts.targets import refuse_target, refuse_unfinished
 from zarrts.types import SourceRecording
 
 _ROOM_MARGIN = 1.1
+_AUTO, _WORTH_COMPRESSING = "auto", 0.95
 _MAX_NAMES = 4
 
 
@@ -63,8 +64,9 @@ class ConvertOptions:
             raise PlanError(f"kind='ragged': {NO_RAGGED}.")
         if self.kind not in ("auto", "dense"):
             raise PlanError(f"kind={self.kind!r} is unknown; use 'auto' or 'dense'.")
-        if self.codec not in CODECS:
-            raise PlanError(f"codec={self.codec!r} is unknown; use one of {', '.join(CODECS)}.")
+        if self.codec not in (_AUTO, *CODECS):
+            known = ", ".join((_AUTO, *CODECS))
+            raise PlanError(f"codec={self.codec!r} is unknown; use one of {known}.")
         _check_number("workers", self.workers, int, 1)
         _check_number("rate_hz", self.rate_hz, float, 0)
         if self.rate_hz == 0 or self.rate_hz == float("inf"):
@@ -238,8 +240,8 @@ def _prepared(
         options.memory_bytes,
         min(options.workers or count_cpus(), len(layout.tasks)),
     )
+    options, ratio, bytes_per_s = _with_codec(recordings, layout, options)
     plan = _plan(recordings, digests, layout, options, base)
-    ratio, bytes_per_s = try_chunks(recordings, layout, options.codec)
     raw_bytes = (
         layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
     )
@@ -264,6 +266,19 @@ def _prepared(
         prepared.refuse_target()
         _check_room(prepared)
     return prepared
+
+
+def _with_codec(
+    recordings: Sequence[SourceRecording], layout: Layout, options: ConvertOptions
+) -> tuple[ConvertOptions, float, float]:
+    """Return the options with a codec, bytes stored per byte, and bytes per second."""
+    if options.codec != _AUTO:
+        return options, *try_chunks(recordings, layout, options.codec)
+    # By size alone, never by a clock: the same sources have to give the same bytes.
+    ratio, bytes_per_s = try_chunks(recordings, layout, "lz4")
+    if ratio <= _WORTH_COMPRESSING:
+        return replace(options, codec="lz4"), ratio, bytes_per_s
+    return replace(options, codec="none"), *try_chunks(recordings, layout, "none")
 
 
 def _misfits(target: Path, base: StoreHeader, found: sources.Found) -> list[str]:
