@@ -119,11 +119,12 @@ def convert(
         restart=restart,
     )
     prepared = prepare(source, target, options)
+    is_shown = progress and not prepared.is_done
     if not prepared.is_done:
         for warning in warn_of_axes(prepared.layout.sample_shape, options.axes is not None):
             warnings.warn(warning, stacklevel=2)
-        with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
-            run(prepared, on_rows)
+    with show_progress(prepared.raw_bytes, prepared.layout.n_samples, is_shown) as on_rows:
+        run(prepared, on_rows)
     return open_store(target)
 
 
@@ -179,7 +180,8 @@ def append(
         restart=restart,
     )
     prepared = prepare_append(source, store, options)
-    with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+    is_shown = progress and not prepared.is_done
+    with show_progress(prepared.raw_bytes, prepared.layout.n_samples, is_shown) as on_rows:
         run(prepared, on_rows)
     return open_store(store)
 

@@ -128,6 +128,7 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
         click.echo(f"Nothing written. {done if prepared.is_done else again}")
         return
     if prepared.is_done:
+        _run(prepared, False)
         click.echo(f"{store} is complete already, from these sources and options.")
     else:
         _run(prepared, progress)
@@ -180,6 +181,8 @@ def append(
     for line in describe_plan(prepared):
         click.echo(line)
     if prepared.is_done:
+        if not dry_run:
+            _run(prepared, False)
         click.echo(f"{store} holds these already.")
     elif dry_run:
         click.echo("Nothing written. Repeat without --dry-run.")

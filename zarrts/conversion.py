@@ -34,7 +34,7 @@ from zarrts.store import (
     read_segment,
 )
 from zarrts.table import RecordingTable, write_table
-from zarrts.targets import JOURNAL, has_leftovers, only_writer, sweep
+from zarrts.targets import JOURNAL, has_leftovers, only_writer, read_unfinished, sweep
 from zarrts.tasks import Job, OnRows, write_tasks
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,26 +53,42 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
         If a source cannot be read to its end.
     """
     target = prepared.target
-    if prepared.is_done and not has_leftovers(target, prepared.plan):
+    if prepared.is_done:
+        _clear_leftovers(prepared)
         return
-    with only_writer(target), _explained(prepared):
-        if prepared.is_done:  # by a run that was killed, or by another one since
-            sweep(target)
+    with only_writer(target):
+        if prepared.is_done:  # by another process since
             return
         prepared.refuse_target()
         old = read_header(target) if is_store(target) else None
         if prepared.base is not None and (old is None or old.version != prepared.base.version):
             raise PlanError(f"{target} was changed by somebody else meanwhile; try again.")
-        segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
-        finished = _write(prepared, segment, finished, on_rows)
-        results = [finished[task.shard] for task in prepared.layout.tasks]
-        refuse_changes(prepared.recordings)
-        write_table(target, segment.name, _table(prepared, results))
-        written = [shard for result in results for shard in result.files]
-        write_checksums(target, segment.name, written)
-        segment = replace(segment, stored_bytes=sum(shard.size for shard in written))
-        publish(target, _header(prepared, segment, old), written)
-        sweep(target)
+        with _explained(prepared):
+            _write_store(prepared, old, on_rows)
+
+
+def _clear_leftovers(prepared: Prepared) -> None:
+    """Delete what a run that was killed after it had published left behind."""
+    # Unless somebody writes to the store, or nobody can.
+    with contextlib.suppress(PlanError):
+        if has_leftovers(prepared.target, prepared.plan):
+            with only_writer(prepared.target):
+                if has_leftovers(prepared.target, prepared.plan):
+                    sweep(prepared.target)
+
+
+def _write_store(prepared: Prepared, old: StoreHeader | None, on_rows: OnRows) -> None:
+    target = prepared.target
+    segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
+    finished = _write(prepared, segment, finished, on_rows)
+    results = [finished[task.shard] for task in prepared.layout.tasks]
+    refuse_changes(prepared.recordings)
+    write_table(target, segment.name, _table(prepared, results))
+    written = [shard for result in results for shard in result.files]
+    write_checksums(target, segment.name, written)
+    segment = replace(segment, stored_bytes=sum(shard.size for shard in written))
+    publish(target, _header(prepared, segment, old), written)
+    sweep(target)
 
 
 # Beginning, and beginning again ---------------------------------------------------------------
@@ -99,7 +115,7 @@ def _start(prepared: Prepared, old: StoreHeader | None) -> Segment:
 def _resume(prepared: Prepared, on_rows: OnRows) -> tuple[Segment, dict[int, WrittenTask]] | None:
     """Return the segment that an earlier run began, and its tasks that are as they were written."""
     target = prepared.target
-    journal = read_journal(target / JOURNAL)
+    journal = read_unfinished(target)
     if (
         journal is None
         or journal.plan.write_id != prepared.plan.write_id

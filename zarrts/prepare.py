@@ -31,7 +31,7 @@ from zarrts.store import StoreHeader, is_store, read_header
 from zarrts.survey import count_labels, try_chunks
 from zarrts.system import count_cpus, free_bytes
 from zarrts.table import read_table
-from zarrts.targets import refuse_target, refuse_unfinished
+from zarrts.targets import finished_bytes, refuse_target, refuse_unfinished
 from zarrts.types import SourceRecording
 
 _ROOM_MARGIN = 1.1
@@ -314,7 +314,10 @@ def _misfits(target: Path, base: StoreHeader, found: sources.Found) -> list[str]
 
 
 def _check_room(prepared: Prepared) -> None:
-    needed = int(prepared.stored_bytes * _ROOM_MARGIN)
+    finished = 0
+    if not prepared.options.restart:
+        finished = finished_bytes(prepared.target, prepared.plan)
+    needed = int(prepared.stored_bytes * _ROOM_MARGIN) - finished
     if needed > prepared.free_bytes:
         raise PlanError(
             f"{prepared.target}: the store needs about {format_size(needed)}, but "

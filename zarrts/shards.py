@@ -5,6 +5,7 @@ the other; then for each chunk its offset and size as little-endian uint64, and 
 these. Here the chunks are written one by one, so that a shard takes the memory of a chunk.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ class ShardWriter:
         traceback: TracebackType | None,
     ) -> None:
         if not self._file.closed:
-            self._file.close()
+            with contextlib.suppress(OSError):  # of what is still to be flushed to a full disk
+                self._file.close()
             self._partial.unlink(missing_ok=True)
 
 

@@ -69,7 +69,10 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
     if table.label_counts is not None:
         columns["label_count"] = (table.label_counts, ("class",))
     for name in STATISTICS:
-        columns[name] = (getattr(table.moments, name), ("channel",))
+        values = getattr(table.moments, name)
+        if values.dtype.kind == "f":  # a NaN has a sign, which depends on how it came about
+            values = np.where(np.isnan(values), np.nan, values)
+        columns[name] = (values, ("channel",))
     files: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     for name, (values, axes) in columns.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 
 from zarrts.errors import PlanError, StoreError
-from zarrts.journal import Plan, read_journal
+from zarrts.journal import JournalContent, Plan, read_journal
 from zarrts.store import (
     MANIFESTS,
     ROOT_KEY,
@@ -93,13 +93,30 @@ def refuse_target(root: Path, plan: Plan, *, overwrite: bool, restart: bool) -> 
 
 def refuse_unfinished(root: Path, plan: Plan, *, restart: bool) -> None:
     """Raise PlanError if a folder holds finished parts of another plan, unless `restart`."""
-    journal = read_journal(root / JOURNAL)
+    journal = read_unfinished(root)
     if journal and journal.entries and journal.plan.write_id != plan.write_id and not restart:
         raise PlanError(
             f"{root} holds an unfinished conversion of other sources or options "
             f"({journal.plan.differences(plan)}). Finish it with those, or give it up with "
             "restart=True (--restart)."
         )
+
+
+def read_unfinished(root: Path) -> JournalContent | None:
+    """Return the journal of a conversion that was not published, if there is one."""
+    journal = read_journal(root / JOURNAL)
+    if journal is None or not is_store(root):
+        return journal
+    published = {segment.name for segment in read_header(root).segments}
+    return None if journal.segment in published else journal
+
+
+def finished_bytes(root: Path, plan: Plan) -> int:
+    """Return the size of what an unfinished conversion of this plan has on the disk."""
+    journal = read_unfinished(root)
+    if journal is None or journal.plan.write_id != plan.write_id:
+        return 0
+    return sum(file.size for task in journal.entries.values() for file in task.files)
 
 
 def _refuse_store(root: Path, plan: Plan, overwrite: bool) -> None:
@@ -153,16 +170,28 @@ def sweep(root: Path, unfinished: str | None = None) -> None:
     # The journal goes first: without what it lists it would be of no use, and misleading.
     for path in sorted(_inside(root), key=lambda it: it.name != JOURNAL):
         if path.name not in kept and _is_ours(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file or folder; a segment can be told from other folders until it is gone."""
+    if not path.is_dir():
+        path.unlink()
+        return
+    for inside in path.iterdir():
+        if inside.name != ROOT_KEY:
+            shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
+    (path / ROOT_KEY).unlink(missing_ok=True)
+    path.rmdir()
 
 
 def has_leftovers(root: Path, plan: Plan) -> bool:
     """Return whether anything is left in a complete store of what made it."""
-    journal = read_journal(root / JOURNAL)
+    journal = read_unfinished(root)
     if journal is not None and journal.plan.write_id != plan.write_id:
         return False  # somebody else's, who may go on with it
     header = read_header(root)
-    kept = {ROOT_KEY, MANIFESTS, LOCK, *(segment.name for segment in header.segments)}
+    kept = {ROOT_KEY, MANIFESTS, *(segment.name for segment in header.segments)}
     manifest = Path(manifest_key(header.version)).name
     return any(path.name not in kept and _is_ours(path) for path in _inside(root)) or any(
         path.name != manifest and _is_manifest(path) for path in _inside(root / MANIFESTS)
