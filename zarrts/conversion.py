@@ -33,7 +33,7 @@ from zarrts.store import (
     read_header,
     read_segment,
 )
-from zarrts.table import RecordingTable, write_table
+from zarrts.table import RecordingTable, digest_of_table, write_table
 from zarrts.targets import JOURNAL, has_leftovers, only_writer, read_unfinished, sweep
 from zarrts.tasks import Job, OnRows, write_tasks
 
@@ -86,7 +86,11 @@ def _write_store(prepared: Prepared, old: StoreHeader | None, on_rows: OnRows) -
     write_table(target, segment.name, _table(prepared, results))
     written = [shard for result in results for shard in result.files]
     write_checksums(target, segment.name, written)
-    segment = replace(segment, stored_bytes=sum(shard.size for shard in written))
+    segment = replace(
+        segment,
+        stored_bytes=sum(shard.size for shard in written),
+        table_sha256=digest_of_table(target, segment.name),
+    )
     publish(target, _header(prepared, segment, old), written)
     sweep(target)
 

@@ -195,7 +195,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
                 self._passes = [*(it for it in self._passes if not it.is_over), current]
             if current.is_closed:
                 raise SampleError("The sequence was closed while it was read; start again.")
-            batch = next(self._stream_of(current), None)
+            batch = self._stream_of(current).take()
             current.served += 1
             if current.served == len(self):
                 self._passes.remove(current)
@@ -213,8 +213,8 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self._reading = (current, stream)
         return stream
 
-    def _as_tuple(self, batch: Batch | None) -> Any:
-        if batch is None or len(batch.sample_id) == 0:
+    def _as_tuple(self, batch: Batch) -> Any:
+        if len(batch.sample_id) == 0:
             raise ReadError(
                 "None of the samples of a batch can be read; raise batch_size, or repair the store."
             )

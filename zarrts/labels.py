@@ -172,7 +172,8 @@ def extended(
         If the labels cannot be stored as those that are there.
     """
     found = scheme_of(counters, dtypes)
-    if found.encoding != scheme.encoding:
+    is_chance = scheme.encoding == "numbers" and found.encoding == "one_hot"
+    if found.encoding != scheme.encoding and not is_chance:
         raise SourceError(
             f"The new labels are {_WORDS[found.encoding]}, but those in the store are "
             f"{_WORDS[scheme.encoding]}; save them alike."
@@ -194,7 +195,8 @@ def extended(
             f"The new labels have more than {MAX_CLASSES:,} different values, but those in the "
             f"store are {len(scheme.class_names)} classes; save them alike."
         )
-    new = [name for name in found.class_names if name not in scheme.class_names]
+    kind = type(scheme.class_names[0])
+    new = [kind(name) for name in found.class_names if name not in scheme.class_names]
     return replace(scheme, class_names=(*scheme.class_names, *new))
 
 

@@ -204,8 +204,8 @@ class EpochLoader:
         order = self.order(epoch)
         numbers = np.concatenate([piece.numbers for piece in order.pieces(index)])
         ids = self._readable(self._units.selection.ids(numbers))
-        stored, y = fetch(self._readers, self._units, ids)
         finish = self._finish
+        stored, y = self._fetch(ids)
         x = aligned_empty(stored.shape, finish.dtype)
         finish.scale_into(stored, x)
         return finish.complete(Batch(x, None, ids), y, epoch, index)
@@ -218,10 +218,14 @@ class EpochLoader:
         damaged = []
         for unit in np.unique(of_unit):
             try:
-                fetch(self._readers, self._units, ids[of_unit == unit][:1])
+                self._fetch(ids[of_unit == unit][:1])
             except ReadError:
                 damaged.append(unit)
         return ids[~np.isin(of_unit, damaged)]
+
+    def _fetch(self, ids: IntArray) -> tuple[AnyArray, AnyArray]:
+        has_labels = self._finish.target is not None
+        return fetch(self._readers, self._units, ids, with_labels=has_labels)
 
     def _end_stream(self) -> None:
         stream = None if self._stream is None else self._stream()

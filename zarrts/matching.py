@@ -39,7 +39,8 @@ def match_sources(
     )
     # By content: names depend on how the folders were given, and no two have the same content.
     by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}
-    by_name = {it.origin.rpartition("/")[2] for it in found.recordings}
+    by_name = {_file_name(it.origin) for it in found.recordings}
+    refused = {_file_name(text.partition(": ")[0]): text for text in found.problems}
     recordings, problems = {}, []
     for number, (origin, fingerprint) in enumerate(
         zip(table.source, table.fingerprint, strict=True)
@@ -51,8 +52,13 @@ def match_sources(
         if it is not None:
             recordings[number] = it
             continue
-        why = next((text for text in found.problems if text.startswith(f"{origin}:")), None)
-        if why is None and origin.rpartition("/")[2] in by_name:
-            why = f"{origin}: is not the file that was converted; its content differs."
-        problems.append(why or f"{origin}: is not among the sources.")
+        name = _file_name(origin)
+        if name in by_name:
+            problems.append(f"{origin}: is not the file that was converted; its content differs.")
+        else:
+            problems.append(refused.get(name) or f"{origin}: is not among the sources.")
     return Matched(recordings, tuple(problems))
+
+
+def _file_name(origin: str) -> str:
+    return origin.replace("\\", "/").rpartition("/")[2]

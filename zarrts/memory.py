@@ -243,8 +243,13 @@ class LabelMemory:
         return (units if self._keeps_all else slots) * self._rows + inside
 
 
-def fetch(readers: Readers, units: ChunkUnits, ids: IntArray) -> tuple[AnyArray, AnyArray]:
-    """Return stored inputs and labels of some samples, in the order asked for, without threads."""
+def fetch(
+    readers: Readers, units: ChunkUnits, ids: IntArray, *, with_labels: bool = True
+) -> tuple[AnyArray, AnyArray]:
+    """Return stored inputs and labels of some samples, in the order asked for, without threads.
+
+    Labels are not defined where they are not asked for.
+    """
     of_unit = units.unit_of(ids)
     inside = ids - units.starts(of_unit)
     x_spec, y_spec = readers.x[0].spec, readers.y[0].spec
@@ -253,7 +258,8 @@ def fetch(readers: Readers, units: ChunkUnits, ids: IntArray) -> tuple[AnyArray,
     for unit in np.unique(of_unit):
         segment, chunk = (int(it) for it in units.segments(unit))
         wanted = np.flatnonzero(of_unit == unit)
-        for reader, out in ((readers.x[segment], x), (readers.y[segment], y)):
+        pairs = [(readers.x[segment], x)] + [(readers.y[segment], y)] * with_labels
+        for reader, out in pairs:
             rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
             reader.read_into(chunk, rows)
             out[wanted] = rows[inside[wanted]]

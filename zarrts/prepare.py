@@ -193,7 +193,9 @@ def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> 
         As in `prepare`, and where sources do not fit the store.
     """
     target = Path(target)
-    header, found = read_header(target), _find(source, options)
+    header = read_header(target)
+    options = _as_in_store(options, header)
+    found = _find(source, options)
     if len(header.versions) > 1:
         latest = read_table(target, header.segments[-1])
         same = [(it.origin, it.fingerprint) for it in found.recordings]
@@ -203,6 +205,18 @@ def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> 
             if prepared.is_done:
                 return prepared
     return _prepared(found, target, options, header)
+
+
+def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
+    """Return options with what was said when the store was made, unless it is said otherwise."""
+    then, is_flat = header.segments[0].options, len(header.segments[0].x.shape) == 2
+    return replace(
+        options,
+        x=options.x or then["x"],
+        y=options.y or then["y"],
+        axes=options.axes or (then["axes"] and tuple(then["axes"])),
+        kind="dense" if is_flat else options.kind,
+    )
 
 
 def _find(source: Any, options: ConvertOptions) -> sources.Found:
@@ -219,7 +233,7 @@ def _prepared(
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
     problems += _misfits(target, base, found) if base else check_duplicates(recordings)
     if not found.has_subjects_given:
-        problems += _sessions(recordings)
+        problems += _sessions([*(it.subject for it in recordings), *_subjects(target, base)])
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     label_dtypes = [it.y.dtype for it in recordings]
@@ -325,8 +339,14 @@ def _check_room(prepared: Prepared) -> None:
         )
 
 
-def _sessions(recordings: Sequence[SourceRecording]) -> list[str]:
-    groups = sources.session_like(sorted({it.subject for it in recordings}))
+def _subjects(target: Path, base: StoreHeader | None) -> list[str]:
+    """Return the subjects of a store that is added to."""
+    tables = (read_table(target, segment) for segment in base.segments) if base else ()
+    return [name for table in tables for name in table.subject]
+
+
+def _sessions(subjects: Sequence[str]) -> list[str]:
+    groups = sources.session_like(sorted({*subjects}))
     if not groups:
         return []
     shown = [

@@ -1,6 +1,7 @@
 """Create the segments of a store, and publish them in one atomic step."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,17 @@ from zarrts.store import (
     SEGMENT_MARK,
     Segment,
     StoreHeader,
+    is_store,
     manifest_key,
     metadata_bytes,
+    read_header,
+    read_manifest,
+    read_metadata,
     read_segment,
     root_bytes,
     zarr_files,
 )
 from zarrts.system import make_folder, replace_file, write_files
-from zarrts.table import digest_of_table
 from zarrts.types import ArraySpec
 
 CODECS = ("lz4", "zstd", "none")
@@ -141,31 +145,48 @@ def write_checksums(root: Path, segment: str, written: Iterable[WrittenShard]) -
     A shard that was swapped with another is as good as ever by its own checksums; by these it is
     not.
     """
-    of_array: dict[str, list[int]] = {array: [] for array in ARRAYS}
+    of_array: dict[str, list[tuple[int, ...]]] = {array: [] for array in ARRAYS}
     for shard in written:
-        of_array[shard.key.split("/")[1]] += shard.chunk_checksums
-    for array, checksums in of_array.items():
-        path = root / segment / CHECKSUMS / array / "c" / "0"
-        make_folder(path.parent)
-        replace_file(path, np.array(checksums, "<u4").tobytes())
+        of_array[shard.key.split("/")[1]].append(shard.chunk_checksums)
+    contents = {f"{array}/c/0": checksums_bytes(it) for array, it in of_array.items()}
+    write_files(root / segment / CHECKSUMS, contents)
+
+
+def checksums_bytes(of_shards: Iterable[tuple[int, ...]]) -> bytes:
+    """Return the file that lists the checksums of the chunks of all shards of an array."""
+    return np.array(list(itertools.chain(*of_shards)), "<u4").tobytes()
 
 
 def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
-    """Make the segments of a header the content of the store, in one atomic step."""
-    shards = {shard.key: (shard.size, shard.checksum) for shard in written}
+    """Make the segments of a header the content of the store, in one atomic step.
+
+    `written` are shards of new segments. What the root says of segments that it has already is
+    taken over as it is: measured again, their damage would become what is right.
+
+    Raises
+    ------
+    StoreError
+        If segments are taken over, and the manifest that lists their files is damaged.
+    """
+    old = read_header(root) if is_store(root) else None
+    known = {it.name for it in old.segments} if old else set()
+    taken_over = [it.name for it in header.segments if it.name in known]
+    entries: dict[str, tuple[int, int]] = {}
     metadata: dict[str, Any] = {}
+    if old and taken_over:
+        entries = _below(taken_over, read_manifest(root, old))
+        metadata = _below(taken_over, read_metadata(root))
+    entries |= {it.key: (it.size, it.checksum) for it in written}
     for segment in header.segments:
-        metadata |= _consolidate_segment(root, segment.name)
-    entries = {
-        key: list(shards.get(key) or crc32c_of_file(root / key))
-        for segment in header.segments
-        for key in files_below(root, segment.name)
-    }
+        if segment.name not in known:
+            metadata |= _consolidate_segment(root, segment.name)
+            for key in files_below(root, segment.name):
+                entries[key] = entries.get(key) or crc32c_of_file(root / key)
     manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()
     key = manifest_key(header.version)
     make_folder((root / key).parent)
     replace_file(root / key, manifest)
-    attributes = _attributes(root, header) | {
+    attributes = _attributes(header) | {
         "manifest": {"key": key, "sha256": hashlib.sha256(manifest).hexdigest()}
     }
     document = {
@@ -177,6 +198,12 @@ def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) ->
     replace_file(root / ROOT_KEY, root_bytes(document))
 
 
+def _below(names: Iterable[str], of_paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what belongs to some segments."""
+    wanted = {*names}
+    return {path: it for path, it in of_paths.items() if path.split("/")[0] in wanted}
+
+
 def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "inline", "must_understand": False, "metadata": metadata}
 
@@ -184,19 +211,27 @@ def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _consolidate_segment(root: Path, name: str) -> dict[str, Any]:
     """Put the metadata of a segment's arrays into its own `zarr.json`, and return all of it."""
     folder = root / name
-    below = {
-        path.parent.relative_to(folder).as_posix(): json.loads(path.read_bytes())
+    documents = {
+        f"{name}/{path.parent.relative_to(folder).as_posix()}".removesuffix("/."): json.loads(
+            path.read_bytes()
+        )
         for path in sorted(folder.rglob(ROOT_KEY))
-        if path.parent != folder
     }
-    group = json.loads((folder / ROOT_KEY).read_bytes())
-    for node in below.values():
+    for path, node in documents.items():
         if node["node_type"] == "group":
-            node["consolidated_metadata"] = _consolidated({})
-    document = group | {"consolidated_metadata": _consolidated(below)}
-    replace_file(folder / ROOT_KEY, metadata_bytes(document))
-    inside = {f"{name}/{path}": node for path, node in below.items()}
-    return {name: group | {"consolidated_metadata": _consolidated({})}, **inside}
+            documents[path] = node | {"consolidated_metadata": _consolidated({})}
+    replace_file(folder / ROOT_KEY, metadata_bytes(segment_document(documents, name)))
+    return documents
+
+
+def segment_document(documents: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the metadata of a segment's group, those of all that is in it included."""
+    below = {
+        path.removeprefix(f"{name}/"): node
+        for path, node in sorted(documents.items())
+        if path.startswith(f"{name}/")
+    }
+    return {**documents[name], "consolidated_metadata": _consolidated(below)}
 
 
 def files_below(root: Path, name: str) -> list[str]:
@@ -206,7 +241,7 @@ def files_below(root: Path, name: str) -> list[str]:
     )
 
 
-def _attributes(root: Path, header: StoreHeader) -> dict[str, Any]:
+def _attributes(header: StoreHeader) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": header.version,
@@ -227,7 +262,7 @@ def _attributes(root: Path, header: StoreHeader) -> dict[str, Any]:
                 "stored_bytes": it.stored_bytes,
                 "write_id": it.write_id,
                 "options": dict(it.options),
-                "table_crc32c": digest_of_table(root, it.name),
+                "table_sha256": it.table_sha256,
             }
             for it in header.segments
         ],

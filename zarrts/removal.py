@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.chunks import open_chunks
-from zarrts.errors import SampleError
+from zarrts.errors import PlanError, SampleError
 from zarrts.journal import WrittenTask, merged_moments
 from zarrts.labels import LabelScheme
 from zarrts.plan import shard_tasks
@@ -17,8 +17,8 @@ from zarrts.shards import WrittenShard
 from zarrts.store import Gone, Segment, StoreHeader, Version, combined_id, read_header
 from zarrts.stored import stored_recordings
 from zarrts.system import count_cpus
-from zarrts.table import RecordingTable, read_table, write_table
-from zarrts.targets import only_writer, sweep
+from zarrts.table import RecordingTable, digest_of_table, read_table, write_table
+from zarrts.targets import only_writer, read_unfinished, sweep
 from zarrts.tasks import Job, write_tasks
 from zarrts.types import IntArray
 
@@ -40,12 +40,20 @@ def remove_subject(root: Path, subject: str, workers: int | None = None) -> Remo
     SampleError
         If the store has no such subject, or no other.
     PlanError
-        If somebody else writes to the store.
+        If somebody else writes to the store, or did not finish.
+    StoreError
+        If what is taken over is damaged.
     """
     workers = workers or count_cpus()
+    read_header(root)
     with only_writer(root):
-        sweep(root)
         header = read_header(root)
+        if read_unfinished(root) is not None:
+            raise PlanError(
+                f"{root}: more subjects were being added, which did not finish; finish that first, "
+                "or give it up with restart=True (--restart)."
+            )
+        sweep(root)
         tables = {it.name: read_table(root, it) for it in header.segments}
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
@@ -129,6 +137,7 @@ class _Rewrite:
         return replace(
             segment,
             stored_bytes=sum(it.size for it in files),
+            table_sha256=digest_of_table(self._root, self._name),
             write_id=digest.hexdigest()[:32],
             options=old.options,
         )

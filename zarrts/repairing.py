@@ -1,6 +1,5 @@
 """Write what is damaged in a store anew, from the files that it was made from."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,33 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import StoreError
-from zarrts.journal import WrittenTask
+from zarrts.errors import SourceError, StoreError
 from zarrts.matching import match_sources
 from zarrts.places import Places, Problem
-from zarrts.plan import ShardTask, refuse, shard_tasks
-from zarrts.publish import publish, write_checksums
-from zarrts.shards import WrittenShard, chunk_checksums, crc32c_of_file
+from zarrts.plan import refuse, shard_tasks
+from zarrts.publish import checksums_bytes, segment_document
+from zarrts.shards import (
+    WrittenShard,
+    chunk_checksums,
+    crc32c,
+    crc32c_of_file,
+    written_checksums,
+)
 from zarrts.store import (
-    CHECKSUMS,
     ROOT_KEY,
+    Entries,
     Segment,
     StoreHeader,
     metadata_bytes,
     read_header,
+    read_manifest,
     read_metadata,
 )
 from zarrts.system import count_cpus, write_files
 from zarrts.table import RecordingTable, read_table
 from zarrts.targets import only_writer
 from zarrts.tasks import Job, write_tasks
-from zarrts.verification import (
-    Entries,
-    check_checksums,
-    check_listing,
-    read_manifest,
-    sizes_of,
-)
+from zarrts.types import ArraySpec
+from zarrts.verification import check_checksums, check_listing, sizes_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Repaired:
 
 
 def repair_store(root: Path, source: Any, workers: int | None = None) -> Repaired:
-    """Find damaged files by their checksums, and write them anew.
+    """Find damaged files by their checksums, and write them anew, as they were.
 
     Nothing that is whole is touched. A store that is read meanwhile has each file whole, as
     before or as after.
@@ -56,11 +56,12 @@ def repair_store(root: Path, source: Any, workers: int | None = None) -> Repaire
         If the root, the manifest or the table of recordings is damaged, without which nobody
         can tell what has to be there.
     SourceError
-        If the sources are not those of the store.
+        If the sources are not those of the store; nothing is written then.
     PlanError
         If somebody else writes to the store.
     """
     workers = workers or count_cpus()
+    read_header(root)
     with only_writer(root):
         header = read_header(root)
         try:
@@ -72,27 +73,26 @@ def repair_store(root: Path, source: Any, workers: int | None = None) -> Repaire
                 f"{error} This cannot be repaired; convert again with overwrite=True (--overwrite)."
             ) from error
         problems += _damages(root, header, entries, Places(header, tables), workers)
-        shards = {key: WrittenShard(key, *entry, ()) for key, entry in entries.items()}
         for segment in header.segments:
             keys = {it.key for it in problems if it.segment == segment.name and it.key}
-            if keys:
-                repair = _SegmentRepair(root, header, segment, tables[segment.name], workers)
-                shards |= repair.run(keys, source)
-        if problems:
-            publish(root, header, shards.values())
+            repair = _SegmentRepair(root, header, segment, tables[segment.name], entries, workers)
+            repair.run(keys, source)
     return Repaired(tuple(problems))
 
 
 def _mend_metadata(root: Path, header: StoreHeader, entries: Entries) -> list[Problem]:
-    """Write damaged metadata of arrays as the root has them; return which they were."""
+    """Write damaged metadata as the root has them; return which they were."""
     documents = read_metadata(root)
     found = []
     for key, entry in entries.items():
-        segment, _, name = key.rpartition("/")
-        is_group = segment in {it.name for it in header.segments}
-        if name == ROOT_KEY and not is_group and not _is_as_written(root / key, entry):
-            write_files(root, {key: metadata_bytes(documents[segment])})
-            found.append(Problem(f"{key} did not match its checksum.", segment.split("/")[0]))
+        path, _, name = key.rpartition("/")
+        if name != ROOT_KEY or _is_as_written(root / key, entry):
+            continue
+        document = documents[path] if "/" in path else segment_document(documents, path)
+        if "/" in path:
+            document.pop("consolidated_metadata", None)
+        write_files(root, {key: metadata_bytes(document)})
+        found.append(Problem(f"{key} did not match its checksum.", path.split("/")[0]))
     return found
 
 
@@ -113,7 +113,7 @@ def _damages(
 
 
 class _SegmentRepair:
-    """Writes damaged files of one segment anew."""
+    """Writes damaged shards and lists of checksums of one segment anew."""
 
     def __init__(
         self,
@@ -121,45 +121,91 @@ class _SegmentRepair:
         header: StoreHeader,
         segment: Segment,
         table: RecordingTable,
+        entries: Entries,
         workers: int,
     ) -> None:
         self._root, self._header, self._segment = root, header, segment
-        self._table, self._workers = table, workers
+        self._table, self._entries, self._workers = table, entries, workers
+        self._places = Places(header, {segment.name: table})
 
-    def run(self, keys: set[str], source: Any) -> dict[str, WrittenShard]:
-        """Mend some files; return the shards that were written."""
-        places = Places(self._header, {self._segment.name: self._table})
-        damaged = {place[1] for key in keys if (place := places.shard_of(key)) is not None}
-        written: list[WrittenTask] = []
-        if damaged:
-            tasks = shard_tasks(np.diff(self._table.starts).tolist(), self._segment.x.shard_rows)
-            self._write([it for it in tasks if it.shard in damaged], source, written)
-        group = f"{self._segment.name}/{ROOT_KEY}"
-        if group in keys:  # which `publish` completes
-            document = read_metadata(self._root)[self._segment.name]
-            write_files(self._root, {group: metadata_bytes(document)})
-        if damaged or any(f"/{CHECKSUMS}/" in key for key in keys):
-            self._write_checksums()
-        return {it.key: it for task in written for it in task.files}
+    def run(self, keys: set[str], source: Any) -> None:
+        """Mend some files."""
+        specs = (self._segment.x, self._segment.y, self._segment.recording)
+        shards = {key for key in keys if self._places.shard_of(key) is not None}
+        # Shards are compared with their lists; where a list is damaged too, the list that comes
+        # of them is compared with the manifest.
+        listed = {key for key in shards if self._list_of(key) not in keys}
+        self._write(listed, source)
+        for spec in specs:
+            if spec.checksums not in keys:
+                continue
+            if not self._write_list(spec, shards - listed):
+                every = {spec.shard_key(shard) for shard in range(spec.n_shards)}
+                self._write(every, source)
+                if not self._write_list(spec, set()):
+                    raise SourceError(
+                        f"The sources give other bytes for {spec.path} than were converted: they "
+                        f"have changed. {self._root} is damaged still."
+                    )
 
-    def _write(self, tasks: Sequence[ShardTask], source: Any, written: list[WrittenTask]) -> None:
+    def _list_of(self, key: str) -> str | None:
+        spec, _ = self._places.array_of(key)
+        return spec.checksums if spec is not None else None
+
+    def _write(self, keys: set[str], source: Any) -> None:
+        """Write shards from the sources; those whose list of checksums is whole, only if equal."""
+        damaged = {place[1] for key in keys if (place := self._places.shard_of(key)) is not None}
+        if not damaged:
+            return
+        tasks = [
+            task
+            for task in shard_tasks(
+                np.diff(self._table.starts).tolist(), self._segment.x.shard_rows
+            )
+            if task.shard in damaged
+        ]
         needed = {span.recording for task in tasks for span in task.spans}
         matched = match_sources(source, self._segment, self._table, needed)
         refuse(matched.problems, "Nothing was repaired.")
+        origins = {
+            task.shard: ", ".join(self._table.source[span.recording] for span in task.spans)
+            for task in tasks
+        }
+
+        def is_wanted(shard: WrittenShard) -> bool:
+            if shard.key not in keys:
+                return False
+            spec, number = self._places.array_of(shard.key)
+            if spec is not None and self._is_list_whole(spec):
+                written = written_checksums(self._root, spec, number)
+                if written is not None and tuple(written.tolist()) != shard.chunk_checksums:
+                    raise SourceError(
+                        f"{origins[number]}: gives other bytes for {shard.key} than were "
+                        "converted: it has changed. That part was not repaired."
+                    )
+            return True
+
         job = Job(
             root=self._root,
             segment=self._segment,
             recordings=matched.recordings,
             labels=self._header.labels,
-            on_rows=lambda n_rows: None,
-            on_task=written.append,
+            is_wanted=is_wanted,
         )
         write_tasks(job, tasks, self._workers)
 
-    def _write_checksums(self) -> None:
-        shards = [
-            WrittenShard(spec.shard_key(shard), 0, 0, chunk_checksums(self._root, spec, shard))
-            for spec in (self._segment.x, self._segment.y, self._segment.recording)
-            for shard in range(spec.n_shards)
-        ]
-        write_checksums(self._root, self._segment.name, shards)
+    def _is_list_whole(self, spec: ArraySpec) -> bool:
+        key = spec.checksums or ""
+        return _is_as_written(self._root / key, self._entries[key])
+
+    def _write_list(self, spec: ArraySpec, damaged: set[str]) -> bool:
+        """Write the list of checksums of an array; return whether it is that of the manifest."""
+        if damaged & {spec.shard_key(shard) for shard in range(spec.n_shards)}:
+            return False
+        found = [chunk_checksums(self._root, spec, shard) for shard in range(spec.n_shards)]
+        content = checksums_bytes(found)
+        key = spec.checksums or ""
+        if (len(content), crc32c(content)) != self._entries[key]:
+            return False
+        write_files(self._root, {key: content})
+        return True

@@ -7,6 +7,7 @@ these. Here the chunks are written one by one, so that a shard takes the memory 
 
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -115,16 +116,21 @@ class ShardWriter:
         for part in parts:
             self._write(part)
 
-    def commit(self) -> WrittenShard:
-        """Write the index, wait for the disk, and give the file its name."""
+    def commit(
+        self, is_wanted: Callable[[WrittenShard], bool] = lambda shard: True
+    ) -> WrittenShard:
+        """Write the index, wait for the disk, and give the file its name, if it is wanted."""
         index = self._index.tobytes()
         self._write(memoryview(index + crc32c(index).to_bytes(_CHECKSUM_BYTES, "little")))
+        written = WrittenShard(self._key, self._size, self._checksum, tuple(self._chunk_checksums))
+        if not is_wanted(written):
+            return written
         self._file.flush()
         sync_file(self._file.fileno())
         self._file.close()
         os.replace(self._partial, self._path)
         sync_folder(self._path.parent)
-        return WrittenShard(self._key, self._size, self._checksum, tuple(self._chunk_checksums))
+        return written
 
     def _write(self, content: memoryview) -> None:
         self._file.write(content)

@@ -26,6 +26,9 @@ from zarrts.labels import LabelScheme
 from zarrts.shards import crc32c
 from zarrts.types import ArraySpec
 
+Entries = Mapping[str, tuple[int, int]]
+"""Size and crc32c of files, by their paths below the store."""
+
 SCHEMA = 1
 ROOT_KEY = "zarr.json"
 MANIFESTS = "manifests"
@@ -50,8 +53,8 @@ class Segment:
         Digest of the sources and options that it was made from.
     options : dict
         Those options.
-    table_checksum : int
-        crc32c of the files of its table.
+    table_sha256 : str
+        Of the files of its table.
     axes : tuple of str
         What the axes of x are called.
     """
@@ -63,7 +66,7 @@ class Segment:
     stored_bytes: int = 0
     write_id: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
-    table_checksum: int = 0
+    table_sha256: str = ""
     axes: tuple[str, ...] = ()
 
     @property
@@ -108,6 +111,11 @@ class StoreHeader:
     versions: tuple[Version, ...] = ()
     gone: tuple[Gone, ...] = ()
     manifest_sha256: str = ""
+
+    @property
+    def latest(self) -> int:
+        """The latest version of the store that this is one of."""
+        return max((it.version for it in self.versions), default=self.version)
 
     def at(self, version: int) -> "StoreHeader":
         """Return what the root said when some version was published.
@@ -176,11 +184,26 @@ def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
-    """Return the metadata of every array and group of a store, by path, as in their files."""
-    documents = _read_root(root)["consolidated_metadata"]["metadata"]
-    for document in documents.values():
-        document.pop("consolidated_metadata", None)
-    return dict(documents)
+    """Return the metadata of every array and group of a store, by path, as the root has them."""
+    return dict(_read_root(root)["consolidated_metadata"]["metadata"])
+
+
+def read_manifest(root: Path, header: StoreHeader) -> Entries:
+    """Return size and crc32c of every file of a store, as it was written.
+
+    Raises
+    ------
+    StoreError
+        If the manifest is damaged.
+    """
+    key = manifest_key(header.latest)
+    try:
+        content = (root / key).read_bytes()
+    except OSError as error:
+        raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
+    if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
+        raise StoreError(f"{root}: {key} does not match its checksum.")
+    return {name: (size, crc) for name, (size, crc) in json.loads(content)["objects"].items()}
 
 
 def is_store(root: Path) -> bool:
@@ -304,7 +327,7 @@ def _segment(metadata: Mapping[str, Any], entry: Mapping[str, Any]) -> Segment:
         stored_bytes=entry["stored_bytes"],
         write_id=entry["write_id"],
         options=entry["options"],
-        table_checksum=entry["table_crc32c"],
+        table_sha256=entry["table_sha256"],
         axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
     )
 

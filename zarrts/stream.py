@@ -6,6 +6,7 @@ is ten times slower than decoding into old. A batch that was handed out is the c
 memory is used again once nothing refers to it.
 """
 
+import contextlib
 import threading
 import time
 import warnings
@@ -177,7 +178,8 @@ class _Work:
                 ahead = self.schedule[job.place + _ADVISED_AHEAD]
             self.has_job.notify_all()
         if ahead is not None:
-            self.readers.x[ahead.segment].will_need(ahead.chunk)
+            with contextlib.suppress(ReadError):  # which reading it will raise
+                self.readers.x[ahead.segment].will_need(ahead.chunk)
 
     def _leave_out(self, unit: int, error: ReadError) -> None:
         """Note that the samples of a unit cannot be read; the consumer warns of it once."""
@@ -339,11 +341,12 @@ class BatchStream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         while True:
-            batch = self._take()
-            if len(batch.sample_id):  # else none of its samples could be read
+            batch = self.take()
+            if len(batch.sample_id):
                 return batch
 
-    def _take(self) -> Batch:
+    def take(self) -> Batch:
+        """Return the next batch, even if it is empty because none of its samples can be read."""
         work = self._work
         if work.consumed >= work.order.batching.n_batches:
             self.close()

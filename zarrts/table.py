@@ -1,5 +1,6 @@
 """The table of recordings of a segment: whose samples they are, where from, and what they hold."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.moments import STATISTICS, Moments
-from zarrts.shards import crc32c
-from zarrts.store import Segment, zarr_files
+from zarrts.store import ROOT_KEY, Segment, zarr_files
 from zarrts.system import write_files
 from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14
+_TEXTS = ("subject", "source", "fingerprint")
+_OPTIONAL = "label_count"
+_COLUMNS = (*_TEXTS, "start", "stop", "source_start", _OPTIONAL, *STATISTICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +45,21 @@ class RecordingTable:
     moments: Moments
 
 
-def digest_of_table(root: Path, segment: str) -> int:
-    """Return the crc32c of the names and contents of all files of a segment's table."""
+def digest_of_table(root: Path, segment: str) -> str:
+    """Return the sha256 of the names and contents of all files of a segment's table.
+
+    A crc32c would not do: each file ends with its own, and so that of all depends on their sizes
+    alone.
+    """
     folder = root / segment / "table"
-    content = bytearray()
+    digest = hashlib.sha256()
     keys = (it.relative_to(folder).as_posix() for it in folder.rglob("*") if it.is_file())
     for key in sorted(keys):
-        content += key.encode() + b"\0" + (folder / key).read_bytes()
-    return crc32c(content)
+        if key.partition("/")[0] in (*_COLUMNS, ROOT_KEY):
+            content = (folder / key).read_bytes()
+            digest.update(f"{key} {len(content)} ".encode())
+            digest.update(content)
+    return digest.hexdigest()
 
 
 def write_table(root: Path, segment: str, table: RecordingTable) -> None:
@@ -59,9 +69,7 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
     from zarr.storage import MemoryStore
 
     columns: dict[str, tuple[AnyArray, tuple[str, ...]]] = {
-        "subject": (np.array(table.subject, object), ()),
-        "source": (np.array(table.source, object), ()),
-        "fingerprint": (np.array(table.fingerprint, object), ()),
+        **{name: (np.array(getattr(table, name), object), ()) for name in _TEXTS},
         "start": (table.starts[:-1], ()),
         "stop": (table.starts[1:], ()),
         "source_start": (table.source_starts, ()),
@@ -95,10 +103,14 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
     import zarr
 
     try:
-        if digest_of_table(root, segment.name) != segment.table_checksum:
+        if digest_of_table(root, segment.name) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
-        group = zarr.open_group(str(root / segment.name / "table"), mode="r")
-        columns = {name: np.asarray(array[:]) for name, array in group.arrays()}
+        folder = root / segment.name / "table"
+        columns = {
+            name: np.asarray(zarr.open_array(str(folder / name), mode="r")[:])
+            for name in _COLUMNS
+            if name != _OPTIONAL or (folder / name).exists()
+        }
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
             raise StoreError(

@@ -24,6 +24,7 @@ from zarrts.table import read_table
 
 JOURNAL = "unfinished.journal"
 LOCK = "writing.lock"
+_DELETED = ".deleted"
 _MANIFEST_START = b'{"objects":'
 _MAX_NAMED = 3
 
@@ -174,15 +175,18 @@ def sweep(root: Path, unfinished: str | None = None) -> None:
 
 
 def _delete(path: Path) -> None:
-    """Delete a file or folder; a segment can be told from other folders until it is gone."""
+    """Delete a file or folder; a folder loses its name first, so that readers miss all of it."""
     if not path.is_dir():
         path.unlink()
         return
-    for inside in path.iterdir():
-        if inside.name != ROOT_KEY:
-            shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
-    (path / ROOT_KEY).unlink(missing_ok=True)
-    path.rmdir()
+    if path.suffix != _DELETED:
+        try:
+            path = path.rename(path.with_name(path.name + _DELETED))
+        except OSError:  # Windows renames no folder of open files
+            for inside in path.iterdir():
+                if inside.name != ROOT_KEY:  # by which a segment is told from other folders
+                    shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
+    shutil.rmtree(path)
 
 
 def has_leftovers(root: Path, plan: Plan) -> bool:
@@ -208,6 +212,8 @@ def _is_ours(path: Path) -> bool:
         return path.is_file()
     if path.name == MANIFESTS:
         return path.is_dir() and all(_is_manifest(it) for it in path.iterdir())
+    if path.stem.isdigit() and path.suffix == _DELETED:
+        return path.is_dir()
     if not path.name.isdigit() or not path.is_dir():
         return False
     try:

@@ -48,14 +48,17 @@ class Job:
         Called with each number of rows done, from any thread.
     on_task : callable
         Called with each finished task, one at a time.
+    is_wanted : callable
+        Called with each shard before it takes its place; False leaves what is there.
     """
 
     root: Path
     segment: Segment
     recordings: Mapping[int, SourceRecording]
     labels: LabelScheme
-    on_rows: OnRows
-    on_task: Callable[[WrittenTask], None]
+    on_rows: OnRows = lambda n_rows: None
+    on_task: Callable[[WrittenTask], None] = lambda task: None
+    is_wanted: Callable[[WrittenShard], bool] = lambda shard: True
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -125,7 +128,7 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
                 del inputs, labels, converted
             moments.append((span.recording, merge_all(parts)))
             n_done += span.stop - span.start
-        files = tuple(it.commit() for it in (x, y, owner))
+        files = tuple(it.commit(job.is_wanted) for it in (x, y, owner))
     with job.lock:
         job.on_task(WrittenTask(shard=task.shard, files=files, moments=tuple(moments)))
 
@@ -153,11 +156,11 @@ class _ChunkFiller:
                 self._writer.append(self._chunk)
                 self._n_rows = 0
 
-    def commit(self) -> WrittenShard:
+    def commit(self, is_wanted: Callable[[WrittenShard], bool]) -> WrittenShard:
         if self._n_rows:
             self._chunk[self._n_rows :] = 0
             self._writer.append(self._chunk)
-        return self._writer.commit()
+        return self._writer.commit(is_wanted)
 
 
 def read_blocks(

@@ -1,6 +1,5 @@
 """Compare a store with its manifest, with what it says of itself, and with its sources."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,17 @@ from zarrts.inspection import check_content, check_sources
 from zarrts.places import Places, Problem
 from zarrts.publish import files_below
 from zarrts.shards import crc32c_of_file, is_in_place
-from zarrts.store import ROOT_KEY, Segment, StoreHeader, manifest_key, read_header, root_bytes
+from zarrts.store import (
+    ROOT_KEY,
+    Entries,
+    Segment,
+    StoreHeader,
+    read_header,
+    read_manifest,
+    root_bytes,
+)
 from zarrts.system import count_cpus
 from zarrts.table import RecordingTable, read_table
-
-Entries = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +85,6 @@ def _check_root(root: Path) -> Iterator[Problem]:
     content = (root / ROOT_KEY).read_bytes()
     if content != root_bytes(json.loads(content)):
         yield Problem(f"{ROOT_KEY} is not as it was written, though it says the same.")
-
-
-def read_manifest(root: Path, header: StoreHeader) -> Entries:
-    """Return size and crc32c of every file of a store, as it was written.
-
-    Raises
-    ------
-    StoreError
-        If the manifest is damaged.
-    """
-    key = manifest_key(header.version)
-    try:
-        content = (root / key).read_bytes()
-    except OSError as error:
-        raise StoreError(f"{key} cannot be read ({error.strerror}).") from error
-    if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
-        raise StoreError(f"{key} does not match its checksum.")
-    return {name: (size, crc) for name, (size, crc) in json.loads(content)["objects"].items()}
 
 
 def sizes_of(root: Path, header: StoreHeader) -> dict[str, int]:
