@@ -7,7 +7,6 @@ these. Here the chunks are written one by one, so that a shard takes the memory 
 
 import contextlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,6 +106,7 @@ class ShardWriter:
         self._chunk_checksums: list[int] = []
         self._size = 0
         self._checksum = 0
+        self._finished: WrittenShard | None = None
 
     def append(self, chunk: AnyArray) -> None:
         """Encode and write the next chunk, an array of the spec's chunk_shape and dtype."""
@@ -116,15 +116,19 @@ class ShardWriter:
         for part in parts:
             self._write(part)
 
-    def commit(
-        self, is_wanted: Callable[[WrittenShard], bool] = lambda shard: True
-    ) -> WrittenShard:
-        """Write the index, wait for the disk, and give the file its name, if it is wanted."""
-        index = self._index.tobytes()
-        self._write(memoryview(index + crc32c(index).to_bytes(_CHECKSUM_BYTES, "little")))
-        written = WrittenShard(self._key, self._size, self._checksum, tuple(self._chunk_checksums))
-        if not is_wanted(written):
-            return written
+    def finish(self) -> WrittenShard:
+        """Write the index, and return what the shard will be; a second call only returns it."""
+        if self._finished is None:
+            index = self._index.tobytes()
+            self._write(memoryview(index + crc32c(index).to_bytes(_CHECKSUM_BYTES, "little")))
+            self._finished = WrittenShard(
+                self._key, self._size, self._checksum, tuple(self._chunk_checksums)
+            )
+        return self._finished
+
+    def commit(self) -> WrittenShard:
+        """Finish the shard, wait for the disk, and give the file its name."""
+        written = self.finish()
         self._file.flush()
         sync_file(self._file.fileno())
         self._file.close()

@@ -160,7 +160,8 @@ class _ChunkFiller:
         if self._n_rows:
             self._chunk[self._n_rows :] = 0
             self._writer.append(self._chunk)
-        return self._writer.commit(is_wanted)
+        written = self._writer.finish()
+        return self._writer.commit() if is_wanted(written) else written
 
 
 def read_blocks(
