@@ -69,8 +69,8 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
 
 def _clear_leftovers(prepared: Prepared) -> None:
     """Delete what a run that was killed after it had published left behind."""
-    # Unless somebody writes to the store, or nobody can.
-    with contextlib.suppress(PlanError):
+    # Unless somebody writes to the store, or nobody can: the next run tries again.
+    with contextlib.suppress(PlanError, OSError):
         if has_leftovers(prepared.target, prepared.plan):
             with only_writer(prepared.target):
                 if has_leftovers(prepared.target, prepared.plan):
@@ -92,7 +92,8 @@ def _write_store(prepared: Prepared, old: StoreHeader | None, on_rows: OnRows) -
         table_sha256=digest_of_table(target, segment.name),
     )
     publish(target, _header(prepared, segment, old), written)
-    sweep(target)
+    with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
+        sweep(target)
 
 
 # Beginning, and beginning again ---------------------------------------------------------------

@@ -17,6 +17,7 @@ from zarrts.moments import STATISTICS, Moments, merge_all
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.system import replace_file, sync_file
 
+_FORMAT = 1
 _MAX_NAMED = 3
 
 
@@ -125,7 +126,7 @@ def read_journal(path: Path) -> JournalContent | None:
             found.append(json.loads(line[9:]))
         except ValueError:
             break
-    if not found:
+    if not found or found[0].get("format") != _FORMAT:
         return None
     head, *entries = found
     plan = Plan(write_id=head["write_id"], options=head["options"], sources=head["sources"])
@@ -146,6 +147,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, content: JournalContent) -> None:
         head = {
+            "format": _FORMAT,
             "write_id": content.plan.write_id,
             "segment": content.segment,
             "options": dict(content.plan.options),

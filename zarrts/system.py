@@ -105,11 +105,15 @@ def make_folder(path: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or as it was before, even if the power fails."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        sync_file(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            sync_file(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

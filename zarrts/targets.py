@@ -20,6 +20,7 @@ from zarrts.store import (
     manifest_key,
     read_header,
 )
+from zarrts.system import make_folder
 from zarrts.table import read_table
 
 JOURNAL = "unfinished.journal"
@@ -42,7 +43,7 @@ def only_writer(root: Path) -> Iterator[None]:
     path = root / LOCK
     lock = filelock.FileLock(path, timeout=0)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         lock.acquire()
     except filelock.Timeout as error:
         raise PlanError(

@@ -84,7 +84,9 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
         # Shards of one compressed file are written in order, so that it is read only once.
         is_sequential = _is_sequential(job.recordings[first])
         after = latest.get(first) if is_sequential else None
-        written.append(write(delayed(task, traverse=False), after))
+        # Dask takes what is ready by name: in the order of the rows, and of the files.
+        name = f"write-shard-{task.shard:09d}"
+        written.append(write(delayed(task, traverse=False), after, dask_key_name=name))
         latest[task.spans[-1].recording] = latest[first] = written[-1]
     # Dask gives up at the first error and leaves other tasks running in its own pool. This one is
     # waited for: nothing may write to the target while it is swept.

@@ -1,0 +1,399 @@
+"""More subjects in a store: what was there stays as it was, for whoever reads it."""
+
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray
+from click.testing import CliRunner
+from conftest import Study
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import zarrts
+from zarrts import Recording, conversion, journal, shards, system
+from zarrts.cli import main
+from zarrts.errors import SourceError, StoreError
+from zarrts.prepare import ConvertOptions, prepare_append
+
+# Of samples of shape (6, 3), five are in a chunk and fifteen in a shard.
+SMALL: dict[str, Any] = {"chunk": 400, "shard": 1200, "progress": False}
+TIGHT, LARGE, SHUFFLES = "3KiB", "1MiB", (True, "global", False)
+# Of each part of a study: later ones have some that earlier ones have not.
+CLASSES: dict[str, Any] = {
+    "text": (["wake", "N2"], ["N1", "wake"], ["REM", "N1"]),
+    "int": ([3, 7], [-2, 3], [9, 7]),
+    "bool": ([False, True],) * 3,
+    "one_hot": [np.eye(4, dtype=np.uint8)[i : i + 2] for i in range(3)],
+}
+X = np.random.default_rng(0).standard_normal((4, 6, 3)).astype("f4")
+AnyArray = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (shards, system, journal):
+            patch.setattr(module, "sync_file", lambda fd: None)
+        for module in (shards, system):
+            patch.setattr(module, "sync_folder", lambda path: None)
+        yield
+
+
+def people(
+    folder: Path, sizes: dict[str, int], kind: str = "int", part: int = 0, **options: Any
+) -> Study:
+    """Save one file a subject, of `sizes[subject]` samples each, and return what was saved."""
+    rng = np.random.default_rng([part, *folder.name.encode()])
+    folder.mkdir(parents=True)
+    study = Study(folder, [], [], list(sizes))
+    for name, size in sizes.items():
+        x = rng.standard_normal((size, *options.get("shape", (6, 3)))) * 100
+        study.x.append(x.astype(options.get("dtype", "float32")))
+        y = rng.standard_normal(size).astype(np.float32)
+        if kind != "float":
+            y = np.array(CLASSES[kind][part])[rng.integers(0, 2, size)]
+        study.y.append(y)
+        np.savez(folder / f"{name}.npz", x=study.x[-1], y=study.y[-1])
+    return study
+
+
+def three(folder: Path, kind: str = "int") -> list[Study]:
+    """Return three parts of a study, whose ends fall into the middle of chunks and shards."""
+    return [
+        people(folder / "0", {"ann": 17, "bea": 4, "cid": 21}, kind, 0),
+        people(folder / "1", {"dan": 33, "eve": 8}, kind, 1),
+        people(folder / "2", {"fay": 3}, kind, 2),
+    ]
+
+
+def grown(folder: Path, parts: Sequence[Study], **options: Any) -> Path:
+    """Convert the first part of a study, append the others, and return the store."""
+    path = folder / "a.zarr"
+    zarrts.convert(parts[0].folder, path, **SMALL | options).close()
+    for part in parts[1:]:
+        zarrts.append(path, part.folder, progress=False).close()
+    return path
+
+
+def whole(parts: Sequence[Study], what: str = "all_x") -> AnyArray:
+    """Return `all_x`, `all_y` or `subject` of several parts."""
+    return np.concatenate([getattr(part, what) for part in parts])
+
+
+def naive(parts: Sequence[Study], kind: str = "int") -> tuple[AnyArray, AnyArray, list[Any] | None]:
+    """Return labels as they are stored, their codes, and the classes; later parts' come last."""
+    y = whole(parts, "all_y")
+    if kind == "float":
+        return y, y, None
+    if kind == "one_hot":
+        return y, y.argmax(1), [0, 1, 2, 3]
+    classes: list[Any] = []
+    for part in parts:
+        classes += [it for it in sorted(set(part.all_y.tolist())) if it not in classes]
+    codes = np.array([classes.index(it) for it in y.tolist()])
+    return codes if kind == "text" else y, codes, classes
+
+
+def files_of(root: Path) -> dict[str, Path]:
+    """Return all files; a lock that a killed process left is nobody's."""
+    files = (it for it in sorted(root.rglob("*")) if it.is_file() and it.name != "writing.lock")
+    return {it.relative_to(root).as_posix(): it for it in files}
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {key: it.read_bytes() for key, it in files_of(root).items()}
+
+
+def times(root: Path) -> dict[str, tuple[int, int]]:
+    """Return what changes when a file is written again."""
+    return {key: (it.stat().st_mtime_ns, it.stat().st_ino) for key, it in files_of(root).items()}
+
+
+def snapshot(batches: Any) -> list[tuple[AnyArray, ...]]:
+    return [(it.x.copy(), it.y.copy(), it.sample_id.copy()) for it in batches]
+
+
+def assert_same(one: Sequence[Any], other: Sequence[Any]) -> None:
+    assert len(one) == len(other)
+    for left, right in zip(one, other, strict=True):
+        for a, b in zip(left, right, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def assert_holds(path: Path, parts: Sequence[Study], version: int | None = None) -> None:
+    """The store holds exactly these parts, with their labels, which are numbers."""
+    with zarrts.open(path, version=version) as store:
+        assert_same([store.samples.load()], [(whole(parts), naive(parts)[0])])
+        assert store.subjects == [name for it in parts for name in it.names]
+        assert store.class_names == naive(parts)[2]
+    assert zarrts.verify(path, deep=True).problems == ()
+
+
+@pytest.mark.filterwarnings("ignore:The training part has no sample of class")
+@pytest.mark.parametrize("kind", ["text", "int", "bool", "one_hot", "float"])
+def test_parts_are_one_study_with_new_classes_at_the_end(tmp_path: Path, kind: str) -> None:
+    parts = three(tmp_path, kind)
+    path, x, subject = grown(tmp_path, parts, rate_hz=50), whole(parts), whole(parts, "subject")
+    for version in (1, 2, 3):
+        y, codes, classes = naive(parts[:version], kind)
+        n = len(y)
+        with zarrts.open(path, version=version) as store:
+            assert (store.version, store.n_samples, store.rate_hz) == (version, n, 50)
+            assert store.class_names == classes
+            assert_same([store.samples.load()], [(x[:n], y)])
+            assert_same([store.samples[-1]], [(x[n - 1], y[n - 1])])
+            assert store.samples.subject.tolist() == subject[:n].tolist()
+            assert store.samples.filenames == [f"{name}.npz" for name in subject[:n]]
+            assert_facts(store.samples, x[:n], codes, classes)
+            _, test = store.samples.split(test=[subject[n - 1], "cid"][: max(1, version - 1)])
+            ids = np.flatnonzero(np.isin(subject[:n], test.subjects))
+            assert_same([(test.ids, *test.load())], [(ids, x[ids], y[ids])])
+
+
+def assert_facts(
+    samples: zarrts.Samples, x: AnyArray, codes: AnyArray, classes: list[Any] | None
+) -> None:
+    """Statistics, classes and weights are those of the arrays."""
+    stats, doubles = samples.stats(), x.astype("f8")
+    np.testing.assert_allclose(stats.mean, doubles.mean((0, 1)))
+    np.testing.assert_allclose(stats.std, doubles.std((0, 1)))
+    assert_same([(stats.count, stats.min)], [([6 * len(x)] * 3, x.min((0, 1)))])
+    if classes is None:
+        return
+    for ids in (np.arange(len(x)), np.arange(10, len(x) - 2)):
+        counts, chosen = np.bincount(codes[ids], minlength=len(classes)), samples.select(ids=ids)
+        assert chosen.class_counts.tolist() == counts.tolist()
+        weights = {i: len(ids) / (np.count_nonzero(counts) * n) for i, n in enumerate(counts) if n}
+        assert chosen.class_weight() == pytest.approx(weights)
+    for code, name in enumerate(classes):
+        chosen = samples.select(classes=[name])
+        np.testing.assert_array_equal(chosen.ids, np.flatnonzero(codes == code))
+
+
+@settings(deadline=None, max_examples=7, suppress_health_check=list(HealthCheck))
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=3), min_size=2, max_size=4),
+    batch_size=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_every_sample_is_delivered_once_with_its_own_label(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[list[int]], batch_size: int, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("random")
+    parts = [
+        people(folder / f"{n}", {f"p{n}{i}": size for i, size in enumerate(some)}, "float")
+        for n, some in enumerate(sizes)
+    ]
+    x, y = whole(parts), whole(parts, "all_y")
+    with zarrts.open(grown(folder, parts)) as store:
+        chosen = store.samples.select(ids=np.flatnonzero((np.arange(len(x)) + seed) % 3))
+        for shuffle, memory, samples in product(SHUFFLES, (TIGHT, LARGE), (store.samples, chosen)):
+            if len(samples):
+                found = samples.batches(batch_size, shuffle=shuffle, seed=seed, memory=memory)
+                xs, ys, ids = map(np.concatenate, zip(*snapshot(found), strict=True))
+                np.testing.assert_array_equal(np.sort(ids), samples.ids)
+                assert_same([(xs, ys)], [(x[ids], y[ids])])
+
+
+def test_the_order_of_each_version_stays_what_it_was(tmp_path: Path) -> None:
+    parts = [*three(tmp_path), people(tmp_path / "3", {"gil": 12, "hal": 14})]
+    path, before = grown(tmp_path, parts[:1]), []
+
+    def orders(version: int) -> list[Any]:
+        with zarrts.open(path, version=version) as store:
+            return [
+                batch
+                for shuffle, memory in product(SHUFFLES, (TIGHT, LARGE))
+                for batch in snapshot(store.samples.batches(4, shuffle=shuffle, memory=memory))
+            ]
+
+    for number in range(1, 5):
+        before.append(orders(number))
+        for version in range(1, number):
+            assert_same(orders(version), before[version - 1])
+            assert_holds(path, parts[:version], version)
+        if number < 4:
+            zarrts.append(path, parts[number].folder, progress=False).close()
+    with pytest.raises(StoreError, match=r"no version 9; there is 1, 2, 3, 4\. Open it without"):
+        zarrts.open(path, version=9)
+
+
+def run_with(prepared: Any, at: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Append; call `at` with 0, 1, ... at each block of rows, and around publishing."""
+    moments = iter(range(1000))
+
+    def around(real: Callable[..., Any], *args: Any, **options: Any) -> None:
+        at(next(moments))
+        real(*args, **options)
+        at(next(moments))
+
+    for name in ("publish", "sweep"):
+        monkeypatch.setattr(conversion, name, partial(around, getattr(conversion, name)))
+    conversion.run(prepared, lambda n_rows: at(next(moments)))
+
+
+@pytest.mark.parametrize("memory", [TIGHT, LARGE])
+def test_whoever_reads_is_not_disturbed_during_an_append_nor_after_it(
+    tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, found = three(tmp_path), []
+    path = grown(tmp_path, parts[:1])
+    with zarrts.open(path) as store, store.samples.batches(2, memory=memory) as batches:
+        expected = snapshot(store.samples.batches(2, memory=memory))
+        prepared = prepare_append(parts[1].folder, path, ConvertOptions(workers=1))
+        run_with(prepared, lambda moment: found.append(next(batches)), monkeypatch)
+        assert 5 < len(found) < len(expected)
+        assert_same([(it.x, it.y, it.sample_id) for it in (*found, *batches)], expected)
+        assert_same(snapshot(store.samples.batches(2, memory=memory)), expected)
+        assert (store.version, store.subjects) == (1, parts[0].names)
+    assert_holds(path, parts[:2])
+
+
+def refusal(path: Path, source: Any) -> str:
+    """Return why an append is refused; it may have written nothing."""
+    before = times(path)
+    with pytest.raises(SourceError) as caught:
+        zarrts.append(path, source, progress=False)
+    assert times(path) == before
+    return str(caught.value)
+
+
+def test_all_that_does_not_fit_is_refused_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    parts, folder = three(tmp_path), tmp_path / "bad"
+    path = grown(tmp_path, parts[:2])
+    people(folder, {"eve": 9, "fay": 8})
+    x = np.random.default_rng(0).standard_normal((7, 6, 3))
+    np.savez(folder / "shape.npz", x=x[:, :5], y=np.ones(7, int))
+    np.savez(folder / "label.npz", x=x, y=np.ones((7, 2), int))
+    np.savez(folder / "short.npz", x=x, y=np.ones(6, int))
+    shutil.copy(parts[0].folder / "cid.npz", folder / "copy.npz")
+    said = refusal(path, folder)
+    assert said.startswith("Nothing was added. ")
+    for words in (
+        "shape.npz: samples of shape (5, 3), but the store's have (6, 3)",
+        "label.npz: labels of shape (2,), but the store's have ()",
+        "short.npz: 7 inputs in 'x', but 6 labels in 'y'",
+        "cid.npz (in the store) and copy.npz: the same content under 2 names",
+        "eve.npz: the store has a subject eve already",
+    ):
+        assert words in said
+    assert "fay.npz" not in said
+    assert "same content under 2 names" in refusal(path, parts[0].folder)
+    with pytest.raises(StoreError, match="does not exist"):
+        zarrts.append(tmp_path / "no.zarr", folder)
+    assert not (tmp_path / "no.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "new", "words"),
+    [
+        (["N1", "N2"], [1, 2], "are numbers, but those in the store are text"),
+        ([1, 2], ["N1", "N2"], "are text, but those in the store are numbers"),
+        ([1, 2], [0.5, 2], "float64, which do not all fit the store's int64"),
+        (np.int8([1, 2]), [1, 200], "int64, which do not all fit the store's int8"),
+        ([False, True], [1, 2], "int64, which do not all fit the store's bool"),
+        ([[0, 1], [1, 0]], [[1, 1], [1, 0]], "are numbers, but .* in the store are one-hot rows"),
+    ],
+)
+def test_labels_of_another_kind_are_refused(
+    tmp_path: Path, there: Any, new: Any, words: str
+) -> None:
+    zarrts.convert(Recording("ann", X[:2], np.array(there)), tmp_path / "a.zarr", **SMALL).close()
+    said = refusal(tmp_path / "a.zarr", Recording("bea", X[2:], np.array(new)))
+    assert re.search(words, said)
+
+
+def test_inputs_that_the_dtype_of_the_store_cannot_hold_are_refused(tmp_path: Path) -> None:
+    path = grown(tmp_path, [people(tmp_path / "0", {"ann": 20}, dtype="int16")])
+    x = np.full((40, 6, 3), 7.0)
+    more = Recording("bea", x, np.ones(40, int))
+    for bad in (0.5, 40_000.0, np.nan):
+        x[33, 2, 1] = bad
+        assert f"recording 1 (bea): the value {bad} is no int16" in refusal(path, more)
+    x[33] = -7
+    with zarrts.append(path, more, progress=False) as store:
+        np.testing.assert_array_equal(store.samples.load()[0][20:], x)
+
+
+def test_two_sessions_of_one_person_are_refused_across_parts_too(tmp_path: Path) -> None:
+    path = grown(tmp_path, [people(tmp_path / "0", {"s01_night1": 9, "s02_night1": 9})])
+    more = people(tmp_path / "1", {"s01_night2": 9, "s03_night1": 8})
+    assert re.search("s01_night1.*several sessions of one person", refusal(path, more.folder))
+
+
+def test_arrays_and_axes_are_those_of_the_store_unless_said_otherwise(tmp_path: Path) -> None:
+    rng, axes = np.random.default_rng(0), ("sample", "band", "channel", "time")
+    for name in ("ann", "bea"):
+        raw, filtered = rng.standard_normal((2, 9, 2, 4, 4)).astype("f4")
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / f"{name}.npz", x=filtered, raw=raw, y=rng.integers(0, 3, 9))
+    path = tmp_path / "a.zarr"
+    zarrts.convert(tmp_path / "ann", path, x="raw", axes=axes, **SMALL).close()
+    with zarrts.append(path, tmp_path / "bea", progress=False) as store:
+        np.testing.assert_array_equal(store.samples.load()[0][9:], raw.transpose(0, 3, 1, 2))
+    assert xarray.open_zarr(path / "1")["x"].dims == ("sample", "time", "band", "channel")
+
+
+def test_rows_of_two_axes_are_samples_where_the_store_says_so(tmp_path: Path) -> None:
+    parts = [people(tmp_path / name, {name: 9}, shape=(6,)) for name in ("ann", "bea")]
+    assert_holds(grown(tmp_path, parts, kind="dense"), parts)
+
+
+@pytest.mark.parametrize(
+    ("there", "new", "names"),
+    [
+        (np.array([5, 5]), np.array([True, False]), [5, 0, 1]),
+        (np.uint8([[1, 1], [0, 1]]), np.uint8([[0, 1], [1, 0]]), [0, 1]),
+    ],
+    ids=["truth values among integers", "rows with several ones, and rows with one"],
+)
+def test_labels_that_one_conversion_takes_can_be_appended(
+    tmp_path: Path, there: AnyArray, new: AnyArray, names: list[int]
+) -> None:
+    both = [Recording("ann", X[:2], there), Recording("bea", X[2:], new)]
+    with zarrts.convert(both, tmp_path / "whole.zarr", **SMALL) as store:
+        expected = store.samples.load()
+    zarrts.convert(both[0], tmp_path / "a.zarr", **SMALL).close()
+    with zarrts.append(tmp_path / "a.zarr", both[1], progress=False) as store:
+        assert_same([store.samples.load()], [expected])
+        assert [(type(it), it) for it in store.class_names or ()] == [(int, it) for it in names]
+
+
+def test_the_same_append_again_changes_nothing(tmp_path: Path) -> None:
+    parts = three(tmp_path)
+    path = grown(tmp_path, parts)
+    before = times(path)
+    with zarrts.append(path, parts[2].folder, progress=False) as store:
+        assert (store.version, store.n_samples) == (3, 86)
+    assert times(path) == before
+    assert "same content under 2 names" in refusal(path, parts[1].folder)
+
+
+def test_the_command_says_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    parts = three(tmp_path)
+    path = grown(tmp_path, parts[:1])
+    before = times(path)
+
+    def command(*options: str, status: int = 0) -> list[str]:
+        result = CliRunner().invoke(main, ["append", str(path), str(parts[1].folder), *options])
+        assert result.exit_code == status, result.output
+        return result.output.splitlines()
+
+    first, *_, last = command("--dry-run")
+    assert first.startswith("2 files -> 2 subjects")
+    assert last == "Nothing written. Repeat without --dry-run."
+    assert times(path) == before
+    assert command()[-1] == f"{path} is complete, with these as its latest version."
+    assert_holds(path, parts[:2])
+    assert command()[-1] == f"{path} holds these already."
+    shutil.copy(parts[0].folder / "ann.npz", parts[1].folder)
+    assert command(status=1)[0] == "Error: Nothing was added. 4 problems:"
