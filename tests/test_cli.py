@@ -395,7 +395,8 @@ def test_installed_command_runs(store: Path) -> None:
 
 
 SLOW = """
-    import sys, time
+    import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     from zarrts import tasks
     real = tasks.measure
     def measure(block):

@@ -85,14 +85,19 @@ def _mend_metadata(root: Path, header: StoreHeader, entries: Entries) -> list[Pr
     documents = read_metadata(root)
     found = []
     for key, entry in entries.items():
-        path, _, name = key.rpartition("/")
-        if name != ROOT_KEY or _is_as_written(root / key, entry):
+        path, _, file_name = key.rpartition("/")
+        if file_name != ROOT_KEY or _is_as_written(root / key, entry):
             continue
-        document = documents[path] if "/" in path else segment_document(documents, path)
-        if "/" in path:
-            document.pop("consolidated_metadata", None)
+        document = documents[path]
+        if "/" not in path:
+            document = segment_document(documents, path)
+        elif "consolidated_metadata" in document:  # which only the root and the segments have
+            document = {
+                name: it for name, it in document.items() if name != "consolidated_metadata"
+            }
         write_files(root, {key: metadata_bytes(document)})
-        found.append(Problem(f"{key} did not match its checksum.", path.split("/")[0]))
+        text = f"{key} did not match its checksum."
+        found.append(Problem(text, path.split("/")[0], None, key))
     return found
 
 

@@ -176,11 +176,14 @@ def metadata_bytes(document: Mapping[str, Any]) -> bytes:
 
 def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
     """Return what Zarr made in memory as files, their metadata in our way of writing them."""
-    contents = {key: it.to_bytes() for key, it in files.items()}
-    return {
-        key: metadata_bytes(json.loads(it)) if key.endswith(ROOT_KEY) else it
-        for key, it in contents.items()
-    }
+    found = {}
+    for key, content in files.items():
+        found[key] = content.to_bytes()
+        if key.endswith(ROOT_KEY):
+            document = json.loads(found[key])
+            document.pop("consolidated_metadata", None)  # null, from some releases of Zarr
+            found[key] = metadata_bytes(document)
+    return found
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
