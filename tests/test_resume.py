@@ -159,8 +159,9 @@ DRIVER = """
             n_changes += 1
             if event == "os.rename" and path.split("/")[2:3] == ["c"] and "/table/" not in path:
                 print("wrote", path.removesuffix(".partial"), file=report)
-            nth -= step in ("", f"{event} {path}")
-            if nth == 0:
+            is_step = step in ("", f"{event} {path}")
+            nth -= is_step
+            if is_step and nth == 0:
                 if path == "torn":
                     os.ftruncate(args[1], os.fstat(args[1]).st_size - 100)
                 os.kill(os.getpid(), signal.SIGKILL)
