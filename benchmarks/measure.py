@@ -101,6 +101,32 @@ class PeakMemory:
             self._peak = max(self._peak, self._read())
 
 
+class MemoryGroup:
+    """A control group (version 1, as root) that limits processes, their page cache included.
+
+    A process joins by writing its id to `joining`. Raises OSError where there is no such group.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._folder = Path("/sys/fs/cgroup/memory") / f"zarrts-{os.getpid()}"
+        self._folder.mkdir()
+        (self._folder / "memory.limit_in_bytes").write_text(str(limit_bytes))
+
+    @property
+    def joining(self) -> Path:
+        return self._folder / "cgroup.procs"
+
+    def peak_bytes(self) -> int:
+        """Largest use since the last call."""
+        peak = self._folder / "memory.max_usage_in_bytes"
+        found = int(peak.read_text())
+        peak.write_text("0")
+        return found
+
+    def close(self) -> None:
+        self._folder.rmdir()
+
+
 def properties(lengths: list[int], seed: int = 0) -> dict[str, NDArray[np.float64]]:
     """Four values per sample of a study in source order, each with mean 0 and variance 1.
 
