@@ -26,9 +26,12 @@ def convert(
     source: Any,
     target: str | Path,
     *,
+    folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
     y: str | None = None,
+    class_names: Sequence[str] | None = None,
+    follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
@@ -52,15 +55,27 @@ def convert(
     Parameters
     ----------
     source : path, glob pattern, or a list of them or of Recording
-        A folder is searched for `.npz` and `.npy` files.
+        A folder is searched for `.npz`, `.npy`, HDF5 (extra hdf5) and MATLAB files (extra mat).
     target : path
         Folder of the store to be made.
+    folders : str
+        What folders stand for. "auto": nothing, they only tell apart files of one name.
+        "subjects": root/subject/..., each folder is a person. "classes": root/class/series.npy,
+        each `.npy` file is one sample, labelled with its folder; a second level of folders names
+        the subjects, and where it is not clear which level is which, "classes/subjects" or
+        "subjects/classes" says so.
     subject : str, callable or mapping, optional
         Who a file belongs to: a regular expression that is searched in its path (group 1, or
         all that matches), a function of the path, a mapping from path or name, or the path of
         a CSV file with columns file and subject. By default each file is one subject.
     x, y : str, optional
-        Names of the arrays of inputs and labels, where they are not obvious.
+        Names of the arrays of inputs and labels, where they are not obvious; their numbers,
+        "0", "1", ..., in files where arrays have no names.
+    class_names : sequence of str, optional
+        All classes that labels (text, or class folders) may name, in the order of their codes.
+        By default those that occur, sorted.
+    follow_links : bool
+        Search folders that links lead to, too.
     kind : str
         "dense": x[i] is sample i, whatever the number of axes. "auto": the same, but 2-D
         arrays, which could be something else, are refused.
@@ -102,9 +117,12 @@ def convert(
     """
     refuse_unknown("convert", unknown)
     options = ConvertOptions(
+        folders=folders,
         subject=subject,
         x=x,
         y=y,
+        class_names=_names("class_names", class_names),
+        follow_links=follow_links,
         kind=kind,
         axes=_names("axes", axes),
         channels=_names("channels", channels),
@@ -132,9 +150,11 @@ def append(
     store: str | Path,
     source: Any,
     *,
+    folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
     y: str | None = None,
+    follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
     memory: int | str = "1GiB",
@@ -152,7 +172,7 @@ def append(
     ----------
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
-    source, subject, x, y, kind, axes, memory, workers, restart, progress
+    source, folders, subject, x, y, follow_links, kind, axes, memory, workers, restart, progress
         As in `convert`.
 
     Returns
@@ -170,9 +190,11 @@ def append(
     """
     refuse_unknown("append", unknown)
     options = ConvertOptions(
+        folders=folders,
         subject=subject,
         x=x,
         y=y,
+        follow_links=follow_links,
         kind=kind,
         axes=_names("axes", axes),
         memory_bytes=_size("memory", memory),

@@ -12,6 +12,7 @@ import click
 
 from zarrts.errors import ZarrtsError
 from zarrts.sizes import format_size, parse_size
+from zarrts.types import FOLDERS
 
 _MAX_SUBJECTS = 40
 _USUAL_STORE = "study.zarr"
@@ -61,6 +62,34 @@ def _names(context: Any, parameter: Any, value: str | None) -> tuple[str, ...] |
     return tuple(name.strip() for name in value.split(",")) if value else None
 
 
+def _source_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what files hold and whose they are."""
+    options = [
+        click.option(
+            "--folders",
+            type=click.Choice(FOLDERS),
+            default="auto",
+            show_default=True,
+            help="What folders stand for, from the top.",
+        ),
+        click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file."),
+        click.option("--x", help="Name of the array of inputs, where it is not obvious."),
+        click.option("--y", help="Name of the array of labels, where it is not obvious."),
+        click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
+        click.option(
+            "--kind",
+            type=click.Choice(["auto", "dense"]),
+            default="auto",
+            show_default=True,
+            help="dense: x[i] is sample i, in 2-D arrays as well.",
+        ),
+        click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="zarrts")
 def main() -> None:
@@ -71,17 +100,8 @@ def main() -> None:
 @click.argument("sources", nargs=-1, metavar="SOURCES...")
 @click.argument("store")
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
-@click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file.")
-@click.option("--x", help="Name of the array of inputs, where it is not obvious.")
-@click.option("--y", help="Name of the array of labels, where it is not obvious.")
-@click.option(
-    "--kind",
-    type=click.Choice(["auto", "dense"]),
-    default="auto",
-    show_default=True,
-    help="dense: x[i] is sample i, in 2-D arrays as well.",
-)
-@click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time.")
+@_source_options
+@click.option("--class-names", callback=_names, help="All classes, in the order of their codes.")
 @click.option("--channels", callback=_names, help="Names of the channels, with commas.")
 @click.option("--rate-hz", type=float, help="Time steps per second.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
@@ -155,11 +175,7 @@ def _run(prepared: Any, progress: bool) -> None:
 @click.argument("store")
 @click.argument("sources", nargs=-1, metavar="SOURCES...", required=True)
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
-@click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file.")
-@click.option("--x", help="Name of the array of inputs, where it is not obvious.")
-@click.option("--y", help="Name of the array of labels, where it is not obvious.")
-@click.option("--kind", type=click.Choice(["auto", "dense"]), default="auto", show_default=True)
-@click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time.")
+@_source_options
 @click.option("--memory", type=_Size(), default="1GiB", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")

@@ -18,7 +18,7 @@ from zarrts.journal import (
     read_journal,
 )
 from zarrts.labels import LabelScheme
-from zarrts.plan import stored_axes
+from zarrts.plan import carried, stored_axes
 from zarrts.prepare import Prepared
 from zarrts.publish import create_segment, publish, write_checksums
 from zarrts.shards import crc32c_of_file
@@ -256,7 +256,7 @@ def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable
         source=tuple(it.origin for it in prepared.recordings),
         fingerprint=tuple(it.fingerprint for it in prepared.recordings),
         starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
-        source_starts=np.zeros(len(prepared.recordings), np.int64),
+        source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
         label_counts=counts,
         moments=merged_moments(results, len(prepared.recordings)),
     )
@@ -268,6 +268,7 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
     if base is not None:
         return _added(base, segment, prepared.labels)
     first, options = prepared.recordings[0], prepared.options
+    channels, rate_hz = carried(prepared.recordings)
     version = old.version + 1 if old else 1
     gone = old.gone if old else ()
     if old:
@@ -280,8 +281,8 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
         labels=prepared.labels,
         x_name=first.x_name,
         y_name=first.y_name,
-        channels=options.channels or first.channels,
-        rate_hz=options.rate_hz or first.rate_hz,
+        channels=options.channels or channels,
+        rate_hz=options.rate_hz or rate_hz,
         segments=(segment,),
         versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
         gone=gone,

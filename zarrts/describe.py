@@ -45,6 +45,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
         labels += f", of shape {label_shape} each"
     lines = [
         _describe_files(prepared, subjects),
+        *_describe_kinds(prepared),
         f"{names[0]:{width}}{layout.n_samples:,} samples, "
         f"{describe_shape(layout.sample_shape)}, {dtype}",
         f"{names[1]:{width}}{labels}",
@@ -60,19 +61,30 @@ def describe_plan(prepared: Prepared) -> list[str]:
 
 def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
     recordings = prepared.recordings
-    n_pairs = sum(it.origin.lower().endswith(".npy") for it in recordings)
-    one, many = ("pair", "pairs") if n_pairs == len(recordings) else ("file", "files")
-    if one == "pair":
-        found = f"{_count(len(recordings), 'pair')} of files"
-    else:
-        found = _count(len(recordings) + n_pairs, "file")
+    n_files = len({path for it in recordings for path in it.paths})
+    one, many, found = "file", "files", _count(n_files, "file")
+    if all(len(it.paths) == 2 for it in recordings):
+        one, many, found = "pair", "pairs", f"{_count(len(recordings), 'pair')} of files"
+    elif n_files < len(recordings):
+        one, many = "recording", "recordings"
+        n_recordings = _count(len(recordings), one)
+        found = f"{found}, {n_recordings}" if n_files else n_recordings
     head = f"{found} -> {_count(len(subjects), 'subject')}"
     if not prepared.has_subjects_given:
         return f"{head} (one {one} each). Several {many} per person? --subject REGEX"
-    n_files = Counter(it.subject for it in recordings)
-    shown = [f"{name} ({_count(n_files[name], one)})" for name in subjects[:_MAX_NAMES]]
+    n_each = Counter(it.subject for it in recordings)
+    shown = [f"{name} ({_count(n_each[name], one)})" for name in subjects[:_MAX_NAMES]]
     more = f", and {len(subjects) - _MAX_NAMES} more" if len(subjects) > _MAX_NAMES else ""
     return f"{head}: {', '.join(shown)}{more}"
+
+
+def _describe_kinds(prepared: Prepared) -> list[str]:
+    kinds = Counter(it.found for it in prepared.recordings if it.found)
+    if not kinds:
+        return []
+    if len(kinds) == 1:
+        return [f"each is {next(iter(kinds))}"]
+    return ["; ".join(f"{count:,} times {kind}" for kind, count in kinds.most_common())]
 
 
 def _name(names: Sequence[str]) -> str:

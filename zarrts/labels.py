@@ -124,14 +124,41 @@ class LabelScheme:
         return names[order], order
 
 
-def scheme_of(counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]) -> LabelScheme:
+def scheme_of(
+    counters: Sequence[LabelCounter],
+    dtypes: Sequence[np.dtype[Any]],
+    class_names: Sequence[str] | None = None,
+) -> LabelScheme:
     """Return how the labels of a whole study are encoded.
+
+    Parameters
+    ----------
+    class_names : sequence of str, optional
+        All classes that text may name, in their order; sorted as they occur by default.
 
     Raises
     ------
     SourceError
-        If text has more than 1,000 different values.
+        If text has more than 1,000 different values, or others than `class_names`.
     """
+    scheme = _found_scheme(counters, dtypes)
+    if class_names is None:
+        return scheme
+    if scheme.encoding != "codes":
+        raise SourceError(
+            f"class_names= orders labels that are text or folders, but these are "
+            f"{_WORDS[scheme.encoding]}, whose classes are sorted; leave class_names= out."
+        )
+    unknown = [str(name) for name in scheme.class_names or () if name not in class_names]
+    if unknown:
+        raise SourceError(
+            f"The labels {', '.join(unknown[:20])} are none of class_names= "
+            f"({', '.join(class_names)}); add them there."
+        )
+    return replace(scheme, class_names=tuple(class_names))
+
+
+def _found_scheme(counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]) -> LabelScheme:
     stored = np.result_type(*dtypes)
     if counters[0].kind == "fractions" or stored.kind == "f":
         is_one_hot = all(counter.is_one_hot for counter in counters)

@@ -36,6 +36,9 @@ def match_sources(
         x=options.get("x"),
         y=options.get("y"),
         axes=options.get("axes"),
+        folders=options.get("folders", "auto"),
+        class_names=options.get("class_names"),
+        follow_links=True,
     )
     # By content: names depend on how the folders were given, and no two have the same content.
     by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}

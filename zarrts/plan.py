@@ -14,6 +14,7 @@ from zarrts.types import SourceRecording
 _WORKING_CHUNKS = 4  # rows that are collected, converted rows, encoded bytes twice
 _READ_COPIES = 3  # rows as they lie in the file, in our order of axes, and compared with these
 _FIXED_BYTES = 8 << 20  # statistics in float64, pieces of a compressed file
+_MAX_NAMES = 8
 _OWNER_BYTES = 4  # of a row that says which recording a sample belongs to
 
 
@@ -91,7 +92,36 @@ def check_recordings(
         problems.append(_two_readings(filled))
     if channels is not None:
         problems += _wrong_channels(filled, channels)
+        problems += [
+            f"{it.origin}: names its channels {_names(it.channels)}, but channels= names them "
+            f"{_names(channels)}; leave channels= out, or name them alike."
+            for it in filled
+            if it.channels is not None and it.channels != tuple(channels)
+        ]
+    problems += _odd_ones(
+        [it for it in filled if it.channels is not None],
+        lambda it: _names(it.channels),
+        "channels",
+        lambda it, usual: "; their order and names have to be the same in all files.",
+    )
+    problems += _odd_ones(
+        [it for it in filled if it.rate_hz is not None],
+        lambda it: f"{it.rate_hz:g} Hz",
+        "a rate of",
+        lambda it, usual: "; resample it before, or leave it out.",
+    )
     return problems
+
+
+def carried(recordings: Sequence[SourceRecording]) -> tuple[tuple[str, ...] | None, float | None]:
+    """Return the names of channels and the rate that sources carry; None where none does."""
+    channels = (it.channels for it in recordings if it.channels is not None)
+    rates = (it.rate_hz for it in recordings if it.rate_hz is not None)
+    return next(channels, None), next(rates, None)
+
+
+def _names(channels: Sequence[str]) -> str:
+    return f"{', '.join(channels[:_MAX_NAMES])}{', ...' if len(channels) > _MAX_NAMES else ''}"
 
 
 def _wrong_channels(recordings: Sequence[SourceRecording], channels: Sequence[str]) -> list[str]:
@@ -100,7 +130,7 @@ def _wrong_channels(recordings: Sequence[SourceRecording], channels: Sequence[st
         by_count[it.x.shape[-1] if it.x.shape[1:] else 0].append(it.origin)
     return [
         f"{_first_of(origins)}: {count} channels (the last axis), but channels= names "
-        f"{len(channels)} ({', '.join(channels[:4])}{', ...' if len(channels) > 4 else ''}); name "
+        f"{len(channels)} ({_names(channels)}); name "
         "each once, or say which axis is which with axes=."
         for count, origins in by_count.items()
         if count != len(channels)

@@ -47,6 +47,9 @@ class ConvertOptions:
     x: str | None = None
     y: str | None = None
     kind: str = "auto"
+    folders: str = "auto"
+    class_names: tuple[str, ...] | None = None
+    follow_links: bool = False
     axes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
@@ -80,12 +83,13 @@ class ConvertOptions:
             )
 
     def _check_names(self) -> None:
-        names = self.channels or ()
-        if not all(isinstance(name, str) and name for name in names):
-            raise PlanError(f"channels={list(names)!r} has to be a list of names.")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise PlanError(f"channels= names {', '.join(twice)} more than once.")
+        for option, names in (("channels", self.channels), ("class_names", self.class_names)):
+            names = names or ()
+            if not all(isinstance(name, str) and name for name in names):
+                raise PlanError(f"{option}={list(names)!r} has to be a list of names.")
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise PlanError(f"{option}= names {', '.join(twice)} more than once.")
 
 
 def _check_number(name: str, value: Any, kind: type, least: int) -> None:
@@ -215,13 +219,21 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
         x=options.x or then["x"],
         y=options.y or then["y"],
         axes=options.axes or (then["axes"] and tuple(then["axes"])),
+        folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
         kind="dense" if is_flat else options.kind,
     )
 
 
 def _find(source: Any, options: ConvertOptions) -> sources.Found:
     return sources.find(
-        source, subject=options.subject, x=options.x, y=options.y, axes=options.axes
+        source,
+        subject=options.subject,
+        x=options.x,
+        y=options.y,
+        axes=options.axes,
+        folders=options.folders,
+        class_names=options.class_names,
+        follow_links=options.follow_links,
     )
 
 
@@ -238,7 +250,7 @@ def _prepared(
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     label_dtypes = [it.y.dtype for it in recordings]
     if base is None:
-        labels = scheme_of(counters, label_dtypes)
+        labels = scheme_of(counters, label_dtypes, options.class_names)
         dtype = stored_dtype(recordings, options.dtype)
         layout = lay_out(
             recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
@@ -319,6 +331,16 @@ def _misfits(target: Path, base: StoreHeader, found: sources.Found) -> list[str]
                 f"{it.origin}: labels of shape {it.y.shape[1:]}, but the store's have "
                 f"{y.row_shape}; save them alike."
             )
+        elif None not in (it.channels, base.channels) and it.channels != base.channels:
+            problems.append(
+                f"{it.origin}: channels {', '.join(it.channels or ())}, but the store's are "
+                f"{', '.join(base.channels or ())}; their order and names have to be the same."
+            )
+        elif None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
+            problems.append(
+                f"{it.origin}: a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} "
+                "Hz; resample it before."
+            )
         if it.subject in known and not found.has_subjects_given:
             problems.append(
                 f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
@@ -373,6 +395,8 @@ def _plan(
         "x": options.x,
         "y": options.y,
         "axes": options.axes and list(options.axes),
+        "folders": options.folders,
+        "class_names": options.class_names and list(options.class_names),
         "channels": options.channels and list(options.channels),
         "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
         "dtype": layout.dtype.name,

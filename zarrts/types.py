@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 IntArray = NDArray[np.int64]
 AnyArray = NDArray[Any]
 
+FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
+"""What folders of source files can stand for."""
+
 
 @runtime_checkable
 class RowReader(Protocol):
@@ -67,6 +70,14 @@ class SourceRecording:
         Absolute, of the files that it is in; empty where there is none.
     stamp : str
         Sizes and times of these files.
+    found : str
+        What was recognised, such as "an .npz file of two arrays".
+    channels : tuple of str, or None
+        Names of the channels, where the source carries them.
+    rate_hz : float, or None
+        Time steps per second, where the source carries it.
+    first_row : int
+        Row of the array in the file that is the recording's first.
     """
 
     subject: str
@@ -79,8 +90,10 @@ class SourceRecording:
     fingerprint: str
     paths: tuple[str, ...] = ()
     stamp: str = ""
+    found: str = ""
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
+    first_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,9 +105,11 @@ class Recording:
     subject : str
         Who the samples belong to.
     x : array-like
-        Inputs, samples on axis 0; whatever has `shape`, `dtype` and slices on axis 0.
+        Inputs, samples on axis 0; whatever has `shape`, `dtype` and slices on axis 0. Or an object
+        with `shape` and `dtype` that is called with start and stop and returns these samples, so
+        that data elsewhere stay there until they are written.
     y : array-like
-        Labels, as many as there are samples.
+        Labels, as many as there are samples; in the same ways.
     """
 
     subject: str

@@ -2,23 +2,25 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from zarrts.errors import SourceError
-from zarrts.sources import fingerprint, given, npy, npz, subjects
+from zarrts.sources import classes, fingerprint, given, listing, npy_files, npz, subjects
+from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.names import session_like
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
-from zarrts.types import Recording, SourceRecording
+from zarrts.types import FOLDERS, Recording, SourceRecording
 
 __all__ = ["Found", "Source", "SubjectOption", "find", "refuse_changes", "session_like"]
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, or arrays."""
 
-_KINDS = (npy, npz)
-"""Each has a SUFFIX and find_drafts(files, options) -> (drafts, problems)."""
+_KINDS = (npy_files, npz)
+"""Each has SUFFIXES, open_contents(file) and find_drafts(files, options) -> (drafts, problems)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Found:
     Attributes
     ----------
     recordings : tuple of SourceRecording
-        Those of files in sorted order of `origin`, then those given as arrays in their order.
+        Those of files in sorted order of `origin`, then those of tables and those given as
+        arrays, in their order.
     problems : tuple of str
         One complete sentence for each file that cannot be used; none is left out.
     has_subjects_given : bool
@@ -47,13 +50,17 @@ def find(
     x: str | None = None,
     y: str | None = None,
     axes: Sequence[str] | None = None,
+    folders: str = "auto",
+    class_names: Sequence[str] | None = None,
+    follow_links: bool = False,
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
     Parameters
     ----------
     source : path, glob pattern, Recording, or a list of these
-        Folders are searched to the bottom, hidden names and Zarr stores passed over.
+        Folders are searched to the bottom, hidden names and Zarr stores passed over. A `.csv`
+        file is a table of recordings; see `listing.find_drafts`.
     subject : str, path, mapping or callable, optional
         Who a file belongs to: a regular expression (its group 1, or all of the match) for the
         relative path with "/"; a function of that path; a mapping from relative path (or name
@@ -61,10 +68,17 @@ def find(
         subject. By default each file (pair) is a subject of its own name, or of its relative
         path where two have the same name. Says nothing about a Recording, which has a subject.
     x, y : str, optional
-        Names of the arrays in `.npz` files; for pairs of `.npy` files see `names.pair_up`.
+        Names of the arrays in files of several; for pairs of `.npy` files see `names.pair_up`.
     axes : sequence of str, optional
         What the axes of x in the files are called, such as ("sample", "channel", "time"). They
         come out with "sample" first, then "time", others as given, "channel" last.
+    folders : str
+        "auto": folders mean nothing, but name the files. "subjects": the first level of folders
+        names the subjects. "classes" and what follows it in `FOLDERS`: see `sources.classes`.
+    class_names : sequence of str, optional
+        All classes that folders may name.
+    follow_links : bool
+        Search links to folders as well.
 
     Returns
     -------
@@ -76,25 +90,42 @@ def find(
     SourceError
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
-    options = ArrayOptions.of(x, y, axes)
-    paths, recordings = _sorted_out(source)
-    found = search(paths, [kind.SUFFIX for kind in _KINDS])
-    if not (found.files or found.problems or recordings):
-        raise found.nothing(paths, [kind.SUFFIX for kind in _KINDS])
-    drafts, problems = _drafts(found.files, options)
+    options = ArrayOptions.of(x, y, axes, has_samples=folders in ("auto", "subjects"))
+    paths, tables, recordings = _sorted_out(source)
+    suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
+    found = search(paths, suffixes, follow_links=follow_links)
+    if not (found.files or found.problems or tables or recordings):
+        raise found.nothing(paths, suffixes)
+    if folders == "auto" or folders == "subjects":
+        drafts, problems = _drafts(found.files, options)
+    elif folders in FOLDERS:
+        drafts, problems = _in_classes(found.files, options, folders, class_names)
+    else:
+        raise SourceError(f"folders={folders!r} is unknown; use one of {', '.join(FOLDERS)}.")
+    if folders == "subjects":
+        drafts, homeless = subjects.of_folders(drafts, found.files)
+        problems += homeless
+    drafts.sort(key=lambda draft: draft.origin)
+    for table in tables:
+        of_table, bad_lines = listing.find_drafts(table, options, _open_contents)
+        drafts += of_table
+        problems += bad_lines
     of_files, more = _with_subjects(drafts, subject)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
     return Found(
         recordings=(*of_files, *of_arrays),
-        problems=(*found.problems, *problems, *more, *bad_arrays),
-        has_subjects_given=subject is not None or not paths,
+        problems=(*found.problems, *sorted(problems), *more, *bad_arrays),
+        has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),
     )
 
 
-def _sorted_out(source: Source | Sequence[Source]) -> tuple[list[str], list[Recording]]:
-    """Return the paths and the arrays in `source`, each in the order given."""
+def _sorted_out(
+    source: Source | Sequence[Source],
+) -> tuple[list[str], list[str], list[Recording]]:
+    """Return the paths, the tables and the arrays in `source`, each in the order given."""
     items = source if isinstance(source, list | tuple) else [source]
     paths: list[str] = []
+    tables: list[str] = []
     recordings: list[Recording] = []
     for item in items:
         if isinstance(item, Recording):
@@ -103,7 +134,7 @@ def _sorted_out(source: Source | Sequence[Source]) -> tuple[list[str], list[Reco
             path = os.fspath(item)
             if not (isinstance(path, str) and path):
                 raise SourceError(f"a source must be a path, not {path!r}.")
-            paths.append(path)
+            (tables if path.lower().endswith(listing.SUFFIX) else paths).append(path)
         else:
             raise SourceError(
                 "a source must be a path, a zarrts.Recording or a list of these, not "
@@ -111,19 +142,62 @@ def _sorted_out(source: Source | Sequence[Source]) -> tuple[list[str], list[Reco
             )
     if not items:
         raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
-    return paths, recordings
+    return paths, tables, recordings
+
+
+def _open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
+    for kind in _KINDS:
+        if file.path.lower().endswith(kind.SUFFIXES):
+            return kind.open_contents(file)
+    known = ", ".join(suffix for kind in _KINDS for suffix in kind.SUFFIXES)
+    raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
 
 
 def _drafts(files: Sequence[SourceFile], options: ArrayOptions) -> tuple[list[Draft], list[str]]:
     drafts: list[Draft] = []
     problems: list[str] = []
+    _refuse_mixture(files)
     for kind in _KINDS:
-        of_kind = [file for file in files if file.path.lower().endswith(kind.SUFFIX)]
-        some, bad = kind.find_drafts(of_kind, options)
+        some, bad = kind.find_drafts(_of_kind(files, kind.SUFFIXES), options)
         drafts += some
         problems += bad
-    drafts.sort(key=lambda draft: draft.origin)
-    return drafts, sorted(problems)
+    return drafts, problems
+
+
+def _in_classes(
+    files: Sequence[SourceFile],
+    options: ArrayOptions,
+    levels: classes.Levels,
+    class_names: Sequence[str] | None,
+) -> tuple[list[Draft], list[str]]:
+    series = _of_kind(files, npy_files.SUFFIXES)
+    others = [file.origin for file in files if file not in set(series)]
+    problems = [
+        f"{origin}: is no .npy file, and class folders hold one series in each .npy file; save it "
+        "so, or leave it out."
+        for origin in others
+    ]
+    drafts, bad = classes.find_drafts(series, options, levels=levels, class_names=class_names)
+    return drafts, problems + bad
+
+
+def _of_kind(files: Sequence[SourceFile], suffixes: tuple[str, ...]) -> list[SourceFile]:
+    return [file for file in files if file.path.lower().endswith(suffixes)]
+
+
+def _refuse_mixture(files: Sequence[SourceFile]) -> None:
+    """Raise SourceError where files of several kinds could be one study twice."""
+    kinds = {
+        "/".join(suffixes): len(some)
+        for suffixes in ((*npy_files.SUFFIXES, *npz.SUFFIXES),)
+        if (some := _of_kind(files, suffixes))
+    }
+    if len(kinds) > 1:
+        counts = " and ".join(f"{count:,} {suffixes}" for suffixes, count in kinds.items())
+        raise SourceError(
+            f"There are {counts} files, which may hold the same recordings twice; give those of "
+            "one kind, for example with a pattern: 'subjects/**/*.npz'."
+        )
 
 
 def _with_subjects(
@@ -131,15 +205,17 @@ def _with_subjects(
 ) -> tuple[list[SourceRecording], list[str]]:
     names, problems = subjects.assign(drafts, subject)
     found: list[SourceRecording] = []
+    looked_at: dict[tuple[str, ...], fingerprint.Look] = {}
     for draft, name in zip(drafts, names, strict=True):
         if name is None:
             continue
         try:
-            stamp = fingerprint.stamp_of(draft.paths)
-            size_bytes, digest = fingerprint.of_files(draft.paths)
+            if draft.paths not in looked_at:
+                looked_at[draft.paths] = fingerprint.look_at(draft.paths)
         except SourceError as error:
             problems.append(str(error))
             continue
+        look = looked_at[draft.paths]
         found.append(
             SourceRecording(
                 subject=name,
@@ -148,10 +224,14 @@ def _with_subjects(
                 y=draft.y,
                 x_name=draft.x_name,
                 y_name=draft.y_name,
-                size_bytes=size_bytes,
-                fingerprint=digest,
-                paths=tuple(draft.paths),
-                stamp=stamp,
+                size_bytes=look.size_bytes,
+                fingerprint=look.digest_of(draft.part),
+                paths=draft.paths,
+                stamp=look.stamp,
+                found=draft.found,
+                channels=draft.channels,
+                rate_hz=draft.rate_hz,
+                first_row=draft.first_row,
             )
         )
     return found, problems

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zarrts.errors import SourceError
 from zarrts.types import RowReader
@@ -13,8 +14,33 @@ N_BLOCKS = 16
 ROW_BLOCK_BYTES = 1024 * 1024
 
 
-def of_files(paths: Sequence[str]) -> tuple[int, str]:
-    """Return the total size of the files in bytes, and a digest of sizes and sampled content.
+@dataclass(frozen=True)
+class Look:
+    """Some files as they were when they were looked at.
+
+    Attributes
+    ----------
+    size_bytes : int
+        Of all of them.
+    digest : str
+        Hexadecimal, of sizes and sampled content.
+    stamp : str
+        See `stamp_of`.
+    """
+
+    size_bytes: int
+    digest: str
+    stamp: str
+
+    def digest_of(self, part: str) -> str:
+        """Return the digest of a part of the files; "" is all of them."""
+        if not part:
+            return self.digest
+        return hashlib.blake2b(f"{self.digest} {part}".encode(), digest_size=16).hexdigest()
+
+
+def look_at(paths: Sequence[str]) -> Look:
+    """Return sizes, times, and a digest of sizes and sampled content of files.
 
     The digest is BLAKE2b of 16 bytes over each file's size and up to `N_BLOCKS` evenly spaced
     blocks of `BLOCK_BYTES`, the first and the last among them; a file of at most
@@ -25,6 +51,7 @@ def of_files(paths: Sequence[str]) -> tuple[int, str]:
     SourceError
         If a file cannot be read.
     """
+    stamp = stamp_of(paths)
     digest = hashlib.blake2b(digest_size=16)
     total = 0
     for path in paths:
@@ -38,7 +65,7 @@ def of_files(paths: Sequence[str]) -> tuple[int, str]:
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error}).") from error
         total += size
-    return total, digest.hexdigest()
+    return Look(total, digest.hexdigest(), stamp)
 
 
 def stamp_of(paths: Sequence[str]) -> str:

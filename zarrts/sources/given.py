@@ -14,12 +14,13 @@ from zarrts.types import AnyArray, Recording, SourceRecording
 
 
 class ArrayRows:
-    """Rows of an array that is given as it is: NumPy, Dask, h5py, zarr or a list.
+    """Rows of an array that is given as it is: NumPy, Dask, h5py, zarr, a list or a function.
 
     Parameters
     ----------
     array : array-like
-        Has `shape`, `dtype` and slices on axis 0, or is turned into a NumPy array.
+        Has `shape`, `dtype` and slices on axis 0; or has `shape` and `dtype` and is called with
+        start and stop; or is turned into a NumPy array.
     label : str
         How errors name the array.
     """
@@ -64,7 +65,9 @@ class ArrayRows:
     def read(self, start: int, stop: int) -> AnyArray:
         """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
         check_range(start, stop, self._shape[0], self._label)
-        rows = np.asarray(self._array[start:stop])
+        rows = np.asarray(
+            self._array(start, stop) if callable(self._array) else self._array[start:stop]
+        )
         if rows.shape != (stop - start, *self._shape[1:]):
             raise SourceError(
                 f"{self._label}: rows {start} to {stop} came back with shape {rows.shape}, but "

@@ -25,11 +25,14 @@ class SourceFile:
     path : str
         Absolute.
     origin : str
-        Relative to what was given, with "/"; names the file in messages.
+        Relative to what all that was given has in common, with "/"; names the file in messages.
+    inside : str
+        Relative to the folder that was given, with "/".
     """
 
     path: str
     origin: str
+    inside: str
 
     @property
     def folder(self) -> str:
@@ -59,14 +62,19 @@ class ArrayOptions:
     axes: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, x: Any, y: Any, axes: Sequence[str] | None) -> "ArrayOptions":
-        """Check what a user gave; SourceError with the remedy if it cannot be meant."""
+    def of(
+        cls, x: Any, y: Any, axes: Sequence[str] | None, *, has_samples: bool = True
+    ) -> "ArrayOptions":
+        """Check what a user gave; SourceError with the remedy if it cannot be meant.
+
+        `has_samples`: "sample" has to be among the axes.
+        """
         for option, name in (("x", x), ("y", y)):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
-        return cls(x=x, y=y, axes=None if axes is None else _checked_axes(axes))
+        return cls(x=x, y=y, axes=None if axes is None else _checked_axes(axes, has_samples))
 
     def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
         """Return the order in which the axes come out: sample, time, others, channel.
@@ -85,13 +93,15 @@ class ArrayOptions:
         return tuple(sorted(range(len(axes)), key=lambda axis: rank.get(axes[axis], 2)))
 
 
-def _checked_axes(axes: Sequence[str]) -> tuple[str, ...]:
+def _checked_axes(axes: Sequence[str], has_samples: bool) -> tuple[str, ...]:
     names = () if isinstance(axes, str) else tuple(axes)
     is_named = bool(names) and all(isinstance(name, str) and name for name in names)
-    if not is_named or len(set(names)) < len(names) or "sample" not in names:
+    lacks_sample = has_samples and "sample" not in names
+    if not is_named or len(set(names)) < len(names) or lacks_sample:
+        example = ("sample", "channel", "time") if has_samples else ("channel", "time")
         raise SourceError(
-            f"axes= must name every axis of x once, 'sample' among them, such as "
-            f"('sample', 'channel', 'time'), not {axes!r}."
+            "axes= must name every axis of x once"
+            f"{', sample among them' if has_samples else ''}, such as {example}, not {axes!r}."
         )
     return names
 
@@ -114,6 +124,18 @@ class Draft:
         Inputs and labels.
     x_name, y_name : str
         What the arrays are called in the source.
+    found : str
+        What was recognised, such as "an .npz file of two arrays".
+    channels : tuple of str, or None
+        Names of the channels, where the source carries them.
+    rate_hz : float, or None
+        Time steps per second, where the source carries it.
+    subject : str, or None
+        Whose it is, where a folder, a group or a table says so.
+    part : str
+        Which part of the files it is, where they hold several recordings.
+    first_row : int
+        Row of the array in the file that is the recording's first.
     """
 
     origin: str
@@ -124,6 +146,12 @@ class Draft:
     y: RowReader
     x_name: str
     y_name: str
+    found: str
+    channels: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+    subject: str | None = None
+    part: str = ""
+    first_row: int = 0
 
 
 def check_array(dtype: np.dtype[Any], shape: tuple[int, ...], role: Role, where: str) -> None:

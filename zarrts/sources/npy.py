@@ -1,19 +1,16 @@
-"""`.npy` files: their headers, and recordings stored as a pair of files (x and y)."""
+"""The header of an `.npy` array, in a file of its own or inside another."""
 
 import io
 import math
 import struct
 import tokenize
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources import names
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_array, check_rows
-from zarrts.sources.rows import FileStamp, Layout, StridedRows
+from zarrts.sources.kind import Role, check_array
 
 SUFFIX = ".npy"
 MAGIC = b"\x93NUMPY"
@@ -130,60 +127,6 @@ def check_header(header: ArrayHeader, role: Role, available: int, where: str) ->
     if available > header.data_bytes:
         raise SourceError(
             f"{where}: has {available - header.data_bytes:,} bytes after its array of "
-            f"{header.data_bytes:,} (shape {header.shape}, {header.dtype}), perhaps a second array "
-            "in the same file; save one array a file."
+            f"{header.data_bytes:,} (shape {header.shape}, {header.dtype}), which are no array; "
+            "save it again."
         )
-
-
-def open_array(file: SourceFile, role: Role, options: ArrayOptions) -> StridedRows:
-    """Read the header of an `.npy` file and return a reader of its rows."""
-    try:
-        with open(file.path, "rb") as stream:
-            stamp = FileStamp.of(file.path, stream)
-            header = read_header(stream, file.origin)
-    except OSError as error:
-        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
-    check_header(header, role, stamp.size - header.offset, file.origin)
-    order = options.order(role, header.shape, file.origin)
-    layout = Layout.of(header.dtype, header.shape, is_fortran=header.is_fortran, order=order)
-    check_rows(layout.shape, file.origin)
-    return StridedRows(stamp, header.offset, layout, file.path)
-
-
-def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings among `files`, paired by name, and a sentence per bad file."""
-    by_origin = {file.origin: file for file in files}
-    pairs, problems = names.pair_up(by_origin, x=options.x, y=options.y)
-    drafts: list[Draft] = []
-    for pair in pairs:
-        files_of_pair = (by_origin[pair.x], by_origin[pair.y])
-        readers: list[StridedRows] = []
-        for file, role in zip(files_of_pair, names.ROLES, strict=True):
-            try:
-                readers.append(open_array(file, role, options))
-            except SourceError as error:
-                problems.append(str(error))
-        if len(readers) == 2:
-            drafts.append(_draft(pair, *files_of_pair, *readers))
-    return drafts, problems
-
-
-def _draft(
-    pair: names.Pair, x_file: SourceFile, y_file: SourceFile, x: StridedRows, y: StridedRows
-) -> Draft:
-    folder = pair.folder
-    # Where the name is nothing but x and y, the folder is what names the subject.
-    name = pair.name or folder.rpartition("/")[2] or names.folder_name(x_file.path)
-    path = "/".join(part for part in (folder, pair.name) if part)
-    return Draft(
-        origin=x_file.origin,
-        name=name,
-        path_name=path or name,
-        paths=(x_file.path, y_file.path),
-        x=x,
-        y=y,
-        x_name=x_file.origin.rpartition("/")[2],
-        y_name=y_file.origin.rpartition("/")[2],
-    )

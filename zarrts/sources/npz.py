@@ -1,19 +1,22 @@
 """`.npz` files: one recording each, as two arrays of the archive."""
 
+import contextlib
 import re
 import struct
 import zipfile
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from zarrts.errors import SourceError
-from zarrts.sources import names, npy
+from zarrts.sources import npy
+from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows
+from zarrts.sources.packed import PACKED_ERRORS, SpooledRows, StreamedRows
 from zarrts.sources.rows import FileStamp, Layout, StridedRows
-from zarrts.sources.zipped import ZIP_ERRORS, Member, SpooledRows, StreamedRows
+from zarrts.sources.zipped import Member
 from zarrts.types import RowReader
 
-SUFFIX = ".npz"
+SUFFIXES = (".npz",)
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _IS_ENCRYPTED = 0x1
@@ -22,7 +25,7 @@ _IS_ENCRYPTED = 0x1
 class _Archive:
     """An open `.npz` file; used within one `with` block."""
 
-    def __init__(self, file: SourceFile, stream: IO[bytes], stamp: FileStamp) -> None:
+    def __init__(self, file: SourceFile, stream: BinaryIO, stamp: FileStamp) -> None:
         self.file, self.stamp = file, stamp
         self._stream = stream
         self._zip = zipfile.ZipFile(stream)
@@ -31,6 +34,18 @@ class _Archive:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._members)
+
+    @property
+    def is_named(self) -> bool:
+        return True
+
+    @property
+    def found(self) -> str:
+        n_arrays = len(self._members)
+        return f"an .npz file of {'two' if n_arrays == 2 else n_arrays} arrays"
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.header(name).shape
 
     def where(self, name: str) -> str:
         return f"{self.file.origin}: array {name!r}"
@@ -44,7 +59,7 @@ class _Archive:
             return f"{name} {self.header(name)}"
         except SourceError:
             return f"{name} (unreadable)"
-        except ZIP_ERRORS:
+        except PACKED_ERRORS:
             return f"{name} (damaged)"
 
     def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
@@ -103,47 +118,27 @@ def _is_unsafe(name: str) -> bool:
     return ".." in parts or parts[0] == "" or ":" in parts[0]
 
 
-def open_file(file: SourceFile, options: ArrayOptions) -> Draft:
-    """Read directory and headers of an `.npz` file and return the recording it holds.
+@contextlib.contextmanager
+def open_contents(file: SourceFile) -> Iterator[Contents]:
+    """Read the directory of an `.npz` file and give its arrays.
 
     Raises
     ------
     SourceError
-        If it is damaged, or if its inputs and labels cannot be told or used.
+        If it is damaged; also what is read of it inside the `with` block.
     """
     try:
         with open(file.path, "rb") as stream:
-            return _draft(file, stream, options)
+            stamp = FileStamp.of(file.path, stream)
+            if not stamp.size:
+                raise SourceError(f"{file.origin}: is empty (0 bytes); copy or save it again.")
+            yield _Archive(file, stream, stamp)
     except OSError as error:
         raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
-    except ZIP_ERRORS as error:
+    except PACKED_ERRORS as error:
         raise SourceError(
             f"{file.origin}: is not an .npz file, or is damaged ({error}); copy or save it again."
         ) from error
-
-
-def _draft(file: SourceFile, stream: IO[bytes], options: ArrayOptions) -> Draft:
-    stamp = FileStamp.of(file.path, stream)  # type: ignore[arg-type]
-    if not stamp.size:
-        raise SourceError(f"{file.origin}: is empty (0 bytes); copy or save the file again.")
-    archive = _Archive(file, stream, stamp)
-    x_name, y_name = names.pick(
-        archive.names,
-        x=options.x,
-        y=options.y,
-        origin=file.origin,
-        describe=archive.describe,
-    )
-    return Draft(
-        origin=file.origin,
-        name=file.stem,
-        path_name="/".join(part for part in (file.folder, file.stem) if part),
-        paths=(file.path,),
-        x=archive.reader(x_name, "x", options),
-        y=archive.reader(y_name, "y", options),
-        x_name=x_name,
-        y_name=y_name,
-    )
 
 
 def find_drafts(
@@ -154,7 +149,8 @@ def find_drafts(
     problems: list[str] = []
     for file in files:
         try:
-            drafts.append(open_file(file, options))
+            with open_contents(file) as contents:
+                drafts.append(draft_of(file, contents, options))
         except SourceError as error:
             problems.append(str(error))
     return drafts, problems

@@ -198,6 +198,22 @@ def _read_at(file: BinaryIO, offset: int, target: memoryview) -> int:
     return n_bytes or 0
 
 
+def fill_from(file: BinaryIO, offset: int, target: memoryview, label: str) -> None:
+    """Fill `target` with the bytes of `file` at `offset`; SourceError where there are fewer."""
+    done = 0
+    while done < len(target):
+        try:
+            n_bytes = _read_at(file, offset + done, target[done:])
+        except OSError as error:
+            raise SourceError(f"{label}: cannot be read ({error}).") from error
+        if not n_bytes:
+            raise SourceError(
+                f"{label}: truncated while being read (nothing at byte {offset + done:,}); start "
+                "again once it is whole."
+            )
+        done += n_bytes
+
+
 @dataclass(frozen=True)
 class StridedRows:
     """Rows of an uncompressed array at a byte offset of a file.
@@ -255,27 +271,13 @@ class StridedRows:
             target = buffer.data
             with self.stamp.open() as file:
                 if n_rows == layout.n_rows:
-                    self._fill(file, self.offset, target)
+                    fill_from(file, self.offset, target, self.label)
                 else:
                     first = self.offset + start * layout.run_row_bytes
                     for run in range(layout.n_runs):
                         part = target[run * run_bytes : (run + 1) * run_bytes]
-                        self._fill(file, first + run * stride, part)
+                        fill_from(file, first + run * stride, part, self.label)
         return layout.arrange(buffer, n_rows, self.label)
-
-    def _fill(self, file: BinaryIO, offset: int, target: memoryview) -> None:
-        done = 0
-        while done < len(target):
-            try:
-                n_bytes = _read_at(file, offset + done, target[done:])
-            except OSError as error:
-                raise SourceError(f"{self.label}: cannot be read ({error}).") from error
-            if not n_bytes:
-                raise SourceError(
-                    f"{self.label}: truncated while being read (nothing at byte "
-                    f"{offset + done:,} of {self.stamp.size:,}); start again once it is whole."
-                )
-            done += n_bytes
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""

@@ -43,10 +43,12 @@ class Search:
 class _Finder:
     """Collects files; lives for one `search`."""
 
-    def __init__(self, suffixes: Sequence[str]) -> None:
+    def __init__(self, suffixes: Sequence[str], follow_links: bool) -> None:
         self.suffixes = frozenset(suffixes)
-        self.paths: dict[str, None] = {}
+        self.follow_links = follow_links
+        self.paths: dict[str, str] = {}  # and the folder that was given
         self.folders: set[str] = set()
+        self.real_folders: set[str] = set()
         self.bases: list[str] = []
         self.missing: list[str] = []
         self.linked: list[str] = []
@@ -59,7 +61,7 @@ class _Finder:
             if _is_store(path):
                 raise SourceError(f"{given}: is a Zarr store, not a folder of recordings.")
             self.bases.append(path)
-            self.walk(path)
+            self.walk(path, path)
         elif os.path.lexists(path):
             self.bases.append(os.path.dirname(path))
             if _suffix(path) not in self.suffixes:
@@ -67,7 +69,7 @@ class _Finder:
                     (path, f"is not of a kind that can be read ({listed(sorted(self.suffixes))})")
                 )
             else:
-                self.add_file(path)
+                self.add_file(path, os.path.dirname(path))
         elif glob.has_magic(given):
             self.add_pattern(given)
         else:
@@ -78,53 +80,66 @@ class _Finder:
         if not matches:
             self.missing.append(f"{pattern} (a pattern that matches nothing)")
             return
-        self.bases.append(_fixed_folder(pattern))
+        top = _fixed_folder(pattern)
+        self.bases.append(top)
         for match in map(os.path.abspath, matches):
             if os.path.isdir(match):
-                self.walk(match)
+                self.walk(match, top)
             else:
-                self.add_file(match)
+                self.add_file(match, top)
 
-    def walk(self, top: str) -> None:
-        for folder, folders, file_names in os.walk(top, onerror=self._cannot_list):
-            if folder in self.folders or "zarr.json" in file_names:
+    def walk(self, start: str, top: str) -> None:
+        for folder, folders, file_names in os.walk(
+            start, onerror=self._cannot_list, followlinks=self.follow_links
+        ):
+            if not self._is_new(folder) or "zarr.json" in file_names:
                 folders.clear()
                 continue
-            self.folders.add(folder)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            self.linked += (
-                path for name in folders if os.path.islink(path := os.path.join(folder, name))
-            )
+            if not self.follow_links:
+                self.linked += (
+                    path for name in folders if os.path.islink(path := os.path.join(folder, name))
+                )
             for name in file_names:
                 if not name.startswith("."):
-                    self.add_file(os.path.join(folder, name))
+                    self.add_file(os.path.join(folder, name), top)
+
+    def _is_new(self, folder: str) -> bool:
+        """Note a folder; a link that leads back to one that was searched ends there."""
+        real = os.path.realpath(folder) if self.follow_links else folder
+        if folder in self.folders or real in self.real_folders:
+            return False
+        self.folders.add(folder)
+        self.real_folders.add(real)
+        return True
 
     def _cannot_list(self, error: OSError) -> None:
         self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
 
-    def add_file(self, path: str) -> None:
+    def add_file(self, path: str, top: str) -> None:
         suffix = _suffix(path)
         if suffix not in self.suffixes:
             self.seen[suffix or "without suffix"] += 1
         elif os.path.isfile(path):
-            self.paths[path] = None
+            self.paths.setdefault(path, top)
         else:
             self.unreadable.append((path, "is not a regular file, or a link that leads nowhere"))
 
 
-def search(given: Iterable[str], suffixes: Sequence[str]) -> Search:
+def search(given: Iterable[str], suffixes: Sequence[str], *, follow_links: bool = False) -> Search:
     """Find all files with one of `suffixes` in the paths, folders and patterns `given`.
 
     Folders are searched to the bottom. Passed over: names that start with ".", folders that
     hold a Zarr store, and links to folders inside what is searched (so that a loop of links
-    ends). A link to a folder elsewhere is a problem, since nothing is left out in silence.
+    ends). A link to a folder elsewhere is a problem, since nothing is left out in silence; with
+    `follow_links` it is searched, once.
 
     Raises
     ------
     SourceError
         If a path does not exist, or a pattern matches nothing; names all of them.
     """
-    finder = _Finder(suffixes)
+    finder = _Finder(suffixes, follow_links)
     for path in given:
         if "://" in path:
             raise SourceError(f"{path}: addresses cannot be read yet; copy the files to a folder.")
@@ -142,7 +157,10 @@ def search(given: Iterable[str], suffixes: Sequence[str]) -> Search:
     problems = [f"{_origin(path, base)}: {reason}." for path, reason in finder.unreadable]
     problems += _links_elsewhere(finder, base)
     files = sorted(
-        (SourceFile(path, _origin(path, base)) for path in finder.paths),
+        (
+            SourceFile(path, _origin(path, base), _origin(path, top))
+            for path, top in finder.paths.items()
+        ),
         key=lambda file: file.origin,
     )
     return Search(files, problems, finder.seen)
@@ -157,7 +175,7 @@ def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
         if target not in searched and not _is_store(target):
             yield (
                 f"{_origin(link, base)}: is a link to the folder {target}, which is not searched; "
-                "give that folder as well."
+                "give that folder as well, or say follow_links=True (--follow-links)."
             )
 
 

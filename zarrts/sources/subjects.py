@@ -5,9 +5,10 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from zarrts.errors import SourceError
-from zarrts.sources.kind import Draft
+from zarrts.sources.kind import Draft, SourceFile
 from zarrts.sources.names import listed
 
 SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str]
@@ -19,8 +20,8 @@ def assign(
 ) -> tuple[list[str | None], list[str]]:
     """Return the subject of each recording, None where there is none, and what went wrong.
 
-    Without `subject`, each recording is its own subject: its name, or its path where names
-    collide, so that no two share one.
+    Without `subject`, it is whom a folder names, or each recording is its own subject: its name,
+    or its path where names collide, so that no two share one.
 
     Raises
     ------
@@ -46,17 +47,39 @@ def assign(
     )
 
 
+def of_folders(
+    drafts: Sequence[Draft], files: Sequence[SourceFile]
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings with the first folder as their subject, and those in none."""
+    inside = {file.path: file.inside for file in files}
+    named: list[Draft] = []
+    homeless: list[str] = []
+    for draft in drafts:
+        folder, slash, _ = inside[draft.paths[0]].partition("/")
+        if slash:
+            named.append(replace(draft, subject=folder))
+        else:
+            homeless.append(
+                f"{draft.origin}: lies in no folder, but folders='subjects' takes the subject from "
+                "the folder; put it into one."
+            )
+    return named, homeless
+
+
 def _own_names(drafts: Sequence[Draft]) -> list[str]:
     choices = [(draft.name, draft.path_name, draft.origin) for draft in drafts]
     levels = [0] * len(drafts)
+    unnamed = [index for index, draft in enumerate(drafts) if draft.subject is None]
     while True:
         users: dict[str, list[int]] = defaultdict(list)
-        for index, level in enumerate(levels):
-            users[choices[index][level]].append(index)
+        for index in unnamed:
+            users[choices[index][levels[index]]].append(index)
         collided = [index for group in users.values() if len(group) > 1 for index in group]
         raised = [index for index in collided if levels[index] < 2]
         if not raised:
-            return [choices[index][level] for index, level in enumerate(levels)]
+            return [
+                draft.subject or choices[index][levels[index]] for index, draft in enumerate(drafts)
+            ]
         for index in raised:
             levels[index] += 1
 

@@ -1,0 +1,89 @@
+"""Which of the arrays in one file are inputs and labels, whatever kind of file it is."""
+
+from typing import Protocol
+
+from zarrts.errors import SourceError
+from zarrts.sources import names
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
+from zarrts.types import RowReader
+
+
+class Contents(Protocol):
+    """The arrays of one file, or of one group in it; only headers have been read."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all arrays, in the order of the file; "0", "1", ... where they have none."""
+        ...
+
+    @property
+    def is_named(self) -> bool:
+        """False where the arrays have nothing but their order."""
+        ...
+
+    @property
+    def found(self) -> str:
+        """What was recognised, such as "an .npz file of two arrays"."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array; SourceError if it is damaged."""
+        ...
+
+    def describe(self, name: str) -> str:
+        """Return name, shape and dtype of an array, whatever state it is in."""
+        ...
+
+    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+        """Return a reader of the array's rows; SourceError if it cannot serve as `role`."""
+        ...
+
+
+def draft_of(
+    file: SourceFile, contents: Contents, options: ArrayOptions, *, group: str = ""
+) -> Draft:
+    """Return the recording that a file (or a group in it) holds.
+
+    Parameters
+    ----------
+    group : str
+        Path of the group in the file, which then names the subject; "" for all of the file.
+
+    Raises
+    ------
+    SourceError
+        If inputs and labels cannot be told, or cannot be used.
+    """
+    origin = f"{file.origin}/{group}" if group else file.origin
+    x_name, y_name = _pick(contents, options, origin)
+    path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
+    return Draft(
+        origin=origin,
+        name=group.rpartition("/")[2] or file.stem,
+        path_name=path_name,
+        paths=(file.path,),
+        x=contents.reader(x_name, "x", options),
+        y=contents.reader(y_name, "y", options),
+        x_name=x_name,
+        y_name=y_name,
+        found=contents.found,
+        part=group,
+    )
+
+
+def _pick(contents: Contents, options: ArrayOptions, origin: str) -> tuple[str, str]:
+    is_obvious = len(contents.names) == 2 and options.x is None and options.y is None
+    if contents.is_named or not is_obvious:
+        return names.pick(
+            contents.names, x=options.x, y=options.y, origin=origin, describe=contents.describe
+        )
+    first, second = contents.names
+    n_first, n_second = len(contents.shape(first)), len(contents.shape(second))
+    if n_first >= n_second:
+        return first, second
+    if n_first == 1:
+        return second, first
+    raise SourceError(
+        f"{origin}: holds {contents.describe(first)} and {contents.describe(second)}, and inputs "
+        "usually come first and have more axes than labels; say which is which with x= and y=."
+    )

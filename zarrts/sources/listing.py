@@ -1,0 +1,167 @@
+"""A table that says where everything is: one line per recording, for layouts of any kind."""
+
+import csv
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from zarrts.errors import SourceError
+from zarrts.sources.inside import Contents
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
+from zarrts.sources.names import listed
+from zarrts.sources.views import ConstantRows, OneSample, PartOfRows
+from zarrts.types import RowReader
+
+SUFFIX = ".csv"
+COLUMNS = ("subject", "x", "y", "label", "start", "stop")
+_SEPARATOR = "::"
+
+Open = Callable[[SourceFile], AbstractContextManager[Contents]]
+
+
+@dataclass(frozen=True)
+class _Line:
+    where: str
+    subject: str
+    x: str
+    y: str
+    label: str
+    start: int
+    stop: int | None
+
+
+def find_drafts(
+    path: str, options: ArrayOptions, open_contents: Open
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings that a table names, in its order, and a sentence per bad line.
+
+    Parameters
+    ----------
+    path : str
+        A CSV file in UTF-8 whose first line names the columns: subject; x and perhaps y, files
+        relative to the table's folder, with "::" and a name where a file holds several arrays;
+        label, one for all samples, instead of y; start and stop, rows of the file. Further
+        columns are passed over. With a label, an array of at most 2 axes is one sample, unless
+        `axes` names "sample".
+    open_contents : callable
+        Opens a file of any kind.
+
+    Raises
+    ------
+    SourceError
+        If the table cannot be read, or lacks a column.
+    """
+    drafts: list[Draft] = []
+    problems: list[str] = []
+    for line in _read_lines(path):
+        try:
+            drafts.append(_draft(line, path, options, open_contents))
+        except SourceError as error:
+            problems.append(f"{line.where}: {error}")
+    return drafts, problems
+
+
+def _read_lines(path: str) -> list[_Line]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, skipinitialspace=True)
+            missing = [name for name in ("subject", "x") if name not in (rows.fieldnames or ())]
+            if missing:
+                raise SourceError(
+                    f"{path}: its first line has the columns {listed(rows.fieldnames or ())}, but "
+                    f"subject and x are needed, and y or label; add {listed(missing)}."
+                )
+            lines, problems = [], []
+            for row in rows:
+                where = f"{path}: line {rows.line_num}"
+                try:
+                    lines.append(_line(row, where))
+                except ValueError as error:
+                    problems.append(f"line {rows.line_num}: {error}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: the table cannot be read ({error}).") from error
+    if problems:
+        raise SourceError(f"{path}: {listed(problems)}.")
+    if not lines:
+        raise SourceError(f"{path}: names no recordings; add a line for each.")
+    return lines
+
+
+def _line(row: dict[str, str | None], where: str) -> _Line:
+    texts = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    lacking = [name for name in ("subject", "x") if not texts[name]]
+    if lacking:
+        raise ValueError(f"{' and '.join(lacking)} left empty; fill it in")
+    if bool(texts["y"]) == bool(texts["label"]):
+        raise ValueError("needs y or label, and not both")
+    numbers = {name: int(texts[name]) for name in ("start", "stop") if texts[name]}
+    start, stop = numbers.get("start", 0), numbers.get("stop")
+    if start < 0 or (stop is not None and stop <= start):
+        raise ValueError(f"rows {start} to {stop} are none")
+    return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
+
+
+def _draft(line: _Line, table: str, options: ArrayOptions, open_contents: Open) -> Draft:
+    x_file, x_name, x = _reader(line.x, table, "x", options, open_contents)
+    x = _part(x, line, x_name)
+    paths = [x_file.path]
+    if line.label:
+        if len(x.shape) <= 2 and (options.axes is None or "sample" not in options.axes):
+            x = OneSample(x)
+        y: RowReader = ConstantRows(line.label, x.shape[0])
+        y_name = "label"
+    else:
+        y_file, y_name, y = _reader(line.y, table, "y", options, open_contents)
+        y = _part(y, line, y_name)
+        paths += [y_file.path] if y_file.path != x_file.path else []
+    is_part = (line.start, line.stop) != (0, None)
+    rows = f" rows {line.start} to {line.stop or 'the end'}" if is_part else ""
+    return Draft(
+        origin=line.x + rows,
+        name=x_file.stem,
+        path_name=line.x,
+        paths=tuple(paths),
+        x=x,
+        y=y,
+        x_name=x_name,
+        y_name=y_name,
+        found="a line of a table",
+        subject=line.subject,
+        part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
+        first_row=line.start,
+    )
+
+
+def _part(rows: RowReader, line: _Line, name: str) -> RowReader:
+    stop = rows.shape[0] if line.stop is None else line.stop
+    if (line.start, stop) == (0, rows.shape[0]):
+        return rows
+    if stop > rows.shape[0] or line.start >= stop:
+        raise SourceError(
+            f"rows {line.start:,} to {stop:,} of {name}, which has {rows.shape[0]:,}; correct "
+            "start or stop."
+        )
+    return PartOfRows(rows, line.start, stop)
+
+
+def _reader(
+    named: str, table: str, role: Role, options: ArrayOptions, open_contents: Open
+) -> tuple[SourceFile, str, RowReader]:
+    file_name, _, name = named.partition(_SEPARATOR)
+    file_name = file_name.replace("\\", "/")
+    path = os.path.abspath(os.path.join(os.path.dirname(table), os.path.expanduser(file_name)))
+    if not os.path.isfile(path):
+        raise SourceError(f"{file_name}: no such file; paths are relative to the table's folder.")
+    file = SourceFile(path, file_name, file_name)
+    with open_contents(file) as contents:
+        if not name:
+            name = contents.names[0] if len(contents.names) == 1 else ""
+        if name not in contents.names:
+            what = f"no array {name!r}" if name else f"{len(contents.names)} arrays"
+            example = (
+                f", such as {file_name}{_SEPARATOR}{contents.names[0]}" if contents.names else ""
+            )
+            held = listed(contents.names) or "nothing"
+            raise SourceError(f"{file_name}: has {what}; it holds {held}; name one{example}.")
+        return file, name, contents.reader(name, role, options)
