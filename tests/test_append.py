@@ -21,7 +21,8 @@ import zarrts
 from zarrts import Recording, conversion, journal, shards, system
 from zarrts.cli import main
 from zarrts.errors import SourceError, StoreError
-from zarrts.prepare import ConvertOptions, prepare_append
+from zarrts.options import ConvertOptions
+from zarrts.prepare import prepare_append
 
 # Of samples of shape (6, 3), five are in a chunk and fifteen in a shard.
 SMALL: dict[str, Any] = {"chunk": 400, "shard": 1200, "progress": False}

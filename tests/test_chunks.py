@@ -28,8 +28,8 @@ import zarrts
 from zarrts.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
 from zarrts.errors import ReadError
 from zarrts.publish import CODECS, create_segment, write_checksums
+from zarrts.segments import read_array_spec
 from zarrts.shards import ShardWriter, crc32c
-from zarrts.store import read_array_spec
 
 BLOSCS = {
     f"blosc {cname} {shuffle}": BloscCodec(cname=cname, clevel=3, shuffle=shuffle, typesize=4)
@@ -234,7 +234,7 @@ def test_zarr_python_reads_what_the_writer_wrote(
             content = (root / written.key).read_bytes()
             assert (len(content), crc32c(content)) == (written.size, written.checksum)
             shards.append(written)
-        write_checksums(root, "0", shards)
+        write_checksums(root, segment, shards)
         array = zarr.open_array(str(root / "0" / "x"), mode="r")
         np.testing.assert_array_equal(array[:], values)
         reader = open_chunks(root, spec)

@@ -31,7 +31,8 @@ from zarrts import conversion, shards, system
 from zarrts import publish as publishing
 from zarrts.casting import cast_rows
 from zarrts.errors import PlanError, SourceError, StoreError
-from zarrts.prepare import ConvertOptions, prepare
+from zarrts.options import ConvertOptions
+from zarrts.prepare import prepare
 
 X_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool")
 LABELS = ("int", "uint8", "text", "bool", "one_hot", "one_hot_float", "float", "grid", "texts")
@@ -468,7 +469,8 @@ def test_nothing_opens_while_a_conversion_runs(tmp_path: Path, study: Study) -> 
 KILLED = """
     import os, signal, sys
     from zarrts import conversion
-    from zarrts.prepare import ConvertOptions, prepare
+    from zarrts.options import ConvertOptions
+    from zarrts.prepare import prepare
     from zarrts import publish, system
 
     source, target, step = sys.argv[1:]

@@ -287,7 +287,8 @@ def test_fractions_are_no_integers(subjects: Path) -> None:
 
 def test_file_that_changes_meanwhile_is_refused(subjects: Path, tmp_path: Path) -> None:
     from zarrts.conversion import run
-    from zarrts.prepare import ConvertOptions, prepare
+    from zarrts.options import ConvertOptions
+    from zarrts.prepare import prepare
 
     prepared = prepare(subjects, tmp_path / "a.zarr", ConvertOptions(chunk_bytes=100))
     spoil(subjects, "s03", y=np.full(7, 12345))

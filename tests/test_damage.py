@@ -32,7 +32,8 @@ from test_append import (
 import zarrts
 from zarrts.errors import PlanError, ReadError, StoreError, ZarrtsError
 from zarrts.loader import BatchOptions
-from zarrts.prepare import ConvertOptions, prepare_append
+from zarrts.options import ConvertOptions
+from zarrts.prepare import prepare_append
 
 ROWS, SHARD_ROWS = 5, 15
 

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 import zarrts
 from zarrts import conversion
 from zarrts.cli import main
-from zarrts.prepare import ConvertOptions, Prepared, prepare
+from zarrts.options import ConvertOptions
+from zarrts.prepare import Prepared, prepare
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -35,7 +35,8 @@ import zarrts
 from zarrts import conversion, removal, targets
 from zarrts.cli import main
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
-from zarrts.prepare import ConvertOptions, prepare
+from zarrts.options import ConvertOptions
+from zarrts.prepare import prepare
 
 NAMES = ("Aurelia", "Bruno", "Cosima", "Drusilla", "Eberhard")
 PARTS = {"0": {"Aurelia": 17, "Bruno": 4, "Cosima": 21}, "1": {"Drusilla": 33}}

@@ -10,8 +10,9 @@ import numpy as np
 from zarrts.conversion import run
 from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
+from zarrts.options import ConvertOptions
 from zarrts.plan import warn_of_axes
-from zarrts.prepare import ConvertOptions, prepare, prepare_append
+from zarrts.prepare import prepare, prepare_append
 from zarrts.progress import show_progress
 from zarrts.removal import Removed, remove_subject
 from zarrts.repairing import Repaired, repair_store

@@ -238,7 +238,8 @@ def _fit_rates(samples: Samples, options: BatchOptions, seconds: float) -> list[
             per_s = max(0, self.n_batches) * options.batch_size / max(self.elapsed, 1e-9)
             return Rate(stage, per_s, per_s * samples.store.readers.x[0].spec.row_bytes)
 
-    model = build_network(samples.store.sample_shape, samples.store.n_classes or 1)
+    sample_shape = samples.store.readers.x[0].spec.row_shape
+    model = build_network(sample_shape, samples.store.n_classes or 1)
     from_ram, from_store = Clock(), Clock()
     with ZarrSequence(
         samples, options.batch_size, memory=options.memory_bytes, workers=options.workers

@@ -25,7 +25,9 @@ class RecordingInfo:
     start, stop : int
         Sample ids: start <= id < stop.
     source_start : int
-        Row of the file that became sample `start`.
+        Row of the file that is the first of these.
+    n_rows : int
+        Rows of the store that they are: time steps where the store is ragged, else samples.
     """
 
     subject: str
@@ -33,6 +35,7 @@ class RecordingInfo:
     start: int
     stop: int
     source_start: int
+    n_rows: int
 
 
 class Catalog:
@@ -44,10 +47,15 @@ class Catalog:
         In the order of the segments.
     n_classes : int, or None
         Where labels are classes.
+    is_ragged : bool
+        A recording is one sample, and not as many as it has rows.
     """
 
-    def __init__(self, tables: Sequence[RecordingTable], n_classes: int | None) -> None:
+    def __init__(
+        self, tables: Sequence[RecordingTable], n_classes: int | None, *, is_ragged: bool = False
+    ) -> None:
         self._tables, self._n_classes = tuple(tables), n_classes
+        self._is_ragged = is_ragged
 
     @cached_property
     def subjects(self) -> list[str]:
@@ -57,23 +65,30 @@ class Catalog:
     @cached_property
     def recordings(self) -> tuple[RecordingInfo, ...]:
         """Where the samples came from, in source order."""
-        found = []
-        first = 0
-        for table in self._tables:
-            for i, (subject, source) in enumerate(zip(table.subject, table.source, strict=True)):
-                start, stop = int(table.starts[i]), int(table.starts[i + 1])
-                row = int(table.source_starts[i])
-                found.append(RecordingInfo(subject, source, first + start, first + stop, row))
-            first += int(table.starts[-1])
-        return tuple(found)
+        names = (pair for it in self._tables for pair in zip(it.subject, it.source, strict=True))
+        rows = (row for table in self._tables for row in table.source_starts.tolist())
+        return tuple(
+            RecordingInfo(subject, source, start, stop, row, n_rows)
+            for (subject, source), start, stop, row, n_rows in zip(
+                names,
+                self.starts[:-1].tolist(),
+                self.starts[1:].tolist(),
+                rows,
+                np.diff(self.row_starts).tolist(),
+                strict=True,
+            )
+        )
 
     @cached_property
     def starts(self) -> IntArray:
         """First sample id of each recording, and the number of samples."""
-        edges = [0]
-        for table in self._tables:
-            edges.extend((edges[-1] + np.diff(table.starts).cumsum()).tolist())
-        return np.array(edges, np.int64)
+        return np.arange(len(self.row_starts)) if self._is_ragged else self.row_starts
+
+    @cached_property
+    def row_starts(self) -> IntArray:
+        """First row of each recording, counted through all segments, and the number of rows."""
+        lengths = [np.diff(table.starts) for table in self._tables]
+        return np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
 
     @cached_property
     def subject_codes(self) -> IntArray:

@@ -128,7 +128,8 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
     With --dry-run, SOURCES alone will do.
     """
     from zarrts.describe import describe_plan
-    from zarrts.prepare import ConvertOptions, prepare
+    from zarrts.options import ConvertOptions
+    from zarrts.prepare import prepare
 
     if not sources and dry_run:
         sources, store = (store,), _USUAL_STORE
@@ -189,7 +190,8 @@ def append(
     Whoever trains on the version before is not disturbed.
     """
     from zarrts.describe import describe_plan
-    from zarrts.prepare import ConvertOptions, prepare_append
+    from zarrts.options import ConvertOptions
+    from zarrts.prepare import prepare_append
 
     source = sources[0] if len(sources) == 1 else list(sources)
     options["memory_bytes"] = options.pop("memory")

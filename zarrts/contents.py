@@ -47,9 +47,10 @@ class Contents:
         return sum(segment.n_samples for segment in self.header.segments)
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample, such as (time, channel)."""
-        return self.header.segments[0].x.row_shape
+    def sample_shape(self) -> tuple[int | None, ...]:
+        """Shape of one sample, such as (time, channel); time is None where lengths differ."""
+        inner = self.header.segments[0].x.row_shape
+        return (None, *inner) if self.is_ragged else inner
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -58,8 +59,13 @@ class Contents:
 
     @property
     def kind(self) -> str:
-        """The kind of store: "dense" where all samples have one shape."""
+        """The kind of store: "dense" where all samples have one shape, else "ragged"."""
         return self.header.kind
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether a sample is a whole recording, of any length."""
+        return self.header.kind == "ragged"
 
     @property
     def class_names(self) -> list[Label] | None:
@@ -92,7 +98,7 @@ class Contents:
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
         tables = [read_table(self._root, segment) for segment in self.header.segments]
-        return Catalog(tables, self.n_classes)
+        return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
 
     @property
     def subjects(self) -> list[str]:

@@ -21,18 +21,10 @@ from zarrts.labels import LabelScheme
 from zarrts.plan import carried, stored_axes
 from zarrts.prepare import Prepared
 from zarrts.publish import create_segment, publish, write_checksums
+from zarrts.segments import Segment, read_segment
 from zarrts.shards import crc32c_of_file
 from zarrts.sources import refuse_changes
-from zarrts.store import (
-    Gone,
-    Segment,
-    StoreHeader,
-    Version,
-    combined_id,
-    is_store,
-    read_header,
-    read_segment,
-)
+from zarrts.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
 from zarrts.table import RecordingTable, digest_of_table, write_table
 from zarrts.targets import JOURNAL, has_leftovers, only_writer, read_unfinished, sweep
 from zarrts.tasks import Job, OnRows, write_tasks
@@ -85,7 +77,7 @@ def _write_store(prepared: Prepared, old: StoreHeader | None, on_rows: OnRows) -
     refuse_changes(prepared.recordings)
     write_table(target, segment.name, _table(prepared, results))
     written = [shard for result in results for shard in result.files]
-    write_checksums(target, segment.name, written)
+    write_checksums(target, segment, written)
     segment = replace(
         segment,
         stored_bytes=sum(shard.size for shard in written),

@@ -159,7 +159,7 @@ def _train(train: Samples, val: Samples, test: Samples, epochs: int) -> Result:
     return Result(test.subjects[0], float(accuracy), history)
 
 
-def build_network(sample_shape: tuple[int, ...], n_classes: int) -> Any:
+def build_network(sample_shape: tuple[int | None, ...], n_classes: int) -> Any:
     """Return a small compiled Conv1D classifier."""
     import keras
     from keras import layers

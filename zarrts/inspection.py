@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from zarrts.matching import match_sources
 from zarrts.moments import Moments, measure
 from zarrts.places import Places, Problem
 from zarrts.plan import Span
-from zarrts.store import Segment, StoreHeader
+from zarrts.segments import Segment
+from zarrts.store import StoreHeader
 from zarrts.stored import StoredRows
 from zarrts.table import RecordingTable
 from zarrts.tasks import encode_labels, read_blocks
@@ -35,7 +36,7 @@ def check_content(
     pool: ThreadPoolExecutor,
 ) -> Iterator[Problem]:
     """Decode every chunk of a segment, and compare labels, owners and statistics with the table."""
-    readers = [open_chunks(root, spec) for spec in (segment.x, segment.y, segment.recording)]
+    readers = {name: open_chunks(root, spec) for name, spec in segment.row_arrays.items()}
 
     def check(number: int) -> list[Problem]:
         return _RecordingCheck(segment, labels, table, number, readers, places).problems()
@@ -44,7 +45,7 @@ def check_content(
         for problems in pool.map(check, range(len(table.subject))):
             yield from problems
     finally:
-        for reader in readers:
+        for reader in readers.values():
             reader.close()
 
 
@@ -57,13 +58,15 @@ class _RecordingCheck:
         labels: LabelScheme,
         table: RecordingTable,
         number: int,
-        readers: Sequence[ChunkReader],
+        readers: Mapping[str, ChunkReader],
         places: Places,
     ) -> None:
         self._segment, self._labels, self._table = segment, labels, table
         self._number, self._places = number, places
         self._start, self._stop = (int(it) for it in table.starts[number : number + 2])
-        self._rows = [StoredRows(reader, self._start, self._stop) for reader in readers]
+        self._rows = {
+            name: StoredRows(reader, self._start, self._stop) for name, reader in readers.items()
+        }
         self._moments: Moments | None = None
         n_classes = labels.n_classes
         self._counts = None if n_classes is None else np.zeros(n_classes, np.int64)
@@ -85,16 +88,19 @@ class _RecordingCheck:
         name = self._segment.name
         where = self._places.samples(name, low, high)
         try:
-            x, y, owner = (it.read(low - self._start, high - self._start) for it in self._rows)
+            rows = {
+                name: it.read(low - self._start, high - self._start)
+                for name, it in self._rows.items()
+            }
         except ReadError:
             yield f"{where} cannot be read."
             return
-        moments = measure(x)
+        moments = measure(rows["x"])
         self._moments = moments if self._moments is None else self._moments.merge(moments)
-        if (owner != self._number).any():
+        if "recording" in rows and (rows["recording"] != self._number).any():
             yield f"{name}/recording: wrong for {where}."
-        if self._counts is not None:
-            classes = self._labels.classes_of(y).reshape(-1)
+        if self._counts is not None and "y" in rows:
+            classes = self._labels.classes_of(rows["y"]).reshape(-1)
             if ((classes < 0) | (classes >= len(self._counts))).any():
                 yield f"{name}/y: a label that is no class, in {where}."
                 return

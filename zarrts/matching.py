@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zarrts import sources
-from zarrts.store import Segment
+from zarrts.segments import Segment
 from zarrts.table import RecordingTable
 from zarrts.types import SourceRecording
 

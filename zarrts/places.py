@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zarrts.store import ARRAYS, StoreHeader
+from zarrts.store import StoreHeader
 from zarrts.table import RecordingTable
 from zarrts.types import ArraySpec
 
@@ -46,44 +46,62 @@ class Places:
         }
 
     def shard_of(self, key: str) -> tuple[str, int] | None:
-        """Return (segment, shard) of the path of a shard, or None."""
-        parts = key.split("/")
-        if len(parts) < 4 or parts[1] not in ARRAYS or parts[2] != "c" or not parts[3].isdigit():
+        """Return (segment, shard) of the path of a shard of rows, or None."""
+        spec, shard = self.array_of(key)
+        if spec is None:
             return None
-        return (parts[0], int(parts[3])) if parts[0] in self._segments else None
+        segment = key.partition("/")[0]
+        return (segment, shard) if spec in self._segments[segment].row_arrays.values() else None
 
     def array_of(self, key: str) -> tuple[ArraySpec | None, int]:
         """Return (array, shard) of the path of a shard; (None, 0) of another file."""
-        place = self.shard_of(key)
-        if place is None:
-            return None, 0
-        spec: ArraySpec = getattr(self._segments[place[0]], key.split("/")[1])
-        return spec, place[1]
+        segment = self._segments.get(key.partition("/")[0])
+        for spec in segment.arrays.values() if segment else ():
+            number = key.removeprefix(f"{spec.path}/c/").partition("/")[0]
+            if number.isdigit() and key == spec.shard_key(int(number)):
+                return spec, int(number)
+        return None, 0
 
     def problem(self, key: str, what: str) -> Problem:
         """Return the problem of a file, with the samples that it holds."""
         place = self.shard_of(key)
         if place is None:
-            segment = key.partition("/")[0]
-            known = segment if segment in self._segments else None
-            return Problem(f"{key} {what}.", known, None, key)
+            name = key.partition("/")[0]
+            known = name if name in self._segments else None
+            spec, _ = self.array_of(key)
+            of_all = "; it concerns all samples of that part" if spec is not None else ""
+            return Problem(f"{key} {what}{of_all}.", known, None, key)
         segment, shard = place
         rows = self._segments[segment].x.shard_rows
-        stop = min((shard + 1) * rows, self._segments[segment].n_samples)
+        stop = min((shard + 1) * rows, self._segments[segment].n_rows)
         where = self.samples(segment, shard * rows, stop)
         return Problem(f"{key} {what}; it holds {where}.", segment, shard, key)
 
     def samples(self, segment: str, start: int, stop: int) -> str:
-        """Return in words the ids of rows of a segment, and whose they are."""
-        first = self._first_ids[segment]
-        ids = f"samples {first + start:,} to {first + stop - 1:,}"
-        if stop == start + 1:
-            ids = f"sample {first + start:,}"
+        """Return in words the ids of the samples in rows of a segment, and whose they are."""
         table = self._tables[segment]
-        if table is None:
-            return ids
+        if self._segments[segment].is_ragged:
+            if table is None:
+                return f"rows {start:,} to {stop - 1:,} of part {segment}"
+            low, high = self._recordings(table, start, stop)
+            return self._ids(segment, low, high) + _whose(table, low, high)
+        ids = self._ids(segment, start, stop)
+        return ids if table is None else ids + _whose(table, *self._recordings(table, start, stop))
+
+    def _ids(self, segment: str, start: int, stop: int) -> str:
+        first = self._first_ids[segment]
+        if stop == start + 1:
+            return f"sample {first + start:,}"
+        return f"samples {first + start:,} to {first + stop - 1:,}"
+
+    @staticmethod
+    def _recordings(table: RecordingTable, start: int, stop: int) -> tuple[int, int]:
+        """Return the first recording that has some of the rows, and the one after the last."""
         low = int(np.searchsorted(table.starts, start, "right")) - 1
-        high = int(np.searchsorted(table.starts, stop, "left"))
-        names = list(dict.fromkeys(table.subject[low:high]))
-        more = f" and {len(names) - _MAX_SUBJECTS} more" if len(names) > _MAX_SUBJECTS else ""
-        return f"{ids} of {', '.join(names[:_MAX_SUBJECTS])}{more}"
+        return low, int(np.searchsorted(table.starts, stop, "left"))
+
+
+def _whose(table: RecordingTable, low: int, high: int) -> str:
+    names = list(dict.fromkeys(table.subject[low:high]))
+    more = f" and {len(names) - _MAX_SUBJECTS} more" if len(names) > _MAX_SUBJECTS else ""
+    return f" of {', '.join(names[:_MAX_SUBJECTS])}{more}"

@@ -13,8 +13,8 @@ from zarrts import sources
 from zarrts.errors import PlanError
 from zarrts.journal import Plan
 from zarrts.labels import LabelCounter, LabelScheme, extended, scheme_of
+from zarrts.options import AUTO, ConvertOptions
 from zarrts.plan import (
-    NO_RAGGED,
     Layout,
     check_duplicates,
     check_recordings,
@@ -25,8 +25,8 @@ from zarrts.plan import (
     stored_dtype,
     task_bytes,
 )
-from zarrts.publish import CODECS, codec_of
-from zarrts.sizes import format_budget, format_size
+from zarrts.publish import codec_of
+from zarrts.sizes import format_size
 from zarrts.store import StoreHeader, is_store, read_header
 from zarrts.survey import count_labels, try_chunks
 from zarrts.system import count_cpus, free_bytes
@@ -35,73 +35,8 @@ from zarrts.targets import finished_bytes, refuse_target, refuse_unfinished
 from zarrts.types import SourceRecording
 
 _ROOM_MARGIN = 1.1
-_AUTO, _WORTH_COMPRESSING = "auto", 0.95
+_WORTH_COMPRESSING = 0.95
 _MAX_NAMES = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertOptions:
-    """How to convert; what each means stands at `zarrts.convert`."""
-
-    subject: Any = None
-    x: str | None = None
-    y: str | None = None
-    kind: str = "auto"
-    folders: str = "auto"
-    class_names: tuple[str, ...] | None = None
-    follow_links: bool = False
-    axes: tuple[str, ...] | None = None
-    channels: tuple[str, ...] | None = None
-    rate_hz: float | None = None
-    dtype: str = "auto"
-    memory_bytes: int = 1 << 30
-    chunk_bytes: int = 1 << 20
-    shard_bytes: int = 64 << 20
-    codec: str = "lz4"
-    workers: int | None = None
-    overwrite: bool = False
-    restart: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind == "ragged":
-            raise PlanError(f"kind='ragged': {NO_RAGGED}.")
-        if self.kind not in ("auto", "dense"):
-            raise PlanError(f"kind={self.kind!r} is unknown; use 'auto' or 'dense'.")
-        if self.codec not in (_AUTO, *CODECS):
-            known = ", ".join((_AUTO, *CODECS))
-            raise PlanError(f"codec={self.codec!r} is unknown; use one of {known}.")
-        _check_number("workers", self.workers, int, 1)
-        _check_number("rate_hz", self.rate_hz, float, 0)
-        if self.rate_hz == 0 or self.rate_hz == float("inf"):
-            raise PlanError(f"rate_hz={self.rate_hz} has to be above 0, and finite.")
-        self._check_names()
-        if self.chunk_bytes > self.shard_bytes:
-            raise PlanError(
-                f"chunk={self.chunk_bytes:,} bytes is more than shard={self.shard_bytes:,}; "
-                f"a shard holds whole chunks. Lower chunk, or raise shard to at least "
-                f"{format_budget(self.chunk_bytes)}."
-            )
-
-    def _check_names(self) -> None:
-        for option, names in (("channels", self.channels), ("class_names", self.class_names)):
-            names = names or ()
-            if not all(isinstance(name, str) and name for name in names):
-                raise PlanError(f"{option}={list(names)!r} has to be a list of names.")
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise PlanError(f"{option}= names {', '.join(twice)} more than once.")
-
-
-def _check_number(name: str, value: Any, kind: type, least: int) -> None:
-    if value is None:
-        return
-    is_number = isinstance(value, int | np.integer) or (
-        kind is float and isinstance(value, float | np.floating)
-    )
-    if isinstance(value, bool) or not is_number:
-        raise PlanError(f"{name}={value!r} has to be a number.")
-    if not value >= least:
-        raise PlanError(f"{name}={value} has to be at least {least}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +233,7 @@ def _with_codec(
     recordings: Sequence[SourceRecording], layout: Layout, options: ConvertOptions
 ) -> tuple[ConvertOptions, float, float]:
     """Return the options with a codec, bytes stored per byte, and bytes per second."""
-    if options.codec != _AUTO:
+    if options.codec != AUTO:
         return options, *try_chunks(recordings, layout, options.codec)
     # By size alone, never by a clock: the same sources have to give the same bytes.
     ratio, bytes_per_s = try_chunks(recordings, layout, "lz4")

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.segments import CHECKSUMS, ROOT_KEY, Segment, read_segment
 from zarrts.shards import WrittenShard, crc32c_of_file
 from zarrts.store import (
-    ARRAYS,
-    CHECKSUMS,
-    ROOT_KEY,
     SCHEMA,
     SEGMENT_MARK,
-    Segment,
     StoreHeader,
     is_store,
     manifest_key,
@@ -24,15 +21,15 @@ from zarrts.store import (
     read_header,
     read_manifest,
     read_metadata,
-    read_segment,
     root_bytes,
     zarr_files,
 )
 from zarrts.system import make_folder, replace_file, write_files
-from zarrts.types import ArraySpec
+from zarrts.types import ArraySpec, LabelsPer
 
 CODECS = ("lz4", "zstd", "none")
 _INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
+_ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
 _BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
 
 
@@ -46,6 +43,8 @@ def create_segment(
     shard_rows: int,
     codec: str,
     axes: Sequence[str] | None = None,
+    labels_per: LabelsPer = "sample",
+    n_recordings: int = 0,
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
@@ -61,35 +60,46 @@ def create_segment(
     codec : str
         One of `CODECS`.
     axes : sequence of str, optional
-        What the axes of x are called, samples first; by default (sample, time, channel).
+        What the axes of x are called, samples first; by default (sample, time, channel). Where
+        rows are time, the first is always called row.
+    labels_per : str
+        "sample" for a dense segment, "row" or "recording" for a ragged one.
+    n_recordings : int
+        Of a ragged segment.
     """
     import zarr
     from zarr.storage import MemoryStore
 
-    n_inner = len(x[0]) - 1
-    arrays = {
-        "x": (*x, axes or ("sample", *_INNER_AXES.get(n_inner, _many_axes(n_inner)))),
-        "y": (*y, ("sample", *(f"label_axis_{n}" for n in range(1, len(y[0]))))),
-        "recording": ((x[0][0],), np.dtype(np.int32), ("sample",)),
+    sizes = (chunk_rows, shard_rows)
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {
+        "x": (*x, _axes_of_x(len(x[0]), axes, is_ragged=labels_per != "sample"), sizes),
+        "y": (*y, (_ENTRY_AXIS[labels_per], *_label_axes(len(y[0]))), sizes),
     }
+    if labels_per == "sample":
+        arrays["recording"] = ((x[0][0],), np.dtype(np.int32), ("sample",), sizes)
+    else:
+        n_edges = n_recordings + 1
+        arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
+    if labels_per == "recording":
+        arrays["y"] = (*arrays["y"][:3], (n_recordings, n_recordings))
     files: dict[str, Any] = {}
     mark = {SEGMENT_MARK: {"schema": SCHEMA}}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
-    for array, (shape, dtype, axes) in arrays.items():
+    for array, (shape, dtype, names, (chunk, shard)) in arrays.items():
         group.create_array(
             array,
             shape=shape,
             dtype=dtype,
-            chunks=(chunk_rows, *shape[1:]),
-            shards=(shard_rows, *shape[1:]),
+            chunks=(chunk, *shape[1:]),
+            shards=(shard, *shape[1:]),
             compressors=_compressors(codec, dtype),
             fill_value=dtype.type(0),
-            dimension_names=axes,
+            dimension_names=names,
             config={"write_empty_chunks": True},
         )
-    n_chunks = -(-x[0][0] // chunk_rows)
     checksums = group.create_group(CHECKSUMS)
-    for array in arrays:
+    for array, (shape, _, _, (chunk, _)) in arrays.items():
+        n_chunks = -(-shape[0] // chunk)
         checksums.create_array(
             array,
             shape=(n_chunks,),
@@ -124,8 +134,20 @@ def codec_of(spec: ArraySpec) -> str:
     return next((name for name, (known, _) in _BLOSC.items() if known == cname), "none")
 
 
+def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> Sequence[str]:
+    """Return what the axes of x are called."""
+    if is_ragged:
+        inner = (*(f"axis_{n}" for n in range(1, n_axes - 1)), "channel")[: n_axes - 1]
+        return ("row", *(axes[1:] if axes else inner))
+    return axes or ("sample", *_INNER_AXES.get(n_axes - 1, _many_axes(n_axes - 1)))
+
+
 def _many_axes(n_axes: int) -> tuple[str, ...]:
     return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
+
+
+def _label_axes(n_axes: int) -> tuple[str, ...]:
+    return tuple(f"label_axis_{n}" for n in range(1, n_axes))
 
 
 def _compressors(codec: str, dtype: np.dtype[Any]) -> list[Any]:
@@ -139,17 +161,17 @@ def _compressors(codec: str, dtype: np.dtype[Any]) -> list[Any]:
     return [blosc, Crc32cCodec()]
 
 
-def write_checksums(root: Path, segment: str, written: Iterable[WrittenShard]) -> None:
+def write_checksums(root: Path, segment: Segment, written: Iterable[WrittenShard]) -> None:
     """Write the crc32c of every chunk of a segment's arrays, from all shards in order.
 
     A shard that was swapped with another is as good as ever by its own checksums; by these it is
     not.
     """
-    of_array: dict[str, list[tuple[int, ...]]] = {array: [] for array in ARRAYS}
+    of_array: dict[str, list[tuple[int, ...]]] = {array: [] for array in segment.arrays}
     for shard in written:
         of_array[shard.key.split("/")[1]].append(shard.chunk_checksums)
     contents = {f"{array}/c/0": checksums_bytes(it) for array, it in of_array.items()}
-    write_files(root / segment / CHECKSUMS, contents)
+    write_files(root / segment.name / CHECKSUMS, contents)
 
 
 def checksums_bytes(of_shards: Iterable[tuple[int, ...]]) -> bytes:
@@ -271,4 +293,5 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
             for it in header.versions
         ],
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
+        **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
     }

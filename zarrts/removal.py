@@ -13,8 +13,9 @@ from zarrts.journal import WrittenTask, merged_moments
 from zarrts.labels import LabelScheme
 from zarrts.plan import shard_tasks
 from zarrts.publish import codec_of, create_segment, publish, write_checksums
+from zarrts.segments import Segment
 from zarrts.shards import WrittenShard
-from zarrts.store import Gone, Segment, StoreHeader, Version, combined_id, read_header
+from zarrts.store import Gone, StoreHeader, Version, combined_id, read_header
 from zarrts.stored import stored_recordings
 from zarrts.system import count_cpus
 from zarrts.table import RecordingTable, digest_of_table, read_table, write_table
@@ -130,7 +131,7 @@ class _Rewrite:
         )
         results = self._write(segment, kept.tolist(), lengths.tolist())
         files = [shard for task in results for shard in task.files]
-        write_checksums(self._root, self._name, files)
+        write_checksums(self._root, segment, files)
         write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
         written += files
         digest = hashlib.sha256(f"{old.write_id} without {is_removed.tolist()}".encode())

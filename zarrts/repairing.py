@@ -12,6 +12,7 @@ from zarrts.matching import match_sources
 from zarrts.places import Places, Problem
 from zarrts.plan import refuse, shard_tasks
 from zarrts.publish import checksums_bytes, segment_document
+from zarrts.segments import ROOT_KEY, Segment
 from zarrts.shards import (
     WrittenShard,
     chunk_checksums,
@@ -20,9 +21,7 @@ from zarrts.shards import (
     written_checksums,
 )
 from zarrts.store import (
-    ROOT_KEY,
     Entries,
-    Segment,
     StoreHeader,
     metadata_bytes,
     read_header,
@@ -135,7 +134,7 @@ class _SegmentRepair:
 
     def run(self, keys: set[str], source: Any) -> None:
         """Mend some files."""
-        specs = (self._segment.x, self._segment.y, self._segment.recording)
+        specs = self._segment.arrays.values()
         shards = {key for key in keys if self._places.shard_of(key) is not None}
         # Shards are compared with their lists; where a list is damaged too, the list that comes
         # of them is compared with the manifest.

@@ -1,11 +1,19 @@
 """The schema on disk, and how a published store is opened.
 
 A store is a Zarr v3 group whose root `zarr.json` was written last. It holds segments "0", "1",
-..., each a group of arrays that share chunk length on axis 0:
+..., each a group of arrays that share chunk length on axis 0. Where all series have equal
+lengths, the store is "dense":
 
     0/x            [sample, time, channel]     0/y           [sample, ...]
     0/recording    [sample]                    0/table/...   [recording, ...]
-    0/checksum/x, /y, /recording [chunk]       crc32c of every chunk
+
+Else it is "ragged", and rows of x are steps in time; the table counts rows. Labels are per row,
+in the chunks of x, or per recording, in one chunk, as the offsets are:
+
+    0/x            [row, channel]              0/y           [row, ...] or [recording, ...]
+    0/offsets      [recording + 1]             0/table/...   [recording, ...]
+
+In both, 0/checksum/NAME [chunk] holds the crc32c of every chunk of an array.
 
 The root's attributes say everything that `open` needs, with a checksum of their own, and the
 sha256 of a manifest that lists every other object with size and crc32c.
@@ -15,7 +23,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,56 +31,17 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.labels import LabelScheme
+from zarrts.segments import ROOT_KEY, Segment, segment_of
 from zarrts.shards import crc32c
-from zarrts.types import ArraySpec
+from zarrts.types import LabelsPer
 
 Entries = Mapping[str, tuple[int, int]]
 """Size and crc32c of files, by their paths below the store."""
 
 SCHEMA = 1
-ROOT_KEY = "zarr.json"
 MANIFESTS = "manifests"
 SEGMENT_MARK = "zarrts_segment"
-ARRAYS = ("x", "y", "recording")
-CHECKSUMS = "checksum"
 _MAKE = "zarrts convert SOURCES study.zarr"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """The arrays that one conversion wrote.
-
-    Attributes
-    ----------
-    name : str
-        Of the folder below the store.
-    x, y, recording : ArraySpec
-    stored_bytes : int
-        Of all shards.
-    write_id : str
-        Digest of the sources and options that it was made from.
-    options : dict
-        Those options.
-    table_sha256 : str
-        Of the files of its table.
-    axes : tuple of str
-        What the axes of x are called.
-    """
-
-    name: str
-    x: ArraySpec
-    y: ArraySpec
-    recording: ArraySpec
-    stored_bytes: int = 0
-    write_id: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    table_sha256: str = ""
-    axes: tuple[str, ...] = ()
-
-    @property
-    def n_samples(self) -> int:
-        """Number of samples."""
-        return self.x.shape[0]
 
 
 @dataclass(frozen=True)
@@ -96,6 +65,7 @@ class Gone:
 class StoreHeader:
     """What the root of a store says.
 
+    `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
     """
 
@@ -111,6 +81,7 @@ class StoreHeader:
     versions: tuple[Version, ...] = ()
     gone: tuple[Gone, ...] = ()
     manifest_sha256: str = ""
+    labels_per: LabelsPer = "sample"
 
     @property
     def latest(self) -> int:
@@ -263,7 +234,13 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         channels=attributes["channels"] and tuple(attributes["channels"]),
         rate_hz=attributes["rate_hz"],
         segments=tuple(
-            _segment(document["consolidated_metadata"]["metadata"], it)
+            replace(
+                segment_of(document["consolidated_metadata"]["metadata"], it["name"]),
+                stored_bytes=it["stored_bytes"],
+                write_id=it["write_id"],
+                options=it["options"],
+                table_sha256=it["table_sha256"],
+            )
             for it in attributes["segments"]
         ),
         versions=tuple(
@@ -272,6 +249,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         ),
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
         manifest_sha256=attributes["manifest"]["sha256"],
+        labels_per=attributes.get("labels_per", "sample"),
     )
 
 
@@ -314,83 +292,3 @@ def _why_no_store(root: Path) -> str:
             f"zarrts convert {root} study.zarr, and open study.zarr."
         )
     return f"{root} is a folder, but no store. Make one: {_MAKE}"
-
-
-def _segment(metadata: Mapping[str, Any], entry: Mapping[str, Any]) -> Segment:
-    name = entry["name"]
-    x, y, recording = (
-        _checksummed(name, array, array_spec(f"{name}/{array}", metadata[f"{name}/{array}"]))
-        for array in ARRAYS
-    )
-    return Segment(
-        name=name,
-        x=x,
-        y=y,
-        recording=recording,
-        stored_bytes=entry["stored_bytes"],
-        write_id=entry["write_id"],
-        options=entry["options"],
-        table_sha256=entry["table_sha256"],
-        axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
-    )
-
-
-def read_segment(root: Path, name: str) -> Segment:
-    """Return the arrays of a segment that is on disk, published or not."""
-    x, y, recording = (
-        _checksummed(name, array, read_array_spec(root, f"{name}/{array}")) for array in ARRAYS
-    )
-    return Segment(name=name, x=x, y=y, recording=recording)
-
-
-def read_array_spec(root: Path, path: str) -> ArraySpec:
-    """Return what the metadata of one array on disk say."""
-    return array_spec(path, json.loads((root / path / ROOT_KEY).read_bytes()))
-
-
-def _checksummed(segment: str, array: str, spec: ArraySpec) -> ArraySpec:
-    return replace(spec, checksums=f"{segment}/{CHECKSUMS}/{array}/c/0")
-
-
-def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
-    """Return what the metadata of one array say."""
-    shape = tuple(metadata["shape"])
-    outer = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    codecs = metadata["codecs"]
-    is_sharded = [codec["name"] for codec in codecs] == ["sharding_indexed"]
-    inner = codecs[0]["configuration"]["chunk_shape"] if is_sharded else outer
-    chain, compressor, order = _known_chain(metadata) if is_sharded else (None, {}, "<")
-    if tuple(inner[1:]) != shape[1:] or tuple(outer[1:]) != shape[1:]:
-        chain = None
-    return ArraySpec(
-        path=path,
-        shape=shape,
-        dtype=np.dtype(metadata["data_type"]).newbyteorder(order),
-        chunk_rows=inner[0],
-        shard_rows=outer[0],
-        codecs=chain,
-        compressor=compressor,
-    )
-
-
-def _known_chain(
-    metadata: Mapping[str, Any],
-) -> tuple[tuple[str, ...] | None, Mapping[str, Any], str]:
-    """Return (codecs after the bytes, compressor's configuration, byte order) of a shard."""
-    sharding = metadata["codecs"][0]["configuration"]
-    first, *rest = sharding["codecs"]
-    names = tuple(codec["name"] for codec in rest)
-    index_names = [codec["name"] for codec in sharding["index_codecs"]]
-    endian = first.get("configuration", {}).get("endian", "little")
-    order = "<" if endian == "little" else ">"
-    separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
-    is_known = (
-        first["name"] == "bytes"
-        and index_names == ["bytes", "crc32c"]
-        and sharding["index_codecs"][0]["configuration"]["endian"] == "little"
-        and sharding.get("index_location", "end") == "end"
-        and metadata["chunk_key_encoding"]["name"] == "default"
-        and separator == "/"
-    )
-    compressor = rest[0].get("configuration", {}) if rest else {}
-    return (names if is_known else None), compressor, order

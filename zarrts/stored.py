@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.chunks import ChunkReader
-from zarrts.store import Segment
+from zarrts.segments import Segment
 from zarrts.table import RecordingTable
 from zarrts.types import AnyArray, SourceRecording
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from zarrts.contents import Contents
-from zarrts.errors import StoreError
+from zarrts.errors import SampleError, StoreError
 from zarrts.samples import Ranges
 from zarrts.selection import Samples
 from zarrts.store import read_header
@@ -19,11 +19,11 @@ class Store(Contents):
     path : str
     n_samples : int
     sample_shape : tuple of int
-        Such as (time, channel).
+        Such as (time, channel); (None, channel) where samples are of unequal lengths.
     dtype : numpy.dtype
         Of x as stored.
     kind : str
-        "dense": all samples have one shape.
+        "dense": all samples have one shape. "ragged": a sample is a recording, of any length.
     subjects : list of str
         In order of first appearance.
     class_names : list, or None
@@ -35,6 +35,11 @@ class Store(Contents):
     @property
     def samples(self) -> "Samples":
         """Every sample, in source order."""
+        if self.is_ragged:
+            raise SampleError(
+                f"{self.path} holds recordings of unequal lengths, which can be stored, but not "
+                "be read as samples yet; cut them into samples of one length before converting."
+            )
         everything = Ranges(np.zeros(1, np.int64), np.array([self.n_samples], np.int64))
         return Samples(self, everything)
 

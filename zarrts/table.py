@@ -9,7 +9,8 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.moments import STATISTICS, Moments
-from zarrts.store import ROOT_KEY, Segment, zarr_files
+from zarrts.segments import ROOT_KEY, Segment
+from zarrts.store import zarr_files
 from zarrts.system import write_files
 from zarrts.types import AnyArray, IntArray
 
@@ -21,14 +22,15 @@ _COLUMNS = (*_TEXTS, "start", "stop", "source_start", _OPTIONAL, *STATISTICS)
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingTable:
-    """One entry for each recording of a segment, in the order of their samples.
+    """One entry for each recording of a segment, in the order of their rows.
 
     Attributes
     ----------
     subject, source, fingerprint : tuple of str
         Who it belongs to, which file it came from, and a digest of that file's content.
     starts : int64, shape (n_recordings + 1,)
-        First sample of each recording in the segment; the last entry is the total.
+        First row of each recording in the segment (a sample, or a step in time where the segment
+        is ragged); the last entry is the total.
     source_starts : int64, shape (n_recordings,)
         Row of the source file that is the recording's first.
     label_counts : int64, shape (n_recordings, n_classes), or None
@@ -125,7 +127,7 @@ def read_table(root: Path, segment: Segment) -> RecordingTable:
         subject=tuple(str(value) for value in columns["subject"]),
         source=tuple(str(value) for value in columns["source"]),
         fingerprint=tuple(str(value) for value in columns["fingerprint"]),
-        starts=np.append(columns["start"], segment.n_samples).astype(np.int64),
+        starts=np.append(columns["start"], segment.n_rows).astype(np.int64),
         source_starts=columns["source_start"],
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),

@@ -11,15 +11,8 @@ import filelock
 
 from zarrts.errors import PlanError, StoreError
 from zarrts.journal import JournalContent, Plan, read_journal
-from zarrts.store import (
-    MANIFESTS,
-    ROOT_KEY,
-    SEGMENT_MARK,
-    StoreHeader,
-    is_store,
-    manifest_key,
-    read_header,
-)
+from zarrts.segments import ROOT_KEY
+from zarrts.store import MANIFESTS, SEGMENT_MARK, StoreHeader, is_store, manifest_key, read_header
 from zarrts.system import make_folder
 from zarrts.table import read_table
 

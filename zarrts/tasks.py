@@ -25,8 +25,8 @@ from zarrts.journal import WrittenTask
 from zarrts.labels import LabelScheme
 from zarrts.moments import Moments, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows
+from zarrts.segments import Segment
 from zarrts.shards import ShardWriter, WrittenShard
-from zarrts.store import Segment
 from zarrts.types import AnyArray, SourceRecording
 
 OnRows = Callable[[int], None]
@@ -110,10 +110,10 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
     segment = job.segment
     moments: list[tuple[int, Moments]] = []
     with contextlib.ExitStack() as stack:
-        x, y, owner = (
-            _ChunkFiller(stack.enter_context(ShardWriter(job.root, spec, task.shard)))
-            for spec in (segment.x, segment.y, segment.recording)
-        )
+        fillers = {
+            name: _ChunkFiller(stack.enter_context(ShardWriter(job.root, spec, task.shard)))
+            for name, spec in segment.row_arrays.items()
+        }
         n_done = 0
         for span in task.spans:
             recording = job.recordings[span.recording]
@@ -123,14 +123,16 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
                     raise KeyboardInterrupt
                 converted = cast_rows(inputs, segment.x.dtype, recording.origin)
                 parts.append(measure(converted))
-                x.add(converted)
-                y.add(encode_labels(job.labels, labels, recording))
-                owner.add(np.full(len(inputs), span.recording, np.int32))
+                fillers["x"].add(converted)
+                if "y" in fillers:
+                    fillers["y"].add(encode_labels(job.labels, labels, recording))
+                if "recording" in fillers:
+                    fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))
                 del inputs, labels, converted
             moments.append((span.recording, merge_all(parts)))
             n_done += span.stop - span.start
-        files = tuple(it.commit(job.is_wanted) for it in (x, y, owner))
+        files = tuple(it.commit(job.is_wanted) for it in fillers.values())
     with job.lock:
         job.on_task(WrittenTask(shard=task.shard, files=files, moments=tuple(moments)))
 
@@ -171,9 +173,12 @@ def read_blocks(
 ) -> Iterator[tuple[AnyArray, AnyArray]]:
     """Yield inputs and labels of a span, a bounded number of rows at a time.
 
+    A label for the whole recording is not among them: the labels are empty then.
+
     `n_before` rows of other recordings are in the shard already: blocks end where chunks do.
     """
     x, y = recording.x, recording.y
+    is_one_label = recording.labels_per == "recording"
     # The head of a compressed file that another task reads from there on: a reader of its own,
     # or the other's would start again from the first row.
     with contextlib.ExitStack() as stack:
@@ -183,7 +188,8 @@ def read_blocks(
         cuts = range(span.start + step - n_before % step, span.stop, step)
         for start, stop in itertools.pairwise([span.start, *cuts, span.stop]):
             try:
-                inputs, labels = x.read(start, stop), y.read(start, stop)
+                inputs = x.read(start, stop)
+                labels = y.read(0, 0) if is_one_label else y.read(start, stop)
             except OSError as error:
                 raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
             yield inputs, labels

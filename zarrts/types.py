@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ AnyArray = NDArray[Any]
 
 FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
 """What folders of source files can stand for."""
+
+LabelsPer = Literal["sample", "recording", "row"]
+"""What has one label. Rows of series of equal length are samples, with a label each; series of
+unequal lengths have a label for the whole recording, or one for each of its rows."""
 
 
 @runtime_checkable
@@ -60,6 +64,9 @@ class SourceRecording:
         How messages and the store name the file: relative to the folder given, with "/".
     x, y : RowReader
         Inputs and labels.
+    labels_per : str
+        "sample": rows are samples, and y has as many. Else rows are consecutive in time, and y
+        has one row in all ("recording"), or as many as x ("row").
     x_name, y_name : str
         What the arrays are called in the source.
     size_bytes : int
@@ -94,6 +101,7 @@ class SourceRecording:
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
     first_row: int = 0
+    labels_per: LabelsPer = "sample"
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,9 @@ from zarrts.errors import StoreError
 from zarrts.inspection import check_content, check_sources
 from zarrts.places import Places, Problem
 from zarrts.publish import files_below
+from zarrts.segments import ROOT_KEY, Segment
 from zarrts.shards import crc32c_of_file, is_in_place
-from zarrts.store import (
-    ROOT_KEY,
-    Entries,
-    Segment,
-    StoreHeader,
-    read_header,
-    read_manifest,
-    root_bytes,
-)
+from zarrts.store import Entries, StoreHeader, read_header, read_manifest, root_bytes
 from zarrts.system import count_cpus
 from zarrts.table import RecordingTable, read_table
 
