@@ -16,7 +16,7 @@ keras = pytest.importorskip("keras", exc_type=ImportError)
 
 from keras_models import LARGE, SMALL, Numbered, flat, make_numbered, numbers  # noqa: E402
 
-import zarrts.keras  # noqa: E402
+import zarrts.adapter  # noqa: E402
 from zarrts.keras import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
@@ -68,7 +68,7 @@ def sequence(no_leaks):
 def as_keras_asks(seq, shuffle=True):
     """Return the generator through which Keras reads: what fit does, without a network."""
     adapters = pytest.importorskip("keras.src.trainers.data_adapters.py_dataset_adapter")
-    return adapters.PyDatasetAdapter(seq, shuffle=shuffle)._finite_generator()
+    return adapters.PyDatasetAdapter(seq, shuffle=shuffle)._get_iterator()
 
 
 def same(one, other) -> bool:
@@ -176,7 +176,6 @@ def test_a_generator_keeps_its_place_whatever_others_abandon(study, sequence):
         next(abandoned)
     seen += reading
     assert sorted(flat(numbers(seen))) == list(range(N))
-    assert len(seq._passes) == 1, "only the last of the abandoned is still held"
 
 
 def test_a_generator_that_outlives_close_starts_no_threads(study, sequence):
@@ -202,7 +201,7 @@ def test_batches_are_never_changed_after_they_were_handed_out(study, sequence):
 
 
 def test_a_later_keras_gets_right_batches_and_one_warning(study, sequence, monkeypatch):
-    monkeypatch.setattr(zarrts.keras, "_has_warned", False)
+    monkeypatch.setattr(zarrts.adapter, "_has_warned", False)
     later = types.ModuleType("keras.src.trainers.data_adapters.later_adapter")
     exec("def shuffled(seq, order):\n    return [seq[i] for i in order]", later.__dict__)
     seq = sequence(study.path)
@@ -216,7 +215,7 @@ def test_a_later_keras_gets_right_batches_and_one_warning(study, sequence, monke
 
 
 def test_the_keras_that_is_installed_is_known(study, sequence, monkeypatch):
-    monkeypatch.setattr(zarrts.keras, "_has_warned", False)
+    monkeypatch.setattr(zarrts.adapter, "_has_warned", False)
     seq = sequence(study.path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -414,6 +413,33 @@ def test_close_ends_the_threads_and_with_closes(study, sequence):
     assert len(list(seq)) == N_BATCHES
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "ours"),
+    [
+        ("workers", 4, r"zarrts' own read ahead: ZarrSequence\(workers=\.\.\.\)"),
+        ("use_multiprocessing", True, "processes would each decode everything again"),
+        ("max_queue_size", 20, r"ZarrSequence\(memory=\.\.\.\) bounds what is read ahead"),
+    ],
+)
+def test_what_keras_would_read_ahead_with_is_refused_with_ours(study, sequence, name, value, ours):
+    seq = sequence(study.path)
+    with pytest.raises(TypeError, match=f"{name}={value} is not for a ZarrSequence: .*{ours}"):
+        setattr(seq, name, value)
+    assert (seq.workers, seq.use_multiprocessing) == (1, False)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow reads ahead")
+def test_tensorflow_reads_ahead_by_two_batches(study, sequence):
+    """Keras' own AUTOTUNE doubles at each stall, without a bound in bytes."""
+    adapters = pytest.importorskip("keras.src.trainers.data_adapters.py_dataset_adapter")
+    dataset = adapters.PyDatasetAdapter(sequence(study.path), shuffle=True).get_tf_dataset()
+    assert type(dataset).__name__ == "_PrefetchDataset"
+    assert int(dataset._buffer_size) == 2
+    assert type(dataset._input_dataset).__name__ != "_PrefetchDataset"
+    batches = [(x.numpy(), y.numpy()) for x, y in dataset]
+    assert sorted(flat(numbers(batches))) == list(range(N))
+
+
 def test_keras_sees_one_worker_whatever_ours_are(study, sequence):
     seq = sequence(study.path, workers=4)
     assert (seq.workers, seq.use_multiprocessing) == (1, False)
@@ -520,5 +546,6 @@ def test_a_transform_that_returns_no_batch_is_named(study, sequence):
 def test_missing_keras_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
     monkeypatch.delitem(sys.modules, "zarrts.keras")
+    monkeypatch.delitem(sys.modules, "zarrts.backend")
     with pytest.raises(ImportError, match=r"zarrts\[tensorflow\].*3\.11 to 3\.13"):
         _ = zarrts.ZarrSequence

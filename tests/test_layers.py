@@ -13,7 +13,7 @@ PACKAGE = Path(zarrts.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    0: {"errors", "types", "sizes", "keyed", "keywords", "system", "progress"},
+    0: {"errors", "types", "sizes", "keyed", "keywords", "system", "progress", "backend"},
     1: {
         "plan",
         "samples",
@@ -32,8 +32,8 @@ LAYERS = {
     4: {"publish", "targets", "catalog", "reading", "schedule", "stored", "matching", "places"},
     5: {"options", "survey", "tasks", "contents", "stream"},
     6: {"prepare", "loader", "inspection", "removal"},
-    7: {"conversion", "selection", "verification"},
-    8: {"study", "repairing"},
+    7: {"conversion", "selection", "verification", "passes"},
+    8: {"study", "repairing", "adapter"},
     9: {"api", "keras", "describe"},
     10: {"bench", "demo"},
     11: {"cli"},

@@ -1,61 +1,25 @@
-"""A Keras data set that reads a store.
-
-Keras permutes the *indices* of a data set in `fit` by default, probes batches before it trains,
-and lets one pass outlive an epoch. So an index that Keras' generator asks for is taken as a
-ticket: the k-th gives batch k of the pass, in the order that reads ahead. Everybody else who
-asks for batch i gets batch i.
-"""
+"""A Keras data set that reads a store."""
 
 import sys
-import threading
-import warnings
-import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from zarrts import adapter
+from zarrts.backend import keras
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.labels import LabelMode, target_function
 from zarrts.loader import BatchOptions, OnError, Shuffle
 from zarrts.moments import Moments
+from zarrts.passes import Pass, Passes, Piece, Reader
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
-from zarrts.stream import BatchStream
 from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray
-
-try:
-    import keras
-except ImportError as error:
-    raise ImportError(
-        "ZarrSequence needs Keras and a backend: python -m pip install 'zarrts[tensorflow]' "
-        "(or 'zarrts[jax]', 'zarrts[torch]'). TensorFlow has wheels for Python 3.11 to 3.13."
-    ) from error
-
-_GENERATOR = "_finite_generator"
-_PROBE = "get_tf_dataset"
-_ADAPTERS = "keras.src.trainers.data_adapters"
-
-
-@dataclass(eq=False)
-class _Pass:
-    """One run of a generator, told apart by its indices, which are held so that they are unique."""
-
-    indices: object
-    epoch: int
-    served: int = 0
-    is_closed: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the generator is gone: nobody but this attribute and the call holds them."""
-        return sys.getrefcount(self.indices) <= 2
 
 
 class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
@@ -147,71 +111,63 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         )
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
+        self.passes = Passes(self._loader)
+        self.reader: Reader | None = None  # of the latest fit, evaluate or predict
         self.epoch = 0
-        # Guards the loader and what is below: tf.data asks in threads of its own.
-        self._lock = threading.Lock()
-        self._passes: list[_Pass] = []
-        self._reading: tuple[_Pass, BatchStream] | None = None
-        self._n_passes = 0
 
     # What Keras asks ---------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self._loader.n_batches
 
+    @property
+    def workers(self) -> int:
+        """How many threads Keras reads with: one, since the loader has its own."""
+        self.reader = adapter.attach(sys._getframe(1), self) or self.reader
+        return 1
+
+    @workers.setter
+    def workers(self, value: object) -> NoReturn:
+        _refuse("workers", value, "threads of zarrts' own read ahead: ZarrSequence(workers=...)")
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """False: see `workers`."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: object) -> NoReturn:
+        _refuse(
+            "use_multiprocessing",
+            value,
+            "threads read ahead, and processes would each decode everything again",
+        )
+
+    @property
+    def max_queue_size(self) -> int:
+        """Unused: `memory` bounds what is read ahead in bytes."""
+        return 1
+
+    @max_queue_size.setter
+    def max_queue_size(self, value: object) -> NoReturn:
+        _refuse("max_queue_size", value, "ZarrSequence(memory=...) bounds what is read ahead")
+
     def __getitem__(self, index: int) -> Any:
-        frame = sys._getframe(1)
-        if frame.f_code.co_name == _GENERATOR and "indices" in frame.f_locals:
-            self._hold_weakly(frame.f_locals.get("self"))
-            return self._next_of_pass(frame.f_locals["indices"])
-        _warn_of_unknown_caller(frame)
+        adapter.warn_of_unknown(sys._getframe(1), keras.__version__)
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        with self._lock:
-            return self._as_tuple(self._loader.batch(self.epoch, index % len(self)))
+        return self._as_tuple(self.passes.batch(self.epoch, index % len(self)))
 
     def __iter__(self) -> Iterator[Any]:
         """Yield seq[0], seq[1], ... to the end, read ahead."""
-        indices = range(len(self))
-        for _ in indices:
-            yield self._next_of_pass(indices, self.epoch)
+        current = self.passes.begin(piece=Piece(epoch=self.epoch, start=0, stop=len(self)))
+        while (batch := self.next_of(current)) is not None:
+            yield batch
 
-    def _hold_weakly(self, adapter: Any) -> None:
-        """Let Keras' adapter hold this sequence weakly; `fit` itself holds it while it runs.
-
-        TensorFlow never frees a generator, nor what it refers to: each sequence that was read
-        once would keep its threads and memory to the end of the process.
-        """
-        if getattr(adapter, "py_dataset", None) is self:
-            adapter.py_dataset = weakref.proxy(self)
-
-    def _next_of_pass(self, indices: object, epoch: int | None = None) -> Any:
-        """Return the next batch of a pass; a new one is of the next epoch, unless it is given."""
-        with self._lock:
-            current = next((it for it in self._passes if it.indices is indices), None)
-            if current is None:
-                current = _Pass(indices, self._n_passes if epoch is None else epoch)
-                self._n_passes += epoch is None
-                self._passes = [*(it for it in self._passes if not it.is_over), current]
-            if current.is_closed:
-                raise SampleError("The sequence was closed while it was read; start again.")
-            batch = self._stream_of(current).take()
-            current.served += 1
-            if current.served == len(self):
-                self._passes.remove(current)
-                self._reading = None
-        return self._as_tuple(batch)
-
-    def _stream_of(self, current: _Pass) -> BatchStream:
-        """Return the stream that is at a pass's next batch; only one pass has a stream."""
-        if self._reading is not None:
-            reading, stream = self._reading
-            if reading is current and not stream.is_closed:
-                return stream
-        self._reading = None  # frees what the other pass had read ahead
-        stream = self._loader.stream(current.epoch, current.served)
-        self._reading = (current, stream)
-        return stream
+    def next_of(self, current: Pass) -> Any:
+        """Return the next batch of a pass as Keras wants it, or None at its end."""
+        batch = self.passes.take(current)
+        return None if batch is None else self._as_tuple(batch)
 
     def _as_tuple(self, batch: Batch) -> Any:
         if len(batch.sample_id) == 0:
@@ -296,12 +252,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; a later call takes them again."""
-        with self._lock:
-            # tf.data may still read ahead for a fit that has ended: it must not start threads.
-            for it in self._passes:
-                it.is_closed = True
-            self._reading = None
-            self._loader.close()
+        self.passes.close()
 
     def __enter__(self) -> "ZarrSequence":
         return self
@@ -340,20 +291,5 @@ def _check_weights(weights: Any, samples: Samples, label_mode: str | None) -> An
     return array
 
 
-_has_warned = False
-
-
-def _warn_of_unknown_caller(frame: FrameType) -> None:
-    """Say once that this Keras asks in a way that zarrts does not know."""
-    global _has_warned
-    if frame.f_code.co_name == "<listcomp>" and frame.f_back:  # a frame until Python 3.11
-        frame = frame.f_back
-    module = frame.f_globals.get("__name__", "")
-    if module.startswith(_ADAPTERS) and frame.f_code.co_name != _PROBE and not _has_warned:
-        _has_warned = True
-        warnings.warn(
-            f"Keras {keras.__version__} asks for batches in a way that this version of zarrts "
-            "does not know: batches are right, but slow, and the same in each epoch. Upgrade "
-            "zarrts.",
-            stacklevel=3,
-        )
+def _refuse(name: str, value: object, reason: str) -> NoReturn:
+    raise TypeError(f"{name}={value!r} is not for a ZarrSequence: {reason}.")

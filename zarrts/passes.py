@@ -1,0 +1,131 @@
+"""Passes over a loader: who reads which epoch, and from which batch on.
+
+A pass is one run through the batches of an epoch. Each new pass takes the next epoch, unless its
+epoch is given; several may be under way, but only the one read last has threads that read ahead.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zarrts.errors import SampleError
+from zarrts.loader import EpochLoader
+from zarrts.stream import BatchStream
+from zarrts.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Batches `start` to `stop` of an epoch: all of it, or what is left after a resume."""
+
+    epoch: int
+    start: int
+    stop: int
+
+
+class Pass:
+    """One run through a piece; `next_batch` is the batch that it gives next."""
+
+    def __init__(self, piece: Piece, n_closed: int) -> None:
+        self.piece, self.next_batch = piece, piece.start
+        self.n_closed = n_closed  # how often the passes were closed when it began
+
+
+class Reader:
+    """Whoever reads passes in turn, such as one call of `fit`.
+
+    Attributes
+    ----------
+    planned : deque of Piece
+        What its next passes are; those after them take new epochs.
+    latest : Pass, or None
+        The last that it began.
+    """
+
+    def __init__(self) -> None:
+        self.planned: deque[Piece] = deque()
+        self.latest: Pass | None = None
+
+
+class Passes:
+    """Gives the batches of passes over one loader. `_lock` guards every attribute.
+
+    Attributes
+    ----------
+    n_begun : int
+        The epoch that the next new pass takes.
+    """
+
+    def __init__(self, loader: EpochLoader) -> None:
+        self._loader = loader
+        self._lock = threading.Lock()
+        self._reading: tuple[Pass, BatchStream] | None = None
+        self._n_closed = 0
+        self._planned: deque[Piece] = deque()
+        self.n_begun = 0
+
+    def plan(self, pieces: Sequence[Piece], n_begun: int, reader: Reader | None = None) -> None:
+        """Say what the next passes are, of one reader or of whoever comes first.
+
+        Parameters
+        ----------
+        n_begun : int
+            The epoch of the first new pass after them.
+        """
+        with self._lock:
+            self.n_begun = n_begun
+            planned = self._planned if reader is None else reader.planned
+            planned.clear()
+            planned.extend(pieces)
+
+    def begin(self, reader: Reader | None = None, piece: Piece | None = None) -> Pass:
+        """Begin the pass that is planned or given, or else one of the next epoch."""
+        with self._lock:
+            if piece is None and reader is not None and reader.planned:
+                piece = reader.planned.popleft()
+            if piece is None and self._planned:
+                piece = self._planned.popleft()
+            if piece is None:
+                piece = Piece(epoch=self.n_begun, start=0, stop=self._loader.n_batches)
+                self.n_begun += 1
+            begun = Pass(piece, self._n_closed)
+            if reader is not None:
+                reader.latest = begun
+            return begun
+
+    def take(self, current: Pass) -> Batch | None:
+        """Return the next batch of a pass, or None at its end."""
+        with self._lock:
+            if current.next_batch == current.piece.stop:
+                return None
+            # tf.data may still read ahead for a fit that has ended: it must not start threads.
+            if current.n_closed != self._n_closed:
+                raise SampleError("The sequence was closed while it was read; start again.")
+            batch = self._stream_of(current).take()
+            current.next_batch += 1
+            if current.next_batch == current.piece.stop:
+                self._reading = None
+            return batch
+
+    def _stream_of(self, current: Pass) -> BatchStream:
+        if self._reading is not None:
+            reading, stream = self._reading
+            if reading is current and not stream.is_closed:
+                return stream
+        self._reading = None  # frees what the other pass had read ahead
+        stream = self._loader.stream(current.piece.epoch, current.next_batch)
+        self._reading = (current, stream)
+        return stream
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """Return one batch by itself, whatever passes are under way."""
+        with self._lock:
+            return self._loader.batch(epoch, index)
+
+    def close(self) -> None:
+        """End the threads, close the files and free the memory; passes that began are over."""
+        with self._lock:
+            self._n_closed += 1
+            self._reading = None
+            self._loader.close()
