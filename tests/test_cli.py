@@ -197,6 +197,23 @@ def test_info_shows_subjects_by_classes(study: Study, store: Path) -> None:
         assert line.split() == [name, str(len(y)), *map(str, counts)]
 
 
+def test_info_says_what_a_saved_split_costs_to_read(store: Path, tmp_path: Path) -> None:
+    with zarrts.open(store) as opened:
+        split = opened.samples.split(test=1)
+        split.save(tmp_path / "split.json")
+    n_train, n_test = map(len, split)
+    lines = said(zarrts_command("info", store, "--split", tmp_path / "split.json"), 0).splitlines()
+    # All 90 samples lie in one piece.
+    assert lines[6:8] == [
+        f"train     {n_train} samples of {len(split.train.subjects)} subjects; reading them "
+        f"decodes {90 / n_train:.3g} times their size",
+        f"test      {n_test} samples of 1 subjects; reading them decodes {90 / n_test:.3g} times "
+        "their size",
+    ]
+    (tmp_path / "split.json").write_text("{}")
+    said(zarrts_command("info", store, "--split", tmp_path / "split.json"), 1)
+
+
 def test_info_json_is_for_programs(study: Study, store: Path) -> None:
     summary = json.loads(said(zarrts_command("info", store, "--json"), 0))
     shards = [

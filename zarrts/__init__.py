@@ -21,6 +21,7 @@ from zarrts.errors import (
 
 if TYPE_CHECKING:
     from zarrts.api import append, convert, open, remove, repair, verify
+    from zarrts.disjoint import Split, assert_disjoint
     from zarrts.keras import ZarrSequence
     from zarrts.selection import Samples
     from zarrts.study import Store
@@ -39,11 +40,13 @@ __all__ = [
     "SampleError",
     "Samples",
     "SourceError",
+    "Split",
     "Store",
     "StoreError",
     "ZarrSequence",
     "ZarrtsError",
     "append",
+    "assert_disjoint",
     "convert",
     "open",
     "remove",
@@ -56,9 +59,11 @@ _HOMES = {
     "Batch": "zarrts.types",
     "Recording": "zarrts.types",
     "Samples": "zarrts.selection",
+    "Split": "zarrts.disjoint",
     "Store": "zarrts.study",
     "ZarrSequence": "zarrts.keras",
     "append": "zarrts.api",
+    "assert_disjoint": "zarrts.disjoint",
     "convert": "zarrts.api",
     "open": "zarrts.api",
     "remove": "zarrts.api",

@@ -224,13 +224,17 @@ def _next_lines(store: str, n_subjects: int) -> list[str]:
 @main.command()
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--split", metavar="FILE", help="A split that was saved: what is in its parts.")
 @_with_errors
-def info(store: str, as_json: bool) -> None:
+def info(store: str, as_json: bool, split: str | None) -> None:
     """Say what a STORE holds."""
-    from zarrts.describe import describe_shape, summarize
+    from zarrts.describe import describe_shape, describe_split, summarize
     from zarrts.study import open_store
 
-    summary = summarize(open_store(store))
+    opened = open_store(store)
+    summary = summarize(opened)
+    if split is not None:
+        summary["split"] = describe_split(opened.load_split(split))
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return
@@ -245,6 +249,11 @@ def info(store: str, as_json: bool) -> None:
     click.echo(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
     way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
     click.echo(f"reading   {way}, {summary['chunk_samples'][0]:,} samples at a time")
+    for name, part in summary.get("split", {}).items():
+        click.echo(
+            f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "
+            f"them decodes {part['amplification']:.3g} times their size"
+        )
     _print_subjects(summary)
 
 

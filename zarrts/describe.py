@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.disjoint import Split
 from zarrts.labels import Label
 from zarrts.plan import warn_of_axes
 from zarrts.prepare import Prepared
+from zarrts.selection import Samples
 from zarrts.sizes import format_budget, format_size
 from zarrts.study import Store
 from zarrts.types import IntArray
@@ -160,6 +162,18 @@ def summarize(store: Store) -> dict[str, Any]:
         "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
         "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
         "reads_directly": all(it.is_direct for it in store.readers.x),
+    }
+
+
+def describe_split(split: Split[Samples]) -> dict[str, dict[str, Any]]:
+    """Return who is in each part of a split, and what reading it costs."""
+    return {
+        name: {
+            "n_samples": len(part),
+            "subjects": part.subjects,
+            "amplification": part.amplification,
+        }
+        for name, part in zip(split.names, split, strict=True)
     }
 
 

@@ -1,14 +1,13 @@
 """Samples of a store: choose, split, load, and draw batches; short methods over what lies below."""
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts import splits
+from zarrts import cost
 from zarrts.contents import Contents
 from zarrts.errors import SampleError
 from zarrts.finish import Transform
@@ -26,13 +25,14 @@ from zarrts.reading import (
 )
 from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
 from zarrts.sizes import format_budget, parse_size
+from zarrts.splitting import Divisible
 from zarrts.stream import BatchStream
 from zarrts.types import AnyArray, IntArray
 
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples:
+class Samples(Divisible):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,
@@ -64,6 +64,10 @@ class Samples:
         )
         return x[0], y[0]
 
+    def narrowed(self, selection: Ranges) -> "Samples":
+        """Return those of these samples whose ids are in a set."""
+        return Samples(self.store, self.selection & selection)
+
     # Who and what ------------------------------------------------------------------------
 
     @cached_property
@@ -79,6 +83,11 @@ class Samples:
     def ids(self) -> IntArray:
         """Sample ids, ascending."""
         return self.selection.ids(np.arange(len(self)))
+
+    @property
+    def amplification(self) -> float:
+        """Bytes that reading these samples decodes over those that they have, at least 1."""
+        return cost.amplification(self.units)
 
     @cached_property
     def _per_recording(self) -> IntArray:
@@ -171,73 +180,6 @@ class Samples:
             scheme = self.store.header.labels
             chosen = samples_of_classes(self.store.readers, units, scheme, classes)
         return Samples(self.store, chosen)
-
-    def split(
-        self,
-        *,
-        val: splits.Wanted = None,
-        test: splits.Wanted = None,
-        seed: int = 0,
-        **unknown: object,
-    ) -> tuple["Samples", ...]:
-        """Divide by subjects: (train, test), (train, val) or (train, val, test).
-
-        Parameters
-        ----------
-        val, test : names, a count or a fraction of subjects
-            Always whole subjects. Counts and fractions are drawn with `seed`, and what a
-            fraction came to is printed.
-
-        Raises
-        ------
-        SampleError
-            If a name is unknown, or no subject is left to train on.
-        """
-        refuse_unknown("split", unknown)
-        parts = splits.hold_out(self.subjects, val=val, test=test, seed=seed)
-        for name, wanted in (("val", val), ("test", test)):
-            if isinstance(wanted, float):
-                held = self.select(subjects=parts[name])
-                print(
-                    f"{name}: {wanted} of {len(self.subjects)} subjects is {len(parts[name])}: "
-                    f"{', '.join(parts[name])}, {len(held) / len(self):.0%} of samples"
-                )
-        return self._parts(parts)
-
-    def folds(
-        self, k: int | None = None, *, val: int = 0, seed: int = 0, **unknown: object
-    ) -> Iterator[tuple["Samples", ...]]:
-        """Yield (train, test) of each fold, or (train, val, test) with val=1 or more.
-
-        Without `k`, leaves one subject out at a time; with it, k groups of subjects drawn at
-        random. Every subject is tested once.
-        """
-        refuse_unknown("folds", unknown)
-        for parts in splits.folds(self.subjects, k, val=val, seed=seed):
-            yield self._parts(parts)
-
-    def _parts(self, parts: dict[str, tuple[str, ...]]) -> tuple["Samples", ...]:
-        chosen = tuple(self.select(subjects=names) for names in parts.values())
-        if self.store.catalog.class_counts is not None:
-            chosen[0]._warn_of_missing_classes(chosen[1:])
-        return chosen
-
-    def _warn_of_missing_classes(self, others: Sequence["Samples"]) -> None:
-        have = self.class_counts > 0
-        for other in others:
-            lacking = np.flatnonzero((other.class_counts > 0) & ~have)
-            for code in lacking:
-                owners = [
-                    name
-                    for name in other.subjects
-                    if other.select(subjects=[name]).class_counts[code] > 0
-                ]
-                name = (self.store.class_names or [])[code]
-                warnings.warn(
-                    f"The training part has no sample of class {name!r}, which {owners[0]} has: "
-                    "no network can learn it. Train on a subject that has it.",
-                    stacklevel=4,
-                )
 
     # Reading -----------------------------------------------------------------------------
 

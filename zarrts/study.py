@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from zarrts.contents import Contents
+from zarrts.disjoint import Split
 from zarrts.errors import SampleError, StoreError
 from zarrts.samples import Ranges
 from zarrts.selection import Samples
+from zarrts.split_files import read_split
 from zarrts.store import read_header
 
 
@@ -42,6 +44,21 @@ class Store(Contents):
             )
         everything = Ranges(np.zeros(1, np.int64), np.array([self.n_samples], np.int64))
         return Samples(self, everything)
+
+    def load_split(self, path: str | Path) -> Split[Samples]:
+        """Return the parts of a split that `split.save(path)` wrote.
+
+        Raises
+        ------
+        SampleError
+            If the file is no split, or of another store or version.
+        """
+        everything = self.samples
+        parts = read_split(Path(path), self)
+        # Whoever saved it had allowed what overlaps.
+        return Split(
+            allow_overlap=True, **{name: everything.narrowed(part) for name, part in parts.items()}
+        )
 
     def __enter__(self) -> "Store":
         return self
