@@ -311,16 +311,17 @@ def test_fingerprints_follow_content_not_names_or_times(tmp_path):
     for path in paths:
         path.write_bytes(content)
     os.utime(paths[0], ns=(0, 0))
-    size, digest = fingerprint.of_files([str(paths[0])])
-    assert (size, digest) == fingerprint.of_files([str(paths[1])])
-    assert size == 3_000_000 and len(digest) == 32
+    first, second = (fingerprint.look_at([str(path)]) for path in paths)
+    assert first.digest == second.digest and first.stamp != second.stamp
+    assert first.size_bytes == 3_000_000 and len(first.digest) == 32
+    assert len({first.digest_of(part) for part in ("", "a", "b")}) == 3
     for position in (0, 65_535, 2_999_999, 3_000_000 - 65_536):
         changed = bytearray(content)
         changed[position] ^= 1
         paths[1].write_bytes(changed)
-        assert fingerprint.of_files([str(paths[1])])[1] != digest
+        assert fingerprint.look_at([str(paths[1])]).digest != first.digest
     paths[1].write_bytes(content[:-1])
-    assert fingerprint.of_files([str(paths[1])])[1] != digest
+    assert fingerprint.look_at([str(paths[1])]).digest != first.digest
 
 
 @given(st.integers(0, 40 * 65_536))

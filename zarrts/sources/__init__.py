@@ -146,9 +146,10 @@ def _sorted_out(
 
 
 def _open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
-    for kind in _KINDS:
-        if file.path.lower().endswith(kind.SUFFIXES):
-            return kind.open_contents(file)
+    if file.path.lower().endswith(npy_files.SUFFIXES):
+        return npy_files.open_contents(file)
+    if file.path.lower().endswith(npz.SUFFIXES):
+        return npz.open_contents(file)
     known = ", ".join(suffix for kind in _KINDS for suffix in kind.SUFFIXES)
     raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
 
@@ -167,7 +168,7 @@ def _drafts(files: Sequence[SourceFile], options: ArrayOptions) -> tuple[list[Dr
 def _in_classes(
     files: Sequence[SourceFile],
     options: ArrayOptions,
-    levels: classes.Levels,
+    levels: str,
     class_names: Sequence[str] | None,
 ) -> tuple[list[Draft], list[str]]:
     series = _of_kind(files, npy_files.SUFFIXES)

@@ -3,15 +3,12 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
 
 from zarrts.errors import SourceError
 from zarrts.sources import npy_files
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.names import listed
 from zarrts.sources.views import ConstantRows, OneSample
-
-Levels = Literal["classes", "classes/subjects", "subjects/classes"]
 
 _SUBJECT_NAME = re.compile(
     r"(?:s|su|sub|subj|subject|p|pp|part|participant|pat|patient|pt|person|user|id|u|vp)"
@@ -24,7 +21,7 @@ def find_drafts(
     files: Sequence[SourceFile],
     options: ArrayOptions,
     *,
-    levels: Levels,
+    levels: str,
     class_names: Sequence[str] | None,
 ) -> tuple[list[Draft], list[str]]:
     """Return one recording for each `.npy` file in class folders, and a sentence per bad file.
@@ -90,7 +87,7 @@ def _draft(file: SourceFile, options: ArrayOptions, label: str, subject: str | N
 
 
 def _class_level(
-    files: Sequence[SourceFile], levels: Levels, class_names: Sequence[str] | None
+    files: Sequence[SourceFile], levels: str, class_names: Sequence[str] | None
 ) -> int:
     """Return 0 if the upper folders are classes, 1 if the lower ones are."""
     is_deep = _has_two_levels(files)

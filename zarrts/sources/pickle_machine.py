@@ -6,85 +6,37 @@ whatever it names. This machine knows the few opcodes and the few names that Num
 refuses everything else. Arrays stay where they are in the file: only their places are noted.
 """
 
-import math
 import pickletools
-import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from zarrts.errors import SourceError
+from zarrts.sources.pickle_values import (
+    CALLS,
+    MEANINGS,
+    REMEDY,
+    Dtype,
+    Name,
+    PickledArray,
+    Raw,
+    fill,
+    set_state,
+    shown,
+)
 
-MAX_OPERATIONS = 5_000_000
+MAX_OPERATIONS = 3_000_000
 """What is held of a pickle in memory grows with its operations, some hundred bytes for each."""
 
 MAX_TEXT_BYTES = 1024
 """Longer text is noted by its place alone; older pickles store arrays as text."""
-
-_REMEDY = "save plain arrays instead: np.savez(file, x=..., y=...)"
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Bytes that stay in the file.
-
-    Attributes
-    ----------
-    offset, n_bytes : int
-        Where they lie.
-    is_text : bool
-        They are UTF-8 text, whose characters (all below 256) are the bytes that are meant.
-    """
-
-    offset: int
-    n_bytes: int
-    is_text: bool = False
-
-
-@dataclass
-class PickledArray:
-    """An array in a pickle; `data` is where its values lie, or themselves, or a list of objects."""
-
-    shape: tuple[int, ...] = ()
-    dtype: np.dtype[Any] | None = None
-    is_fortran: bool = False
-    data: "Raw | bytes | list[Any] | None" = None
-
-
-@dataclass(frozen=True)
-class _Name:
-    """Something that a pickle names; never imported."""
-
-    meaning: str
 
 
 class _Mark:
     """Where a tuple, a list or a dictionary starts on the stack."""
 
 
-@dataclass
-class _Dtype:
-    dtype: np.dtype[Any]
-
-
-_MEANINGS = {
-    **{
-        (f"numpy.{core}.multiarray", name): _Name(name)
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    },
-    **{
-        (f"numpy.{core}.numeric", "_frombuffer"): _Name("_frombuffer") for core in ("core", "_core")
-    },
-    ("numpy", "ndarray"): _Name("ndarray"),
-    ("numpy", "dtype"): _Name("dtype"),
-    ("_codecs", "encode"): _Name("encode"),
-}
 _MARK = _Mark()
-_TYPE = re.compile(r"[biufcSUVOMm]\d{1,9}")
 _DAMAGE = (
     *(ValueError, TypeError, LookupError, EOFError, OverflowError),
     *(struct.error, AttributeError, MemoryError, RecursionError),
@@ -129,10 +81,12 @@ class _Machine:
         self.stream, self.end, self.where = stream, end, where
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.n_left = MAX_OPERATIONS
 
     def run(self) -> Any:
         read = self.stream.read
-        for _ in range(MAX_OPERATIONS):
+        while True:
+            self.count(1)
             code = read(1)
             if code == b".":
                 return self._result()
@@ -141,10 +95,15 @@ class _Machine:
                 raise self._refusal(code)
             argument, effect = step
             effect(self, argument(self) if argument is not None else None)
-        raise SourceError(
-            f"{self.where}: its pickle has more than {MAX_OPERATIONS:,} operations, too many small "
-            f"objects to be held in memory; {_REMEDY}."
-        )
+
+    def count(self, n_operations: int) -> None:
+        """Count what is held in memory; SourceError where it is too much."""
+        self.n_left -= n_operations
+        if self.n_left < 0:
+            raise SourceError(
+                f"{self.where}: its pickle has more than {MAX_OPERATIONS:,} operations, too many "
+                f"small objects to be held in memory; {REMEDY}."
+            )
 
     def _result(self) -> Any:
         if len(self.stack) != 1:
@@ -167,7 +126,7 @@ class _Machine:
             )
         return SourceError(
             f"{self.where}: its pickle uses the opcode {known.name}, which no array needs and "
-            f"which could run code; {_REMEDY}."
+            f"which could run code; {REMEDY}."
         )
 
     # Arguments -----------------------------------------------------------------------------
@@ -234,11 +193,11 @@ class _Machine:
     def named(self, module: Any, name: Any) -> None:
         meaning = None
         if isinstance(module, str) and isinstance(name, str):
-            meaning = _MEANINGS.get((module, name))
+            meaning = MEANINGS.get((module, name))
         if meaning is None:
             raise SourceError(
-                f"{self.where}: its pickle names {module}.{name}, which no array needs and which "
-                f"could run code; {_REMEDY}."
+                f"{self.where}: its pickle names {shown(module)} {shown(name)}, which no array "
+                f"needs and which could run code; {REMEDY}."
             )
         self.stack.append(meaning)
 
@@ -267,12 +226,12 @@ class _Machine:
 
     def reduce(self) -> None:
         arguments, function = self.pop(), self.pop()
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+        if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise SourceError(
                 f"{self.where}: its pickle calls something that no array needs and that could run "
-                f"code; {_REMEDY}."
+                f"code; {REMEDY}."
             )
-        call = _CALLS.get(function.meaning)
+        call = CALLS.get(function.meaning)
         if call is None:
             raise ValueError(f"{function.meaning} is called")
         self.stack.append(call(*arguments))
@@ -281,82 +240,17 @@ class _Machine:
         state, target = self.pop(), self.top()
         if isinstance(target, PickledArray) and target.dtype is None:
             _, shape, dtype, is_fortran, data = state
-            _fill(target, shape, dtype, data, is_fortran=bool(is_fortran))
-        elif isinstance(target, _Dtype):
-            _set_state(target, *state)
+            # One list can be the content of many arrays, each of which has a copy.
+            self.count(len(data) if isinstance(data, list) else 0)
+            fill(target, shape, dtype, data, is_fortran=bool(is_fortran))
+        elif isinstance(target, Dtype):
+            set_state(target, *state)
         else:
             raise SourceError(
                 f"{self.where}: its pickle sets the state of something that is no new array (BUILD)"
-                f", which could run code; {_REMEDY}."
+                f", which could run code; {REMEDY}."
             )
 
-
-def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> PickledArray:
-    if not (isinstance(subtype, _Name) and subtype.meaning == "ndarray"):
-        raise ValueError("an array of another class")
-    return PickledArray()
-
-
-def _fill(array: PickledArray, shape: Any, dtype: Any, data: Any, *, is_fortran: bool) -> None:
-    is_shape = isinstance(shape, tuple) and all(type(length) is int for length in shape)
-    if not is_shape or any(length < 0 for length in shape) or not isinstance(dtype, _Dtype):
-        raise ValueError("an array without shape or dtype")
-    if isinstance(data, str) and not dtype.dtype.hasobject:  # a str of Python 2
-        data = data.encode("latin-1")
-    if dtype.dtype.hasobject and isinstance(data, list):
-        if len(data) != math.prod(shape):
-            raise ValueError(f"{len(data):,} objects in an array of shape {shape}")
-        data = list(data)  # so that nothing is appended to it later
-    elif dtype.dtype.hasobject or not isinstance(data, Raw | bytes):
-        raise ValueError("an array without values")
-    array.shape, array.dtype, array.is_fortran, array.data = shape, dtype.dtype, is_fortran, data
-
-
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
-    if order not in ("C", "F") or (isinstance(dtype, _Dtype) and dtype.dtype.hasobject):
-        raise ValueError("an array in no known order")
-    array = PickledArray()
-    _fill(array, shape, dtype, data, is_fortran=order == "F")
-    return array
-
-
-def _new_dtype(name: Any, align: Any = False, copy: Any = True) -> _Dtype:
-    if not isinstance(name, str) or not _TYPE.fullmatch(name):
-        raise ValueError(f"no dtype {name!r}")
-    return _Dtype(np.dtype(name))
-
-
-def _set_state(target: _Dtype, version: Any, order: Any, *rest: Any) -> None:
-    if version not in (3, 4) or order not in ("<", ">", "|", "=") or len(rest) < 3:
-        raise ValueError(f"a dtype of version {version!r}")
-    subarray, names, fields = rest[:3]
-    if (subarray, names, fields) != (None, None, None):
-        raise ValueError("a dtype with fields, which is no plain array's")
-    if order in "<>":
-        target.dtype = target.dtype.newbyteorder(order)
-
-
-def _encoded(text: Any, encoding: Any) -> Raw | bytes:
-    if encoding != "latin1":
-        raise ValueError(f"bytes encoded as {encoding!r}")
-    if isinstance(text, Raw) and text.is_text:
-        return text
-    return text.encode("latin-1")  # type: ignore[no-any-return]
-
-
-def _scalar(dtype: Any, data: Any) -> PickledArray:
-    array = PickledArray()
-    _fill(array, (), dtype, data, is_fortran=False)
-    return array
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "_reconstruct": _reconstruct,
-    "_frombuffer": _from_buffer,
-    "dtype": _new_dtype,
-    "encode": _encoded,
-    "scalar": _scalar,
-}
 
 _U1, _U2, _U4, _U8 = (struct.Struct(f"<{code}") for code in "BHIQ")
 _I4, _F8 = struct.Struct("<i"), struct.Struct(">d")

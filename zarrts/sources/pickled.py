@@ -15,14 +15,13 @@ from zarrts.errors import SourceError
 from zarrts.sources import npy
 from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows
 from zarrts.sources.packed import SpooledRows, StreamedRows
-from zarrts.sources.pickle_machine import PickledArray, Raw, read_pickle
+from zarrts.sources.pickle_machine import read_pickle
+from zarrts.sources.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.pickled_text import TextMember
 from zarrts.sources.rows import FileStamp, Layout, StridedRows, native_dtype, to_native
 from zarrts.sources.series import SeriesRows
 from zarrts.sources.views import ValueRows
 from zarrts.types import AnyArray, RowReader
-
-_REMEDY = "save plain arrays instead: np.savez(file, x=..., y=...)"
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class _PickledContents:
             data = array.data
             if isinstance(data, bytes):
                 raise SourceError(
-                    f"{where}: holds series of a few values each, in an old format; {_REMEDY}."
+                    f"{where}: holds series of a few values each, in an old format; {REMEDY}."
                 )
             assert isinstance(data, Raw)
             if not data.is_text:
@@ -221,7 +220,7 @@ class _Understood:
         items, shape = _items(value)
         if not shape:
             raise SourceError(
-                f"{where}: is {type(value).__name__}, no array, list or dict; {_REMEDY}."
+                f"{where}: is {type(value).__name__}, no array, list or dict; {REMEDY}."
             )
         arrays = [item for item in items if isinstance(item, PickledArray)]
         is_series = len(arrays) == len(items) and all(
@@ -237,11 +236,11 @@ class _Understood:
         kinds = {type(value) for value in singles}
         if kinds - {bool, int, float} and kinds != {str}:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise SourceError(f"{where}: mixes {names}, which are no array; {_REMEDY}.")
+            raise SourceError(f"{where}: mixes {names}, which are no array; {REMEDY}.")
         try:
             return np.array(singles, None if singles else np.float64).reshape(shape)
         except (ValueError, OverflowError) as error:
-            raise SourceError(f"{where}: is no array ({error}); {_REMEDY}.") from error
+            raise SourceError(f"{where}: is no array ({error}); {REMEDY}.") from error
 
     def single(self, item: Any, where: str) -> Any:
         if isinstance(item, bool | int | float | str):
@@ -250,7 +249,7 @@ class _Understood:
             return self.scalar(item.dtype, item.data, where)
         raise SourceError(
             f"{where}: holds {type(item).__name__} among its values, which is no number or text; "
-            f"{_REMEDY}."
+            f"{REMEDY}."
         )
 
     def scalar(self, dtype: np.dtype[Any], data: Any, where: str) -> Any:
