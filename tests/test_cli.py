@@ -73,13 +73,14 @@ def test_dry_run_says_what_was_understood_and_writes_nothing(
     assert lines[0] == (
         "13 files -> 13 subjects (one file each). Several files per person? --subject REGEX"
     )
-    assert lines[1] == "x 'data'    1,348 samples, 16 time steps x 4 channels, float64 -> float32"
-    assert lines[2] == "y 'labels'  5 classes N1 N2 N3 R W; N1 4 %; s09 has no N1"
+    assert lines[1] == "each is an .npz file of two arrays"
+    assert lines[2] == "x 'data'    1,348 samples, 16 time steps x 4 channels, float64 -> float32"
+    assert lines[3] == "y 'labels'  5 classes N1 N2 N3 R W; N1 4 %; s09 has no N1"
     assert re.fullmatch(
         r"reads 7\d\d kB, writes about 3\d\d kB \([\d.,]+ [kMGT]B free\), memory 1GiB, about \d+ s",
-        lines[3],
+        lines[4],
     )
-    assert lines[4:] == ["Nothing written. Repeat without --dry-run."]
+    assert lines[5:] == ["Nothing written. Repeat without --dry-run."]
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -101,8 +102,8 @@ def test_convert_ends_with_lines_that_train_on_the_store(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lines = said(zarrts_command("convert", "subjects", "study.zarr"), 0).splitlines()
-    assert lines[4] == "study.zarr is complete. Train on it:"
-    code = [line.removeprefix("    ") for line in lines[5:]]
+    assert lines[5] == "study.zarr is complete. Train on it:"
+    code = [line.removeprefix("    ") for line in lines[6:]]
     assert len(code) == 3
     scope: dict[str, Any] = {}
     exec("\n".join(code[:2]), scope)
@@ -137,16 +138,17 @@ def test_plan_counts_pairs_and_says_what_labels_are(tmp_path: Path) -> None:
     assert lines[0] == (
         "2 pairs of files -> 2 subjects (one pair each). Several pairs per person? --subject REGEX"
     )
-    assert lines[1] == "x 'anna_x.npy' ...  16 samples, 5 time steps x 2 channels, float32"
-    assert lines[2] == "y 'anna_y.npy' ...  numbers, float64, of shape (3,) each"
+    assert lines[1] == "each is a pair of .npy files"
+    assert lines[2] == "x 'anna_x.npy' ...  16 samples, 5 time steps x 2 channels, float32"
+    assert lines[3] == "y 'anna_y.npy' ...  numbers, float64, of shape (3,) each"
 
 
 def test_plan_of_one_hot_labels_and_single_values(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(6, dtype="f2"), y=np.eye(3)[[0, 1, 1, 0, 1, 1]])
     lines = plan_of(tmp_path, tmp_path / "a.zarr", "--kind", "dense")
     assert lines[0].startswith("1 file -> 1 subject ")
-    assert lines[1] == "x 'x'  6 samples, single values, float16"
-    assert lines[2] == "y 'y'  3 classes 0 1 2; 2 0 %; a has no 2; one-hot".replace(
+    assert lines[2] == "x 'x'  6 samples, single values, float16"
+    assert lines[3] == "y 'y'  3 classes 0 1 2; 2 0 %; a has no 2; one-hot".replace(
         "2 0 %", "2 below 1 %"
     )
 
@@ -270,7 +272,7 @@ def test_info_of_odd_names_and_many_classes_is_neither_markup_nor_cut(tmp_path: 
         (["convert", "subjects", "b.zarr", "--memory", "1MiB"], 1, "raise memory to at least"),
         (["convert", "subjects", "b.zarr", "--chunk", "1GiB"], 1, "raise shard to at least 1GiB"),
         (["convert", "subjects", "b.zarr", "--channels", "Fz"], 1, "3 channels (the last axis)"),
-        (["convert", "subjects", "b.zarr", "--axes", "a,b"], 1, "'sample' among them"),
+        (["convert", "subjects", "b.zarr", "--axes", "a,b"], 1, "sample among them"),
         (["convert", "subjects", "b.zarr", "--x", "eeg"], 1, "s01.npz: has no array 'eeg'"),
         (["convert", "subjects", "b.zarr", "--dtype", "int8"], 1, "choose another dtype"),
         (["convert", "subjets", "b.zarr"], 1, "not found: subjets; check the spelling"),

@@ -213,7 +213,7 @@ def test_wrong_options_are_named_with_the_value_and_the_remedy(
     ("options", "words"),
     [
         ({"axes": ["sample", "time"]}, "but axes= names 2"),
-        ({"axes": ["time", "channel", "epoch"]}, "'sample' among them"),
+        ({"axes": ["time", "channel", "epoch"]}, "sample among them"),
         ({"x": "signals"}, "signals"),
         ({"subject": "("}, "is not a regular expression"),
         ({"subject": "nobody"}, "does not match"),
