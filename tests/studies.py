@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from zarrts.catalog import Catalog
+from zarrts.cuts import view_of_store
 from zarrts.labels import LabelScheme
 from zarrts.moments import Moments
 from zarrts.samples import Ranges
@@ -30,6 +31,7 @@ def samples_of(recordings, *, n_classes=3, chunk_rows=8, write_id="0"):
     names = tuple(range(n_classes))
     segment = SimpleNamespace(
         n_samples=int(starts[-1]),
+        n_rows=int(starts[-1]),
         write_id=write_id,
         x=SimpleNamespace(chunk_rows=chunk_rows),
     )
@@ -37,6 +39,7 @@ def samples_of(recordings, *, n_classes=3, chunk_rows=8, write_id="0"):
         path="study.zarr",
         version=1,
         catalog=catalog,
+        view=view_of_store(catalog.row_starts, "sample"),
         subjects=catalog.subjects,
         recordings=catalog.recordings,
         class_names=list(names),

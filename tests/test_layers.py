@@ -16,27 +16,26 @@ LAYERS = {
     0: {"errors", "types", "sizes", "keyed", "keywords", "system", "progress", "backend"},
     1: {
         "plan",
-        "samples",
+        "indexes",
         "timecuts",
         "stratified",
         "order",
         "moments",
         "labels",
-        "finish",
         "segments",
         "shards",
         "casting",
         "sources",
     },
-    2: {"splits", "cost", "rolling", "uniform", "store", "chunks", "journal"},
-    3: {"table", "memory"},
-    4: {"publish", "targets", "catalog", "reading", "schedule", "stored", "matching", "places"},
-    5: {"options", "grouping", "survey", "tasks", "contents", "stream"},
-    6: {"split_files", "prepare", "loader", "inspection", "removal"},
-    7: {"conversion", "disjoint", "verification", "passes"},
-    8: {"splitting", "repairing", "adapter"},
-    9: {"selection"},
-    10: {"study"},
+    2: {"samples", "cuts", "splits", "rolling", "uniform", "store", "chunks", "journal"},
+    3: {"table", "memory", "padding", "windows", "cost"},
+    4: {"publish", "targets", "catalog", "finish", "sample_reader", "stored", "matching", "places"},
+    5: {"options", "grouping", "survey", "tasks", "contents", "reading", "schedule"},
+    6: {"split_files", "prepare", "gathering", "inspection", "removal"},
+    7: {"conversion", "disjoint", "verification", "stream"},
+    8: {"splitting", "repairing", "loader"},
+    9: {"selection", "passes"},
+    10: {"study", "adapter"},
     11: {"api", "keras", "describe"},
     12: {"bench", "demo"},
     13: {"cli"},
@@ -44,7 +43,17 @@ LAYERS = {
 LAYER_OF = {module: number for number, modules in LAYERS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax", "dask", "zarr", "h5py", "matplotlib", "numcodecs"}
 CONVERSION = {"sources", "plan", "survey", "prepare", "tasks", "conversion", "publish", "targets"}
-TRAINING = {"order", "rolling", "uniform", "memory", "schedule", "stream", "loader", "finish"}
+TRAINING = {
+    "order",
+    "rolling",
+    "uniform",
+    "memory",
+    "schedule",
+    "gathering",
+    "stream",
+    "loader",
+    "finish",
+}
 
 
 def name_of(path):

@@ -19,7 +19,7 @@ QUICK = settings(deadline=None, max_examples=80)
 
 def units_of(segments, cuts, codes, ids):
     """Return units of a store of (n_samples, chunk_rows) segments with some ids selected."""
-    grids = [SegmentGrid(n_samples=n, chunk_rows=rows) for n, rows in segments]
+    grids = [SegmentGrid(n_rows=n, chunk_rows=rows) for n, rows in segments]
     groups = (np.array(cuts, np.int64), np.array(codes, np.int64))
     return ChunkUnits(grids, Ranges.of_ids(np.array(ids, np.int64)), groups)
 
@@ -380,7 +380,7 @@ n = 10**9
 selection = Ranges(np.zeros(1, np.int64), np.array([n]))
 groups = (np.arange(13) * (n // 13), np.arange(13))
 tracemalloc.start()
-units = ChunkUnits([SegmentGrid(n_samples=n, chunk_rows=64)], selection, groups)
+units = ChunkUnits([SegmentGrid(n_rows=n, chunk_rows=64)], selection, groups)
 order = RollingOrder(units, Batching(n_samples=n, batch_size=128), span=128, seed=0, epoch=0)
 for batch in (0, 4_000_000, order.batching.n_batches - 1):
     numbers = np.concatenate([piece.numbers for piece in order.pieces(batch)])

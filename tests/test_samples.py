@@ -86,7 +86,7 @@ def stores(draw):
     """Return (grids, unit of each sample, group of each sample, whether each is selected)."""
     segment = st.tuples(st.integers(1, 40), st.integers(1, 9))
     segments = draw(st.lists(segment, min_size=1, max_size=3))
-    grids = [SegmentGrid(n_samples=n, chunk_rows=rows) for n, rows in segments]
+    grids = [SegmentGrid(n_rows=n, chunk_rows=rows) for n, rows in segments]
     unit_of, first = [], 0
     for n, rows in segments:
         unit_of += [first + i // rows for i in range(n)]
@@ -107,7 +107,8 @@ def test_units_are_where_a_walk_over_the_samples_finds_them(store):
     chosen = [i for i, is_in in enumerate(selected) if is_in]
     units = ChunkUnits(grids, of(chosen), runs)
     n_units = unit_of[-1] + 1
-    assert units.n_units == n_units == sum(grid.n_chunks for grid in grids)
+    n_chunks = [-(-grid.n_rows // grid.chunk_rows) for grid in grids]
+    assert units.n_units == n_units == sum(n_chunks)
     every = np.arange(n_units + 1)
     starts = [unit_of.index(unit) for unit in range(n_units)] + [len(unit_of)]
     assert units.starts(every).tolist() == starts
@@ -115,9 +116,10 @@ def test_units_are_where_a_walk_over_the_samples_finds_them(store):
     assert units.unit_of(np.arange(len(unit_of))).tolist() == unit_of
     numbers = np.arange(len(chosen))
     assert units.unit_of_number(numbers).tolist() == [unit_of[i] for i in chosen]
-    segments, chunks = units.segments(every[:-1])
-    walked = [(s, c) for s, grid in enumerate(grids) for c in range(grid.n_chunks)]
+    segments, chunks, counts, at = units.chunks(every[:-1])
+    walked = [(s, c) for s, n in enumerate(n_chunks) for c in range(n)]
     assert list(zip(segments.tolist(), chunks.tolist(), strict=True)) == walked
+    assert (counts == 1).all() and (at == 0).all()
 
 
 @QUICK

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
 from zarrts.moments import Moments
@@ -117,12 +118,12 @@ class Catalog:
 
     @cached_property
     def subject_runs(self) -> tuple[IntArray, IntArray]:
-        """Return first sample id and subject code of each run of samples of one subject."""
+        """Return first row and subject code of each run of rows of one subject."""
         changes = np.concatenate([[True], np.diff(self.subject_codes) != 0])
-        return self.starts[:-1][changes], self.subject_codes[changes]
+        return self.row_starts[:-1][changes], self.subject_codes[changes]
 
-    def samples_of(self, names: Sequence[str] | str) -> Ranges:
-        """Return the samples of some subjects.
+    def recordings_of(self, names: Sequence[str] | str) -> NDArray[np.bool_]:
+        """Return for each recording whether it is of one of some subjects.
 
         Raises
         ------
@@ -135,5 +136,9 @@ class Catalog:
         if unknown:
             some = ", ".join(self.subjects[:10]) + (" ..." if len(self.subjects) > 10 else "")
             raise SampleError(f"No subject named {', '.join(unknown)}; the subjects are {some}.")
-        chosen = np.isin(self.subject_codes, [codes[name] for name in names])
+        return np.isin(self.subject_codes, [codes[name] for name in names])
+
+    def samples_of(self, names: Sequence[str] | str) -> Ranges:
+        """Return the samples, as they were stored, of some subjects; as `recordings_of`."""
+        chosen = self.recordings_of(names)
         return Ranges.of_bounds(self.starts[:-1][chosen], self.starts[1:][chosen])

@@ -244,6 +244,19 @@ def _copy(decoded: NDArray[np.uint8], out: AnyArray) -> None:
     out.reshape(-1).view(np.uint8)[:] = decoded
 
 
+def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:
+    """Return rows `start` to `stop` of an array, in memory of their own."""
+    spec = reader.spec
+    out = np.empty((stop - start, *spec.row_shape), spec.dtype)
+    chunk = np.empty(spec.chunk_shape, spec.dtype)
+    for number in range(start // spec.chunk_rows, -(-stop // spec.chunk_rows)):
+        first = number * spec.chunk_rows
+        reader.read_into(number, chunk)
+        low, high = max(start, first), min(stop, first + spec.chunk_rows)
+        out[low - start : high - start] = chunk[low - first : high - first]
+    return out
+
+
 class ZarrReader:
     """Reads through zarr-python: slower, and knows every codec."""
 

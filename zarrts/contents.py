@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrts.catalog import Catalog, RecordingInfo
 from zarrts.chunks import open_chunks
+from zarrts.cuts import View, view_of_store
 from zarrts.labels import Label
 from zarrts.memory import Readers
 from zarrts.store import StoreHeader
@@ -99,6 +100,11 @@ class Contents:
         """The recordings of all segments."""
         tables = [read_table(self._root, segment) for segment in self.header.segments]
         return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
+
+    @cached_property
+    def view(self) -> View:
+        """What a sample is, unless windows are cut: a row, or a recording of any length."""
+        return view_of_store(self.catalog.row_starts, self.header.labels_per)
 
     @property
     def subjects(self) -> list[str]:

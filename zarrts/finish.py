@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.padding import BatchLengths
 from zarrts.types import AnyArray, Batch
 
 Transform = Callable[[Batch, np.random.Generator], Batch]
@@ -28,6 +29,12 @@ class Finish:
         `Batch`.
     rng_key : tuple of int
         Seeds that generator, with epoch and batch.
+    lengths : BatchLengths, or None
+        Where samples are of unequal lengths: which ones batches get.
+    pad_value : float
+        What is behind the end of a sample, after scaling; targets have 0 there.
+    has_step_labels : bool
+        Each step of a sample of any length has a label.
     """
 
     dtype: np.dtype[Any]
@@ -36,6 +43,9 @@ class Finish:
     target: Callable[[AnyArray], AnyArray] | None = None
     transform: Transform | None = None
     rng_key: tuple[int, ...] = ()
+    lengths: BatchLengths | None = None
+    pad_value: float = 0.0
+    has_step_labels: bool = False
 
     def scale_into(self, rows: AnyArray, out: AnyArray) -> None:
         """Turn stored rows into what the network gets; `rows` may be `out` itself."""
@@ -49,7 +59,12 @@ class Finish:
 
     def complete(self, batch: Batch, stored: AnyArray, epoch: int, index: int) -> Batch:
         """Return a batch of scaled inputs with the targets of stored labels, transformed."""
-        batch = replace(batch, y=None if self.target is None else self.target(stored))
+        if self.target is not None:
+            y = self.target(stored)
+            if self.has_step_labels and batch.mask is not None:
+                y = np.array(y)
+                y[~batch.mask] = 0
+            batch = replace(batch, y=y)
         if self.transform is None:
             return batch
         rng = np.random.default_rng([*self.rng_key, epoch, index])

@@ -1,19 +1,23 @@
 """The batches of any epoch, from one budget of memory."""
 
+import math
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from zarrts.cuts import Cut, Fit
 from zarrts.errors import ReadError, SampleError
 from zarrts.finish import Finish, Transform
 from zarrts.labels import LabelMode, LabelScheme, target_function
-from zarrts.memory import BatchMemory, MemoryPlan, Readers, UnitMemory, aligned_empty, fetch
+from zarrts.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
 from zarrts.moments import Moments
 from zarrts.order import Batching, Order, SourceOrder
+from zarrts.padding import BatchLengths, Padding, describe_lengths
 from zarrts.rolling import RollingOrder
-from zarrts.samples import ChunkUnits
+from zarrts.sample_reader import SampleReader
 from zarrts.stream import BatchStream
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec, Batch, IntArray
@@ -47,6 +51,7 @@ class BatchOptions:
     world_size: int = 1
     workers: int | None = None
     on_error: OnError = "raise"
+    padding: Padding | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):
@@ -63,26 +68,66 @@ class BatchOptions:
         """Threads that read, decode and gather."""
         return self.workers or min(_MAX_THREADS, count_cpus())
 
-    def finish(self, labels: LabelScheme, spec: ArraySpec) -> Finish:
-        """Return what is done to each batch of samples of a stored array.
+    def finish(self, labels: LabelScheme, reader: SampleReader) -> Finish:
+        """Return what is done to each batch of some samples.
 
         Raises
         ------
         SampleError
-            If label mode or statistics do not fit the samples.
+            If label mode, statistics or padding do not fit the samples.
         """
-        target = None
-        if self.label_mode is not None:
-            target, _ = target_function(labels, self.label_mode)
-        shift, scale = self._scaling(spec)
-        return Finish(
+        shift, scale = self._scaling(reader.readers.x[0].spec)
+        finish = Finish(
             dtype=self.dtype,
             shift=shift,
             scale=scale,
-            target=target,
             transform=self.transform,
             rng_key=(self.seed, self.rank),
+            lengths=self._lengths(reader),
+            pad_value=0.0 if self.padding is None else self.padding.value,
+            has_step_labels=reader.cut.y_steps is None,
         )
+        if self.label_mode is None:
+            return finish
+        if reader.cut.y_of == "x":
+            return replace(finish, target=self._target_of_x(finish, reader.cut))
+        target, _ = target_function(labels, self.label_mode)
+        reduce = reader.cut.reduce
+        if reduce is None:
+            return replace(finish, target=target)
+        return replace(finish, target=lambda stored: target(reduce(stored)))
+
+    def _target_of_x(self, finish: Finish, cut: Cut) -> Callable[[AnyArray], AnyArray]:
+        """Return what turns stored values of x into targets: they are scaled as x is."""
+        if self.label_mode not in ("auto", "raw"):
+            raise SampleError(
+                f"label_mode={self.label_mode!r} is for labels, but target='x' gives values; use "
+                "'auto'."
+            )
+        if cut.y_channels is not None and finish.shift is not None and finish.scale is not None:
+            some = cut.y_channels
+            finish = replace(finish, shift=finish.shift[some], scale=finish.scale[some])
+
+        def scaled(stored: AnyArray) -> AnyArray:
+            out = np.empty(stored.shape, self.dtype)
+            finish.scale_into(stored, out)
+            return out
+
+        return scaled
+
+    def _lengths(self, reader: SampleReader) -> BatchLengths | None:
+        if reader.cut.is_of_equal_lengths:
+            if self.padding is not None:
+                raise SampleError("pad= is for samples of unequal lengths; these all have one.")
+            return None
+        lengths = reader.lengths_of_store
+        if self.padding is None:
+            raise SampleError(
+                f"These samples have {describe_lengths(lengths)}, and a batch is one array: pad "
+                "them, with pad='batch', pad='longest' or pad=LENGTH, or cut them into windows of "
+                "one length, with samples.windows(LENGTH)."
+            )
+        return self.padding.lengths_of(lengths)
 
     def _scaling(self, spec: ArraySpec) -> tuple[AnyArray, AnyArray] | tuple[None, None]:
         """Return shift and scale per channel; channels that are constant become 0."""
@@ -107,19 +152,19 @@ class EpochLoader:
     `close` gives back files and memory; a later call takes them again.
     """
 
-    def __init__(
-        self, readers: Readers, units: ChunkUnits, labels: LabelScheme, options: BatchOptions
-    ) -> None:
-        self._readers, self._units, self._options = readers, units, options
-        self._finish = options.finish(labels, readers.x[0].spec)
+    def __init__(self, reader: SampleReader, labels: LabelScheme, options: BatchOptions) -> None:
+        run = MemoryPlan.run(options.memory_bytes, reader.units, reader.unit_row_bytes)
+        reader = reader.with_run(run)
+        self._reader, self._units, self._options = reader, reader.units, options
+        self._finish = options.finish(labels, reader)
         self.batching = Batching(
-            n_samples=len(units.selection),
+            n_samples=len(reader.units.selection),
             batch_size=options.batch_size,
             drop_last=options.drop_last,
             rank=options.rank,
             world_size=options.world_size,
         )
-        self.plan = MemoryPlan.of(options.memory_bytes, readers.unit_bytes)
+        self.plan = MemoryPlan.of(options.memory_bytes, reader.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes())
         self._memory: UnitMemory | None = None
         self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
@@ -127,9 +172,16 @@ class EpochLoader:
         self._stream: weakref.ref[BatchStream] | None = None
 
     def _batch_bytes(self) -> int:
-        x, y = self._readers.x[0].spec, self._readers.y[0].spec
-        values = x.row_bytes // x.dtype.itemsize
-        per_sample = values * self._finish.dtype.itemsize + y.row_bytes
+        cut, finish = self._reader.cut, self._finish
+        most = None
+        if finish.lengths is not None:
+            longest = int(self._reader.lengths_of_store.max())
+            most = Fit(lengths=np.ones(1, np.int64), n_steps=finish.lengths.most(longest))
+        x = self._reader.readers.x[0].spec
+        values = math.prod((*cut.n_x(most), *x.row_shape))
+        y_step, y_dtype = self._reader.y_step
+        labels = math.prod((*cut.n_y(most), *y_step))
+        per_sample = values * finish.dtype.itemsize + labels * y_dtype.itemsize
         start, stop = self.batching.bounds(self.n_batches - 1)
         return max(min(self.batching.batch_size, stop), stop - start) * per_sample
 
@@ -177,7 +229,13 @@ class EpochLoader:
             slots = self.plan.slots
             if not self._options.shuffle:
                 slots = min(slots, _SOURCE_ORDER_SLOTS)
-            self._memory = UnitMemory(self._units, self._readers, slots, self.plan.label_bytes)
+            self._memory = UnitMemory(
+                self._units,
+                self._reader.readers,
+                slots,
+                self.plan.label_bytes,
+                has_labels=self._reader.has_row_labels,
+            )
         return self._memory
 
     def stream(self, epoch: int, first_batch: int = 0) -> BatchStream:
@@ -185,8 +243,7 @@ class EpochLoader:
         self._end_stream()
         stream = BatchStream(
             self.order(epoch),
-            self._units,
-            self._readers,
+            self._reader,
             self._unit_memory(),
             self._batch_memory,
             self._finish,
@@ -203,12 +260,21 @@ class EpochLoader:
         """Return one batch by itself: the same as in the stream, without its speed."""
         order = self.order(epoch)
         numbers = np.concatenate([piece.numbers for piece in order.pieces(index)])
-        ids = self._readable(self._units.selection.ids(numbers))
-        finish = self._finish
-        stored, y = self._fetch(ids)
+        every = self._units.selection.ids(numbers)
+        ids = self._readable(every)
+        finish, reader = self._finish, self._reader
+        # Of all of the batch, so that what is left of it has the same length.
+        fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
+        if fit is not None:
+            fit = fit[np.isin(every, ids)]
+        stored = reader.fetch_x(ids, fit)
         x = aligned_empty(stored.shape, finish.dtype)
         finish.scale_into(stored, x)
-        return finish.complete(Batch(x, None, ids), y, epoch, index)
+        if fit is not None:
+            x[fit.is_behind] = finish.pad_value
+        batch = Batch(x, None, ids, None if fit is None else fit.kept)
+        y = stored if finish.target is None else reader.fetch_y(ids, fit)
+        return finish.complete(batch, y, epoch, index)
 
     def _readable(self, ids: IntArray) -> IntArray:
         """Return the ids that can be read, where others are to be skipped; else all."""
@@ -218,14 +284,20 @@ class EpochLoader:
         damaged = []
         for unit in np.unique(of_unit):
             try:
-                self._fetch(ids[of_unit == unit][:1])
+                self._read(unit)
             except ReadError:
                 damaged.append(unit)
         return ids[~np.isin(of_unit, damaged)]
 
-    def _fetch(self, ids: IntArray) -> tuple[AnyArray, AnyArray]:
-        has_labels = self._finish.target is not None
-        return fetch(self._readers, self._units, ids, with_labels=has_labels)
+    def _read(self, unit: int) -> None:
+        """Read all that a stream reads of a unit, and drop it."""
+        segment, chunk, n_chunks, _ = (int(it) for it in self._units.chunks(np.array(unit)))
+        has_labels = self._finish.target is not None and self._reader.has_row_labels
+        readers = self._reader.readers
+        for reader in (readers.x[segment], *([readers.y[segment]] * has_labels)):
+            rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
+            for number in range(chunk, chunk + n_chunks):
+                reader.read_into(number, rows)
 
     def _end_stream(self) -> None:
         stream = None if self._stream is None else self._stream()
@@ -238,4 +310,4 @@ class EpochLoader:
         self._end_stream()
         self._memory = self._order = None
         self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
-        self._readers.close()
+        self._reader.readers.close()

@@ -18,7 +18,8 @@ from zarrts.types import AnyArray, IntArray
 _ALIGNMENT = 64  # TensorFlow and JAX take aligned arrays without a copy
 _SHARE_OF_UNITS = 0.8  # of the budget; the rest is for batches on their way
 _MAX_AHEAD, _MAX_STEPS, _MAX_READY = 16, 8, 16
-_MIN_SLOTS = 3
+_MIN_SLOTS, _FEW_SLOTS = 3, 24
+_CHUNKS_PER_HEAD = 10  # of a unit, for each that is read with it: a tenth more than has to be
 _OVERHEAD_BYTES = 32 << 20
 _SHARE_OF_LABELS, _MAX_LABEL_BYTES = 1 / 32, 16 << 20
 
@@ -72,6 +73,19 @@ class MemoryPlan:
             batch_bytes=memory_bytes - slots * unit_bytes,
             label_bytes=min(int(memory_bytes * _SHARE_OF_LABELS), _MAX_LABEL_BYTES),
         )
+
+    @staticmethod
+    def run(memory_bytes: int, units: ChunkUnits, row_bytes: int) -> int:
+        """Return of how many consecutive chunks a unit should be.
+
+        What follows a unit is read with it, for the samples that end there. In a random order
+        that is read again with the unit that it belongs to, and costs less the longer units are;
+        but so few of them fit into memory that samples are mixed badly.
+        """
+        head = units.head_chunks
+        wanted = max(1, _CHUNKS_PER_HEAD * head)
+        held = int(memory_bytes * _SHARE_OF_UNITS) // (_FEW_SLOTS * units.chunk_rows * row_bytes)
+        return max(1, min(wanted, held - head))
 
     def count_ready(self, batch_bytes: int) -> int:
         """Return how many batches may be on their way at once.
@@ -154,13 +168,6 @@ class Readers:
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
 
-    @property
-    def unit_bytes(self) -> int:
-        """Most memory that an open unit takes."""
-        return max(
-            x.spec.chunk_bytes + y.spec.chunk_bytes for x, y in zip(self.x, self.y, strict=True)
-        )
-
     def close(self) -> None:
         """Close the files; a later read opens them again."""
         for reader in (*self.x, *self.y):
@@ -174,8 +181,16 @@ class UnitMemory:
     epoch; otherwise slots are used in turn. `damaged` are units that could not be read.
     """
 
-    def __init__(self, units: ChunkUnits, readers: Readers, slots: int, label_bytes: int) -> None:
-        self.rows = max(reader.spec.chunk_rows for reader in readers.x)
+    def __init__(
+        self,
+        units: ChunkUnits,
+        readers: Readers,
+        slots: int,
+        label_bytes: int,
+        *,
+        has_labels: bool = True,
+    ) -> None:
+        self.rows = units.rows
         self._units = units
         self._filled: IntArray | None = None
         if units.n_units <= slots or self._count_filled(slots) <= slots:
@@ -184,7 +199,7 @@ class UnitMemory:
         self.slots = slots
         x = readers.x[0].spec
         self.x = aligned_empty((slots, self.rows, *x.row_shape), x.dtype)
-        self.labels = LabelMemory(units, readers, slots, label_bytes)
+        self.labels = LabelMemory(units, readers, slots, label_bytes) if has_labels else None
         self.held = np.full(slots, -1, np.int64)
         self.damaged: frozenset[int] = frozenset()
 
@@ -204,6 +219,15 @@ class UnitMemory:
         """Whether every unit of the selection has a slot of its own."""
         return self._filled is not None
 
+    @property
+    def rows_of_x(self) -> AnyArray:
+        """The rows of all slots, one after the other."""
+        return self.x.reshape(-1, *self.x.shape[2:])
+
+    def read_x(self, reader: ChunkReader, chunk: int, n_chunks: int, slot: int, at: int) -> None:
+        """Read consecutive chunks into a slot, from row `at` of it on."""
+        _read_chunks(reader, chunk, n_chunks, self.x[slot, at:])
+
     def slots_of(self, places: IntArray, units: IntArray) -> IntArray:
         """Return the slots of the units at some places."""
         if self._filled is None:
@@ -219,22 +243,25 @@ class LabelMemory:
 
     def __init__(self, units: ChunkUnits, readers: Readers, slots: int, max_bytes: int) -> None:
         spec = readers.y[0].spec
-        self._rows = max(reader.spec.chunk_rows for reader in readers.y)
+        self._rows = units.rows
         self._keeps_all = units.n_units * self._rows * spec.row_bytes <= max_bytes
         n_parts = units.n_units if self._keeps_all else slots
         self._is_held = np.zeros(n_parts, bool)
         self.y = aligned_empty((n_parts * self._rows, *spec.row_shape), spec.dtype)
 
-    def read(self, reader: ChunkReader, chunk: int, unit: int, slot: int) -> None:
+    def read(
+        self, reader: ChunkReader, chunk: int, n_chunks: int, unit: int, slot: int, at: int
+    ) -> None:
         """Read the labels of a unit, unless they are there already."""
         part = unit if self._keeps_all else slot
         if self._keeps_all and self._is_held[part]:
             return
-        labels = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
-        reader.read_into(chunk, labels)
+        spec = reader.spec
+        labels = np.empty((n_chunks * spec.chunk_rows, *spec.row_shape), spec.dtype)
+        _read_chunks(reader, chunk, n_chunks, labels)
         # Copied, because another thread may be reading, or taking, the labels of the same unit:
         # what lies there is overwritten by what it is already.
-        start = part * self._rows
+        start = part * self._rows + at
         self.y[start : start + len(labels)] = labels
         self._is_held[part] = True
 
@@ -243,24 +270,7 @@ class LabelMemory:
         return (units if self._keeps_all else slots) * self._rows + inside
 
 
-def fetch(
-    readers: Readers, units: ChunkUnits, ids: IntArray, *, with_labels: bool = True
-) -> tuple[AnyArray, AnyArray]:
-    """Return stored inputs and labels of some samples, in the order asked for, without threads.
-
-    Labels are not defined where they are not asked for.
-    """
-    of_unit = units.unit_of(ids)
-    inside = ids - units.starts(of_unit)
-    x_spec, y_spec = readers.x[0].spec, readers.y[0].spec
-    x = aligned_empty((len(ids), *x_spec.row_shape), x_spec.dtype)
-    y = aligned_empty((len(ids), *y_spec.row_shape), y_spec.dtype)
-    for unit in np.unique(of_unit):
-        segment, chunk = (int(it) for it in units.segments(unit))
-        wanted = np.flatnonzero(of_unit == unit)
-        pairs = [(readers.x[segment], x)] + [(readers.y[segment], y)] * with_labels
-        for reader, out in pairs:
-            rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
-            reader.read_into(chunk, rows)
-            out[wanted] = rows[inside[wanted]]
-    return x, y
+def _read_chunks(reader: ChunkReader, first: int, n_chunks: int, out: AnyArray) -> None:
+    rows = reader.spec.chunk_rows
+    for number in range(n_chunks):
+        reader.read_into(first + number, out[number * rows : (number + 1) * rows])

@@ -105,6 +105,33 @@ def measure(samples: AnyArray) -> Moments:
     return Moments.of(samples if samples.ndim > 1 else samples[:, None])
 
 
+def measure_repeated(rows: AnyArray, counts: IntArray) -> Moments:
+    """Return the statistics of rows (row, ..., channel) of which row i occurs counts[i] times."""
+    n_channels = rows.shape[-1] if rows.ndim > 1 else 1
+    used = counts > 0
+    values = rows[used].reshape(int(used.sum()), -1, n_channels).astype(np.float64)
+    weights = np.broadcast_to(counts[used][:, None, None], values.shape)
+    is_nan = np.isnan(values)
+    numbers = np.where(is_nan, 0, weights)
+    count = numbers.sum(axis=(0, 1))
+    with np.errstate(invalid="ignore"):  # of infinities
+        # Differences are summed, because values far away from 0 would lose digits.
+        base = np.where(is_nan[0, 0], 0, values[0, 0])
+        deviations = np.where(is_nan, 0, values - base)
+        shift = (numbers * deviations).sum(axis=(0, 1)) / np.maximum(count, 1)
+        deviations = np.where(is_nan, 0, deviations - shift)
+        residue = (numbers * deviations).sum(axis=(0, 1)) / np.maximum(count, 1)
+        m2 = (numbers * deviations**2).sum(axis=(0, 1)) - count * residue**2
+    return Moments(
+        count=count,
+        mean=np.where(count > 0, base + shift + residue, 0),
+        m2=np.maximum(m2, 0),
+        min=np.where(is_nan, np.inf, values).min(axis=(0, 1)),
+        max=np.where(is_nan, -np.inf, values).max(axis=(0, 1)),
+        nan_count=np.where(is_nan, weights, 0).sum(axis=(0, 1)),
+    )
+
+
 def merge_all(parts: Sequence[Moments]) -> Moments:
     """Return the statistics of all parts, merged from the first to the last."""
     total = parts[0]

@@ -165,7 +165,6 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
         subject=options.subject,
         x=options.x,
         y=options.y,
-        kind=options.kind,
         axes=options.axes,
         folders=options.folders,
         class_names=options.class_names,

@@ -1,56 +1,118 @@
-"""Read selected samples, or only their labels, a chunk at a time."""
+"""Read all selected samples, or only their labels, a bounded number at a time."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from zarrts.cuts import Fit
 from zarrts.errors import SampleError
 from zarrts.labels import Label, LabelScheme
-from zarrts.memory import Readers, fetch
-from zarrts.samples import ChunkUnits, Ranges
+from zarrts.moments import Moments, measure, measure_repeated
+from zarrts.sample_reader import SampleReader
+from zarrts.samples import Ranges
 from zarrts.types import AnyArray, IntArray
 
+_PIECE_BYTES = 32 << 20
 
-def ids_by_unit(units: ChunkUnits) -> Iterator[tuple[int, IntArray]]:
-    """Yield (unit, ids) of every unit that holds selected samples."""
+
+def ids_by_unit(reader: SampleReader) -> Iterator[IntArray]:
+    """Yield the selected ids, those of one unit after the other, no more than fit into memory."""
+    units = reader.units
+    step = max(1, _PIECE_BYTES // max(1, reader.max_bytes))
     for unit in range(units.n_units):
-        low, high = units.edges(np.array([unit, unit + 1]))
-        if low < high:
-            yield unit, units.selection.ids(np.arange(low, high))
+        low, high = units.edges(np.array([unit, unit + 1])).tolist()
+        for start in range(low, high, step):
+            yield units.selection.ids(np.arange(start, min(start + step, high)))
 
 
-def labels_by_unit(readers: Readers, units: ChunkUnits) -> Iterator[tuple[IntArray, AnyArray]]:
-    """Yield (ids, labels as stored) of every unit that holds selected samples."""
-    for unit, ids in ids_by_unit(units):
-        segment, chunk = (int(it) for it in units.segments(np.array(unit)))
-        reader = readers.y[segment]
-        rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
-        reader.read_into(chunk, rows)
-        yield ids, rows[ids - units.starts(np.array([unit]))]
+def labels_by_unit(reader: SampleReader) -> Iterator[tuple[IntArray, AnyArray]]:
+    """Yield (ids, labels as stored) of the selected samples."""
+    reduce = reader.cut.reduce
+    for ids in ids_by_unit(reader):
+        stored = reader.fetch_y(ids)
+        yield ids, stored if reduce is None else reduce(stored)
 
 
-def load_samples(readers: Readers, units: ChunkUnits) -> tuple[AnyArray, AnyArray]:
+def count_bytes(reader: SampleReader) -> int:
+    """Return how much memory all selected samples take, as stored."""
+    units, cut = reader.units, reader.cut
+    x, (shape, dtype) = reader.readers.x[0].spec, reader.y_step
+    n_samples = len(units.selection)
+    label_bytes = math.prod(shape) * dtype.itemsize
+    if cut.x_steps is not None and cut.y_steps is not None:
+        return n_samples * (cut.x_steps.size * x.row_bytes + cut.y_steps.size * label_bytes)
+    n_rows = int(reader.lengths(units.selection.ids(np.arange(n_samples))).sum())
+    n_labels = n_rows if cut.y_steps is None else n_samples
+    return n_rows * x.row_bytes + n_labels * label_bytes
+
+
+def load_one(reader: SampleReader, ids: IntArray) -> tuple[AnyArray, AnyArray]:
+    """Return input and label, as stored, of a single sample."""
+    fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
+    x, y = reader.fetch(ids, fit)
+    return x[0], y[0] if reader.cut.reduce is None else reader.cut.reduce(y)[0]
+
+
+def measure_samples(reader: SampleReader) -> Iterator[Moments]:
+    """Yield the statistics of x of all selected samples, in parts; each reads every row once."""
+    steps = reader.cut.x_steps
+    assert steps is not None, "the statistics of whole recordings are known"
+    for ids in ids_by_unit(reader):
+        if steps.ndim == 0:
+            yield measure(reader.fetch_x(ids))
+            continue
+        rows, counts = reader.fetch_rows(ids)
+        yield measure_repeated(rows, counts)
+
+
+def load_samples(reader: SampleReader) -> tuple[AnyArray, AnyArray]:
     """Return all selected samples, as stored, in RAM."""
-    x_spec, y_spec, n_samples = readers.x[0].spec, readers.y[0].spec, len(units.selection)
-    x = np.empty((n_samples, *x_spec.row_shape), x_spec.dtype)
-    y = np.empty((n_samples, *y_spec.row_shape), y_spec.dtype)
-    done = 0
-    for _, ids in ids_by_unit(units):
-        part = slice(done, done + len(ids))
-        x[part], y[part] = fetch(readers, units, ids)
+    reduce = reader.cut.reduce
+    spec, n_samples = reader.readers.x[0].spec, len(reader.units.selection)
+    x = np.empty((n_samples, *reader.cut.n_x(None), *spec.row_shape), spec.dtype)
+    labels, done = [], 0
+    for ids in ids_by_unit(reader):
+        x[done : done + len(ids)], stored = reader.fetch(ids)
+        labels.append(stored if reduce is None else reduce(stored))
         done += len(ids)
-    return x, y
+    return x, _joined(reader, labels)
 
 
-def load_labels(readers: Readers, units: ChunkUnits) -> AnyArray:
+def load_series(reader: SampleReader) -> tuple[list[AnyArray], AnyArray | list[AnyArray]]:
+    """Return all selected samples of unequal lengths, as stored, in RAM: a list, and labels."""
+    series: list[AnyArray] = []
+    labels: list[AnyArray] = []
+    for ids in ids_by_unit(reader):
+        fit = _to_the_end(reader, ids)
+        x, y = reader.fetch(ids, fit)
+        series += (it[:length].copy() for it, length in zip(x, fit.lengths, strict=True))
+        if reader.cut.y_steps is None:
+            labels += (it[:length].copy() for it, length in zip(y, fit.lengths, strict=True))
+        else:
+            labels.append(y)
+    return series, labels if reader.cut.y_steps is None else _joined(reader, labels)
+
+
+def _to_the_end(reader: SampleReader, ids: IntArray) -> Fit:
+    lengths = reader.lengths(ids)
+    return Fit(lengths=lengths, n_steps=int(lengths.max()))
+
+
+def load_labels(reader: SampleReader) -> AnyArray:
     """Return the labels of all selected samples, as stored, in RAM."""
-    spec = readers.y[0].spec
-    parts = [stored for _, stored in labels_by_unit(readers, units)]
-    return np.concatenate([np.empty((0, *spec.row_shape), spec.dtype), *parts])
+    return _joined(reader, [stored for _, stored in labels_by_unit(reader)])
+
+
+def _joined(reader: SampleReader, labels: Sequence[AnyArray]) -> AnyArray:
+    if labels:
+        return np.concatenate(labels)
+    shape, dtype = reader.y_step
+    return np.empty((0, *reader.cut.n_y(None), *shape), dtype)
 
 
 def samples_of_classes(
-    readers: Readers, units: ChunkUnits, scheme: LabelScheme, names: Sequence[Label] | Label
+    reader: SampleReader, scheme: LabelScheme, names: Sequence[Label] | Label
 ) -> Ranges:
     """Return the selected samples with one of some classes; reads the labels.
 
@@ -66,20 +128,34 @@ def samples_of_classes(
     if unknown:
         some = ", ".join(str(name) for name in scheme.class_names[:10])
         raise SampleError(f"No class named {', '.join(unknown)}; the classes are {some}.")
+    _refuse_several_labels(reader, scheme)
     codes = [scheme.class_names.index(name) for name in wanted]
     parts = []
-    for ids, stored in labels_by_unit(readers, units):
-        classes = scheme.classes_of(stored)
-        if classes.ndim > 1:
-            raise SampleError("Samples with several labels each cannot be selected by class.")
-        parts.append(ids[np.isin(classes, codes)])
+    for ids, stored in labels_by_unit(reader):
+        parts.append(ids[np.isin(scheme.classes_of(stored), codes)])
     return Ranges.of_ids(np.concatenate([np.zeros(0, np.int64), *parts]))
 
 
-def count_classes(readers: Readers, units: ChunkUnits, scheme: LabelScheme) -> IntArray:
+def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
+    shape = reader.readers.y[0].spec.row_shape
+    n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
+    steps = reader.cut.y_steps
+    has_one_step = steps is not None and (steps.ndim == 0 or reader.cut.reduce is not None)
+    if n_axes or not has_one_step:
+        raise SampleError("Samples with several labels each cannot be selected by class.")
+
+
+def count_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
     """Return how many labels of each class the selected samples have; reads the labels."""
     n_classes = len(scheme.class_names or ())
     total = np.zeros(n_classes, np.int64)
-    for _, stored in labels_by_unit(readers, units):
-        total += np.bincount(scheme.classes_of(stored).reshape(-1), minlength=n_classes)
+    for ids in ids_by_unit(reader):
+        fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
+        stored = reader.fetch_y(ids, fit)
+        if reader.cut.reduce is not None:
+            stored = reader.cut.reduce(stored)
+        elif fit is not None and reader.cut.y_steps is None:
+            stored = stored[~fit.is_behind]
+        classes = scheme.classes_of(stored).reshape(-1)
+        total += np.bincount(classes[classes >= 0], minlength=n_classes)
     return total

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.indexes import RowIndex, SampleIndex
 from zarrts.types import IntArray
 
 _MAX_RANGES = 8
@@ -114,61 +115,126 @@ def format_ids(ids: IntArray) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentGrid:
-    """How the samples of one segment are cut into chunks of `chunk_rows`; the last may be short."""
+    """How the rows of one segment are cut into chunks of `chunk_rows`; the last may be short."""
 
-    n_samples: int
+    n_rows: int
     chunk_rows: int
-
-    @property
-    def n_chunks(self) -> int:
-        """Number of chunks on axis 0."""
-        return -(-self.n_samples // self.chunk_rows)
 
 
 class ChunkUnits:
-    """The chunks of all segments as the units of an order.
+    """Runs of consecutive chunks as the units of an order.
+
+    A sample belongs to the unit that its first row is in. Where samples are longer than a row, a
+    unit is read together with the head of what follows, for those that end behind it.
 
     Parameters
     ----------
     grids : sequence of SegmentGrid
-        In the order of the store; sample ids count through them.
+        In the order of the store; rows count through them.
     selection : Ranges
         Of sample ids.
     groups : (int64, int64), each of shape (n_runs,)
-        First sample id and group (subject) of every run of samples of one group, ascending.
+        First row and group (subject) of every run of rows of one group, ascending.
+    index : SampleIndex, optional
+        Which rows the samples are; by default each row is one.
+    run : int
+        Chunks of a unit; the last of a segment may have fewer.
     """
 
     def __init__(
-        self, grids: Sequence[SegmentGrid], selection: Ranges, groups: tuple[IntArray, IntArray]
+        self,
+        grids: Sequence[SegmentGrid],
+        selection: Ranges,
+        groups: tuple[IntArray, IntArray],
+        index: SampleIndex | None = None,
+        run: int = 1,
     ) -> None:
         self.selection = selection
-        self._rows = np.array([grid.chunk_rows for grid in grids], np.int64)
-        self._first_units = np.cumsum([0, *(grid.n_chunks for grid in grids)])
-        self._first_ids = np.cumsum([0, *(grid.n_samples for grid in grids)])
+        self.run = run
+        self._grids = grids
+        self._chunk_rows = np.array([grid.chunk_rows for grid in grids], np.int64)
+        self._unit_rows = self._chunk_rows * run
+        n_rows = np.array([grid.n_rows for grid in grids], np.int64)
+        self._first_units = np.concatenate([[0], np.cumsum(-(-n_rows // self._unit_rows))])
+        self._first_rows = np.concatenate([[0], np.cumsum(n_rows)])
+        self.index: SampleIndex = index or RowIndex(int(self._first_rows[-1]))
         self._groups = groups
 
     @property
     def n_units(self) -> int:
-        """Number of chunks in the store."""
+        """Number of units in the store."""
         return int(self._first_units[-1])
 
-    def segments(self, units: IntArray) -> tuple[IntArray, IntArray]:
-        """Return (segment, chunk within it) of some units."""
-        segment = np.searchsorted(self._first_units[1:], units, "right")
-        return segment, units - self._first_units[segment]
+    def with_run(self, run: int) -> "ChunkUnits":
+        """Return units of another number of chunks, of the same samples."""
+        return ChunkUnits(self._grids, self.selection, self._groups, self.index, run)
+
+    def segment_of(self, units: IntArray) -> IntArray:
+        """Return the segment of some units."""
+        return np.searchsorted(self._first_units[1:], units, "right")
+
+    def first_row_of(self, segment: int) -> int:
+        """Return how many rows lie in the segments before one."""
+        return int(self._first_rows[segment])
+
+    @property
+    def chunk_rows(self) -> int:
+        """Most rows of a chunk."""
+        return int(self._chunk_rows.max())
+
+    @property
+    def head_chunks(self) -> int:
+        """Most chunks behind a unit that are read with it; 0 where samples are rows."""
+        return int((-(-(self.index.max_rows - 1) // self._chunk_rows)).max())
+
+    @property
+    def rows(self) -> int:
+        """Most rows that are read of a unit, in whole chunks."""
+        head = -(-(self.index.max_rows - 1) // self._chunk_rows) * self._chunk_rows
+        return int((self._unit_rows + head).max())
+
+    @property
+    def amplification(self) -> float:
+        """Rows that are read for each row of the store, at most."""
+        return 1 + self.head_chunks / self.run
 
     def starts(self, units: IntArray) -> IntArray:
-        """Return the first sample id of each unit; of `n_units`, the number of samples."""
-        segment = np.minimum(
-            np.searchsorted(self._first_units[1:], units, "right"), len(self._rows) - 1
-        )
-        chunk = units - self._first_units[segment]
-        ids = self._first_ids[segment] + chunk * self._rows[segment]
-        return np.asarray(np.minimum(ids, self._first_ids[segment + 1]))
+        """Return the first row of each unit; of `n_units`, the number of rows."""
+        segment = np.minimum(self.segment_of(units), len(self._unit_rows) - 1)
+        inside = units - self._first_units[segment]
+        rows = self._first_rows[segment] + inside * self._unit_rows[segment]
+        return np.asarray(np.minimum(rows, self._first_rows[segment + 1]))
 
     def edges(self, units: IntArray) -> IntArray:
         """Return the number of the first selected sample at or after each unit's start."""
-        return self.selection.count_below(self.starts(units))
+        return self.selection.count_below(self.index.count_before(self.starts(units)))
+
+    def chunks(self, units: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Return what has to be read of units that hold selected samples.
+
+        Returns
+        -------
+        segment, first chunk, number of chunks, and the row of the unit where the first one starts
+        """
+        segment = self.segment_of(units)
+        first = (units - self._first_units[segment]) * self.run
+        if self.run == 1 and self.index.max_rows == 1:
+            return segment, first, np.ones_like(first), np.zeros_like(first)
+        chunk_rows, before = self._chunk_rows[segment], self._first_rows[segment]
+        low = self.selection.ids(self.edges(units))
+        high = self.selection.ids(self.edges(units + 1) - 1)
+        start = self.index.first_rows(low) - before
+        stop = self.index.first_rows(high) + self.index.n_rows(high) - before
+        needed = start // chunk_rows
+        n_chunks = -(-stop // chunk_rows) - needed
+        return segment, needed, n_chunks, (needed - first) * chunk_rows
+
+    def rows_read(self, units: IntArray) -> IntArray:
+        """Return how many rows are read of units that hold selected samples."""
+        segment, first, n_chunks, _ = self.chunks(units)
+        chunk_rows = self._chunk_rows[segment]
+        n_rows = self._first_rows[segment + 1] - self._first_rows[segment]
+        return np.asarray(np.minimum((first + n_chunks) * chunk_rows, n_rows) - first * chunk_rows)
 
     def unit_of_number(self, numbers: IntArray) -> IntArray:
         """Return the unit that holds each of the selected samples."""
@@ -179,10 +245,10 @@ class ChunkUnits:
 
         A unit belongs to the group of its first selected sample.
         """
-        ids, codes = self._groups
-        first_numbers = self.selection.count_below(ids)
+        rows, codes = self._groups
+        first_numbers = self.selection.count_below(self.index.count_before(rows))
         filled = np.diff(np.append(first_numbers, len(self.selection))) > 0
-        ids, codes, first_numbers = ids[filled], codes[filled], first_numbers[filled]
+        codes, first_numbers = codes[filled], first_numbers[filled]
         units = self.unit_of(self.selection.ids(first_numbers))
         # A run that starts inside a unit owns it only if no earlier selected sample is there.
         owned = units + (self.edges(units) < first_numbers)
@@ -192,6 +258,7 @@ class ChunkUnits:
 
     def unit_of(self, ids: IntArray) -> IntArray:
         """Return the unit that holds each sample id."""
-        segment = np.searchsorted(self._first_ids[1:], ids, "right")
-        inside = (ids - self._first_ids[segment]) // self._rows[segment]
+        rows = self.index.first_rows(ids)
+        segment = np.searchsorted(self._first_rows[1:], rows, "right")
+        inside = (rows - self._first_rows[segment]) // self._unit_rows[segment]
         return np.asarray(self._first_units[segment] + inside)

@@ -1,50 +1,55 @@
 """The jobs of a stream, and which unit is decoded at which place."""
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zarrts.cuts import Fit
 from zarrts.memory import UnitMemory
 from zarrts.order import Order, Piece
-from zarrts.samples import ChunkUnits
-from zarrts.types import AnyArray, IntArray
+from zarrts.padding import BatchLengths
+from zarrts.sample_reader import SampleReader
+from zarrts.types import IntArray
 
 _PLACES_PER_BLOCK = 256
 
 
-@dataclass
-class Building:
-    """A batch of which some pieces are gathered; `is_read` says which samples could be read."""
-
-    ids: IntArray
-    x: AnyArray
-    y: AnyArray
-    is_read: NDArray[np.bool_]
-    missing: int
-
-
 @dataclass(frozen=True)
 class Gather:
-    """A piece, the units that it is in, and the rows of the unit memory that it takes."""
+    """A piece, the units that it is in, and where in memory its samples start.
+
+    Attributes
+    ----------
+    rows : int64, shape (n_samples,)
+        First row of each sample in the memory of open units.
+    label_rows : int64, shape (n_samples,)
+        The same in the memory of labels; the recordings, where labels are per recording.
+    fit : Fit, or None
+        How samples of unequal lengths are brought to the length of their batch.
+    """
 
     piece: Piece
     units: IntArray
     rows: IntArray
     label_rows: IntArray
     ids: IntArray
+    fit: Fit | None
     n_batch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """A unit to be decoded into its slot."""
+    """The chunks of a unit to be decoded into its slot, from row `at` of it on."""
 
     place: int
     unit: int
     slot: int
     segment: int
     chunk: int
+    n_chunks: int
+    at: int
 
 
 class Plan:
@@ -60,8 +65,15 @@ class Schedule:
     Decoding is asked for by one thread at a time, and so is gathering.
     """
 
-    def __init__(self, order: Order, units: ChunkUnits, memory: UnitMemory) -> None:
-        self._order, self._units, self._memory = order, units, memory
+    def __init__(
+        self,
+        order: Order,
+        reader: SampleReader,
+        memory: UnitMemory,
+        lengths: BatchLengths | None = None,
+    ) -> None:
+        self._order, self._units, self._memory = order, reader.units, memory
+        self._reader, self._lengths = reader, lengths
         self._blocks: dict[int, list[Decode]] = {}
 
     def __getitem__(self, place: int) -> Decode:
@@ -75,8 +87,7 @@ class Schedule:
         places = np.arange(start, min(start + _PLACES_PER_BLOCK, self._order.n_places))
         units = self._order.units(start, start + len(places))
         slots = self._memory.slots_of(places, units)
-        segments, chunks = self._units.segments(units)
-        columns = (places, units, slots, segments, chunks)
+        columns = (places, units, slots, *self._units.chunks(units))
         return [Decode(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
 
     def gathers(self, start: int, stop: int) -> list[Gather]:
@@ -89,15 +100,45 @@ class Schedule:
         units = self._order.units(low, high)[places - low]
         ids = self._units.selection.ids(numbers)
         slots = self._memory.slots_of(places, units)
-        inside = ids - self._units.starts(units)
+        firsts = self._units.index.first_rows(ids)
+        inside = firsts - self._units.starts(units)
         rows = slots * self._memory.rows + inside
-        label_rows = self._memory.labels.rows(units, slots, inside)
+        label_rows = rows
+        if self._memory.labels is not None:
+            label_rows = self._memory.labels.rows(units, slots, inside)
+        elif self._reader.cut.y_of == "recording":
+            label_rows = self._reader.recordings(firsts)
+        fits = self._fits(pieces, ids)
         found, done = [], 0
-        for piece in pieces:
+        for piece, fit in zip(pieces, fits, strict=True):
             part = slice(done, done + len(piece.places))
             first, last = self._order.batching.bounds(piece.batch)
             found.append(
-                Gather(piece, units[part], rows[part], label_rows[part], ids[part], last - first)
+                Gather(
+                    piece,
+                    units[part],
+                    rows[part],
+                    label_rows[part],
+                    ids[part],
+                    fit,
+                    last - first,
+                )
             )
             done = part.stop
         return found
+
+    def _fits(self, pieces: Sequence[Piece], ids: IntArray) -> Iterator[Fit | None]:
+        """Yield for each piece how its samples get the length of the batch that it is in."""
+        if self._lengths is None:
+            yield from (None for _ in pieces)
+            return
+        lengths = self._reader.lengths(ids)
+        done = 0
+        for _, of_batch in itertools.groupby(pieces, key=lambda piece: piece.batch):
+            sizes = [len(piece.places) for piece in of_batch]
+            fit = self._lengths.fit(lengths[done : done + sum(sizes)])
+            start = 0
+            for size in sizes:
+                yield fit[start : start + size]
+                start += size
+            done += start

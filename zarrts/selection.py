@@ -9,20 +9,25 @@ from numpy.typing import NDArray
 
 from zarrts import cost
 from zarrts.contents import Contents
+from zarrts.cuts import View
 from zarrts.errors import SampleError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.labels import Label, LabelMode
 from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle
-from zarrts.memory import fetch
-from zarrts.moments import Moments, measure, merge_all
+from zarrts.moments import Moments, merge_all
+from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.reading import (
+    count_bytes,
     count_classes,
-    ids_by_unit,
     load_labels,
+    load_one,
     load_samples,
+    load_series,
+    measure_samples,
     samples_of_classes,
 )
+from zarrts.sample_reader import SampleReader
 from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
 from zarrts.sizes import format_budget, parse_size
 from zarrts.splitting import Divisible
@@ -39,8 +44,9 @@ class Samples(Divisible):
     and stay what they are whatever is selected.
     """
 
-    def __init__(self, store: Contents, selection: Ranges) -> None:
+    def __init__(self, store: Contents, selection: Ranges, view: View | None = None) -> None:
         self.store, self.selection = store, selection
+        self.view = store.view if view is None else view
 
     def __len__(self) -> int:
         return len(self.selection)
@@ -59,14 +65,16 @@ class Samples(Divisible):
         position = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= position < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        x, y = fetch(
-            self.store.readers, self.units, self.selection.ids(np.array([position], np.int64))
-        )
-        return x[0], y[0]
+        return load_one(self.reader, self.selection.ids(np.array([position], np.int64)))
 
     def narrowed(self, selection: Ranges) -> "Samples":
         """Return those of these samples whose ids are in a set."""
-        return Samples(self.store, self.selection & selection)
+        return Samples(self.store, self.selection & selection, self.view)
+
+    def of_recordings(self, chosen: IntArray | NDArray[np.bool_]) -> "Samples":
+        """Return those of these samples that belong to some recordings of the store."""
+        starts = self.starts
+        return self.narrowed(Ranges.of_bounds(starts[:-1][chosen], starts[1:][chosen]))
 
     # Who and what ------------------------------------------------------------------------
 
@@ -74,10 +82,21 @@ class Samples(Divisible):
     def units(self) -> ChunkUnits:
         """The chunks that hold these samples."""
         grids = [
-            SegmentGrid(n_samples=it.n_samples, chunk_rows=it.x.chunk_rows)
+            SegmentGrid(n_rows=it.n_rows, chunk_rows=it.x.chunk_rows)
             for it in self.store.header.segments
         ]
-        return ChunkUnits(grids, self.selection, self.store.catalog.subject_runs)
+        runs = self.store.catalog.subject_runs
+        return ChunkUnits(grids, self.selection, runs, self.view.index)
+
+    @cached_property
+    def reader(self) -> SampleReader:
+        """What reads these samples."""
+        return SampleReader(
+            readers=self.store.readers,
+            units=self.units,
+            cut=self.view.cut,
+            offsets=self.store.catalog.row_starts,
+        )
 
     @property
     def ids(self) -> IntArray:
@@ -90,9 +109,14 @@ class Samples(Divisible):
         return cost.amplification(self.units)
 
     @cached_property
+    def starts(self) -> IntArray:
+        """First id of each recording of the store, selected or not, and the number of ids."""
+        return self.view.index.count_before(self.store.catalog.row_starts)
+
+    @cached_property
     def _per_recording(self) -> IntArray:
         """How many of these samples each recording of the store holds."""
-        return np.diff(self.selection.count_below(self.store.catalog.starts))
+        return np.diff(self.selection.count_below(self.starts))
 
     @property
     def subjects(self) -> list[str]:
@@ -121,24 +145,29 @@ class Samples(Divisible):
         counts = self.store.catalog.class_counts
         if counts is None:
             raise SampleError("These labels are numbers, not classes.")
+        if self.view.cut.y_of == "x":
+            raise SampleError("The targets of these samples are values of x, not classes.")
+        if self.view.cut.y_of == "recording":
+            return np.asarray(self._per_recording @ counts)
         whole, partial = self._whole_and_partial()
         total = counts[whole].sum(axis=0)
         if partial is not None:
-            total = total + count_classes(
-                self.store.readers, partial.units, self.store.header.labels
-            )
+            total = total + count_classes(partial.reader, self.store.header.labels)
         return np.asarray(total)
 
     def _whole_and_partial(self) -> tuple[IntArray, "Samples | None"]:
-        """Return the recordings that are selected whole, and the samples of all others."""
-        sizes = np.diff(self.store.catalog.starts)
+        """Return the recordings that are selected whole, and the samples of all others.
+
+        No recording is whole where samples are windows: they overlap, or leave rows out.
+        """
+        if self.view is not self.store.view:
+            return np.zeros(0, np.int64), self
+        sizes = np.diff(self.starts)
         whole = np.flatnonzero((self._per_recording == sizes) & (sizes > 0))
         cut = np.flatnonzero((self._per_recording > 0) & (self._per_recording < sizes))
         if len(cut) == 0:
             return whole, None
-        starts = self.store.catalog.starts
-        inside = Ranges.of_bounds(starts[cut], starts[cut + 1])
-        return whole, Samples(self.store, self.selection & inside)
+        return whole, self.of_recordings(cut)
 
     # Choosing ----------------------------------------------------------------------------
 
@@ -164,27 +193,30 @@ class Samples(Divisible):
         SampleError
             If a name or an id is not there.
         """
-        chosen = self.selection
+        found = self
         if subjects is not None:
-            chosen = chosen & self.store.catalog.samples_of(subjects)
+            found = found.of_recordings(self.store.catalog.recordings_of(subjects))
         if ids is not None:
             wanted = Ranges.of_ids(np.asarray(ids))
-            found = chosen & wanted
+            found = found.narrowed(wanted)
             if len(found) < len(wanted):
                 raise SampleError(
                     f"{len(wanted) - len(found)} of the ids are not among these samples."
                 )
-            chosen = found
         if classes is not None:
-            units = Samples(self.store, chosen).units
             scheme = self.store.header.labels
-            chosen = samples_of_classes(self.store.readers, units, scheme, classes)
-        return Samples(self.store, chosen)
+            found = found.narrowed(samples_of_classes(found.reader, scheme, classes))
+        return found
 
     # Reading -----------------------------------------------------------------------------
 
-    def load(self, memory: int | str = _LOAD_LIMIT) -> tuple[AnyArray, AnyArray]:
+    def load(
+        self, memory: int | str = _LOAD_LIMIT
+    ) -> tuple[AnyArray | list[AnyArray], AnyArray | list[AnyArray]]:
         """Return all of these samples as arrays (x, y) in RAM, as stored.
+
+        Samples of unequal lengths are a list of arrays; so are their labels, where each row has
+        one.
 
         Raises
         ------
@@ -192,18 +224,19 @@ class Samples(Divisible):
             If they take more than `memory`.
         """
         limit = parse_size(memory, "memory")
-        x_spec, y_spec = self.store.readers.x[0].spec, self.store.readers.y[0].spec
-        needed = len(self) * (x_spec.row_bytes + y_spec.row_bytes)
+        needed = count_bytes(self.reader)
         if needed > limit:
             raise SampleError(
                 f"{len(self):,} samples take {format_budget(needed)} in memory, more than "
                 f"memory={format_budget(limit)}; use batches(), or raise memory."
             )
-        return load_samples(self.store.readers, self.units)
+        if self.view.cut.is_of_equal_lengths:
+            return load_samples(self.reader)
+        return load_series(self.reader)
 
     def load_labels(self) -> AnyArray:
         """Return the labels of all of these samples, as stored, in RAM."""
-        return load_labels(self.store.readers, self.units)
+        return load_labels(self.reader)
 
     def batches(
         self,
@@ -222,6 +255,10 @@ class Samples(Divisible):
         world_size: int = 1,
         workers: int | None = None,
         on_error: OnError = "raise",
+        pad: Pad | None = None,
+        pad_value: float = 0.0,
+        truncate: Truncate = "post",
+        buckets: int | Sequence[int] | None = None,
         **unknown: object,
     ) -> BatchStream:
         """Return the batches of one epoch, for training without Keras.
@@ -254,6 +291,16 @@ class Samples(Divisible):
         on_error : str
             "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of
             its samples and leaves them out, so that batches may be smaller.
+        pad : "batch", "longest" or int
+            For samples of unequal lengths, the length in rows that all of a batch get: that of
+            its longest, that of the longest of the store, or this one.
+        pad_value : float
+            What is behind the end of a sample, after scaling; labels of rows have 0 there.
+        truncate : "post" or "pre"
+            Which end of a sample that is longer than `pad` is lost.
+        buckets : int or sequence of int, optional
+            With pad="batch": the lengths that batches may have, or how many, so that a network
+            is compiled for few shapes only.
 
         Returns
         -------
@@ -274,13 +321,13 @@ class Samples(Divisible):
             world_size=world_size,
             workers=workers,
             on_error=on_error,
+            padding=padding_of(pad, pad_value, truncate, buckets),
         )
         return self.loader(options).stream(epoch)
 
     def loader(self, options: BatchOptions) -> EpochLoader:
         """Return what makes the batches of any epoch, and keeps its memory in between."""
-        labels = self.store.header.labels
-        return EpochLoader(self.store.readers, self.units, labels, options)
+        return EpochLoader(self.reader, self.store.header.labels, options)
 
     # Statistics --------------------------------------------------------------------------
 
@@ -293,8 +340,7 @@ class Samples(Divisible):
         whole, partial = self._whole_and_partial()
         parts = [self.store.catalog.moments[i] for i in whole]
         if partial is not None:
-            for _, ids in ids_by_unit(partial.units):
-                parts.append(measure(fetch(self.store.readers, self.units, ids)[0]))
+            parts += measure_samples(partial.reader)
         if not parts:
             raise SampleError("The selection holds no samples.")
         return merge_all(parts)

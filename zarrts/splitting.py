@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts import splits
 from zarrts.contents import Contents
@@ -45,8 +46,17 @@ class Divisible:
         """Return the labels of all of these samples, as stored, in RAM."""
         raise NotImplementedError
 
+    @property
+    def starts(self) -> IntArray:
+        """First id of each recording of the store, selected or not, and the number of ids."""
+        raise NotImplementedError
+
     def narrowed(self, selection: Ranges) -> Self:
         """Return those of these samples whose ids are in a set."""
+        raise NotImplementedError
+
+    def of_recordings(self, chosen: IntArray | NDArray[np.bool_]) -> Self:
+        """Return those of these samples that belong to some recordings of the store."""
         raise NotImplementedError
 
     def split(
@@ -179,15 +189,14 @@ class Divisible:
 
     def _groups(self, group: Group, allow_overlap: bool) -> Groups:
         catalog = self.store.catalog
-        is_selected = np.diff(self.selection.count_below(catalog.starts)) > 0
+        is_selected = np.diff(self.selection.count_below(self.starts)) > 0
         groups = groups_of(catalog, is_selected, group)
         if not allow_overlap:
             refuse_divided_subjects(catalog, groups)
         return groups
 
     def _members(self, groups: Groups, names: Sequence[str]) -> Self:
-        starts, chosen = self.store.catalog.starts, groups.recordings(names)
-        return self.narrowed(Ranges.of_bounds(starts[chosen], starts[chosen + 1]))
+        return self.of_recordings(groups.recordings(names))
 
     def _class_counts_of(self, groups: Groups) -> IntArray:
         if self.store.header.labels.class_names is None:
@@ -288,14 +297,14 @@ def _warn_of_missing_classes(train: Divisible, others: Sequence[Divisible]) -> N
     for other in others:
         counts = other.class_counts
         for code in np.flatnonzero((counts > 0) & ~have):
-            owner = next(
-                name
-                for name in other.subjects
-                if other.narrowed(other.store.catalog.samples_of([name])).class_counts[code] > 0
-            )
+            owner = next(name for name in other.subjects if _of(other, name).class_counts[code])
             name = (other.store.class_names or [])[code]
             warnings.warn(
                 f"The training part has no sample of class {name!r}, which {owner} has: "
                 "no network can learn it. Train on a subject that has it.",
                 stacklevel=4,
             )
+
+
+def _of(samples: Divisible, subject: str) -> Divisible:
+    return samples.of_recordings(samples.store.catalog.recordings_of([subject]))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.chunks import ChunkReader
+from zarrts.chunks import ChunkReader, read_rows
 from zarrts.segments import Segment
 from zarrts.table import RecordingTable
 from zarrts.types import AnyArray, SourceRecording
@@ -46,16 +46,7 @@ class StoredRows:
 
     def read(self, start: int, stop: int) -> AnyArray:
         """Return rows `start` to `stop`, counted from the first of these."""
-        spec = self._reader.spec
-        out = np.empty((stop - start, *spec.row_shape), spec.dtype)
-        chunk = np.empty(spec.chunk_shape, spec.dtype)
-        low, high = self._start + start, self._start + stop
-        for number in range(low // spec.chunk_rows, -(-high // spec.chunk_rows)):
-            first = number * spec.chunk_rows
-            self._reader.read_into(number, chunk)
-            begin, end = max(low, first), min(high, first + spec.chunk_rows)
-            out[begin - low : end - low] = chunk[begin - first : end - first]
-        return out
+        return read_rows(self._reader, self._start + start, self._start + stop)
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""

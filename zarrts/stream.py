@@ -18,11 +18,13 @@ import numpy as np
 
 from zarrts.errors import ReadError
 from zarrts.finish import Finish
-from zarrts.memory import BatchMemory, Readers, UnitMemory, aligned_empty
+from zarrts.gathering import Building, Gatherer
+from zarrts.memory import BatchMemory, UnitMemory
 from zarrts.order import Order
-from zarrts.samples import ChunkUnits, format_ids
-from zarrts.schedule import Building, Decode, Gather, Job, Plan, Schedule
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.sample_reader import SampleReader
+from zarrts.samples import format_ids
+from zarrts.schedule import Decode, Gather, Job, Plan, Schedule
+from zarrts.types import Batch
 
 _PLANNED_PIECES, _PLANNED_SAMPLES = 32, 2048
 _ADVISED_AHEAD = 24
@@ -35,8 +37,7 @@ class _Work:
     def __init__(
         self,
         order: Order,
-        units: ChunkUnits,
-        readers: Readers,
+        reader: SampleReader,
         memory: UnitMemory,
         batches: BatchMemory,
         finish: Finish,
@@ -46,10 +47,11 @@ class _Work:
         skips_damage: bool,
     ) -> None:
         self.skips_damage = skips_damage
-        self.order, self.units, self.readers = order, units, readers
+        self.order, self.reader = order, reader
+        self.units, self.readers = reader.units, reader.readers
         self.memory, self.finish, self.max_ready = memory, finish, max_ready
         self.batches, self.epoch = batches, epoch
-        self.buffers = threading.local()
+        self.gatherer = Gatherer(reader, memory, finish)
         # Reentrant, because a collection of garbage may close the stream from under it.
         self.lock = threading.RLock()
         self.has_job = threading.Condition(self.lock)
@@ -64,7 +66,7 @@ class _Work:
         self.lowest = 0  # no piece still to come reads places below
         self.next_place = -1  # the next to decode; unknown before the first piece
         self.opened = 0  # all places below are decoded
-        self.schedule = Schedule(order, units, memory)
+        self.schedule = Schedule(order, reader, memory, finish.lengths)
         self.advised_left = 0  # how many more units to read ahead, because reading was slow
         self.decoding: dict[int, list[int]] = {}  # slot being decoded into: places that wait
         self.decoded: set[int] = set()  # places at or above `opened` that are decoded
@@ -101,14 +103,7 @@ class _Work:
         self.gathering.append(gather.piece.low)
         self.lowest = max(self.lowest, gather.piece.low)
         if gather.piece.batch not in self.building:
-            x, y = self.memory.x, self.memory.labels.y
-            self.building[gather.piece.batch] = Building(
-                ids=np.empty(gather.n_batch, np.int64),
-                x=self.batches.empty((gather.n_batch, *x.shape[2:]), self.finish.dtype),
-                y=aligned_empty((gather.n_batch, *y.shape[1:]), y.dtype),
-                is_read=np.ones(gather.n_batch, bool),
-                missing=gather.n_batch,
-            )
+            self.building[gather.piece.batch] = self.gatherer.begin(gather, self.batches)
         return gather
 
     def _take_decode(self) -> Decode | None:
@@ -156,10 +151,11 @@ class _Work:
         started = time.perf_counter()
         elapsed = 0.0
         try:
-            x.read_into(job.chunk, self.memory.x[job.slot, : x.spec.chunk_rows])
+            self.memory.read_x(x, job.chunk, job.n_chunks, job.slot, job.at)
             elapsed = time.perf_counter() - started
-            if self.finish.target is not None:
-                self.memory.labels.read(y, job.chunk, job.unit, job.slot)
+            labels = self.memory.labels
+            if self.finish.target is not None and labels is not None:
+                labels.read(y, job.chunk, job.n_chunks, job.unit, job.slot, job.at)
         except ReadError as error:
             if not self.skips_damage:
                 raise
@@ -171,7 +167,7 @@ class _Work:
                 self._mark_decoded(place)
             # Asking for what the page cache holds already costs as much as a twentieth of
             # decoding it, so it is asked for only where reading was slow lately.
-            if elapsed > x.spec.chunk_bytes / _WARM_BYTES_PER_S:
+            if elapsed > job.n_chunks * x.spec.chunk_bytes / _WARM_BYTES_PER_S:
                 self.advised_left = _ADVISED_AHEAD
             if self.advised_left and job.place + _ADVISED_AHEAD < self.order.n_places:
                 self.advised_left -= 1
@@ -179,7 +175,8 @@ class _Work:
             self.has_job.notify_all()
         if ahead is not None:
             with contextlib.suppress(ReadError):  # which reading it will raise
-                self.readers.x[ahead.segment].will_need(ahead.chunk)
+                for chunk in range(ahead.chunk, ahead.chunk + ahead.n_chunks):
+                    self.readers.x[ahead.segment].will_need(chunk)
 
     def _leave_out(self, unit: int, error: ReadError) -> None:
         """Note that the samples of a unit cannot be read; the consumer warns of it once."""
@@ -207,52 +204,20 @@ class _Work:
     def _gather(self, job: Gather) -> None:
         piece = job.piece
         building = self.building[piece.batch]
-        part = slice(piece.start, piece.stop)
-        building.ids[part] = job.ids
-        self._gather_x(job.rows, building.x[part])
-        if self.finish.target is not None:
-            _take(self.memory.labels.y, job.label_rows, building.y[part])
-        if self.memory.damaged:
-            building.is_read[part] = ~np.isin(job.units, list(self.memory.damaged))
+        self.gatherer.gather(job, building)
         with self.lock:
             self.gathering.remove(piece.low)
             building.missing -= piece.stop - piece.start
             is_whole = building.missing == 0
             self.has_job.notify_all()
         if is_whole:
-            batch = self._complete(building, piece.batch)
+            batch, stored = building.batch()
+            if len(batch.sample_id):
+                batch = self.finish.complete(batch, stored, self.epoch, piece.batch)
             with self.lock:
                 del self.building[piece.batch]
                 self.ready[piece.batch] = batch
                 self.has_batch.notify_all()
-
-    def _complete(self, building: Building, index: int) -> Batch:
-        x, y, ids = building.x, building.y, building.ids
-        if not building.is_read.all():
-            x, y, ids = (it[building.is_read] for it in (x, y, ids))
-        batch = Batch(x, None, ids)
-        return self.finish.complete(batch, y, self.epoch, index) if len(ids) else batch
-
-    def _gather_x(self, rows: IntArray, out: AnyArray) -> None:
-        memory = self.memory.x.reshape(-1, *self.memory.x.shape[2:])
-        if memory.dtype == out.dtype:
-            _take(memory, rows, out)
-            self.finish.scale_into(out, out)
-        else:
-            buffer = self._buffer(out.shape)
-            _take(memory, rows, buffer)
-            self.finish.scale_into(buffer, out)
-
-    def _buffer(self, shape: tuple[int, ...]) -> AnyArray:
-        buffer: AnyArray | None = getattr(self.buffers, "rows", None)
-        if buffer is None or len(buffer) < shape[0]:
-            buffer = self.buffers.rows = np.empty(shape, self.memory.x.dtype)
-        return buffer[: shape[0]]
-
-
-def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
-    # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
-    np.take(memory, rows, axis=0, out=out, mode="clip")
 
 
 def _work(work: _Work) -> None:
@@ -296,8 +261,7 @@ class BatchStream(Iterator[Batch]):
     def __init__(
         self,
         order: Order,
-        units: ChunkUnits,
-        readers: Readers,
+        reader: SampleReader,
         memory: UnitMemory,
         batches: BatchMemory,
         finish: Finish,
@@ -310,8 +274,7 @@ class BatchStream(Iterator[Batch]):
     ) -> None:
         self._work = _Work(
             order,
-            units,
-            readers,
+            reader,
             memory,
             batches,
             finish,

@@ -6,7 +6,7 @@ import numpy as np
 
 from zarrts.contents import Contents
 from zarrts.disjoint import Split
-from zarrts.errors import SampleError, StoreError
+from zarrts.errors import StoreError
 from zarrts.samples import Ranges
 from zarrts.selection import Samples
 from zarrts.split_files import read_split
@@ -37,11 +37,6 @@ class Store(Contents):
     @property
     def samples(self) -> "Samples":
         """Every sample, in source order."""
-        if self.is_ragged:
-            raise SampleError(
-                f"{self.path} holds recordings of unequal lengths, which can be stored, but not "
-                "be read as samples yet; cut them into samples of one length before converting."
-            )
         everything = Ranges(np.zeros(1, np.int64), np.array([self.n_samples], np.int64))
         return Samples(self, everything)
 

@@ -52,13 +52,6 @@ class RowReader(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class SeriesList:
-    """An array of arrays that need not be equally long; each is read on its own."""
-
-    readers: tuple[RowReader, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class SourceRecording:
     """A recording as found in the sources; nothing but headers has been read.
@@ -220,8 +213,19 @@ class Batch:
         Labels of the same samples; None where none were asked for.
     sample_id : int64, shape (batch,)
         Position of each sample in the store's `samples`.
+    length : int64, shape (batch,), or None
+        How many steps of each sample are its own, where samples are of unequal lengths; the rest
+        is padding.
     """
 
     x: AnyArray
     y: AnyArray | None
     sample_id: IntArray
+    length: IntArray | None = None
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Which steps are no padding, shape (batch, time), where samples are of unequal lengths."""
+        if self.length is None:
+            return None
+        return np.asarray(np.arange(self.x.shape[1]) < self.length[:, None])
