@@ -165,6 +165,7 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
         subject=options.subject,
         x=options.x,
         y=options.y,
+        kind=options.kind,
         axes=options.axes,
         folders=options.folders,
         class_names=options.class_names,

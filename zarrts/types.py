@@ -52,6 +52,13 @@ class RowReader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SeriesList:
+    """An array of arrays that need not be equally long; each is read on its own."""
+
+    readers: tuple[RowReader, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceRecording:
     """A recording as found in the sources; nothing but headers has been read.

@@ -3,16 +3,16 @@
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zarrts.errors import SourceError
-from zarrts.sources import classes, fingerprint, given, listing, npy_files, npz, subjects
+from zarrts.sources import classes, fingerprint, given, listing, npy_files, npz, series, subjects
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.names import session_like
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
-from zarrts.types import FOLDERS, Recording, SourceRecording
+from zarrts.types import FOLDERS, Recording, RowReader, SourceRecording
 
 __all__ = ["Found", "Source", "SubjectOption", "find", "refuse_changes", "session_like"]
 
@@ -49,6 +49,7 @@ def find(
     subject: SubjectOption | None = None,
     x: str | None = None,
     y: str | None = None,
+    kind: str = "auto",
     axes: Sequence[str] | None = None,
     folders: str = "auto",
     class_names: Sequence[str] | None = None,
@@ -69,6 +70,9 @@ def find(
         path where two have the same name. Says nothing about a Recording, which has a subject.
     x, y : str, optional
         Names of the arrays in files of several; for pairs of `.npy` files see `names.pair_up`.
+    kind : str
+        Whether lists of series are samples or recordings: "auto", "dense" or "ragged"; see
+        `series.settle`.
     axes : sequence of str, optional
         What the axes of x in the files are called, such as ("sample", "channel", "time"). They
         come out with "sample" first, then "time", others as given, "channel" last.
@@ -110,11 +114,20 @@ def find(
         of_table, bad_lines = listing.find_drafts(table, options, _open_contents)
         drafts += of_table
         problems += bad_lines
-    of_files, more = _with_subjects(drafts, subject)
+    owned, more = _with_subjects(drafts, subject)
+    settled, unsettled = series.settle(owned, kind)
+    of_files, unread = _with_fingerprints(settled)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
     return Found(
         recordings=(*of_files, *of_arrays),
-        problems=(*found.problems, *sorted(problems), *more, *bad_arrays),
+        problems=(
+            *found.problems,
+            *sorted(problems),
+            *more,
+            *unsettled,
+            *unread,
+            *bad_arrays,
+        ),
         has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),
     )
 
@@ -203,13 +216,22 @@ def _refuse_mixture(files: Sequence[SourceFile]) -> None:
 
 def _with_subjects(
     drafts: Sequence[Draft], subject: SubjectOption | None
-) -> tuple[list[SourceRecording], list[str]]:
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings whose subjects are known; all series of a list have the same one."""
     names, problems = subjects.assign(drafts, subject)
+    owned = [
+        replace(draft, subject=name)
+        for draft, name in zip(drafts, names, strict=True)
+        if name is not None
+    ]
+    return owned, problems
+
+
+def _with_fingerprints(drafts: Sequence[Draft]) -> tuple[list[SourceRecording], list[str]]:
+    problems: list[str] = []
     found: list[SourceRecording] = []
     looked_at: dict[tuple[str, ...], fingerprint.Look] = {}
-    for draft, name in zip(drafts, names, strict=True):
-        if name is None:
-            continue
+    for draft in drafts:
         try:
             if draft.paths not in looked_at:
                 looked_at[draft.paths] = fingerprint.look_at(draft.paths)
@@ -217,9 +239,11 @@ def _with_subjects(
             problems.append(str(error))
             continue
         look = looked_at[draft.paths]
+        assert draft.subject is not None
+        assert isinstance(draft.x, RowReader) and isinstance(draft.y, RowReader)
         found.append(
             SourceRecording(
-                subject=name,
+                subject=draft.subject,
                 origin=draft.origin,
                 x=draft.x,
                 y=draft.y,
@@ -233,6 +257,7 @@ def _with_subjects(
                 channels=draft.channels,
                 rate_hz=draft.rate_hz,
                 first_row=draft.first_row,
+                labels_per=draft.labels_per,
             )
         )
     return found, problems

@@ -5,7 +5,7 @@ from typing import Protocol
 from zarrts.errors import SourceError
 from zarrts.sources import names
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
-from zarrts.types import RowReader
+from zarrts.types import RowReader, SeriesList
 
 
 class Contents(Protocol):
@@ -34,8 +34,11 @@ class Contents(Protocol):
         """Return name, shape and dtype of an array, whatever state it is in."""
         ...
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
-        """Return a reader of the array's rows; SourceError if it cannot serve as `role`."""
+    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader | SeriesList:
+        """Return what reads the array's rows, or a list of series.
+
+        SourceError if it cannot serve as `role`.
+        """
         ...
 
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.types import RowReader
+from zarrts.types import LabelsPer, RowReader, SeriesList
 
 Role = Literal["x", "y"]
 
@@ -92,6 +92,19 @@ class ArrayOptions:
         rank = {"sample": 0, "time": 1, "channel": 3}
         return tuple(sorted(range(len(axes)), key=lambda axis: rank.get(axes[axis], 2)))
 
+    def order_of_series(
+        self, role: Role, shape: tuple[int, ...], where: str
+    ) -> tuple[int, ...] | None:
+        """Return the same for one of a list of series, whose place in it may be named "sample"."""
+        if self.axes is None or "sample" not in self.axes:
+            return self.order(role, shape, where)
+        if self.axes[0] != "sample":
+            raise SourceError(
+                f"{where}: is one of a list, so that samples come first; name 'sample' first in "
+                f"axes=, not {', '.join(self.axes)}."
+            )
+        return replace(self, axes=self.axes[1:]).order(role, shape, where)
+
 
 def _checked_axes(axes: Sequence[str], has_samples: bool) -> tuple[str, ...]:
     names = () if isinstance(axes, str) else tuple(axes)
@@ -120,8 +133,8 @@ class Draft:
         `name` with its folders.
     paths : tuple of str
         Absolute, of all files that hold it.
-    x, y : RowReader
-        Inputs and labels.
+    x, y : RowReader or SeriesList
+        Inputs and labels; see `series.settle`.
     x_name, y_name : str
         What the arrays are called in the source.
     found : str
@@ -136,14 +149,16 @@ class Draft:
         Which part of the files it is, where they hold several recordings.
     first_row : int
         Row of the array in the file that is the recording's first.
+    labels_per : str
+        See `SourceRecording`.
     """
 
     origin: str
     name: str
     path_name: str
     paths: tuple[str, ...]
-    x: RowReader
-    y: RowReader
+    x: RowReader | SeriesList
+    y: RowReader | SeriesList
     x_name: str
     y_name: str
     found: str
@@ -152,6 +167,7 @@ class Draft:
     subject: str | None = None
     part: str = ""
     first_row: int = 0
+    labels_per: LabelsPer = "sample"
 
 
 def check_array(dtype: np.dtype[Any], shape: tuple[int, ...], role: Role, where: str) -> None:
@@ -173,14 +189,19 @@ def check_array(dtype: np.dtype[Any], shape: tuple[int, ...], role: Role, where:
             "floats of at most 64 bits"
             f"{'' if role == 'x' else ', str'}); convert it with astype and save it again."
         )
-    if not shape:
+    if not shape and role == "x":
         raise SourceError(
-            f"{where}: is a single value (0 axes), but {role} needs its rows on axis 0; "
+            f"{where}: is a single value (0 axes), but x needs its rows on axis 0; "
             "save an array with at least one axis."
         )
     nonzero = math.prod(length for length in shape if length) * dtype.itemsize
     if len(shape) > MAX_AXES or nonzero >= 2**63:
         raise SourceError(f"{where}: shape {shape} is more than any array can have.")
+
+
+def rows_of(role: Role, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape in which an array is read: a single label is one row."""
+    return shape if shape or role == "x" else (1,)
 
 
 def check_rows(shape: tuple[int, ...], where: str) -> None:

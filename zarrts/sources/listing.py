@@ -10,8 +10,8 @@ from zarrts.errors import SourceError
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.names import listed
-from zarrts.sources.views import ConstantRows, OneSample, PartOfRows
-from zarrts.types import RowReader
+from zarrts.sources.views import ConstantRows, PartOfRows
+from zarrts.types import RowReader, SeriesList
 
 SUFFIX = ".csv"
 COLUMNS = ("subject", "x", "y", "label", "start", "stop")
@@ -107,9 +107,11 @@ def _draft(line: _Line, table: str, options: ArrayOptions, open_contents: Open) 
     x = _part(x, line, x_name)
     paths = [x_file.path]
     if line.label:
-        if len(x.shape) <= 2 and (options.axes is None or "sample" not in options.axes):
-            x = OneSample(x)
-        y: RowReader = ConstantRows(line.label, x.shape[0])
+        n_rows = len(x.readers) if isinstance(x, SeriesList) else x.shape[0]
+        is_one = not isinstance(x, SeriesList) and len(x.shape) <= 2
+        if is_one and (options.axes is None or "sample" not in options.axes):
+            x, n_rows = SeriesList((x,)), 1  # type: ignore[arg-type]
+        y: RowReader | SeriesList = ConstantRows(line.label, n_rows)
         y_name = "label"
     else:
         y_file, y_name, y = _reader(line.y, table, "y", options, open_contents)
@@ -133,7 +135,11 @@ def _draft(line: _Line, table: str, options: ArrayOptions, open_contents: Open) 
     )
 
 
-def _part(rows: RowReader, line: _Line, name: str) -> RowReader:
+def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | SeriesList:
+    if isinstance(rows, SeriesList):
+        if (line.start, line.stop) == (0, None):
+            return rows
+        raise SourceError(f"{name} is a list of series, of which no rows can be cut out.")
     stop = rows.shape[0] if line.stop is None else line.stop
     if (line.start, stop) == (0, rows.shape[0]):
         return rows
@@ -147,7 +153,7 @@ def _part(rows: RowReader, line: _Line, name: str) -> RowReader:
 
 def _reader(
     named: str, table: str, role: Role, options: ArrayOptions, open_contents: Open
-) -> tuple[SourceFile, str, RowReader]:
+) -> tuple[SourceFile, str, RowReader | SeriesList]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")
     path = os.path.abspath(os.path.join(os.path.dirname(table), os.path.expanduser(file_name)))

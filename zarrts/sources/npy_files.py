@@ -8,9 +8,9 @@ from typing import BinaryIO
 from zarrts.errors import SourceError
 from zarrts.sources import names, npy, pickled
 from zarrts.sources.inside import Contents, draft_of
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
 from zarrts.sources.rows import FileStamp, Layout, StridedRows
-from zarrts.types import RowReader
+from zarrts.types import RowReader, SeriesList
 
 SUFFIXES = (npy.SUFFIX,)
 MAX_ARRAYS = 1000
@@ -62,7 +62,8 @@ class _SavedArrays:
         available = self.stamp.size - start if is_last else header.data_bytes
         npy.check_header(header, role, available, where)
         order = options.order(role, header.shape, where)
-        layout = Layout.of(header.dtype, header.shape, is_fortran=header.is_fortran, order=order)
+        shape = rows_of(role, header.shape)
+        layout = Layout.of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
         check_rows(layout.shape, where)
         label = self.stamp.path if is_only else f"{self.stamp.path}: array {number}"
         return StridedRows(self.stamp, start, layout, label)
@@ -123,6 +124,7 @@ def find_drafts(
     problems: list[str] = []
     halves: dict[str, SourceFile] = {}
     opened: dict[str, Contents] = {}
+    damaged: list[str] = []
     for file in files:
         try:
             with open_contents(file) as contents:
@@ -132,11 +134,12 @@ def find_drafts(
                 opened[file.origin] = contents
         except SourceError as error:
             problems.append(str(error))
+            damaged.append(f"{file.origin}: ")
         halves[file.origin] = file
     pairs, unpaired = names.pair_up(halves, x=options.x, y=options.y)
-    problems += unpaired
+    problems += [it for it in unpaired if not it.startswith(tuple(damaged))]
     for pair in pairs:
-        readers: list[RowReader] = []
+        readers: list[RowReader | SeriesList] = []
         for origin, role in zip((pair.x, pair.y), names.ROLES, strict=True):
             try:
                 if origin in opened:
@@ -150,7 +153,11 @@ def find_drafts(
 
 
 def _draft_of_pair(
-    pair: names.Pair, x_file: SourceFile, y_file: SourceFile, x: RowReader, y: RowReader
+    pair: names.Pair,
+    x_file: SourceFile,
+    y_file: SourceFile,
+    x: RowReader | SeriesList,
+    y: RowReader | SeriesList,
 ) -> Draft:
     folder = pair.folder
     # Where the name is nothing but x and y, the folder is what names the subject.

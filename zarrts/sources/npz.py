@@ -10,7 +10,7 @@ from typing import BinaryIO
 from zarrts.errors import SourceError
 from zarrts.sources import npy
 from zarrts.sources.inside import Contents, draft_of
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
 from zarrts.sources.packed import PACKED_ERRORS, SpooledRows, StreamedRows
 from zarrts.sources.rows import FileStamp, Layout, StridedRows
 from zarrts.sources.zipped import Member
@@ -67,7 +67,8 @@ class _Archive:
         header = self.header(name)
         npy.check_header(header, role, info.file_size - header.offset, where)
         order = options.order(role, header.shape, where)
-        layout = Layout.of(header.dtype, header.shape, is_fortran=header.is_fortran, order=order)
+        shape = rows_of(role, header.shape)
+        layout = Layout.of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
         check_rows(layout.shape, where)
         label = f"{self.file.path}: array {name!r}"
         if info.compress_type == zipfile.ZIP_STORED:

@@ -13,15 +13,20 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources import npy
-from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows
+from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows, rows_of
 from zarrts.sources.packed import SpooledRows, StreamedRows
-from zarrts.sources.pickle_machine import read_pickle
+from zarrts.sources.pickle_machine import MAX_OPERATIONS, read_pickle
 from zarrts.sources.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.pickled_text import TextMember
 from zarrts.sources.rows import FileStamp, Layout, StridedRows, native_dtype, to_native
-from zarrts.sources.series import SeriesRows
 from zarrts.sources.views import ValueRows
-from zarrts.types import AnyArray, RowReader
+from zarrts.types import AnyArray, RowReader, SeriesList
+
+_MAX_LETTERS = 16_000_000
+"""Of all labels in a list; NumPy takes four bytes for each."""
+
+
+_Entry = PickledArray | list[PickledArray] | AnyArray | SourceError
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,15 @@ class _PickledContents:
     stamp : FileStamp
     origin : str
     arrays : dict
-        A PickledArray of numbers or text, a list of these (series), or a NumPy array of few
-        values, by name.
+        By name: a PickledArray of numbers or text, a list of these (series), a NumPy array of
+        few values, or why it is none of these, which matters only if it is asked for.
     is_named : bool
     found : str
     """
 
     stamp: FileStamp
     origin: str
-    arrays: dict[str, "PickledArray | list[PickledArray] | AnyArray"]
+    arrays: dict[str, _Entry]
     is_named: bool
     found: str
 
@@ -54,18 +59,24 @@ class _PickledContents:
 
     def shape(self, name: str) -> tuple[int, ...]:
         array = self.arrays[name]
+        if isinstance(array, SourceError):
+            raise array
         if isinstance(array, list):
             return (len(array), *array[0].shape)
         return array.shape
 
     def describe(self, name: str) -> str:
         array = self.arrays[name]
+        if isinstance(array, SourceError):
+            return f"{name} (no array)"
         if isinstance(array, list):
             return f"{name} ({len(array):,} series, the first {array[0].shape} {array[0].dtype})"
         return f"{name} {array.shape} {array.dtype}"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader | SeriesList:
         array, where = self.arrays[name], self.where(name)
+        if isinstance(array, SourceError):
+            raise array
         if isinstance(array, list):
             return self._series(array, role, options, where)
         if isinstance(array, np.ndarray):
@@ -77,7 +88,8 @@ class _PickledContents:
         assert array.dtype is not None
         check_array(array.dtype, array.shape, role, where)
         order = options.order(role, array.shape, where)
-        layout = Layout.of(array.dtype, array.shape, is_fortran=array.is_fortran, order=order)
+        shape = rows_of(role, array.shape)
+        layout = Layout.of(array.dtype, shape, is_fortran=array.is_fortran, order=order)
         check_rows(layout.shape, where)
         return self._stored(array, layout, where)
 
@@ -90,6 +102,9 @@ class _PickledContents:
             return ValueRows(layout.arrange(buffer, layout.n_rows, label))
         assert isinstance(data, Raw)
         if data.is_text:
+            # A byte above 127 is two in UTF-8.
+            if not layout.total_bytes <= data.n_bytes <= 2 * layout.total_bytes:
+                _check_size(data.n_bytes, layout, where)
             member = TextMember(self.stamp, data.offset, data.n_bytes, label)
             return (StreamedRows if layout.is_rows_first else SpooledRows)(member, layout)
         _check_size(data.n_bytes, layout, where)
@@ -97,48 +112,25 @@ class _PickledContents:
 
     def _series(
         self, arrays: Sequence[PickledArray], role: Role, options: ArrayOptions, where: str
-    ) -> RowReader:
-        first = arrays[0]
-        assert first.dtype is not None
-        shapes = {array.shape for array in arrays}
-        dtypes = {array.dtype for array in arrays}
-        if len(shapes) > 1:
-            lengths = sorted(shape[0] if shape else 0 for shape in shapes)
-            raise SourceError(
-                f"{where}: holds {len(arrays):,} series of {len(shapes):,} different shapes "
-                f"({lengths[0]:,} to {lengths[-1]:,} rows), which cannot be stored yet; cut them "
-                "into samples of one length first, an array of shape (sample, time, channel)."
-            )
-        if len(dtypes) > 1:
-            names = ", ".join(sorted(str(dtype) for dtype in dtypes))
-            raise SourceError(
-                f"{where}: holds series of several dtypes ({names}); save them alike."
-            )
-        check_array(first.dtype, (len(arrays), *first.shape), role, where)
-        order = options.order(role, (len(arrays), *first.shape), where)
-        if order is not None and order[0] != 0:
-            raise SourceError(
-                f"{where}: is a list of series, one per sample; name 'sample' first in axes=."
-            )
-        inner = None if order is None else tuple(axis - 1 for axis in order[1:])
-        layouts = [
-            Layout.of(first.dtype, first.shape, is_fortran=is_fortran, order=inner)
-            for is_fortran in (False, True)
-        ]
-        check_rows((len(arrays), *layouts[0].shape), where)
-        places = np.zeros((len(arrays), 4), np.int64)
-        for place, array in zip(places, arrays, strict=True):
-            data = array.data
-            if isinstance(data, bytes):
-                raise SourceError(
-                    f"{where}: holds series of a few values each, in an old format; {REMEDY}."
-                )
-            assert isinstance(data, Raw)
-            if not data.is_text:
-                _check_size(data.n_bytes, layouts[0], where)
-            place[:] = data.offset, data.n_bytes, array.is_fortran, data.is_text
-        label = f"{self.stamp.path}{where.removeprefix(self.origin)}"
-        return SeriesRows(self.stamp, places, layouts[0], layouts[1], label)
+    ) -> SeriesList:
+        layouts: dict[Any, Layout] = {}
+        readers = []
+        for number, array in enumerate(arrays):
+            key = (array.shape, array.dtype, array.is_fortran)
+            if key not in layouts:
+                layouts[key] = self._layout_of_series(array, role, options, f"{where}[{number}]")
+            readers.append(self._stored(array, layouts[key], f"{where}[{number}]"))
+        return SeriesList(tuple(readers))
+
+    def _layout_of_series(
+        self, array: PickledArray, role: Role, options: ArrayOptions, where: str
+    ) -> Layout:
+        assert array.dtype is not None
+        check_array(array.dtype, array.shape, role, where)
+        order = options.order_of_series(role, array.shape, where)
+        layout = Layout.of(array.dtype, array.shape, is_fortran=array.is_fortran, order=order)
+        check_rows(layout.shape, where)
+        return layout
 
 
 def _check_size(n_bytes: int, layout: Layout, where: str) -> None:
@@ -176,19 +168,31 @@ def read_contents(
     return understood.contents(stamp, found)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Understood:
-    """Sorts out what was found in one pickle."""
+    """Sorts out what was found in one pickle.
+
+    Attributes
+    ----------
+    stream : binary file
+    origin : str
+    n_left : int
+        How many more objects are looked at: one list can be in a pickle a million times.
+    """
 
     stream: BinaryIO
     origin: str
+    n_left: int = MAX_OPERATIONS
 
     def contents(self, stamp: FileStamp, found: Any) -> _PickledContents:
         if isinstance(found, dict):
-            arrays = {str(name): self.array(value, str(name)) for name, value in found.items()}
+            arrays = {str(name): self.entry(value, str(name)) for name, value in found.items()}
+            if len(arrays) < len(found):
+                raise SourceError(f"{self.origin}: has a key as text and as a number; rename one.")
             return _PickledContents(stamp, self.origin, arrays, True, "a pickled dict of arrays")
         parts = self.parts(found)
-        arrays = {str(i): self.array(value, str(i)) for i, value in enumerate(parts)}
+        understand = self.entry if len(parts) > 1 else self.array
+        arrays = {str(i): understand(value, str(i)) for i, value in enumerate(parts)}
         what = "an .npy file of one array of objects"
         if len(parts) > 1:
             what = f"an array of objects of {len(parts)} arrays"
@@ -212,16 +216,31 @@ class _Understood:
         )
         return [found] if is_alike and is_plain else items
 
+    def entry(self, value: Any, name: str) -> _Entry:
+        """Return an array, or why there is none."""
+        try:
+            return self.array(value, name)
+        except SourceError as error:
+            return error
+
     def array(self, value: Any, name: str) -> PickledArray | list[PickledArray] | AnyArray:
         """Return an array of numbers or text, series, or values; SourceError for all else."""
-        if isinstance(value, PickledArray) and not isinstance(value.data, list):
-            return value
         where = f"{self.origin}: {name!r}"
+        if isinstance(value, PickledArray) and not isinstance(value.data, list):
+            if value.dtype is None:
+                raise SourceError(f"{where}: is an array without values; {REMEDY}.")
+            return value
         items, shape = _items(value)
-        if not shape:
+        self.n_left -= len(items)
+        if self.n_left < 0:
             raise SourceError(
-                f"{where}: is {type(value).__name__}, no array, list or dict; {REMEDY}."
+                f"{where}: has more than {MAX_OPERATIONS:,} objects in all, too many to be held in "
+                f"memory; {REMEDY}."
             )
+        if isinstance(value, bool | int | float | str):
+            items, shape = [value], (1,)  # one label for all
+        if not shape:
+            raise SourceError(f"{where}: is {_kind(value)}, no array or list; {REMEDY}.")
         arrays = [item for item in items if isinstance(item, PickledArray)]
         is_series = len(arrays) == len(items) and all(
             item.shape and not isinstance(item.data, list) for item in arrays
@@ -237,6 +256,12 @@ class _Understood:
         if kinds - {bool, int, float} and kinds != {str}:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise SourceError(f"{where}: mixes {names}, which are no array; {REMEDY}.")
+        longest = max(map(len, singles)) if kinds == {str} else 0
+        if len(singles) * longest > _MAX_LETTERS:
+            raise SourceError(
+                f"{where}: {len(singles):,} texts of up to {longest:,} letters are too much to be "
+                f"held in memory; {REMEDY}."
+            )
         try:
             return np.array(singles, None if singles else np.float64).reshape(shape)
         except (ValueError, OverflowError) as error:
@@ -248,8 +273,7 @@ class _Understood:
         if isinstance(item, PickledArray) and item.shape == () and item.dtype is not None:
             return self.scalar(item.dtype, item.data, where)
         raise SourceError(
-            f"{where}: holds {type(item).__name__} among its values, which is no number or text; "
-            f"{REMEDY}."
+            f"{where}: holds {_kind(item)} among its values, which is no number or text; {REMEDY}."
         )
 
     def scalar(self, dtype: np.dtype[Any], data: Any, where: str) -> Any:
@@ -262,6 +286,10 @@ class _Understood:
             raise SourceError(f"{where}: holds a damaged value; save it again.")
         values = np.frombuffer(content, dtype).astype(native_dtype(dtype))
         return to_native(values, where).tolist()[0]
+
+
+def _kind(value: Any) -> str:
+    return "an array" if isinstance(value, PickledArray) else type(value).__name__
 
 
 def _items(value: Any) -> tuple[list[Any], tuple[int, ...]]:
