@@ -166,7 +166,7 @@ def test_swapped_axes_get_a_warning(tmp_path: Path) -> None:
     ]
     with pytest.warns(UserWarning, match="128 channels but 4 time steps"):
         zarrts.convert(study.folder, target, progress=False).close()
-    assert warn_of_axes((128, 4), False) == warn_of_axes((4,), False) == []
+    assert warn_of_axes((128, 4), is_series=False) == warn_of_axes((4,), is_series=True) == []
 
 
 # Info ----------------------------------------------------------------------------------------
@@ -227,6 +227,8 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
         "kind": "dense",
         "n_samples": 90,
         "sample_shape": [6, 3],
+        "lengths": None,
+        "labels_per": "sample",
         "dtype": "float32",
         "class_names": ["N1", "N2", "REM", "wake"],
         "channels": ["Fz", "Cz", "Pz"],

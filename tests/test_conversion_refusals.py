@@ -164,9 +164,11 @@ def test_two_dimensional_arrays_show_both_readings(tmp_path: Path) -> None:
     assert "50 samples of 4 values" in said
     assert "kind='ragged'" in said
     assert "50 time steps x 4 channels" in said
-    assert "(sample, time, channel)" in refusal(tmp_path / "flat", PlanError, kind="ragged")
     with zarrts.convert(tmp_path / "flat", tmp_path / "a.zarr", kind="dense") as store:
-        assert store.sample_shape == (4,)
+        assert (store.n_samples, store.sample_shape) == (180, (4,))
+    with zarrts.convert(tmp_path / "flat", tmp_path / "b.zarr", kind="ragged") as store:
+        assert (store.n_samples, store.sample_shape) == (3, (None, 4))
+        assert [it.n_rows for it in store.recordings] == [50, 60, 70]
 
 
 def test_channels_that_do_not_fit_are_named(subjects: Path) -> None:
@@ -186,7 +188,7 @@ def test_channels_that_do_not_fit_are_named(subjects: Path) -> None:
         ({"dtype": object()}, "is no NumPy dtype; use 'float32', for example"),
         ({"dtype": "complex64"}, "dtype='complex64' cannot be stored"),
         ({"dtype": "U5"}, "dtype='U5' cannot be stored"),
-        ({"kind": "windows"}, "kind='windows' is unknown; use 'auto' or 'dense'"),
+        ({"kind": "windows"}, "kind='windows' is unknown; use one of 'auto', 'dense', 'ragged'"),
         ({"workers": 0}, "workers=0 has to be at least 1"),
         ({"workers": "2"}, "workers='2' has to be a number"),
         ({"workers": 1.5}, "workers=1.5 has to be a number"),

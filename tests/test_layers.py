@@ -15,6 +15,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LAYERS = {
     0: {"errors", "types", "sizes", "keyed", "keywords", "system", "progress", "backend"},
     1: {
+        "checks",
         "plan",
         "indexes",
         "timecuts",
@@ -31,8 +32,8 @@ LAYERS = {
     3: {"table", "memory", "padding", "windows", "cost"},
     4: {"publish", "targets", "catalog", "finish", "sample_reader", "stored", "matching", "places"},
     5: {"options", "grouping", "survey", "tasks", "contents", "reading", "schedule"},
-    6: {"split_files", "prepare", "gathering", "inspection", "removal"},
-    7: {"conversion", "disjoint", "verification", "stream"},
+    6: {"split_files", "prepare", "gathering", "inspection", "recordwise"},
+    7: {"conversion", "removal", "disjoint", "verification", "stream"},
     8: {"splitting", "repairing", "loader"},
     9: {"selection", "passes"},
     10: {"study", "adapter"},

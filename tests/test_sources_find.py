@@ -199,7 +199,7 @@ def test_names_that_are_no_names_are_refused(tmp_path, option):
 
 @pytest.mark.parametrize(
     "axes",
-    ["sample", ["sample", "sample"], ["time", "channel"], [], ["sample", 3], ["sample", ""]],
+    ["sample", ["sample", "sample"], ["time", "epoch"], [], ["sample", 3], ["sample", ""]],
 )
 def test_axes_without_one_sample_axis_are_refused(tmp_path, axes):
     npz(tmp_path / "a.npz")

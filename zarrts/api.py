@@ -11,7 +11,6 @@ from zarrts.conversion import run
 from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
 from zarrts.options import ConvertOptions
-from zarrts.plan import warn_of_axes
 from zarrts.prepare import prepare, prepare_append
 from zarrts.progress import show_progress
 from zarrts.removal import Removed, remove_subject
@@ -78,11 +77,13 @@ def convert(
     follow_links : bool
         Search folders that links lead to, too.
     kind : str
-        "dense": x[i] is sample i, whatever the number of axes. "auto": the same, but 2-D
-        arrays, which could be something else, are refused.
+        "dense": x[i] is sample i, whatever the number of axes. "ragged": x is one series, x[i]
+        its step i in time; series may be of unequal lengths, and a label belongs to a whole
+        series, or to each of its steps. "auto": ragged where 2-D arrays have a single label, else
+        dense; 2-D arrays with a label for each row could be either, and are refused.
     axes : sequence of str, optional
-        What the axes of x are, such as ("sample", "channel", "time"); stored as
-        (sample, time, channel).
+        What the axes of x are, such as ("sample", "channel", "time"), stored as
+        (sample, time, channel); or of one series, ("channel", "time").
     channels : sequence of str, optional
         Names of the channels, the last axis.
     rate_hz : float, optional
@@ -140,9 +141,9 @@ def convert(
     prepared = prepare(source, target, options)
     is_shown = progress and not prepared.is_done
     if not prepared.is_done:
-        for warning in warn_of_axes(prepared.layout.sample_shape, options.axes is not None):
+        for warning in prepared.warnings:
             warnings.warn(warning, stacklevel=2)
-    with show_progress(prepared.raw_bytes, prepared.layout.n_samples, is_shown) as on_rows:
+    with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
     return open_store(target)
 
@@ -204,7 +205,7 @@ def append(
     )
     prepared = prepare_append(source, store, options)
     is_shown = progress and not prepared.is_done
-    with show_progress(prepared.raw_bytes, prepared.layout.n_samples, is_shown) as on_rows:
+    with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
     return open_store(store)
 

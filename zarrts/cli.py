@@ -78,10 +78,10 @@ def _source_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
         click.option(
             "--kind",
-            type=click.Choice(["auto", "dense"]),
+            type=click.Choice(["auto", "dense", "ragged"]),
             default="auto",
             show_default=True,
-            help="dense: x[i] is sample i, in 2-D arrays as well.",
+            help="dense: x[i] is sample i, in 2-D arrays as well. ragged: x is one long series.",
         ),
         click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time."),
     ]
@@ -163,7 +163,7 @@ def _run(prepared: Any, progress: bool) -> None:
     from zarrts.progress import show_progress
 
     try:
-        with show_progress(prepared.raw_bytes, prepared.layout.n_samples, progress) as on_rows:
+        with show_progress(prepared.raw_bytes, prepared.layout.n_rows, progress) as on_rows:
             run(prepared, on_rows)
     except KeyboardInterrupt:
         click.echo(
@@ -228,7 +228,7 @@ def _next_lines(store: str, n_subjects: int) -> list[str]:
 @_with_errors
 def info(store: str, as_json: bool, split: str | None) -> None:
     """Say what a STORE holds."""
-    from zarrts.describe import describe_shape, describe_split, summarize
+    from zarrts.describe import describe_lengths, describe_shape, describe_split, summarize
     from zarrts.study import open_store
 
     opened = open_store(store)
@@ -239,16 +239,22 @@ def info(store: str, as_json: bool, split: str | None) -> None:
         click.echo(json.dumps(summary, indent=2))
         return
     click.echo(f"{store}, version {summary['version']}")
-    shape = describe_shape(tuple(summary["sample_shape"]))
-    click.echo(f"samples   {summary['n_samples']:,}, {shape}, {summary['dtype']}")
+    lengths = summary["lengths"]
+    if lengths is None:
+        shape = describe_shape(tuple(summary["sample_shape"]))
+        click.echo(f"samples   {summary['n_samples']:,}, {shape}, {summary['dtype']}")
+    else:
+        shape = describe_lengths(lengths, tuple(summary["sample_shape"][1:]))
+        click.echo(f"samples   {summary['n_samples']:,} recordings {shape}, {summary['dtype']}")
     if summary["channels"]:
         click.echo(f"channels  {', '.join(summary['channels'])}")
     if summary["rate_hz"]:
         click.echo(f"rate      {summary['rate_hz']:g} Hz")
     raw, stored = summary["raw_bytes"], summary["stored_bytes"]
     click.echo(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
+    piece = "samples" if lengths is None else "time steps"
     way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
-    click.echo(f"reading   {way}, {summary['chunk_samples'][0]:,} samples at a time")
+    click.echo(f"reading   {way}, {summary['chunk_samples'][0]:,} {piece} at a time")
     for name, part in summary.get("split", {}).items():
         click.echo(
             f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "

@@ -21,6 +21,7 @@ from zarrts.labels import LabelScheme
 from zarrts.plan import carried, stored_axes
 from zarrts.prepare import Prepared
 from zarrts.publish import create_segment, publish, write_checksums
+from zarrts.recordwise import write_recordwise
 from zarrts.segments import Segment, read_segment
 from zarrts.shards import crc32c_of_file
 from zarrts.sources import refuse_changes
@@ -74,9 +75,11 @@ def _write_store(prepared: Prepared, old: StoreHeader | None, on_rows: OnRows) -
     segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
     finished = _write(prepared, segment, finished, on_rows)
     results = [finished[task.shard] for task in prepared.layout.tasks]
-    refuse_changes(prepared.recordings)
-    write_table(target, segment.name, _table(prepared, results))
+    table = _table(prepared, results)
     written = [shard for result in results for shard in result.files]
+    written += write_recordwise(target, segment, table.starts, prepared.recordings, prepared.labels)
+    refuse_changes(prepared.recordings)
+    write_table(target, segment.name, table)
     write_checksums(target, segment, written)
     segment = replace(
         segment,
@@ -96,16 +99,19 @@ def _start(prepared: Prepared, old: StoreHeader | None) -> Segment:
     sweep(target)
     # Never a name that is in use: whoever has the old store open goes on reading it.
     name = str(1 + max((int(it.name) for it in old.segments), default=-1)) if old else "0"
-    y_shape = (layout.n_samples, *prepared.recordings[0].y.shape[1:])
+    n_recordings = len(prepared.recordings)
+    n_labels = n_recordings if prepared.labels_per == "recording" else layout.n_rows
     return create_segment(
         target,
         name,
-        x=((layout.n_samples, *layout.sample_shape), layout.dtype),
-        y=(y_shape, prepared.labels.dtype),
+        x=((layout.n_rows, *layout.row_shape), layout.dtype),
+        y=((n_labels, *prepared.recordings[0].y.shape[1:]), prepared.labels.dtype),
         chunk_rows=layout.chunk_rows,
         shard_rows=layout.shard_rows,
         codec=prepared.options.codec,
         axes=stored_axes(prepared.options.axes),
+        labels_per=prepared.labels_per,
+        n_recordings=n_recordings,
     )
 
 
@@ -250,7 +256,7 @@ def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable
         starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
         source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
         label_counts=counts,
-        moments=merged_moments(results, len(prepared.recordings)),
+        moments=merged_moments(results, len(prepared.recordings), prepared.layout.row_shape),
     )
 
 
@@ -268,7 +274,8 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
         gone = (*gone, Gone(lost, f"version {version} replaced it"))
     return StoreHeader(
         version=version,
-        kind="dense",
+        kind="ragged" if prepared.is_ragged else "dense",
+        labels_per=prepared.labels_per,
         write_id=plan.write_id,
         labels=prepared.labels,
         x_name=first.x_name,

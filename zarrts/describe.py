@@ -1,14 +1,13 @@
 """What was understood of sources, and what a store holds, in plain words."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from zarrts.disjoint import Split
 from zarrts.labels import Label
-from zarrts.plan import warn_of_axes
 from zarrts.prepare import Prepared
 from zarrts.selection import Samples
 from zarrts.sizes import format_budget, format_size
@@ -18,6 +17,7 @@ from zarrts.types import IntArray
 _FEW_PERCENT = 10
 _MAX_NAMES = 12
 _MAX_LACKS = 3
+_LABELLED = {"recording": "recording", "row": "time step"}
 
 
 def describe_plan(prepared: Prepared) -> list[str]:
@@ -45,11 +45,12 @@ def describe_plan(prepared: Prepared) -> list[str]:
         labels += "; one-hot"
     elif label_shape:
         labels += f", of shape {label_shape} each"
+    if prepared.is_ragged:
+        labels += f"; one for each {_LABELLED[prepared.labels_per]}"
     lines = [
         _describe_files(prepared, subjects),
         *_describe_kinds(prepared),
-        f"{names[0]:{width}}{layout.n_samples:,} samples, "
-        f"{describe_shape(layout.sample_shape)}, {dtype}",
+        f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
         f"{names[1]:{width}}{labels}",
         f"reads {format_size(prepared.source_bytes)}, "
         f"writes about {format_size(prepared.stored_bytes)} "
@@ -57,8 +58,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
         f"memory {format_budget(prepared.options.memory_bytes)}, about "
         f"{_duration(prepared.seconds)}",
     ]
-    warnings = warn_of_axes(layout.sample_shape, prepared.options.axes is not None)
-    return lines + [f"Warning: {warning}" for warning in warnings]
+    return lines + [f"Warning: {warning}" for warning in prepared.warnings]
 
 
 def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
@@ -91,6 +91,35 @@ def _describe_kinds(prepared: Prepared) -> list[str]:
 
 def _name(names: Sequence[str]) -> str:
     return repr(names[0]) if len(set(names)) == 1 else f"{names[0]!r} ..."
+
+
+def _describe_samples(prepared: Prepared) -> str:
+    layout = prepared.layout
+    if not prepared.is_ragged:
+        return f"{layout.n_rows:,} samples, {describe_shape(layout.row_shape)}"
+    lengths = _lengths(np.array([it.x.shape[0] for it in prepared.recordings]))
+    n_recordings = _count(len(prepared.recordings), "recording")
+    return f"{n_recordings} {describe_lengths(lengths, layout.row_shape)}"
+
+
+def _lengths(n_rows: IntArray) -> dict[str, int]:
+    return {
+        "shortest": int(n_rows.min()),
+        "median": int(np.median(n_rows)),
+        "longest": int(n_rows.max()),
+        "total": int(n_rows.sum()),
+    }
+
+
+def describe_lengths(lengths: Mapping[str, int], row_shape: tuple[int, ...]) -> str:
+    """Return how long recordings are, in words, and how wide."""
+    wide = " x ".join(str(length) for length in row_shape)
+    if len(row_shape) == 1:
+        wide = _count(row_shape[0], "channel")
+    low, high = lengths["shortest"], lengths["longest"]
+    if low == high:
+        return f"of {_count(low, 'time step')} x {wide}"
+    return f"of {low:,} to {high:,} time steps (median {lengths['median']:,}) x {wide}"
 
 
 def describe_shape(sample_shape: tuple[int, ...]) -> str:
@@ -143,13 +172,16 @@ def summarize(store: Store) -> dict[str, Any]:
             for code, subject in enumerate(store.subjects)
         }
     sizes = np.diff(catalog.starts)
+    lengths = _lengths(np.diff(catalog.row_starts)) if store.is_ragged else None
     return {
         "path": store.path,
         "version": store.version,
         "kind": store.kind,
         "n_samples": store.n_samples,
         "sample_shape": list(store.sample_shape),
+        "lengths": lengths,
         "dtype": store.dtype.name,
+        "labels_per": store.header.labels_per,
         "class_names": store.class_names,
         "channels": store.channels,
         "rate_hz": store.rate_hz,
@@ -158,7 +190,7 @@ def summarize(store: Store) -> dict[str, Any]:
             for code, subject in enumerate(store.subjects)
         },
         "class_counts": per_subject,
-        "raw_bytes": sum(it.n_samples * it.x.row_bytes for it in store.header.segments),
+        "raw_bytes": sum(it.n_rows * it.x.row_bytes for it in store.header.segments),
         "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
         "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
         "reads_directly": all(it.is_direct for it in store.readers.x),

@@ -36,6 +36,7 @@ def check_content(
     pool: ThreadPoolExecutor,
 ) -> Iterator[Problem]:
     """Decode every chunk of a segment, and compare labels, owners and statistics with the table."""
+    yield from _check_recordwise(root, segment, labels, table)
     readers = {name: open_chunks(root, spec) for name, spec in segment.row_arrays.items()}
 
     def check(number: int) -> list[Problem]:
@@ -47,6 +48,36 @@ def check_content(
     finally:
         for reader in readers.values():
             reader.close()
+
+
+def _check_recordwise(
+    root: Path, segment: Segment, labels: LabelScheme, table: RecordingTable
+) -> Iterator[Problem]:
+    """Compare the arrays with one entry for each recording with the table."""
+    for name, spec in segment.arrays.items():
+        if name in segment.row_arrays:
+            continue
+        rows = StoredRows(open_chunks(root, spec), 0, spec.shape[0])
+        try:
+            stored = rows.read(0, spec.shape[0])
+        except ReadError:
+            yield Problem(f"{spec.path}: cannot be read.", segment.name)
+            continue
+        finally:
+            rows.close()
+        if name == "offsets":
+            if not np.array_equal(stored, table.starts):
+                yield Problem(f"{spec.path}: not where the recordings start.", segment.name)
+        elif labels.n_classes is not None and table.label_counts is not None:
+            classes = labels.classes_of(stored).reshape(len(stored), -1)
+            codes = np.arange(table.label_counts.shape[1])
+            counts = (classes[..., None] == codes).sum(axis=1)
+            for number in np.flatnonzero((counts != table.label_counts).any(axis=1)).tolist():
+                yield Problem(
+                    f"{spec.path}: the label of {table.source[number]} is not the one that was "
+                    "counted.",
+                    segment.name,
+                )
 
 
 class _RecordingCheck:
@@ -101,10 +132,12 @@ class _RecordingCheck:
             yield f"{name}/recording: wrong for {where}."
         if self._counts is not None and "y" in rows:
             classes = self._labels.classes_of(rows["y"]).reshape(-1)
-            if ((classes < 0) | (classes >= len(self._counts))).any():
+            lowest = -1 if self._labels.allows_missing else 0
+            if ((classes < lowest) | (classes >= len(self._counts))).any():
                 yield f"{name}/y: a label that is no class, in {where}."
                 return
-            self._counts += np.bincount(classes, minlength=len(self._counts))
+            present = classes[classes >= 0]
+            self._counts += np.bincount(present, minlength=len(self._counts))
 
     def _check_table(self) -> Iterator[str]:
         where = f"{self._segment.name}/table, {self._table.source[self._number]}"
@@ -112,6 +145,8 @@ class _RecordingCheck:
             self._moments, self._table.moments.row(self._number)
         ):
             yield f"{where}: the statistics are not those of its samples."
+        if "y" not in self._rows:
+            return
         if self._counts is not None and self._table.label_counts is not None:
             counted = self._table.label_counts[self._number]
             # Classes that were added to the store later are not in this table.
@@ -173,6 +208,8 @@ def _compare(
     """Compare every sample and label of a recording with its source."""
     first, stop = int(table.starts[number]), int(table.starts[number + 1])
     x, y = (StoredRows(open_chunks(root, spec), first, stop) for spec in (segment.x, segment.y))
+    if segment.labels_per == "recording":
+        y = StoredRows(open_chunks(root, segment.y), number, number + 1)
     wrong: dict[int, list[int]] = defaultdict(list)
     done = 0
     try:
@@ -183,7 +220,10 @@ def _compare(
             try:
                 is_same = _same_rows(
                     cast_rows(inputs, segment.x.dtype, recording.origin), x.read(done, high)
-                ) & _same_rows(encode_labels(labels, given, recording), y.read(done, high))
+                )
+                if segment.labels_per != "recording":
+                    encoded = encode_labels(labels, given, recording)
+                    is_same &= _same_rows(encoded, y.read(done, high))
             except ReadError as error:
                 shard = (first + done) // segment.x.shard_rows
                 yield Problem(str(error), segment.name, shard)
@@ -191,6 +231,12 @@ def _compare(
             for row in rows[~is_same].tolist():
                 wrong[row // segment.x.shard_rows].append(row)
             done = high
+        if segment.labels_per == "recording":
+            encoded = encode_labels(labels, recording.y.read(0, 1), recording)
+            if not _same_rows(encoded, y.read(0, 1)).all():
+                yield Problem(
+                    f"{recording.origin}: its label in the store is another.", segment.name
+                )
     except ZarrtsError as error:
         yield Problem(f"{recording.origin}: {error}", segment.name)
     finally:

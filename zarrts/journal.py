@@ -82,13 +82,16 @@ class WrittenTask:
     moments: tuple[tuple[int, Moments], ...]
 
 
-def merged_moments(tasks: Iterable[WrittenTask], n_recordings: int) -> Moments:
+def merged_moments(
+    tasks: Iterable[WrittenTask], n_recordings: int, row_shape: tuple[int, ...]
+) -> Moments:
     """Return the statistics of each recording, merged in the order of the tasks."""
     parts: list[list[Moments]] = [[] for _ in range(n_recordings)]
     for task in tasks:
         for recording, moments in task.moments:
             parts[recording].append(moments)
-    return Moments.stack([merge_all(of_recording) for of_recording in parts])
+    nothing = Moments.empty(row_shape[-1] if row_shape else 1)
+    return Moments.stack([merge_all(it) if it else nothing for it in parts])
 
 
 @dataclass(frozen=True, kw_only=True)

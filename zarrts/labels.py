@@ -70,11 +70,14 @@ class LabelScheme:
         As stored.
     class_names : tuple of str, int or bool, or None
         The classes, or None where labels are not classes.
+    allows_missing : bool
+        Empty text is no class but a label that is missing, and stored as -1.
     """
 
     encoding: Encoding
     dtype: np.dtype[Any]
     class_names: tuple[Label, ...] | None
+    allows_missing: bool = False
 
     @property
     def n_classes(self) -> int | None:
@@ -92,8 +95,11 @@ class LabelScheme:
         if self.encoding != "codes":
             return block.astype(self.dtype, copy=False)
         positions = self._positions(block)
-        if (positions < 0).any():
-            value = block[positions < 0].reshape(-1)[0]
+        is_unknown = positions < 0
+        if self.allows_missing:
+            is_unknown &= block != ""
+        if is_unknown.any():
+            value = block[is_unknown].reshape(-1)[0]
             raise SourceError(f"the label {value!s} was not there before; the file has changed")
         return positions.astype(self.dtype)
 
@@ -105,7 +111,7 @@ class LabelScheme:
         return np.array([counts.get(name, 0) for name in self.class_names or ()], np.int64)
 
     def classes_of(self, stored: AnyArray) -> IntArray:
-        """Return the position in `class_names` of stored labels."""
+        """Return the position in `class_names` of stored labels; -1 where one is missing."""
         if self.encoding == "codes":
             return stored.astype(np.int64)
         if self.encoding == "one_hot":
@@ -114,6 +120,8 @@ class LabelScheme:
 
     def _positions(self, values: AnyArray) -> IntArray:
         ordered, order = self._sorted_names
+        if len(ordered) == 0:
+            return np.full(values.shape, -1, np.int64)
         found = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
         return np.where(ordered[found] == values, order[found], -1)
 
@@ -128,6 +136,8 @@ def scheme_of(
     counters: Sequence[LabelCounter],
     dtypes: Sequence[np.dtype[Any]],
     class_names: Sequence[str] | None = None,
+    *,
+    allows_missing: bool = False,
 ) -> LabelScheme:
     """Return how the labels of a whole study are encoded.
 
@@ -135,6 +145,8 @@ def scheme_of(
     ----------
     class_names : sequence of str, optional
         All classes that text may name, in their order; sorted as they occur by default.
+    allows_missing : bool
+        Empty text is no class.
 
     Raises
     ------
@@ -142,6 +154,9 @@ def scheme_of(
         If text has more than 1,000 different values, or others than `class_names`.
     """
     scheme = _found_scheme(counters, dtypes)
+    if scheme.encoding == "codes" and allows_missing:
+        names = tuple(name for name in scheme.class_names or () if name != "")
+        scheme = replace(scheme, class_names=names, allows_missing=True)
     if class_names is None:
         return scheme
     if scheme.encoding != "codes":
@@ -198,7 +213,7 @@ def extended(
     SourceError
         If the labels cannot be stored as those that are there.
     """
-    found = scheme_of(counters, dtypes)
+    found = scheme_of(counters, dtypes, allows_missing=scheme.allows_missing)
     is_chance = scheme.encoding == "numbers" and found.encoding == "one_hot"
     if found.encoding != scheme.encoding and not is_chance:
         raise SourceError(
@@ -222,7 +237,7 @@ def extended(
             f"The new labels have more than {MAX_CLASSES:,} different values, but those in the "
             f"store are {len(scheme.class_names)} classes; save them alike."
         )
-    kind = type(scheme.class_names[0])
+    kind = type(scheme.class_names[0]) if scheme.class_names else str
     new = [kind(name) for name in found.class_names if name not in scheme.class_names]
     return replace(scheme, class_names=(*scheme.class_names, *new))
 

@@ -35,6 +35,7 @@ def match_sources(
         subject=lambda path: path,
         x=options.get("x"),
         y=options.get("y"),
+        kind="ragged" if segment.is_ragged else "dense",
         axes=options.get("axes"),
         folders=options.get("folders", "auto"),
         class_names=options.get("class_names"),
@@ -53,7 +54,7 @@ def match_sources(
         n_samples = int(table.starts[number + 1] - table.starts[number])
         it = by_content.get((fingerprint, n_samples))
         if it is not None:
-            recordings[number] = it
+            recordings[number] = sources.as_in_store(it, segment.labels_per)
             continue
         name = _file_name(origin)
         if name in by_name:

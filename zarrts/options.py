@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import PlanError
-from zarrts.plan import NO_RAGGED
 from zarrts.publish import CODECS
 from zarrts.sizes import format_budget
 
 AUTO = "auto"
+KINDS = (AUTO, "dense", "ragged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class ConvertOptions:
     subject: Any = None
     x: str | None = None
     y: str | None = None
-    kind: str = "auto"
+    kind: str = AUTO
     folders: str = "auto"
     class_names: tuple[str, ...] | None = None
     follow_links: bool = False
@@ -37,10 +37,9 @@ class ConvertOptions:
     restart: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind == "ragged":
-            raise PlanError(f"kind='ragged': {NO_RAGGED}.")
-        if self.kind not in ("auto", "dense"):
-            raise PlanError(f"kind={self.kind!r} is unknown; use 'auto' or 'dense'.")
+        if self.kind not in KINDS:
+            known = ", ".join(map(repr, KINDS))
+            raise PlanError(f"kind={self.kind!r} is unknown; use one of {known}.")
         if self.codec not in (AUTO, *CODECS):
             known = ", ".join((AUTO, *CODECS))
             raise PlanError(f"codec={self.codec!r} is unknown; use one of {known}.")

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from zarrts import sources
+from zarrts.checks import check_duplicates, check_recordings, refuse
 from zarrts.errors import PlanError
 from zarrts.journal import Plan
 from zarrts.labels import LabelCounter, LabelScheme, extended, scheme_of
 from zarrts.options import AUTO, ConvertOptions
 from zarrts.plan import (
     Layout,
-    check_duplicates,
-    check_recordings,
     count_workers,
     lay_out,
     lay_out_in,
-    refuse,
     stored_dtype,
     task_bytes,
+    warn_of_axes,
 )
 from zarrts.publish import codec_of
 from zarrts.sizes import format_size
@@ -32,7 +31,7 @@ from zarrts.survey import count_labels, try_chunks
 from zarrts.system import count_cpus, free_bytes
 from zarrts.table import read_table
 from zarrts.targets import finished_bytes, refuse_target, refuse_unfinished
-from zarrts.types import SourceRecording
+from zarrts.types import LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
 _WORTH_COMPRESSING = 0.95
@@ -79,6 +78,26 @@ class Prepared:
     plan: Plan
     has_subjects_given: bool
     base: StoreHeader | None = None
+
+    @property
+    def labels_per(self) -> LabelsPer:
+        """What has a label: samples that are rows; or recordings, or their rows."""
+        return self.recordings[0].labels_per
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether a sample is a recording of any length."""
+        return self.labels_per != "sample"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks wrong, but need not be."""
+        if self.options.axes is not None:
+            return []
+        shape = self.layout.row_shape
+        if self.is_ragged:
+            shape = (int(np.median([it.x.shape[0] for it in self.recordings])), *shape)
+        return warn_of_axes(shape, is_series=self.is_ragged)
 
     @property
     def is_done(self) -> bool:
@@ -149,13 +168,14 @@ def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> 
 def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
     """Return options with what was said when the store was made, unless it is said otherwise."""
     then, is_flat = header.segments[0].options, len(header.segments[0].x.shape) == 2
+    is_certain = is_flat or header.kind == "ragged"
     return replace(
         options,
         x=options.x or then["x"],
         y=options.y or then["y"],
         axes=options.axes or (then["axes"] and tuple(then["axes"])),
         folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
-        kind="dense" if is_flat else options.kind,
+        kind=header.kind if is_certain else options.kind,
     )
 
 
@@ -176,6 +196,9 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
 def _prepared(
     found: sources.Found, target: Path, options: ConvertOptions, base: StoreHeader | None
 ) -> Prepared:
+    if base is not None:
+        recordings = tuple(sources.as_in_store(it, base.labels_per) for it in found.recordings)
+        found = replace(found, recordings=recordings)
     recordings = found.recordings
     problems = [*found.problems]
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
@@ -186,7 +209,10 @@ def _prepared(
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     label_dtypes = [it.y.dtype for it in recordings]
     if base is None:
-        labels = scheme_of(counters, label_dtypes, options.class_names)
+        allows_missing = recordings[0].labels_per == "row"
+        labels = scheme_of(
+            counters, label_dtypes, options.class_names, allows_missing=allows_missing
+        )
         dtype = stored_dtype(recordings, options.dtype)
         layout = lay_out(
             recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
@@ -204,9 +230,7 @@ def _prepared(
     )
     options, ratio, bytes_per_s = _with_codec(recordings, layout, options)
     plan = _plan(recordings, digests, layout, options, base)
-    raw_bytes = (
-        layout.n_samples * int(np.prod(layout.sample_shape, dtype=np.int64)) * dtype.itemsize
-    )
+    raw_bytes = layout.n_rows * int(np.prod(layout.row_shape, dtype=np.int64)) * dtype.itemsize
     prepared = Prepared(
         target=target,
         options=options,
@@ -257,9 +281,20 @@ def _misfits(target: Path, base: StoreHeader, found: sources.Found) -> list[str]
     x, y = base.segments[0].x, base.segments[0].y
     known = {name for table in tables for name in table.subject}
     for it in found.recordings:
-        if it.x.shape[1:] != x.row_shape:
+        if (it.labels_per == "sample") != (base.kind == "dense"):
+            here = "ragged" if base.kind == "dense" else "dense"
             problems.append(
-                f"{it.origin}: samples of shape {it.x.shape[1:]}, but the store's have "
+                f"{it.origin}: is {here}, but the store is {base.kind}; make a store of its own."
+            )
+        elif it.labels_per != base.labels_per:
+            problems.append(
+                f"{it.origin}: has one label for each {it.labels_per}, but the store has one for "
+                f"each {base.labels_per}; save them alike."
+            )
+        elif it.x.shape[1:] != x.row_shape:
+            what = "rows" if base.kind == "ragged" else "samples"
+            problems.append(
+                f"{it.origin}: {what} of shape {it.x.shape[1:]}, but the store's have "
                 f"{x.row_shape}; save them alike."
             )
         elif it.y.shape[1:] != y.row_shape:
@@ -340,6 +375,8 @@ def _plan(
         "samples in a chunk": layout.chunk_rows,
         "samples in a shard": layout.shard_rows,
     }
+    if recordings[0].labels_per != "sample":
+        chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
     found = [
         [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
         for it, digest in zip(recordings, label_digests, strict=True)

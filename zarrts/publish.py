@@ -104,7 +104,7 @@ def create_segment(
             array,
             shape=(n_chunks,),
             dtype=np.dtype(np.uint32),
-            chunks=(n_chunks,),
+            chunks=(max(1, n_chunks),),
             compressors=None,
             dimension_names=("chunk",),
             config={"write_empty_chunks": True},

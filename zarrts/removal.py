@@ -13,6 +13,7 @@ from zarrts.journal import WrittenTask, merged_moments
 from zarrts.labels import LabelScheme
 from zarrts.plan import shard_tasks
 from zarrts.publish import codec_of, create_segment, publish, write_checksums
+from zarrts.recordwise import write_recordwise
 from zarrts.segments import Segment
 from zarrts.shards import WrittenShard
 from zarrts.store import Gone, StoreHeader, Version, combined_id, read_header
@@ -73,7 +74,8 @@ def remove_subject(root: Path, subject: str, workers: int | None = None) -> Remo
                     segments.append(segment)
                     continue
                 kept = np.array([name != subject for name in table.subject])
-                n_removed += int(np.diff(table.starts)[~kept].sum())
+                lengths = np.diff(table.starts)[~kept]
+                n_removed += len(lengths) if segment.is_ragged else int(lengths.sum())
                 if kept.any():
                     rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
                     segments.append(rewrite.without(~kept, written))
@@ -118,19 +120,22 @@ class _Rewrite:
         """Write it; add its shards to `written`."""
         old, kept = self._old, np.flatnonzero(~is_removed)
         lengths = np.diff(self._table.starts)[kept]
-        n_samples = int(lengths.sum())
+        n_rows = int(lengths.sum())
+        n_labels = len(kept) if old.labels_per == "recording" else n_rows
         segment = create_segment(
             self._root,
             self._name,
-            x=((n_samples, *old.x.row_shape), old.x.dtype),
-            y=((n_samples, *old.y.row_shape), old.y.dtype),
+            x=((n_rows, *old.x.row_shape), old.x.dtype),
+            y=((n_labels, *old.y.row_shape), old.y.dtype),
             chunk_rows=old.x.chunk_rows,
             shard_rows=old.x.shard_rows,
             codec=codec_of(old.x),
             axes=old.axes,
+            labels_per=old.labels_per,
+            n_recordings=len(kept),
         )
-        results = self._write(segment, kept.tolist(), lengths.tolist())
-        files = [shard for task in results for shard in task.files]
+        files: list[WrittenShard] = []
+        results = self._write(segment, kept.tolist(), lengths, files)
         write_checksums(self._root, segment, files)
         write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
         written += files
@@ -143,26 +148,34 @@ class _Rewrite:
             options=old.options,
         )
 
-    def _write(self, segment: Segment, kept: list[int], lengths: list[int]) -> list[WrittenTask]:
+    def _write(
+        self, segment: Segment, kept: list[int], lengths: IntArray, files: list[WrittenShard]
+    ) -> list[WrittenTask]:
+        """Write every array; add its shards to `files`."""
         x, y = (open_chunks(self._root, spec) for spec in (self._old.x, self._old.y))
         every = stored_recordings(self._old, self._table, x, y)
+        recordings = [every[number] for number in kept]
         results: list[WrittenTask] = []
         # Labels are stored already, and stay as they are.
         labels = LabelScheme(encoding="numbers", dtype=segment.y.dtype, class_names=None)
         job = Job(
             root=self._root,
             segment=segment,
-            recordings={new: every[number] for new, number in enumerate(kept)},
+            recordings=dict(enumerate(recordings)),
             labels=labels,
             on_rows=lambda n_rows: None,
             on_task=results.append,
         )
         try:
-            write_tasks(job, shard_tasks(lengths, segment.x.shard_rows), self._workers)
+            write_tasks(job, shard_tasks(lengths.tolist(), segment.x.shard_rows), self._workers)
+            results.sort(key=lambda task: task.shard)
+            files += [shard for task in results for shard in task.files]
+            starts = np.cumsum([0, *lengths])
+            files += write_recordwise(self._root, segment, starts, recordings, labels)
         finally:
             x.close()
             y.close()
-        return sorted(results, key=lambda task: task.shard)
+        return results
 
     def _table_of(
         self,
@@ -178,5 +191,5 @@ class _Rewrite:
             starts=np.cumsum([0, *lengths]),
             source_starts=old.source_starts[kept],
             label_counts=None if old.label_counts is None else old.label_counts[kept],
-            moments=merged_moments(results, len(kept)),
+            moments=merged_moments(results, len(kept), self._old.x.row_shape),
         )

@@ -1,17 +1,21 @@
 """Write what is damaged in a store anew, from the files that it was made from."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zarrts.checks import refuse
 from zarrts.errors import SourceError, StoreError
 from zarrts.matching import match_sources
 from zarrts.places import Places, Problem
-from zarrts.plan import refuse, shard_tasks
+from zarrts.plan import shard_tasks
 from zarrts.publish import checksums_bytes, segment_document
+from zarrts.recordwise import labels_of, recordwise_arrays, write_one_chunk
 from zarrts.segments import ROOT_KEY, Segment
 from zarrts.shards import (
     WrittenShard,
@@ -32,7 +36,7 @@ from zarrts.system import count_cpus, write_files
 from zarrts.table import RecordingTable, read_table
 from zarrts.targets import only_writer
 from zarrts.tasks import Job, write_tasks
-from zarrts.types import ArraySpec
+from zarrts.types import AnyArray, ArraySpec
 from zarrts.verification import check_checksums, check_listing, sizes_of
 
 
@@ -134,13 +138,12 @@ class _SegmentRepair:
 
     def run(self, keys: set[str], source: Any) -> None:
         """Mend some files."""
-        specs = self._segment.arrays.values()
-        shards = {key for key in keys if self._places.shard_of(key) is not None}
+        shards = {key for key in keys if self._places.array_of(key)[0] is not None}
         # Shards are compared with their lists; where a list is damaged too, the list that comes
         # of them is compared with the manifest.
         listed = {key for key in shards if self._list_of(key) not in keys}
         self._write(listed, source)
-        for spec in specs:
+        for spec in self._segment.arrays.values():
             if spec.checksums not in keys:
                 continue
             if not self._write_list(spec, shards - listed):
@@ -158,16 +161,27 @@ class _SegmentRepair:
 
     def _write(self, keys: set[str], source: Any) -> None:
         """Write shards from the sources; those whose list of checksums is whole, only if equal."""
+        self._write_rows(keys, source)
+        for name, spec in recordwise_arrays(self._segment).items():
+            if spec.shard_key(0) in keys:
+                values = self._table.starts if name == "offsets" else self._labels(source)
+                is_wanted = partial(self._is_wanted, keys, lambda number: "A source")
+                write_one_chunk(self._root, spec, values, is_wanted)
+
+    def _labels(self, source: Any) -> AnyArray:
+        """Return the one label of each recording, from the sources."""
+        matched = match_sources(source, self._segment, self._table)
+        refuse(matched.problems, "Nothing was repaired.")
+        recordings = [matched.recordings[number] for number in sorted(matched.recordings)]
+        return labels_of(recordings, self._header.labels)
+
+    def _write_rows(self, keys: set[str], source: Any) -> None:
         damaged = {place[1] for key in keys if (place := self._places.shard_of(key)) is not None}
         if not damaged:
             return
-        tasks = [
-            task
-            for task in shard_tasks(
-                np.diff(self._table.starts).tolist(), self._segment.x.shard_rows
-            )
-            if task.shard in damaged
-        ]
+        lengths = np.diff(self._table.starts).tolist()
+        every = shard_tasks(lengths, self._segment.x.shard_rows)
+        tasks = [task for task in every if task.shard in damaged]
         needed = {span.recording for task in tasks for span in task.spans}
         matched = match_sources(source, self._segment, self._table, needed)
         refuse(matched.problems, "Nothing was repaired.")
@@ -175,28 +189,36 @@ class _SegmentRepair:
             task.shard: ", ".join(self._table.source[span.recording] for span in task.spans)
             for task in tasks
         }
-
-        def is_wanted(shard: WrittenShard) -> bool:
-            if shard.key not in keys:
-                return False
-            spec, number = self._places.array_of(shard.key)
-            if spec is not None and self._is_list_whole(spec):
-                written = written_checksums(self._root, spec, number)
-                if written is not None and tuple(written.tolist()) != shard.chunk_checksums:
-                    raise SourceError(
-                        f"{origins[number]}: gives other bytes for {shard.key} than were "
-                        "converted: it has changed. That part was not repaired."
-                    )
-            return True
-
         job = Job(
             root=self._root,
             segment=self._segment,
             recordings=matched.recordings,
             labels=self._header.labels,
-            is_wanted=is_wanted,
+            is_wanted=partial(self._is_wanted, keys, origins.__getitem__),
         )
         write_tasks(job, tasks, self._workers)
+
+    def _is_wanted(
+        self, keys: set[str], origin_of: Callable[[int], str], shard: WrittenShard
+    ) -> bool:
+        """Return whether a shard is to take its place.
+
+        Raises
+        ------
+        SourceError
+            If it is not what was written there, as far as that is known.
+        """
+        if shard.key not in keys:
+            return False
+        spec, number = self._places.array_of(shard.key)
+        if spec is not None and self._is_list_whole(spec):
+            written = written_checksums(self._root, spec, number)
+            if written is not None and tuple(written.tolist()) != shard.chunk_checksums:
+                raise SourceError(
+                    f"{origin_of(number)}: gives other bytes for {shard.key} than were "
+                    "converted: it has changed. That part was not repaired."
+                )
+        return True
 
     def _is_list_whole(self, spec: ArraySpec) -> bool:
         key = spec.checksums or ""

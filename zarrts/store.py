@@ -220,6 +220,7 @@ def read_header(root: Path) -> StoreHeader:
 def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> StoreHeader:
     labels = attributes["labels"]
     names = labels["class_names"]
+    labels_per = attributes.get("labels_per", "sample")
     return StoreHeader(
         version=attributes["version"],
         kind=attributes["kind"],
@@ -228,6 +229,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
             encoding=labels["encoding"],
             dtype=np.dtype(labels["dtype"]),
             class_names=None if names is None else tuple(names),
+            allows_missing=labels_per == "row" and labels["encoding"] == "codes",
         ),
         x_name=attributes["x_name"],
         y_name=attributes["y_name"],
@@ -249,7 +251,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         ),
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
         manifest_sha256=attributes["manifest"]["sha256"],
-        labels_per=attributes.get("labels_per", "sample"),
+        labels_per=labels_per,
     )
 
 

@@ -57,23 +57,27 @@ def stored_recordings(
     segment: Segment, table: RecordingTable, x: ChunkReader, y: ChunkReader
 ) -> Sequence[SourceRecording]:
     """Return the recordings of a segment, with rows and labels as they are stored."""
+    is_one_label = segment.labels_per == "recording"
     return [
         SourceRecording(
             subject=subject,
             origin=origin,
-            x=StoredRows(x, int(start), int(stop)),
-            y=StoredRows(y, int(start), int(stop)),
+            x=StoredRows(x, start, stop),
+            y=StoredRows(y, number, number + 1) if is_one_label else StoredRows(y, start, stop),
             x_name=f"{segment.name}/x",
             y_name=f"{segment.name}/y",
             size_bytes=0,
             fingerprint=fingerprint,
+            labels_per=segment.labels_per,
         )
-        for subject, origin, fingerprint, start, stop in zip(
-            table.subject,
-            table.source,
-            table.fingerprint,
-            table.starts[:-1],
-            table.starts[1:],
-            strict=True,
+        for number, (subject, origin, fingerprint, start, stop) in enumerate(
+            zip(
+                table.subject,
+                table.source,
+                table.fingerprint,
+                table.starts[:-1].tolist(),
+                table.starts[1:].tolist(),
+                strict=True,
+            )
         )
     ]

@@ -42,10 +42,11 @@ def try_chunks(
     recordings: Sequence[SourceRecording], layout: Layout, codec: str
 ) -> tuple[float, float]:
     """Return (stored bytes per raw byte, raw bytes per second) of a few chunks."""
-    spec = trial_spec((layout.chunk_rows, *layout.sample_shape), layout.dtype, codec)
-    step = max(1, len(recordings) // _N_TRIAL_CHUNKS)
+    spec = trial_spec((layout.chunk_rows, *layout.row_shape), layout.dtype, codec)
+    filled = [it for it in recordings if it.x.shape[0]]
+    step = max(1, len(filled) // _N_TRIAL_CHUNKS)
     raw, stored, started = 0, 0, time.perf_counter()
-    for recording in recordings[::step][:_N_TRIAL_CHUNKS]:
+    for recording in filled[::step][:_N_TRIAL_CHUNKS]:
         reader = recording.x
         rows = min(layout.chunk_rows, reader.shape[0])
         # The first rows of a recording are often silence; a stream gives no others cheaply.

@@ -120,11 +120,13 @@ class Recording:
     subject : str
         Who the samples belong to.
     x : array-like
-        Inputs, samples on axis 0; whatever has `shape`, `dtype` and slices on axis 0. Or an object
-        with `shape` and `dtype` that is called with start and stop and returns these samples, so
-        that data elsewhere stay there until they are written.
+        Inputs, samples on axis 0; or one series (time, channel). Whatever has `shape`, `dtype`
+        and slices on axis 0. Or an object with `shape` and `dtype` that is called with start and
+        stop and returns these rows, so that data elsewhere stay there until they are written.
     y : array-like
-        Labels, as many as there are samples; in the same ways.
+        Labels, as many as there are samples; in the same ways. For one series: a single label, as
+        many as time steps, or a structured array of intervals with the fields start, stop (rows)
+        and label.
     """
 
     subject: str

@@ -6,15 +6,34 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from zarrts.errors import SourceError
-from zarrts.sources import classes, fingerprint, given, listing, npy_files, npz, series, subjects
+from zarrts.sources import (
+    classes,
+    fingerprint,
+    given,
+    lengths,
+    listing,
+    npy_files,
+    npz,
+    series,
+    subjects,
+)
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
+from zarrts.sources.lengths import as_in_store
 from zarrts.sources.names import session_like
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
 from zarrts.types import FOLDERS, Recording, RowReader, SourceRecording
 
-__all__ = ["Found", "Source", "SubjectOption", "find", "refuse_changes", "session_like"]
+__all__ = [
+    "Found",
+    "Source",
+    "SubjectOption",
+    "as_in_store",
+    "find",
+    "refuse_changes",
+    "session_like",
+]
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, or arrays."""
@@ -71,11 +90,12 @@ def find(
     x, y : str, optional
         Names of the arrays in files of several; for pairs of `.npy` files see `names.pair_up`.
     kind : str
-        Whether lists of series are samples or recordings: "auto", "dense" or "ragged"; see
-        `series.settle`.
+        "dense": rows are samples; "ragged": they are steps in time. "auto": see `series.settle`
+        for lists of series, and `lengths.settle`.
     axes : sequence of str, optional
         What the axes of x in the files are called, such as ("sample", "channel", "time"). They
         come out with "sample" first, then "time", others as given, "channel" last.
+        ("time", "channel"), in either order, are those of one series.
     folders : str
         "auto": folders mean nothing, but name the files. "subjects": the first level of folders
         names the subjects. "classes" and what follows it in `FOLDERS`: see `sources.classes`.
@@ -94,7 +114,9 @@ def find(
     SourceError
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
-    options = ArrayOptions.of(x, y, axes, has_samples=folders in ("auto", "subjects"))
+    is_series = lengths.is_series(kind, axes)
+    has_samples = folders in ("auto", "subjects") and not is_series
+    options = ArrayOptions.of(x, y, axes, has_samples=has_samples)
     paths, tables, recordings = _sorted_out(source)
     suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
     found = search(paths, suffixes, follow_links=follow_links)
@@ -118,8 +140,9 @@ def find(
     settled, unsettled = series.settle(owned, kind)
     of_files, unread = _with_fingerprints(settled)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
+    alike, mixed = lengths.settle([*of_files, *of_arrays], kind, is_said=is_series)
     return Found(
-        recordings=(*of_files, *of_arrays),
+        recordings=tuple(alike),
         problems=(
             *found.problems,
             *sorted(problems),
@@ -127,6 +150,7 @@ def find(
             *unsettled,
             *unread,
             *bad_arrays,
+            *mixed,
         ),
         has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),
     )

@@ -8,9 +8,12 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources import fingerprint
+from zarrts.sources.intervals import IntervalRows
 from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows
 from zarrts.sources.rows import check_range, native_dtype, to_native
-from zarrts.types import AnyArray, Recording, SourceRecording
+from zarrts.types import AnyArray, LabelsPer, Recording, RowReader, SourceRecording
+
+_INTERVAL = ("start", "stop", "label")
 
 
 class ArrayRows:
@@ -152,7 +155,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
     if not (isinstance(recording.subject, str) and recording.subject):
         raise SourceError(f"{origin}: its subject must be a name, not {recording.subject!r}.")
     x = _rows(recording.x, "x", origin)
-    y = _rows(recording.y, "y", origin)
+    y, labels_per = _labels(recording.y, x.shape[0], origin)
     return SourceRecording(
         subject=recording.subject,
         origin=origin,
@@ -162,7 +165,26 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         y_name="y",
         size_bytes=0,
         fingerprint=fingerprint.of_readers((x, y)),
+        labels_per=labels_per,
     )
+
+
+def _labels(labels: Any, n_rows: int, origin: str) -> tuple[RowReader, LabelsPer]:
+    """Return the labels of a recording, and whether it is said what has one."""
+    if isinstance(labels, str | bool | int | float | np.generic) or _is_single(labels):
+        return _rows(np.asarray(labels)[None], "y", origin), "recording"
+    names = getattr(getattr(labels, "dtype", None), "names", None)
+    if names is not None and {*_INTERVAL} <= {*names}:
+        where = f"{origin}: y"
+        starts, stops = (labels[name] for name in _INTERVAL[:2])
+        of_intervals = _rows(labels[_INTERVAL[2]], "y", origin)
+        values = of_intervals.read(0, of_intervals.shape[0])
+        return IntervalRows.of(starts, stops, values, n_rows, where), "row"
+    return _rows(labels, "y", origin), "sample"
+
+
+def _is_single(labels: Any) -> bool:
+    return isinstance(labels, np.ndarray) and labels.ndim == 0
 
 
 def _rows(array: object, role: Role, origin: str) -> ArrayRows:

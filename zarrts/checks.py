@@ -1,0 +1,206 @@
+"""What the recordings of a study need to have in common, and everything else to refuse early."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.types import SourceRecording
+
+_MAX_NAMES = 8
+
+
+def check_recordings(
+    recordings: Sequence[SourceRecording], *, kind: str, channels: Sequence[str] | None
+) -> list[str]:
+    """Return every problem of the recordings with each other, one sentence each."""
+    is_ragged = any(it.labels_per != "sample" for it in recordings)
+    filled = [it for it in recordings if it.x.shape[0] > 0]
+    problems = _check_series(recordings) if is_ragged else _check_samples(recordings)
+    if is_ragged:  # of which those without rows are stored as well
+        filled = list(recordings)
+        problems += _odd_ones(filled, _channels, "rows of", _channels_remedy)
+    else:
+        problems += _odd_ones(filled, lambda it: it.x.shape[1:], "samples of shape", _shape_remedy)
+    problems += _odd_ones(filled, lambda it: it.y.shape[1:], "labels of shape", None)
+    problems += _odd_ones(filled, lambda it: _label_family(it.y.dtype), "labels that are", None)
+    is_flat = bool(filled) and all(len(it.x.shape) == 2 for it in filled)
+    if kind == "auto" and is_flat and not is_ragged:
+        problems.append(_two_readings(filled))
+    if channels is not None:
+        problems += _wrong_channels(filled, channels)
+        problems += [
+            f"{it.origin}: names its channels {_names(it.channels)}, but channels= names them "
+            f"{_names(channels)}; leave channels= out, or name them alike."
+            for it in filled
+            if it.channels is not None and it.channels != tuple(channels)
+        ]
+    problems += _odd_ones(
+        [it for it in filled if it.channels is not None],
+        lambda it: _names(it.channels),
+        "channels",
+        lambda it, usual: "; their order and names have to be the same in all files.",
+    )
+    problems += _odd_ones(
+        [it for it in filled if it.rate_hz is not None],
+        lambda it: f"{it.rate_hz:g} Hz",
+        "a rate of",
+        lambda it, usual: "; resample it before, or leave it out.",
+    )
+    return problems
+
+
+def _check_samples(recordings: Sequence[SourceRecording]) -> list[str]:
+    problems = []
+    for it in recordings:
+        n_inputs, n_labels = it.x.shape[0], it.y.shape[0] if it.y.shape else 0
+        if n_inputs != n_labels:
+            problems.append(
+                f"{it.origin}: {n_inputs:,} inputs in {it.x_name!r}, but {n_labels:,} labels in "
+                f"{it.y_name!r}; each input needs one label" + _axis_remedy(it, n_labels)
+            )
+        elif n_inputs == 0:
+            problems.append(f"{it.origin}: holds no samples; remove the file.")
+    return problems
+
+
+def _check_series(recordings: Sequence[SourceRecording]) -> list[str]:
+    problems = []
+    for it in recordings:
+        n_rows, n_labels = it.x.shape[0], it.y.shape[0]
+        if len(it.x.shape) < 2:
+            problems.append(
+                f"{it.origin}: {it.x_name!r} has shape {it.x.shape}, but a series is (time, "
+                "channel); for a single channel, save x[:, None]."
+            )
+        elif n_labels != (1 if it.labels_per == "recording" else n_rows):
+            problems.append(
+                f"{it.origin}: {n_rows:,} time steps in {it.x_name!r}, but {n_labels:,} labels in "
+                f"{it.y_name!r}; a series needs one label in all, or one for each time step."
+            )
+    if not any(it.x.shape[0] for it in recordings):
+        problems.append("No recording holds a single time step; give files that are not empty.")
+    return problems
+
+
+def _channels(recording: SourceRecording) -> str:
+    inner = recording.x.shape[1:]
+    if len(inner) != 1:
+        return f"shape {inner}"
+    return f"{inner[0]:,} channel{'' if inner[0] == 1 else 's'}"
+
+
+def _channels_remedy(recording: SourceRecording, usual: str) -> str:
+    return "; all recordings need the same channels: leave the file out or save it alike."
+
+
+def _names(channels: Sequence[str]) -> str:
+    return f"{', '.join(channels[:_MAX_NAMES])}{', ...' if len(channels) > _MAX_NAMES else ''}"
+
+
+def _wrong_channels(recordings: Sequence[SourceRecording], channels: Sequence[str]) -> list[str]:
+    by_count: dict[int, list[str]] = defaultdict(list)
+    for it in recordings:
+        by_count[it.x.shape[-1] if it.x.shape[1:] else 0].append(it.origin)
+    return [
+        f"{_first_of(origins)}: {count} channels (the last axis), but channels= names "
+        f"{len(channels)} ({_names(channels)}); name "
+        "each once, or say which axis is which with axes=."
+        for count, origins in by_count.items()
+        if count != len(channels)
+    ]
+
+
+def _first_of(origins: Sequence[str]) -> str:
+    return f"{origins[0]} and {len(origins) - 1} more" if len(origins) > 1 else origins[0]
+
+
+def _odd_ones(
+    recordings: Sequence[SourceRecording], value: Any, what: str, remedy: Any
+) -> list[str]:
+    """Return a sentence for each recording that differs from what most have."""
+    if not recordings:
+        return []
+    usual, n_usual = Counter(value(it) for it in recordings).most_common(1)[0]
+    like = next(it.origin for it in recordings if value(it) == usual)
+    return [
+        f"{it.origin}: {what} {value(it)}, but {n_usual} of {len(recordings)} files, such as "
+        f"{like}, have {usual}" + (remedy(it, usual) if remedy else ".")
+        for it in recordings
+        if value(it) != usual
+    ]
+
+
+def _shape_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
+    if recording.x.shape[1:][::-1] == usual:
+        return "; the axes seem swapped: save them alike."
+    if len(usual) == 2 and recording.x.shape[2:] == usual[1:]:
+        return "; cut or pad all series to one length before saving."
+    return "; leave the file out or save it alike."
+
+
+def _axis_remedy(recording: SourceRecording, n_labels: int) -> str:
+    others = list(recording.x.shape[1:])
+    if n_labels not in others:
+        return "."
+    names = ["time", *(f"axis_{n}" for n in range(1, len(others) - 1)), "channel"][: len(others)]
+    names.insert(1 + others.index(n_labels), "sample")
+    return (
+        f" (its shape is {recording.x.shape}: if samples are not on the first axis, say which is "
+        f"which, for example axes=({', '.join(map(repr, names))}))."
+    )
+
+
+def _label_family(dtype: np.dtype[Any]) -> str:
+    return "text" if dtype.kind == "U" else "numbers"
+
+
+def _two_readings(recordings: Sequence[SourceRecording]) -> str:
+    first = recordings[0]
+    rows, columns = first.x.shape
+    return (
+        f"{_first_of([it.origin for it in recordings])}: {first.x_name!r} has shape "
+        f"({rows:,}, {columns:,}), which can be read in two "
+        f"ways. If each row is a sample ({rows:,} samples of {columns:,} values), say "
+        "kind='dense' (--kind dense). If rows are consecutive in time (one series of "
+        f"{rows:,} time steps x {columns:,} channels), say kind='ragged' (--kind ragged)."
+    )
+
+
+def check_duplicates(
+    recordings: Sequence[SourceRecording], stored: Iterable[tuple[str, int, str]] = ()
+) -> list[str]:
+    """Return a sentence for each group of sources with the same content.
+
+    Parameters
+    ----------
+    stored : iterable of (fingerprint, number of samples, origin)
+        What is in the store already.
+    """
+    by_content: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for fingerprint, n_samples, origin in stored:
+        by_content[fingerprint, n_samples].append(f"{origin} (in the store)")
+    for it in recordings:
+        if it.x.shape[0]:
+            by_content[it.fingerprint, it.x.shape[0]].append(it.origin)
+    return [
+        f"{' and '.join(same)}: the same content under {len(same)} names; remove the copies, "
+        "or one person's data are on both sides of a split."
+        for same in by_content.values()
+        if len(same) > 1
+    ]
+
+
+def refuse(problems: Sequence[str], what: str = "Nothing was converted.") -> None:
+    """Raise one error that lists every problem, if there is any; what is alike on one line."""
+    if not problems:
+        return
+    places: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        place, colon, reason = problem.partition(": ")
+        places[colon + reason if colon else problem].append(place if colon else "")
+    lines = [f"  - {', '.join(filter(None, at))}{reason}" for reason, at in places.items()]
+    head = f"{what} {len(lines)} problem{'s' if len(lines) > 1 else ''}:"
+    raise SourceError("\n".join([head, *lines]))
