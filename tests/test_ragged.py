@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts.errors import SampleError, SourceError
+from zarrts.errors import SourceError
 
 DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool")
 LABELS = ("int", "bool", "text", "gaps", "float", "one_hot", "grid")
@@ -266,9 +266,3 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     assert "No recording holds a single time step" in said
     said = refusal(one, zarrts.Recording("b", np.ones((6, 2)), 3))
     assert "labels that are" in said
-
-
-def test_samples_of_unequal_lengths_are_not_read_as_if_they_were_equal(tmp_path: Path) -> None:
-    store = Case(lengths=(5, 9)).convert(tmp_path / "a.zarr")
-    with store, pytest.raises(SampleError, match="unequal lengths"):
-        _ = store.samples
