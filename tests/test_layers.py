@@ -34,7 +34,7 @@ LAYERS = {
     5: {"options", "grouping", "survey", "tasks", "contents", "reading", "schedule"},
     6: {"split_files", "prepare", "gathering", "inspection", "recordwise"},
     7: {"conversion", "removal", "disjoint", "verification", "stream"},
-    8: {"splitting", "repairing", "loader"},
+    8: {"splitting", "windowing", "repairing", "loader"},
     9: {"selection", "passes"},
     10: {"study", "adapter"},
     11: {"api", "keras", "describe"},

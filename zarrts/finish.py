@@ -9,6 +9,7 @@ import numpy as np
 from zarrts.padding import BatchLengths
 from zarrts.types import AnyArray, Batch
 
+Target = Callable[[AnyArray], AnyArray]
 Transform = Callable[[Batch, np.random.Generator], Batch]
 
 
@@ -40,7 +41,7 @@ class Finish:
     dtype: np.dtype[Any]
     shift: AnyArray | None = None
     scale: AnyArray | None = None
-    target: Callable[[AnyArray], AnyArray] | None = None
+    target: Target | None = None
     transform: Transform | None = None
     rng_key: tuple[int, ...] = ()
     lengths: BatchLengths | None = None

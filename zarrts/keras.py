@@ -1,7 +1,7 @@
 """A Keras data set that reads a store."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from zarrts.keywords import refuse_unknown
 from zarrts.labels import LabelMode, target_function
 from zarrts.loader import BatchOptions, OnError, Shuffle
 from zarrts.moments import Moments
+from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.passes import Pass, Passes, Piece, Reader
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
@@ -54,6 +55,14 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         Of x; keras.config.floatx() by default.
     memory : size
         Bounds what the loader holds: open parts of the store, and batches on their way.
+    pad : "batch", "longest" or int
+        For samples of unequal lengths, the length in rows that all of a batch get: that of its
+        longest, that of the longest of the store, or this one. Padding is at the end.
+    pad_value, truncate, buckets
+        As for `samples.batches`.
+    mask : bool
+        x is a tuple of the padded samples and a mask (batch, time), True where a step is no
+        padding: a second input of the network.
     rank, world_size : int
         One of several processes, each of which gets as many batches.
     drop_last : bool
@@ -83,6 +92,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         transform: Transform | None = None,
         sample_weight: Any = None,
         dtype: Any = None,
+        pad: Pad | None = None,
+        pad_value: float = 0.0,
+        truncate: Truncate = "post",
+        buckets: int | Sequence[int] | None = None,
+        mask: bool = False,
         memory: int | str = "512MiB",
         rank: int = 0,
         world_size: int = 1,
@@ -108,7 +122,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             drop_last=drop_last,
             workers=workers,
             on_error=on_error,
+            padding=padding_of(pad, pad_value, truncate, buckets),
         )
+        if mask and pad is None:
+            raise SampleError("mask=True tells samples from padding: give pad= too.")
+        self._has_mask = mask
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
         self.passes = Passes(self._loader)
@@ -174,12 +192,13 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             raise ReadError(
                 "None of the samples of a batch can be read; raise batch_size, or repair the store."
             )
+        x = (batch.x, batch.mask) if self._has_mask else batch.x
         if self._options.label_mode is None:
-            return batch.x
+            return (x,) if self._has_mask else x  # or Keras would take the mask for labels
         if self._weights is None:
-            return batch.x, batch.y
+            return x, batch.y
         numbers = self.samples.selection.count_below(batch.sample_id)
-        return batch.x, batch.y, self._weights[numbers]
+        return x, batch.y, self._weights[numbers]
 
     # What users ask ----------------------------------------------------------------------
 
@@ -210,14 +229,17 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         return self.samples.selection.ids(np.arange(batching.start, stop))
 
     @property
-    def labels(self) -> AnyArray:
-        """Labels in the order in which `predict` sees the samples, as `label_mode` gives them."""
+    def labels(self) -> AnyArray | list[AnyArray]:
+        """Labels in the order in which `predict` sees the samples, as `label_mode` gives them.
+
+        A list, where each row of recordings of unequal lengths has one.
+        """
         self._refuse_shuffled("labels")
-        mode = self._options.label_mode
-        if mode is None:
+        target = self._loader.target
+        if target is None:
             raise SampleError("This sequence gives no labels: label_mode is None.")
-        target, _ = target_function(self.samples.store.header.labels, mode)
-        return target(self.samples.select(ids=self.sample_ids).load_labels())
+        stored = self.samples.select(ids=self.sample_ids).load_labels()
+        return [target(it) for it in stored] if isinstance(stored, list) else target(stored)
 
     def _refuse_shuffled(self, what: str) -> None:
         if self._options.shuffle:
@@ -229,7 +251,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     def like(self, samples: "str | Path | Store | Samples") -> "ZarrSequence":
         """Return a sequence of other samples, not shuffled, as validation and test need it.
 
-        With the same `stats`, labels, batch size, dtype and memory; weights, the transform
+        With the same `stats`, labels, padding, batch size, dtype and memory; weights, the transform
         (which augments) and ranks stay with the training.
         """
         other = _as_samples(samples)
@@ -238,6 +260,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
                 f"{other.store.path} has the classes {other.store.class_names}, but this sequence "
                 f"has {self.class_names}; convert both with the same classes."
             )
+        pad = self._options.padding
         return ZarrSequence(
             other,
             batch_size=self.batch_size,
@@ -245,6 +268,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             label_mode=self._options.label_mode,
             stats=self._options.stats,
             dtype=self._options.dtype,
+            pad=pad.pad if pad else None,
+            pad_value=pad.value if pad else 0.0,
+            truncate=pad.truncate if pad else "post",
+            buckets=pad.buckets if pad else None,
+            mask=self._has_mask,
             memory=self._options.memory_bytes,
             workers=self._options.workers,
             on_error=self._options.on_error,

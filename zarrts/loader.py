@@ -2,7 +2,6 @@
 
 import math
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from zarrts.cuts import Cut, Fit
 from zarrts.errors import ReadError, SampleError
-from zarrts.finish import Finish, Transform
+from zarrts.finish import Finish, Target, Transform
 from zarrts.labels import LabelMode, LabelScheme, target_function
 from zarrts.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
 from zarrts.moments import Moments
@@ -87,17 +86,14 @@ class BatchOptions:
             pad_value=0.0 if self.padding is None else self.padding.value,
             has_step_labels=reader.cut.y_steps is None,
         )
-        if self.label_mode is None:
-            return finish
-        if reader.cut.y_of == "x":
-            return replace(finish, target=self._target_of_x(finish, reader.cut))
-        target, _ = target_function(labels, self.label_mode)
-        reduce = reader.cut.reduce
-        if reduce is None:
-            return replace(finish, target=target)
-        return replace(finish, target=lambda stored: target(reduce(stored)))
+        target: Target | None = None
+        if self.label_mode is not None and reader.cut.y_of == "x":
+            target = self._target_of_x(finish, reader.cut)
+        elif self.label_mode is not None:
+            target, _ = target_function(labels, self.label_mode)
+        return replace(finish, target=target)
 
-    def _target_of_x(self, finish: Finish, cut: Cut) -> Callable[[AnyArray], AnyArray]:
+    def _target_of_x(self, finish: Finish, cut: Cut) -> Target:
         """Return what turns stored values of x into targets: they are scaled as x is."""
         if self.label_mode not in ("auto", "raw"):
             raise SampleError(
@@ -157,6 +153,7 @@ class EpochLoader:
         reader = reader.with_run(run)
         self._reader, self._units, self._options = reader, reader.units, options
         self._finish = options.finish(labels, reader)
+        self.target = self._finish.target
         self.batching = Batching(
             n_samples=len(reader.units.selection),
             batch_size=options.batch_size,
@@ -273,7 +270,10 @@ class EpochLoader:
         if fit is not None:
             x[fit.is_behind] = finish.pad_value
         batch = Batch(x, None, ids, None if fit is None else fit.kept)
-        y = stored if finish.target is None else reader.fetch_y(ids, fit)
+        y = stored
+        if finish.target is not None:
+            y = reader.fetch_y(ids, fit)
+            y = y if reader.cut.reduce is None else reader.cut.reduce(y)
         return finish.complete(batch, y, epoch, index)
 
     def _readable(self, ids: IntArray) -> IntArray:

@@ -97,7 +97,7 @@ class BatchLengths:
 
 def describe_lengths(lengths: IntArray) -> str:
     """Return the range of lengths in words."""
-    low, high = int(lengths.min(initial=0)), int(lengths.max(initial=0))
+    low, high = int(lengths.min()), int(lengths.max())
     return f"{low:,} to {high:,} rows" if low < high else f"{low:,} rows"
 
 

@@ -99,8 +99,15 @@ def _to_the_end(reader: SampleReader, ids: IntArray) -> Fit:
     return Fit(lengths=lengths, n_steps=int(lengths.max()))
 
 
-def load_labels(reader: SampleReader) -> AnyArray:
-    """Return the labels of all selected samples, as stored, in RAM."""
+def load_labels(reader: SampleReader) -> AnyArray | list[AnyArray]:
+    """Return the labels of all selected samples, as stored, in RAM; a list where rows have some."""
+    if reader.cut.y_steps is None:
+        labels: list[AnyArray] = []
+        for ids in ids_by_unit(reader):
+            fit = _to_the_end(reader, ids)
+            stored = reader.fetch_y(ids, fit)
+            labels += (it[:n].copy() for it, n in zip(stored, fit.lengths, strict=True))
+        return labels
     return _joined(reader, [stored for _, stored in labels_by_unit(reader)])
 
 

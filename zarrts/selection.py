@@ -33,11 +33,12 @@ from zarrts.sizes import format_budget, parse_size
 from zarrts.splitting import Divisible
 from zarrts.stream import BatchStream
 from zarrts.types import AnyArray, IntArray
+from zarrts.windowing import Windowed
 
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples(Divisible):
+class Samples(Divisible, Windowed):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,
@@ -70,6 +71,12 @@ class Samples(Divisible):
     def narrowed(self, selection: Ranges) -> "Samples":
         """Return those of these samples whose ids are in a set."""
         return Samples(self.store, self.selection & selection, self.view)
+
+    def viewed(self, view: View) -> "Samples":
+        """Return the samples of another view that lie in the recordings of these."""
+        every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([view.index.n_samples]))
+        chosen = self._per_recording > 0
+        return Samples(self.store, every, view).of_recordings(chosen)
 
     def of_recordings(self, chosen: IntArray | NDArray[np.bool_]) -> "Samples":
         """Return those of these samples that belong to some recordings of the store."""
@@ -234,8 +241,8 @@ class Samples(Divisible):
             return load_samples(self.reader)
         return load_series(self.reader)
 
-    def load_labels(self) -> AnyArray:
-        """Return the labels of all of these samples, as stored, in RAM."""
+    def load_labels(self) -> AnyArray | list[AnyArray]:
+        """Return the labels of all of these samples, as stored, in RAM; a list, as for `load`."""
         return load_labels(self.reader)
 
     def batches(

@@ -42,7 +42,7 @@ class Divisible:
         """How many labels of each class these samples have, shape (n_classes,)."""
         raise NotImplementedError
 
-    def load_labels(self) -> AnyArray:
+    def load_labels(self) -> AnyArray | list[AnyArray]:
         """Return the labels of all of these samples, as stored, in RAM."""
         raise NotImplementedError
 
@@ -175,7 +175,7 @@ class Divisible:
         labels = None
         if self.store.header.labels.class_names is not None:
             stored = self.load_labels()
-            if stored.ndim == 1:
+            if not isinstance(stored, list) and stored.ndim == 1:
                 labels = stored
         positions = np.zeros((len(self), 1))
         for train, test in splitter.split(positions, labels, groups=self.subject):

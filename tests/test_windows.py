@@ -1,0 +1,387 @@
+"""Windows and whole recordings of a ragged store, against NumPy on the recordings themselves."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zarrts
+from zarrts.errors import SampleError
+
+QUICK = settings(deadline=None, max_examples=25)
+LENGTHS = (37, 5, 90, 1, 64, 23)
+N_CHANNELS = 3
+
+
+class Ragged:
+    """A store of recordings of unequal lengths, and what is in it."""
+
+    def __init__(self, folder, labels_per, lengths=LENGTHS, chunk=120, labels="text"):
+        rng = np.random.default_rng(5)
+        self.x = [rng.standard_normal((n, N_CHANNELS)).astype(np.float32) for n in lengths]
+        names = np.array(["a", "b", "c"])
+        count = (lambda n: n) if labels_per == "row" else (lambda n: 1)
+        self.y = [
+            names[rng.integers(0, 3, count(n))]
+            if labels == "text"
+            else rng.standard_normal(count(n)).astype(np.float32)
+            for n in lengths
+        ]
+        self.subjects = [f"s{i // 2}" for i in range(len(lengths))]
+        given = self.y if labels_per == "row" else [y[0] for y in self.y]
+        recordings = [
+            zarrts.Recording(*it) for it in zip(self.subjects, self.x, given, strict=True)
+        ]
+        self.store = zarrts.convert(
+            recordings,
+            folder / f"{labels_per}-{labels}-{chunk}.zarr",
+            kind="ragged",
+            chunk=chunk,
+            shard=4 * chunk,
+            channels=["u", "v", "w"],
+            rate_hz=50,
+            progress=False,
+        )
+
+    def codes(self, labels):
+        return np.searchsorted(["a", "b", "c"], labels)
+
+
+@pytest.fixture(scope="module")
+def by_row(tmp_path_factory):
+    return Ragged(tmp_path_factory.mktemp("row"), "row")
+
+
+@pytest.fixture(scope="module")
+def by_recording(tmp_path_factory):
+    return Ragged(tmp_path_factory.mktemp("recording"), "recording")
+
+
+def naive(ragged, length, stride, rate, label, reverse=False, horizon=1):
+    """Return (x, y as codes, recording) of every window, by slicing each recording."""
+    found = []
+    for number, (x, y) in enumerate(zip(ragged.x, ragged.y, strict=True)):
+        codes = ragged.codes(y)
+        for at in range(0, len(x), stride):
+            last = at + length - 1
+            if last + (horizon if label == "next" else 0) >= len(x):
+                continue
+            steps = slice(at, at + length, rate)
+            step = -1 if reverse else 1
+            target = {
+                "recording": lambda codes=codes: codes[0],
+                "first": lambda codes=codes, at=at: codes[at],
+                "last": lambda codes=codes, last=last: codes[last],
+                "next": lambda codes=codes, last=last: codes[last + horizon],
+                "all": lambda codes=codes, steps=steps, step=step: codes[steps][::step],
+                "majority": lambda codes=codes, at=at: np.bincount(
+                    codes[at : at + length], minlength=3
+                ).argmax(),
+            }[label]()
+            found.append((x[steps][::step], target, number))
+    return found
+
+
+ROW_LABELS = ["first", "last", "next", "all", "majority"]
+
+
+@QUICK
+@given(
+    length=st.integers(1, 40),
+    stride=st.integers(1, 30),
+    rate=st.integers(1, 3),
+    label=st.sampled_from([*ROW_LABELS, "recording"]),
+    reverse=st.booleans(),
+    horizon=st.integers(1, 3),
+    memory=st.sampled_from(["40KiB", "1MiB"]),
+    shuffle=st.sampled_from([True, False, "global"]),
+    batch_size=st.integers(1, 9),
+    world_size=st.integers(1, 2),
+)
+def test_batches_of_windows_are_slices_of_the_recordings(
+    by_row,
+    by_recording,
+    length,
+    stride,
+    rate,
+    label,
+    reverse,
+    horizon,
+    memory,
+    shuffle,
+    batch_size,
+    world_size,
+):
+    ragged = by_recording if label == "recording" else by_row
+    expected = naive(ragged, length, stride, rate, label, reverse, horizon)
+    samples = ragged.store.samples.windows(
+        length, stride, rate, label=label, reverse=reverse, horizon=horizon
+    )
+    assert len(samples) == len(expected)
+    if len(expected) < world_size:
+        return
+    seen = []
+    for rank in range(world_size):
+        batches = samples.batches(
+            batch_size,
+            shuffle=shuffle,
+            memory=memory,
+            label_mode="int",
+            rank=rank,
+            world_size=world_size,
+        )
+        with batches:
+            for batch in batches:
+                for x, y, i in zip(batch.x, batch.y, batch.sample_id.tolist(), strict=True):
+                    np.testing.assert_array_equal(x, expected[i][0])
+                    np.testing.assert_array_equal(y, expected[i][1])
+                    seen.append(i)
+    assert sorted(seen) == list(range(len(expected)))
+
+
+@pytest.mark.parametrize("label", ROW_LABELS)
+def test_all_ways_to_read_windows_agree(by_row, label):
+    expected = naive(by_row, 10, 4, 2, label)
+    samples = by_row.store.samples.windows(10, 4, 2, label=label)
+    x, y = samples.load()
+    np.testing.assert_array_equal(x, [it[0] for it in expected])
+    np.testing.assert_array_equal(y, [it[1] for it in expected])
+    np.testing.assert_array_equal(samples.load_labels(), y)
+    for i in (0, 7, -1):
+        one_x, one_y = samples[i]
+        np.testing.assert_array_equal(one_x, x[i])
+        np.testing.assert_array_equal(one_y, y[i])
+    owners = [by_row.subjects[it[2]] for it in expected]
+    assert samples.subject.tolist() == owners
+    assert len(samples.filenames) == len(samples)
+    assert samples.class_counts.tolist() == np.bincount(y.ravel(), minlength=3).tolist()
+    stats = samples.stats()
+    flat = x.reshape(-1, N_CHANNELS).astype(np.float64)
+    np.testing.assert_allclose(stats.mean, flat.mean(axis=0), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(stats.std, flat.std(axis=0), rtol=1e-10)
+    assert stats.count.tolist() == [len(flat)] * N_CHANNELS
+    assert stats.min.tolist() == flat.min(axis=0).tolist()
+
+
+def test_ids_of_windows_are_those_of_the_whole_store(by_row):
+    every = by_row.store.samples.windows(10, 4, label="last")
+    train, test = by_row.store.samples.split(test=["s1"])
+    cut = [part.windows(10, 4, label="last") for part in (train, test)]
+    later = every.split(test=["s1"])
+    for before, after in zip(cut, later, strict=True):
+        assert before.ids.tolist() == after.ids.tolist()
+        np.testing.assert_array_equal(before.load()[0], after.load()[0])
+    assert sorted([*cut[0].ids, *cut[1].ids]) == every.ids.tolist()
+    assert set(cut[1].subject) == {"s1"}
+
+
+def test_windows_are_selected_by_class(by_row):
+    samples = by_row.store.samples.windows(10, 4, label="last")
+    y = samples.load_labels()
+    assert samples.select(classes=["b"]).ids.tolist() == np.flatnonzero(y == 1).tolist()
+    labelled = by_row.store.samples.windows(10, 4, label="all")
+    with pytest.raises(SampleError, match="several labels each"):
+        labelled.select(classes=["b"])
+
+
+def test_a_function_makes_labels_of_the_rows(by_row):
+    samples = by_row.store.samples.windows(10, 4, label=lambda rows: (rows == 2).sum(axis=1))
+    expected = [
+        (by_row.codes(y)[at : at + 10] == 2).sum()
+        for y in by_row.y
+        for at in range(0, len(y) - 9, 4)
+    ]
+    assert samples.load_labels().tolist() == expected
+    with samples.batches(5, shuffle=False, memory="1MiB") as batches:
+        assert np.concatenate([batch.y for batch in batches]).tolist() == expected
+
+
+def test_forecasts_are_scaled_values_of_x(by_recording):
+    samples = by_recording.store.samples.windows(
+        8, 3, label="next", horizon=[1, 3], target="x", channels=["w", 0]
+    )
+    stats = samples.stats()
+    expected = [
+        x[[at + 8, at + 10]][:, [2, 0]] for x in by_recording.x for at in range(0, len(x) - 10, 3)
+    ]
+    raw = np.stack([samples[i][1] for i in range(len(samples))])
+    np.testing.assert_array_equal(raw, expected)
+    with samples.batches(7, shuffle=False, label_mode="auto", stats=stats) as batches:
+        found = np.concatenate([batch.y for batch in batches])
+    scaled = (np.stack(expected) - stats.mean[[2, 0]]) / stats.std[[2, 0]]
+    np.testing.assert_allclose(found, scaled, rtol=1e-4, atol=1e-6)
+    with pytest.raises(SampleError, match="label_mode='int' is for labels"):
+        samples.batches(7, label_mode="int")
+    with pytest.raises(SampleError, match="values of x, not classes"):
+        _ = samples.class_counts
+
+
+def test_sequences_are_windows_with_a_label_each(by_row):
+    windows = by_row.store.samples.windows("200ms", "100ms", label="last")
+    samples = windows.sequences(3)
+    expected = []
+    for x, y in zip(by_row.x, by_row.y, strict=True):
+        starts = list(range(0, len(x) - 9, 5))
+        for run in (
+            itertools.batched(starts, 3)
+            if hasattr(itertools, "batched")
+            else (starts[i : i + 3] for i in range(0, len(starts), 3))
+        ):
+            if len(run) == 3:
+                expected.append(
+                    ([x[at : at + 10] for at in run], [by_row.codes(y)[at + 9] for at in run])
+                )
+    x, y = samples.load()
+    assert x.shape == (len(expected), 3, 10, N_CHANNELS)
+    np.testing.assert_array_equal(x, [it[0] for it in expected])
+    np.testing.assert_array_equal(y, [it[1] for it in expected])
+    with samples.batches(4, label_mode="int", memory="1MiB") as batches:
+        for batch in batches:
+            np.testing.assert_array_equal(batch.x, x[batch.sample_id])
+            np.testing.assert_array_equal(batch.y, y[batch.sample_id])
+
+
+# Whole recordings ----------------------------------------------------------------------------
+
+
+@QUICK
+@given(
+    pad=st.sampled_from(["batch", "longest", 20, 100]),
+    truncate=st.sampled_from(["pre", "post"]),
+    labels_per=st.sampled_from(["row", "recording"]),
+    pad_value=st.sampled_from([0.0, -9.0]),
+    shuffle=st.sampled_from([True, False]),
+    batch_size=st.integers(1, 7),
+)
+def test_padded_recordings_keep_their_rows(
+    by_row, by_recording, pad, truncate, labels_per, pad_value, shuffle, batch_size
+):
+    ragged = by_row if labels_per == "row" else by_recording
+    seen = []
+    batches = ragged.store.samples.batches(
+        batch_size,
+        shuffle=shuffle,
+        pad=pad,
+        truncate=truncate,
+        pad_value=pad_value,
+        label_mode="int",
+        memory="1MiB",
+    )
+    with batches:
+        for batch in batches:
+            lengths = [len(ragged.x[i]) for i in batch.sample_id]
+            n_steps = {"batch": max(lengths), "longest": max(LENGTHS)}.get(pad, pad)
+            assert batch.x.shape == (len(lengths), n_steps, N_CHANNELS)
+            kept = np.minimum(lengths, n_steps)
+            assert batch.length.tolist() == kept.tolist()
+            assert batch.mask.sum(axis=1).tolist() == kept.tolist()
+            for i, x, y, n in zip(batch.sample_id, batch.x, batch.y, kept, strict=True):
+                rows = slice(-n, None) if truncate == "pre" else slice(0, n)
+                np.testing.assert_array_equal(x[:n], ragged.x[i][rows])
+                assert (x[n:] == pad_value).all()
+                if labels_per == "row":
+                    np.testing.assert_array_equal(y[:n], ragged.codes(ragged.y[i])[rows])
+                    assert (y[n:] == 0).all()
+                else:
+                    assert y == ragged.codes(ragged.y[i][0])
+                seen.append(i)
+    assert sorted(seen) == list(range(len(LENGTHS)))
+
+
+def test_buckets_give_batches_few_lengths(by_recording):
+    samples = by_recording.store.samples
+    for buckets, allowed in ((2, {30, 90}), ([25, 64, 90], {25, 64, 90})):
+        lengths = set()
+        for epoch in range(6):
+            with samples.batches(1, epoch=epoch, pad="batch", buckets=buckets) as batches:
+                lengths |= {batch.x.shape[1] for batch in batches}
+        if isinstance(buckets, int):
+            assert len(lengths) == 2
+            assert max(lengths) == 90
+        else:
+            assert lengths == allowed
+    with pytest.raises(SampleError, match="buckets= end at 64 rows, but the longest sample has 90"):
+        samples.batches(1, pad="batch", buckets=[25, 64])
+    with pytest.raises(SampleError, match="say pad='batch', not 'longest'"):
+        samples.batches(1, pad="longest", buckets=3)
+
+
+def test_recordings_load_as_lists(by_row, by_recording):
+    x, y = by_row.store.samples.load()
+    for found, expected in zip(x, by_row.x, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(y, by_row.y, strict=True):
+        np.testing.assert_array_equal(found, by_row.codes(expected))
+    x, y = by_recording.store.samples.select(subjects=["s1"]).load()
+    assert [len(it) for it in x] == [90, 1]
+    assert y.tolist() == [by_recording.codes(by_recording.y[i][0]) for i in (2, 3)]
+    one_x, one_y = by_recording.store.samples[-1]
+    np.testing.assert_array_equal(one_x, by_recording.x[-1])
+    assert one_y == by_recording.codes(by_recording.y[-1][0])
+
+
+def test_statistics_of_recordings_are_those_of_their_rows(by_row):
+    some = by_row.store.samples.select(subjects=["s0", "s2"])
+    rows = np.concatenate([by_row.x[i] for i in (0, 1, 4, 5)]).astype(np.float64)
+    stats = some.stats()
+    np.testing.assert_allclose(stats.mean, rows.mean(axis=0), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(stats.std, rows.std(axis=0), rtol=1e-10)
+    labels = np.concatenate([by_row.codes(by_row.y[i]) for i in (0, 1, 4, 5)])
+    assert some.class_counts.tolist() == np.bincount(labels, minlength=3).tolist()
+
+
+# What cannot be meant ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels_per", "options", "message"),
+    [
+        ("row", {"length": 10}, "needs one label for each recording"),
+        ("recording", {"length": 10, "label": "last"}, "needs a label for each row"),
+        ("recording", {"length": 91}, "one takes 91 rows .* the longest stretch has 90"),
+        ("recording", {"length": "1 fortnight"}, "a number of rows, or a time"),
+        ("recording", {"length": "15ms"}, "is 0.75 rows at 50 Hz"),
+        (
+            "recording",
+            {"length": 5, "label": "next", "target": "x", "channels": ["z"]},
+            "no channel 'z'; there are u, v, w",
+        ),
+        ("recording", {"length": 5, "lenght": 5}, "lenght"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(by_row, by_recording, labels_per, options, message):
+    samples = (by_row if labels_per == "row" else by_recording).store.samples
+    with pytest.raises((SampleError, TypeError), match=message):
+        samples.windows(**options)
+
+
+def test_unequal_lengths_need_padding_or_windows(by_recording):
+    samples = by_recording.store.samples
+    message = r"1 to 90 rows.*pad='batch'.*windows\(LENGTH\)"
+    with pytest.raises(SampleError, match=message):
+        samples.batches(4)
+    with pytest.raises(SampleError, match="these all have one"):
+        samples.windows(5).batches(4, pad="batch")
+    with pytest.raises(SampleError, match="give pad= too"):
+        samples.batches(4, buckets=3)
+    with pytest.raises(SampleError, match="pad='all' is unknown"):
+        samples.batches(4, pad="all")
+
+
+def test_a_sample_larger_than_the_budget_is_refused(by_recording):
+    with pytest.raises(SampleError, match="raise memory to at least"):
+        by_recording.store.samples.batches(1, pad="longest", memory="4KiB")
+
+
+def test_windows_of_windows_are_refused(by_recording, make_study, tmp_path):
+    windows = by_recording.store.samples.windows(5)
+    with pytest.raises(SampleError, match="These samples are windows"):
+        windows.windows(3)
+    with pytest.raises(SampleError, match="joins windows"):
+        by_recording.store.samples.sequences(3)
+    make_study(tmp_path / "study", sizes=[5, 5])
+    dense = zarrts.convert(tmp_path / "study", tmp_path / "dense.zarr", progress=False)
+    with pytest.raises(SampleError, match="convert with kind='ragged'"):
+        dense.samples.windows(3)
