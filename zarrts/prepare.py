@@ -96,7 +96,7 @@ class Prepared:
             return []
         shape = self.layout.row_shape
         if self.is_ragged:
-            shape = (int(np.median([it.x.shape[0] for it in self.recordings])), *shape)
+            shape = (max(it.x.shape[0] for it in self.recordings), *shape)
         return warn_of_axes(shape, is_series=self.is_ragged)
 
     @property
