@@ -33,10 +33,13 @@ def keyed_bits(key: Any, counters: Any) -> UIntArray:
         The result at a counter is the same whatever else is asked for.
     """
     with np.errstate(over="ignore"):
-        z = np.asarray(counters, np.uint64) * _GOLDEN + np.asarray(key, np.uint64)
-        z = (z ^ (z >> np.uint64(30))) * _MIX_1
-        z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+        z = np.asarray(np.asarray(counters, np.uint64) * _GOLDEN + np.asarray(key, np.uint64))
+        z ^= z >> np.uint64(30)
+        z *= _MIX_1
+        z ^= z >> np.uint64(27)
+        z *= _MIX_2
+        z ^= z >> np.uint64(31)
+    return z
 
 
 def keyed_fractions(key: Any, counters: Any) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """The rolling, stratified order: a shuffle that reads each unit once, and batch i on demand."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from zarrts.order import UNITS_PER_PART, Batching, Piece, Units, filled_units, u
 from zarrts.types import IntArray
 
 _PLACES_PER_SUM = 1024
-_SAMPLES_PER_BLOCK = 4096
+_SAMPLES_PER_BLOCK, _MAX_STEPS_PER_BLOCK = 8192, 128
 _STREAM_UNITS, _STREAM_GROUPS, _STREAM_OFFSETS, _STREAM_WITHIN, _STREAM_STEP = range(5)
 
 
@@ -59,7 +60,7 @@ class RollingOrder:
         self._within_key = derive_key(seed, epoch, _STREAM_WITHIN)
         self._step_key = derive_key(seed, epoch, _STREAM_STEP)
         typical = max(1, (batching.stop - batching.start) // self._count)
-        self._steps_per_block = min(64, max(1, _SAMPLES_PER_BLOCK // typical))
+        self._steps_per_block = min(_MAX_STEPS_PER_BLOCK, max(1, _SAMPLES_PER_BLOCK // typical))
         self._latest: _Block | None = None
 
     @property
@@ -89,10 +90,10 @@ class RollingOrder:
         low = start - block.start
         last = min(stop - block.start, len(block.places))
         while low < last:
-            step = int(np.searchsorted(block.offsets, low, "right")) - 1
+            step = bisect_right(block.offsets, low) - 1
             end_step = min(step + self._max_steps, len(block.offsets) - 1)
-            high = min(int(block.offsets[end_step]), last)
-            final_step = int(np.searchsorted(block.offsets, high, "left")) - 1
+            high = min(block.offsets[end_step], last)
+            final_step = bisect_left(block.offsets, high) - 1
             yield Piece(
                 batch=batch,
                 start=block.start + low - batch_start,
@@ -199,7 +200,7 @@ class RollingOrder:
         which, of_step, nth = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         within = permute(nth + shares.first[which], shares.sizes[which], shares.keys[which])
         numbers = shares.edges[which] + within
-        order = np.lexsort((keyed_bits(self._step_key, numbers), of_step))
+        order = self._shuffled(of_step - first_step, numbers)
         counts = np.bincount(of_step - first_step, minlength=len(steps))
         self._latest = _Block(
             index=index,
@@ -207,9 +208,23 @@ class RollingOrder:
             first_step=first_step,
             places=shares.places[which[order]],
             numbers=numbers[order],
-            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            offsets=[0, *np.cumsum(counts).tolist()],
         )
         return self._latest
+
+    def _shuffled(self, of_step: IntArray, numbers: IntArray) -> IntArray:
+        """Return where the samples of a block go: step by step, in random order in each.
+
+        Sorting words that hold step, random bits and index takes a fifth of a lexsort's time.
+        """
+        index_bits = max(1, len(numbers).bit_length())
+        step_shift = np.uint64(64 - _MAX_STEPS_PER_BLOCK.bit_length())
+        drawn = keyed_bits(self._step_key, numbers) >> (np.uint64(64) - step_shift)
+        index_mask = np.uint64((1 << index_bits) - 1)
+        words = (of_step.astype(np.uint64) << step_shift) | (drawn & ~index_mask)
+        words |= np.arange(len(numbers), dtype=np.uint64)
+        words.sort()
+        return (words & index_mask).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +236,7 @@ class _Block:
     first_step: int
     places: IntArray
     numbers: IntArray
-    offsets: IntArray
+    offsets: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,14 +271,15 @@ class _Shares:
 
         `steps` are those that the virtual steps `first`, `first` + 1, ... fall on.
         """
-        edges = self.before(np.arange(first, first + len(steps) + 1))
-        low = edges[:, :-1].ravel()
-        counts = np.diff(edges).ravel()
-        cells = np.repeat(np.arange(counts.size), counts)
-        ends = np.cumsum(counts)
-        nth = np.arange(len(cells)) - (ends - counts)[cells] + low[cells]
-        which, column = np.divmod(cells, len(steps))
-        return which, steps[column], nth
+        low, high = self.before(np.array([first, first + len(steps)])).T
+        counts = high - low
+        which = np.repeat(np.arange(len(counts)), counts)
+        nth = np.arange(len(which)) + (low - np.cumsum(counts) + counts)[which]
+        scale = 2 * self.half / np.maximum(self.counts, 1)
+        since = ((nth + self.offsets[which]) * scale[which]).astype(np.int64)
+        # Rounding must not move a sample out of reach of its unit, or out of these steps.
+        virtual = self.places[which] - self.half + np.minimum(since, 2 * self.half - 1)
+        return which, steps[np.clip(virtual - first, 0, len(steps) - 1)], nth
 
 
 def _sums_of_parts(units: Units, order: NDArray[np.uint32]) -> IntArray:
