@@ -385,3 +385,34 @@ def test_windows_of_windows_are_refused(by_recording, make_study, tmp_path):
     dense = zarrts.convert(tmp_path / "study", tmp_path / "dense.zarr", progress=False)
     with pytest.raises(SampleError, match="convert with kind='ragged'"):
         dense.samples.windows(3)
+
+
+# Splits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "stride", "gap"), [(10, 2, 0), (10, 12, 0), (6, 3, 4)])
+def test_parts_in_time_share_no_row(by_row, length, stride, gap):
+    windows = by_row.store.samples.windows(length, stride, label="last")
+    index = windows.view.index
+    divided = [windows.split(val=1, test=1, within="subject", gap=gap)]
+    divided += windows.select(subjects=["s2"]).folds(3, within="subject", gap=gap)
+    for parts in divided:
+        rows = [
+            {row for first in index.first_rows(part.ids) for row in range(first, first + length)}
+            for part in parts
+        ]
+        assert all(not one & other for one, other in itertools.combinations(rows, 2))
+
+
+def test_parts_that_are_not_cut_alike_are_no_split(by_row, tmp_path):
+    train, test = by_row.store.samples.split(test=["s1"])
+    cut = train.windows(5, label="last")
+    with pytest.raises(SampleError, match="train and test are not cut alike"):
+        zarrts.Split(train=cut, test=test)
+    with pytest.raises(SampleError, match="not cut alike"):
+        zarrts.Split(train=cut, test=test.windows(6, label="last"))
+    split = zarrts.Split(train=cut, test=test.windows(5, label="last"))
+    with pytest.raises(SampleError, match="save it before windows are cut"):
+        split.save(tmp_path / "split.json")
+    with pytest.raises(SampleError, match="share 86 samples"):
+        zarrts.Split(train=split.test.narrowed(split.test.selection), test=split.test)

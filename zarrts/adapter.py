@@ -32,6 +32,10 @@ class Sequence(Protocol):
         """Return the next batch of a pass as Keras wants it, or None at its end."""
         ...
 
+    def unlike_batches(self) -> list[Any]:
+        """Return batches that differ in every axis in which any may differ, if any may."""
+        ...
+
 
 def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
     """Let an adapter that is being made read passes; return its reader.
@@ -57,7 +61,7 @@ def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
     adapter.py_dataset = weakref.proxy(sequence)
     held = weakref.ref(sequence)
     adapter._get_iterator = partial(_read_pass, held, reader, adapter._standardize_batch)
-    adapter.get_tf_dataset = partial(_bounded, adapter.get_tf_dataset)
+    adapter.get_tf_dataset = partial(_bounded, adapter, adapter.get_tf_dataset, held)
     return reader
 
 
@@ -76,8 +80,20 @@ def _read_pass(
         yield standardize(batch)
 
 
-def _bounded(make: Callable[[], Any]) -> Any:
-    """Return Keras' tf.data set, reading ahead by a few batches, however large they are."""
+def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Sequence]") -> Any:
+    """Return Keras' tf.data set, reading ahead by a few batches, however large they are.
+
+    TensorFlow wants to know beforehand in which axes batches differ. Keras looks at the first two,
+    which may have one length by chance; then a later batch would be an error.
+    """
+    sequence = held()
+    unlike = sequence.unlike_batches() if sequence is not None else []
+    if unlike and getattr(adapter, "_output_signature", True) is None:
+        from keras.src.trainers.data_adapters import data_adapter_utils
+
+        standard = [adapter._standardize_batch(batch) for batch in unlike]
+        adapter._output_signature = data_adapter_utils.get_tensor_spec(standard)
+    del sequence
     dataset = make()
     unbounded = getattr(dataset, "_input_dataset", None)
     if type(dataset).__name__ != "_PrefetchDataset" or unbounded is None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from zarrts.contents import Contents
+from zarrts.cuts import View
 from zarrts.errors import SampleError
 from zarrts.samples import Ranges
 from zarrts.split_files import write_split
@@ -16,6 +17,7 @@ class Part(Protocol):
 
     store: Contents
     selection: Ranges
+    view: View
 
     def __len__(self) -> int: ...
 
@@ -74,7 +76,18 @@ class Split(tuple[S, ...]):
         return f"<zarrts.Split of {self[0].store.path}: {'; '.join(parts)}>"
 
     def save(self, path: str | Path) -> None:
-        """Save which samples are in which part, as JSON; `store.load_split(path)` reads it."""
+        """Save which samples are in which part, as JSON; `store.load_split(path)` reads it.
+
+        Raises
+        ------
+        SampleError
+            If the samples are windows: what is saved is a split of recordings.
+        """
+        if self[0].view is not self[0].store.view:
+            raise SampleError(
+                "Only a split of whole recordings can be saved: save it before windows are cut, "
+                "and cut them from each part."
+            )
         parts = {name: part.selection for name, part in zip(self.names, self, strict=True)}
         write_split(Path(path), self[0].store, parts)
 
@@ -107,6 +120,11 @@ def assert_disjoint(*unnamed: Part, allow_overlap: bool = False, **named: Part) 
                     f"{name} is of {part.store.path}, version {part.store.version}, but "
                     f"{other_name} of {other.store.path}, version {other.store.version}; parts of "
                     "one split come from one store."
+                )
+            if part.view.key != other.view.key:
+                raise SampleError(
+                    f"{other_name} and {name} are not cut alike; split before windows are cut, or "
+                    "cut all parts into the same windows."
                 )
             _refuse_overlap(f"{other_name} and {name}", other, part, allow_overlap)
         checked[name] = part

@@ -26,6 +26,11 @@ class SampleIndex(Protocol):
         """Most rows that a sample needs, from its first row on."""
         ...
 
+    @property
+    def n_sharing(self) -> int:
+        """How many of the samples that follow one share rows with it."""
+        ...
+
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the first row of some samples."""
         ...
@@ -53,6 +58,11 @@ class RowIndex:
     def max_rows(self) -> int:
         """1."""
         return 1
+
+    @property
+    def n_sharing(self) -> int:
+        """0."""
+        return 0
 
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the ids: sample i is row i."""
@@ -105,6 +115,11 @@ class RecordingIndex:
     def max_rows(self) -> int:
         """Rows of the longest recording."""
         return int((self.stops - self.starts).max(initial=1))
+
+    @property
+    def n_sharing(self) -> int:
+        """0."""
+        return 0
 
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the first row of some recordings."""
@@ -161,6 +176,11 @@ class WindowIndex:
     def n_samples(self) -> int:
         """Number of windows."""
         return int(self._before[-1])
+
+    @property
+    def n_sharing(self) -> int:
+        """How many of the windows that follow one overlap it."""
+        return (self.max_rows - 1) // self.stride
 
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the first row of some windows."""

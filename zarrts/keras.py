@@ -187,6 +187,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         batch = self.passes.take(current)
         return None if batch is None else self._as_tuple(batch)
 
+    def unlike_batches(self) -> list[Any]:
+        """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
+        return [self._as_tuple(batch) for batch in self.passes.unlike_batches()]
+
     def _as_tuple(self, batch: Batch) -> Any:
         if len(batch.sample_id) == 0:
             raise ReadError(

@@ -276,6 +276,17 @@ class EpochLoader:
             y = y if reader.cut.reduce is None else reader.cut.reduce(y)
         return finish.complete(batch, y, epoch, index)
 
+    def unlike_batches(self) -> list[Batch]:
+        """Return a batch, and the same with one step more, if batches differ in length."""
+        lengths = self._finish.lengths
+        if lengths is None or len(lengths.choices) == 1:
+            return []
+        batch = self.batch(0, 0)
+        x, y = batch.x, batch.y
+        if y is not None and self._finish.has_step_labels:
+            y = np.concatenate([y, y[:, -1:]], axis=1)
+        return [batch, replace(batch, x=np.concatenate([x, x[:, -1:]], axis=1), y=y)]
+
     def _readable(self, ids: IntArray) -> IntArray:
         """Return the ids that can be read, where others are to be skipped; else all."""
         if self._options.on_error == "raise":

@@ -123,6 +123,11 @@ class Passes:
         with self._lock:
             return self._loader.batch(epoch, index)
 
+    def unlike_batches(self) -> list[Batch]:
+        """Return batches that differ in length, if any do; whatever passes are under way."""
+        with self._lock:
+            return self._loader.unlike_batches()
+
     def close(self) -> None:
         """End the threads, close the files and free the memory; passes that began are over."""
         with self._lock:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from zarrts import splits
 from zarrts.contents import Contents
+from zarrts.cuts import View
 from zarrts.disjoint import Split
 from zarrts.errors import SampleError
 from zarrts.grouping import Group, Groups, groups_of, refuse_divided_subjects
@@ -23,6 +24,7 @@ class Divisible:
 
     store: Contents
     selection: Ranges
+    view: View
 
     def __len__(self) -> int:
         return len(self.selection)
@@ -90,7 +92,8 @@ class Divisible:
             are held out. `val` and `test` are fractions or counts of its samples then. Everybody
             is on all sides.
         gap : int
-            With `within`: samples left out between two parts, because neighbours are alike.
+            With `within`: samples left out between two parts, because neighbours are alike; of
+            windows that overlap, at least so many that no row is in two parts.
         allow_overlap : bool
             Recordings of one subject may be in several groups.
 
@@ -214,6 +217,12 @@ class Divisible:
 
     # Time --------------------------------------------------------------------------------
 
+    def _whole_gap(self, gap: int) -> int:
+        """Return how many samples to leave out between parts, so that no two share a row."""
+        if not isinstance(gap, int | np.integer) or gap < 0:
+            raise SampleError(f"gap={gap!r} has to be a number of samples, 0 or more.")
+        return max(int(gap), self.view.index.n_sharing)
+
     def _stretches(self, within: str) -> Iterator[tuple[str, Ranges]]:
         """Yield (name, samples) of each subject or recording."""
         if within not in ("subject", "recording"):
@@ -225,7 +234,7 @@ class Divisible:
     def _split_in_time(
         self, val: splits.Wanted, test: splits.Wanted, within: str, gap: int
     ) -> Split[Self]:
-        _check_gap(gap)
+        gap = self._whole_gap(gap)
         found: dict[str, list[Ranges]] = {}
         for name, owned in self._stretches(within):
             spans = hold_out_last(
@@ -241,7 +250,7 @@ class Divisible:
         return Split(allow_overlap=True, **parts)
 
     def _folds_in_time(self, k: splits.Folds, within: str, gap: int) -> Iterator[Split[Self]]:
-        _check_gap(gap)
+        gap = self._whole_gap(gap)
         if not isinstance(k, int | np.integer):
             raise SampleError(f"folds({k!r}) within a {within}: give the number of folds.")
         stretches = list(self._stretches(within))
@@ -272,11 +281,6 @@ def _union(some: Sequence[Ranges]) -> Ranges:
     stops = np.concatenate([it.stops for it in some])
     order = np.argsort(starts)
     return Ranges.of_bounds(starts[order], stops[order])
-
-
-def _check_gap(gap: int) -> None:
-    if not isinstance(gap, int | np.integer) or gap < 0:
-        raise SampleError(f"gap={gap!r} has to be a number of samples, 0 or more.")
 
 
 def _refuse_gap(gap: int) -> None:
