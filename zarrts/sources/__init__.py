@@ -10,8 +10,17 @@ from zarrts.sources import (
     classes,
     fingerprint,
     given,
+    classes,
+    fingerprint,
+    given,
+    hdf5,
     lengths,
     listing,
+    matlab,
+    npy_files,
+    npz,
+    series,
+    subjects,
     npy_files,
     npz,
     series,
@@ -38,7 +47,7 @@ __all__ = [
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, or arrays."""
 
-_KINDS = (npy_files, npz)
+_KINDS = (npy_files, npz, hdf5, matlab)
 """Each has SUFFIXES, open_contents(file) and find_drafts(files, options) -> (drafts, problems)."""
 
 
@@ -114,8 +123,10 @@ def find(
     SourceError
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
-    is_series = lengths.is_series(kind, axes)
-    has_samples = folders in ("auto", "subjects") and not is_series
+    # In class folders each file is a series anyway, so that its axes say nothing more.
+    has_classes = folders not in ("auto", "subjects")
+    is_series = lengths.is_series(kind, None if has_classes else axes)
+    has_samples = not has_classes and not is_series
     options = ArrayOptions.of(x, y, axes, has_samples=has_samples)
     paths, tables, recordings = _sorted_out(source)
     suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
@@ -137,7 +148,7 @@ def find(
         drafts += of_table
         problems += bad_lines
     owned, more = _with_subjects(drafts, subject)
-    settled, unsettled = series.settle(owned, kind)
+    settled, unsettled = series.settle(owned, "ragged" if is_series else kind)
     of_files, unread = _with_fingerprints(settled)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
     alike, mixed = lengths.settle([*of_files, *of_arrays], kind, is_said=is_series)
@@ -183,10 +194,14 @@ def _sorted_out(
 
 
 def _open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
-    if file.path.lower().endswith(npy_files.SUFFIXES):
-        return npy_files.open_contents(file)
-    if file.path.lower().endswith(npz.SUFFIXES):
-        return npz.open_contents(file)
+    for suffixes, open_contents in (
+        (npy_files.SUFFIXES, npy_files.open_contents),
+        (npz.SUFFIXES, npz.open_contents),
+        (hdf5.SUFFIXES, hdf5.open_contents),
+        (matlab.SUFFIXES, matlab.open_contents),
+    ):
+        if file.path.lower().endswith(suffixes):
+            return open_contents(file)
     known = ", ".join(suffix for kind in _KINDS for suffix in kind.SUFFIXES)
     raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
 
@@ -227,7 +242,11 @@ def _refuse_mixture(files: Sequence[SourceFile]) -> None:
     """Raise SourceError where files of several kinds could be one study twice."""
     kinds = {
         "/".join(suffixes): len(some)
-        for suffixes in ((*npy_files.SUFFIXES, *npz.SUFFIXES),)
+        for suffixes in (
+            (*npy_files.SUFFIXES, *npz.SUFFIXES),
+            hdf5.SUFFIXES,
+            matlab.SUFFIXES,
+        )
         if (some := _of_kind(files, suffixes))
     }
     if len(kinds) > 1:

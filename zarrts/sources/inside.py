@@ -1,11 +1,14 @@
 """Which of the arrays in one file are inputs and labels, whatever kind of file it is."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from zarrts.errors import SourceError
 from zarrts.sources import names
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.types import RowReader, SeriesList
+
+Carried = Callable[[str], tuple[tuple[str, ...] | None, float | None]]
 
 
 class Contents(Protocol):
@@ -43,7 +46,13 @@ class Contents(Protocol):
 
 
 def draft_of(
-    file: SourceFile, contents: Contents, options: ArrayOptions, *, group: str = ""
+    file: SourceFile,
+    contents: Contents,
+    options: ArrayOptions,
+    *,
+    group: str = "",
+    carried: Carried = lambda name: (None, None),
+    more_paths: Sequence[str] = (),
 ) -> Draft:
     """Return the recording that a file (or a group in it) holds.
 
@@ -51,6 +60,10 @@ def draft_of(
     ----------
     group : str
         Path of the group in the file, which then names the subject; "" for all of the file.
+    carried : callable
+        Gives the names of channels and the rate that belong to an array.
+    more_paths : sequence of str
+        Other files that arrays take values from, once their readers are made.
 
     Raises
     ------
@@ -60,16 +73,23 @@ def draft_of(
     origin = f"{file.origin}/{group}" if group else file.origin
     x_name, y_name = _pick(contents, options, origin)
     path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
+    x, y = (
+        contents.reader(name, role, options)
+        for name, role in zip((x_name, y_name), names.ROLES, strict=True)
+    )
+    channels, rate_hz = carried(x_name)
     return Draft(
         origin=origin,
         name=group.rpartition("/")[2] or file.stem,
         path_name=path_name,
-        paths=(file.path,),
-        x=contents.reader(x_name, "x", options),
-        y=contents.reader(y_name, "y", options),
+        paths=tuple(dict.fromkeys((file.path, *more_paths))),
+        x=x,
+        y=y,
         x_name=x_name,
         y_name=y_name,
         found=contents.found,
+        channels=channels,
+        rate_hz=rate_hz,
         part=group,
     )
 

@@ -154,3 +154,69 @@ class ValueRows:
 
     def close(self) -> None:
         """Do nothing: no file is open."""
+
+
+@dataclass(frozen=True)
+class FlatRows:
+    """Rows of one value each, without their second axis."""
+
+    rows: RowReader
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis."""
+        return self.rows.shape[:1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of the rows."""
+        return self.rows.dtype
+
+    @property
+    def is_sequential(self) -> bool:
+        """As the rows are."""
+        return self.rows.is_sequential
+
+    @property
+    def block_rows(self) -> int:
+        """As of the rows."""
+        return self.rows.block_rows
+
+    def read(self, start: int, stop: int) -> AnyArray:
+        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+        return self.rows.read(start, stop).reshape(-1)
+
+    def close(self) -> None:
+        """Release what the rows hold."""
+        self.rows.close()
+
+
+@dataclass(frozen=True)
+class CastRows:
+    """Rows in another dtype, which holds all of their values."""
+
+    rows: RowReader
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of the rows."""
+        return self.rows.shape
+
+    @property
+    def is_sequential(self) -> bool:
+        """As the rows are."""
+        return self.rows.is_sequential
+
+    @property
+    def block_rows(self) -> int:
+        """As of the rows."""
+        return self.rows.block_rows
+
+    def read(self, start: int, stop: int) -> AnyArray:
+        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+        return self.rows.read(start, stop).astype(self.dtype)
+
+    def close(self) -> None:
+        """Release what the rows hold."""
+        self.rows.close()
