@@ -37,6 +37,7 @@ def match_sources(
         y=options.get("y"),
         kind="ragged" if segment.is_ragged else "dense",
         axes=options.get("axes"),
+        channels=options.get("channels"),
         folders=options.get("folders", "auto"),
         class_names=options.get("class_names"),
         follow_links=True,

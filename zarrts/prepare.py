@@ -174,6 +174,7 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
         x=options.x or then["x"],
         y=options.y or then["y"],
         axes=options.axes or (then["axes"] and tuple(then["axes"])),
+        channels=options.channels or (then["channels"] and tuple(then["channels"])),
         folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
         kind=header.kind if is_certain else options.kind,
     )
@@ -187,6 +188,7 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
         y=options.y,
         kind=options.kind,
         axes=options.axes,
+        channels=options.channels,
         folders=options.folders,
         class_names=options.class_names,
         follow_links=options.follow_links,

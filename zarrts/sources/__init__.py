@@ -8,19 +8,13 @@ from dataclasses import dataclass, replace
 from zarrts.errors import SourceError
 from zarrts.sources import (
     classes,
-    fingerprint,
-    given,
-    classes,
+    edf,
     fingerprint,
     given,
     hdf5,
     lengths,
     listing,
     matlab,
-    npy_files,
-    npz,
-    series,
-    subjects,
     npy_files,
     npz,
     series,
@@ -47,7 +41,7 @@ __all__ = [
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, or arrays."""
 
-_KINDS = (npy_files, npz, hdf5, matlab)
+_KINDS = (npy_files, npz, hdf5, matlab, edf)
 """Each has SUFFIXES, open_contents(file) and find_drafts(files, options) -> (drafts, problems)."""
 
 
@@ -79,6 +73,7 @@ def find(
     y: str | None = None,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
+    channels: Sequence[str] | None = None,
     folders: str = "auto",
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
@@ -105,6 +100,8 @@ def find(
         What the axes of x in the files are called, such as ("sample", "channel", "time"). They
         come out with "sample" first, then "time", others as given, "channel" last.
         ("time", "channel"), in either order, are those of one series.
+    channels : sequence of str, optional
+        Which signals of EDF and BDF files are inputs, in this order.
     folders : str
         "auto": folders mean nothing, but name the files. "subjects": the first level of folders
         names the subjects. "classes" and what follows it in `FOLDERS`: see `sources.classes`.
@@ -127,7 +124,7 @@ def find(
     has_classes = folders not in ("auto", "subjects")
     is_series = lengths.is_series(kind, None if has_classes else axes)
     has_samples = not has_classes and not is_series
-    options = ArrayOptions.of(x, y, axes, has_samples=has_samples)
+    options = ArrayOptions.of(x, y, axes, channels=channels, has_samples=has_samples)
     paths, tables, recordings = _sorted_out(source)
     suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
     found = search(paths, suffixes, follow_links=follow_links)
@@ -199,6 +196,7 @@ def _open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
         (npz.SUFFIXES, npz.open_contents),
         (hdf5.SUFFIXES, hdf5.open_contents),
         (matlab.SUFFIXES, matlab.open_contents),
+        (edf.SUFFIXES, edf.open_contents),
     ):
         if file.path.lower().endswith(suffixes):
             return open_contents(file)
@@ -246,6 +244,7 @@ def _refuse_mixture(files: Sequence[SourceFile]) -> None:
             (*npy_files.SUFFIXES, *npz.SUFFIXES),
             hdf5.SUFFIXES,
             matlab.SUFFIXES,
+            edf.SUFFIXES,
         )
         if (some := _of_kind(files, suffixes))
     }

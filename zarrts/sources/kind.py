@@ -55,15 +55,24 @@ class ArrayOptions:
         What inputs and labels are called; None where that is obvious.
     axes : tuple of str or None
         What the axes of x in the files are called; "sample" is one of them.
+    channels : tuple of str or None
+        Which signals are inputs, in files that hold more.
     """
 
     x: str | None = None
     y: str | None = None
     axes: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
 
     @classmethod
     def of(
-        cls, x: Any, y: Any, axes: Sequence[str] | None, *, has_samples: bool = True
+        cls,
+        x: Any,
+        y: Any,
+        axes: Sequence[str] | None,
+        *,
+        channels: Sequence[str] | None = None,
+        has_samples: bool = True,
     ) -> "ArrayOptions":
         """Check what a user gave; SourceError with the remedy if it cannot be meant.
 
@@ -74,7 +83,12 @@ class ArrayOptions:
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
-        return cls(x=x, y=y, axes=None if axes is None else _checked_axes(axes, has_samples))
+        return cls(
+            x=x,
+            y=y,
+            axes=None if axes is None else _checked_axes(axes, has_samples),
+            channels=None if channels is None else tuple(channels),
+        )
 
     def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
         """Return the order in which the axes come out: sample, time, others, channel.
