@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zarrts.api import append, convert, open, remove, repair, verify
     from zarrts.disjoint import Split, assert_disjoint
     from zarrts.keras import ZarrSequence
+    from zarrts.resume import BackupAndRestore
     from zarrts.selection import Samples
     from zarrts.study import Store
     from zarrts.types import Batch, Recording
@@ -33,6 +34,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "BackupAndRestore",
     "Batch",
     "PlanError",
     "ReadError",
@@ -56,6 +58,7 @@ __all__ = [
 
 # Imported when first used, so that `import zarrts` pulls in neither Keras nor Dask nor Zarr.
 _HOMES = {
+    "BackupAndRestore": "zarrts.resume",
     "Batch": "zarrts.types",
     "Recording": "zarrts.types",
     "Samples": "zarrts.selection",

@@ -62,6 +62,7 @@ def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
     held = weakref.ref(sequence)
     adapter._get_iterator = partial(_read_pass, held, reader, adapter._standardize_batch)
     adapter.get_tf_dataset = partial(_bounded, adapter, adapter.get_tf_dataset, held)
+    adapter.zarrts_reader = reader
     return reader
 
 
@@ -136,3 +137,9 @@ def epoch_iterator() -> Any:
             return found
         frame = frame.f_back
     return None
+
+
+def reader_behind(counter: Any) -> Reader | None:
+    """Return the reader of the adapter whose batches an epoch iterator counts."""
+    found: Reader | None = getattr(counter.data_adapter, "zarrts_reader", None)
+    return found

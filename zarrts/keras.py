@@ -1,7 +1,7 @@
 """A Keras data set that reads a store."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from zarrts.loader import BatchOptions, OnError, Shuffle
 from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.passes import Pass, Passes, Piece, Reader
+from zarrts.position import Position, order_of
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
 from zarrts.study import Store, open_store
@@ -131,7 +132,9 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self._loader = self.samples.loader(self._options)
         self.passes = Passes(self._loader)
         self.reader: Reader | None = None  # of the latest fit, evaluate or predict
-        self.epoch = 0
+        self._epoch = 0
+        self._next_batch = 0  # of a loop over this sequence
+        self._first_batch = 0  # of the next loop
 
     # What Keras asks ---------------------------------------------------------------------
 
@@ -177,9 +180,12 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         return self._as_tuple(self.passes.batch(self.epoch, index % len(self)))
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield seq[0], seq[1], ... to the end, read ahead."""
-        current = self.passes.begin(piece=Piece(epoch=self.epoch, start=0, stop=len(self)))
+        """Yield seq[0], seq[1], ... to the end, read ahead; after a resume, what is left."""
+        epoch, start, self._first_batch = self._epoch, self._first_batch, 0
+        current = self.passes.begin(piece=Piece(epoch=epoch, start=start, stop=len(self)))
         while (batch := self.next_of(current)) is not None:
+            if self._epoch == epoch:
+                self._next_batch = current.next_batch
             yield batch
 
     def next_of(self, current: Pass) -> Any:
@@ -204,7 +210,59 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         numbers = self.samples.selection.count_below(batch.sample_id)
         return x, batch.y, self._weights[numbers]
 
+    # Where training is -------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Whose batches `seq[i]` and a loop over the sequence give."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            self._epoch, self._next_batch, self._first_batch = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where a loop over the sequence is, as JSON can hold it.
+
+        Ask for it when the batch that the loop gave last was trained on: the state is that of the
+        next. (What `fit` consumes only a callback knows: `zarrts.BackupAndRestore`.)
+        """
+        epoch, batch = self._epoch, self._next_batch
+        if batch == len(self):
+            epoch, batch = epoch + 1, 0
+        return self.position(epoch, batch, epoch + 1).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next loop, or `fit`, give what was left when the state was taken.
+
+        Raises
+        ------
+        SampleError
+            If the state is one of other batches: another selection, batch size, seed, memory,
+            rank or world size.
+        """
+        found = self.position_of(state)
+        self._epoch = found.epoch
+        self._next_batch = self._first_batch = found.batch
+        rest = Piece(epoch=found.epoch, start=found.batch, stop=len(self))
+        self.passes.plan([rest], found.epoch + 1)
+
+    def position(self, epoch: int, batch: int, next_epoch: int) -> Position:
+        """Return a position among the batches of this sequence."""
+        order = order_of(self.samples, self._options)
+        return Position(epoch=epoch, batch=batch, next_epoch=next_epoch, order=order)
+
+    def position_of(self, state: Mapping[str, Any]) -> Position:
+        """Return the position that a dict holds, if it is one among these batches."""
+        return Position.from_dict(state, order_of(self.samples, self._options), len(self))
+
     # What users ask ----------------------------------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        """Which of several processes this one is."""
+        return self._options.rank
 
     @property
     def batch_size(self) -> int:
