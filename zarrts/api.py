@@ -29,7 +29,7 @@ def convert(
     folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
-    y: str | None = None,
+    y: str | Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
     kind: str = "auto",
@@ -70,7 +70,8 @@ def convert(
         a CSV file with columns file and subject. By default each file is one subject.
     x, y : str, optional
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
-        "0", "1", ..., in files where arrays have no names.
+        "0", "1", ..., in files where arrays have no names. A list of names for y stores several
+        arrays of labels, and batches have a dictionary of them.
     class_names : sequence of str, optional
         All classes that labels (text, or class folders) may name, in the order of their codes.
         By default those that occur, sorted.
@@ -122,7 +123,7 @@ def convert(
         folders=folders,
         subject=subject,
         x=x,
-        y=y,
+        y=y if isinstance(y, str) or y is None else tuple(y),
         class_names=_names("class_names", class_names),
         follow_links=follow_links,
         kind=kind,
@@ -155,7 +156,7 @@ def append(
     folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
-    y: str | None = None,
+    y: str | Sequence[str] | None = None,
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
@@ -195,7 +196,7 @@ def append(
         folders=folders,
         subject=subject,
         x=x,
-        y=y,
+        y=y if isinstance(y, str) or y is None else tuple(y),
         follow_links=follow_links,
         kind=kind,
         axes=_names("axes", axes),

@@ -154,6 +154,11 @@ def _axis_remedy(recording: SourceRecording, n_labels: int) -> str:
 
 
 def _label_family(dtype: np.dtype[Any]) -> str:
+    if dtype.names is not None:
+        fields = ((name, dtype[name]) for name in dtype.names)
+        return ", ".join(
+            f"{name} ({_label_family(it.base)}{it.shape or ''})" for name, it in fields
+        )
     return "text" if dtype.kind == "U" else "numbers"
 
 

@@ -62,6 +62,10 @@ def _names(context: Any, parameter: Any, value: str | None) -> tuple[str, ...] |
     return tuple(name.strip() for name in value.split(",")) if value else None
 
 
+def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
+    return _names(context, parameter, value) if value and "," in value else value
+
+
 def _source_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what files hold and whose they are."""
     options = [
@@ -74,7 +78,11 @@ def _source_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file."),
         click.option("--x", help="Name of the array of inputs, where it is not obvious."),
-        click.option("--y", help="Name of the array of labels, where it is not obvious."),
+        click.option(
+            "--y",
+            callback=_name_or_names,
+            help="Name of the array of labels, where it is not obvious; several with commas.",
+        ),
         click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
         click.option(
             "--kind",

@@ -9,6 +9,7 @@ import numpy as np
 from zarrts.catalog import Catalog, RecordingInfo
 from zarrts.chunks import open_chunks
 from zarrts.cuts import View, view_of_store
+from zarrts.joined import open_labels
 from zarrts.labels import Label
 from zarrts.memory import Readers
 from zarrts.store import StoreHeader
@@ -29,7 +30,7 @@ class Contents:
         self._root, self.header = path, header
         self.readers = Readers(
             x=tuple(open_chunks(path, segment.x) for segment in header.segments),
-            y=tuple(open_chunks(path, segment.y) for segment in header.segments),
+            y=tuple(open_labels(path, segment) for segment in header.segments),
         )
 
     @property
@@ -73,6 +74,11 @@ class Contents:
         """The classes, in the order of their codes; None where labels are not classes."""
         names = self.header.labels.class_names
         return None if names is None else list(names)
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """Names of the arrays of labels, where there are several."""
+        return list(self.header.labels.parts) or None
 
     @property
     def n_classes(self) -> int | None:

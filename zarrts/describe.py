@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.disjoint import Split
-from zarrts.labels import Label
+from zarrts.labels import Label, LabelCounter, LabelScheme
 from zarrts.prepare import Prepared
 from zarrts.selection import Samples
 from zarrts.sizes import format_budget, format_size
@@ -33,17 +33,10 @@ def describe_plan(prepared: Prepared) -> list[str]:
         f"y {_name([it.y_name for it in recordings])}",
     ]
     width = max(len(name) for name in names) + 2
-    counts = None
-    if prepared.labels.class_names is not None:
-        counts = np.stack([prepared.labels.counts_by_class(it) for it in prepared.counters])
     owners = np.array([subjects.index(it.subject) for it in recordings])
-    labels = describe_labels(prepared.labels.class_names, counts, owners, subjects)
+    labels = _describe_scheme(prepared.labels, prepared.counters, owners, subjects)
     label_shape = recordings[0].y.shape[1:]
-    if prepared.labels.class_names is None:
-        labels += f", {prepared.labels.dtype.name}"
-    if prepared.labels.encoding == "one_hot":
-        labels += "; one-hot"
-    elif label_shape:
+    if label_shape and prepared.labels.encoding != "one_hot":
         labels += f", of shape {label_shape} each"
     if prepared.is_ragged:
         labels += f"; one for each {_LABELLED[prepared.labels_per]}"
@@ -130,6 +123,27 @@ def describe_shape(sample_shape: tuple[int, ...]) -> str:
     if len(sample_shape) == 1:
         return _count(sample_shape[0], "value")
     return " x ".join(str(length) for length in sample_shape) or "single values"
+
+
+def _describe_scheme(
+    scheme: LabelScheme,
+    counters: Sequence[LabelCounter],
+    owners: IntArray,
+    subjects: Sequence[str],
+) -> str:
+    if scheme.parts:
+        parts = {
+            name: _describe_scheme(it, [one.parts[name] for one in counters], owners, subjects)
+            for name, it in scheme.parts.items()
+        }
+        return " | ".join(f"{name}: {text}" for name, text in parts.items())
+    counts = None
+    if scheme.class_names is not None:
+        counts = np.stack([scheme.counts_by_class(it) for it in counters])
+    text = describe_labels(scheme.class_names, counts, owners, subjects)
+    if scheme.class_names is None:
+        text += f", {scheme.dtype.name}"
+    return f"{text}; one-hot" if scheme.encoding == "one_hot" else text
 
 
 def describe_labels(

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from zarrts.label_sets import each_array
 from zarrts.padding import BatchLengths
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray, Batch, Labels
 
-Target = Callable[[AnyArray], AnyArray]
+Target = Callable[[Any], Labels]
 Transform = Callable[[Batch, np.random.Generator], Batch]
 
 
@@ -63,8 +66,7 @@ class Finish:
         if self.target is not None:
             y = self.target(stored)
             if self.has_step_labels and batch.mask is not None:
-                y = np.array(y)
-                y[~batch.mask] = 0
+                y = each_array(y, partial(_zeroed, mask=batch.mask))
             batch = replace(batch, y=y)
         if self.transform is None:
             return batch
@@ -76,3 +78,9 @@ class Finish:
                 "dataclasses.replace(batch, x=...)."
             )
         return transformed
+
+
+def _zeroed(y: AnyArray, mask: NDArray[np.bool_]) -> AnyArray:
+    out = np.array(y)
+    out[~mask] = 0
+    return out

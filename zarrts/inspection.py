@@ -12,6 +12,7 @@ import numpy as np
 from zarrts.casting import cast_rows
 from zarrts.chunks import ChunkReader, open_chunks
 from zarrts.errors import ReadError, ZarrtsError
+from zarrts.joined import open_labels
 from zarrts.labels import LabelScheme
 from zarrts.matching import match_sources
 from zarrts.moments import Moments, measure
@@ -68,7 +69,7 @@ def _check_recordwise(
         if name == "offsets":
             if not np.array_equal(stored, table.starts):
                 yield Problem(f"{spec.path}: not where the recordings start.", segment.name)
-        elif labels.n_classes is not None and table.label_counts is not None:
+        elif name == "y" and labels.n_classes is not None and table.label_counts is not None:
             classes = labels.classes_of(stored).reshape(len(stored), -1)
             codes = np.arange(table.label_counts.shape[1])
             counts = (classes[..., None] == codes).sum(axis=1)
@@ -207,9 +208,9 @@ def _compare(
 ) -> Iterator[Problem]:
     """Compare every sample and label of a recording with its source."""
     first, stop = int(table.starts[number]), int(table.starts[number + 1])
-    x, y = (StoredRows(open_chunks(root, spec), first, stop) for spec in (segment.x, segment.y))
-    if segment.labels_per == "recording":
-        y = StoredRows(open_chunks(root, segment.y), number, number + 1)
+    x = StoredRows(open_chunks(root, segment.x), first, stop)
+    entries = (number, number + 1) if segment.labels_per == "recording" else (first, stop)
+    y = StoredRows(open_labels(root, segment), *entries)
     wrong: dict[int, list[int]] = defaultdict(list)
     done = 0
     try:

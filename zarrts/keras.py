@@ -12,7 +12,7 @@ from zarrts.backend import keras
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
-from zarrts.labels import LabelMode, target_function
+from zarrts.label_sets import LabelModes, targets_of
 from zarrts.loader import BatchOptions, OnError, Shuffle
 from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
@@ -21,7 +21,7 @@ from zarrts.position import Position, order_of
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
 from zarrts.study import Store, open_store
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.types import AnyArray, Batch, IntArray, Labels
 
 
 class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
@@ -88,7 +88,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int = 32,
         shuffle: Shuffle = True,
         seed: int = 0,
-        label_mode: LabelMode | None = "auto",
+        label_mode: LabelModes | None = "auto",
         stats: Moments | None = None,
         transform: Transform | None = None,
         sample_weight: Any = None,
@@ -270,12 +270,12 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         return self._options.batch_size
 
     @property
-    def label_mode(self) -> str | None:
+    def label_mode(self) -> str | dict[str, str] | None:
         """How labels are given; what "auto" stands for here."""
         mode = self._options.label_mode
         if mode is None:
             return None
-        return target_function(self.samples.store.header.labels, mode)[1]
+        return targets_of(self.samples.store.header.labels, mode)[1]
 
     @property
     def class_names(self) -> list[Any] | None:
@@ -291,7 +291,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         return self.samples.selection.ids(np.arange(batching.start, stop))
 
     @property
-    def labels(self) -> AnyArray | list[AnyArray]:
+    def labels(self) -> Labels | list[Labels]:
         """Labels in the order in which `predict` sees the samples, as `label_mode` gives them.
 
         A list, where each row of recordings of unequal lengths has one.
@@ -367,7 +367,9 @@ def _as_samples(samples: "str | Path | Store | Samples") -> Samples:
     )
 
 
-def _check_weights(weights: Any, samples: Samples, label_mode: str | None) -> AnyArray | None:
+def _check_weights(
+    weights: Any, samples: Samples, label_mode: LabelModes | None
+) -> AnyArray | None:
     if weights is None:
         return None
     if label_mode is None:

@@ -1,8 +1,8 @@
 """What labels are: their classes, how they are stored, and how a network wants them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,8 +14,13 @@ from zarrts.types import AnyArray, IntArray
 MAX_CLASSES = 1000
 Label = str | int | bool
 LabelMode = Literal["auto", "int", "categorical", "binary", "raw"]
-Encoding = Literal["codes", "numbers", "one_hot"]
-_WORDS = {"codes": "text", "numbers": "numbers", "one_hot": "one-hot rows"}
+Encoding = Literal["codes", "numbers", "one_hot", "several"]
+_WORDS = {
+    "codes": "text",
+    "numbers": "numbers",
+    "one_hot": "one-hot rows",
+    "several": "several arrays",
+}
 _KINDS = {"U": "text", "b": "true or false", "i": "integers", "u": "integers", "f": "fractions"}
 
 
@@ -30,9 +35,16 @@ class LabelCounter:
         How often each value occurs; None for fractions, and for more than 1,000 values.
     is_one_hot : bool
         Whether every row so far holds one 1 among zeros (two columns or more).
+    parts : dict
+        Of records, a counter for each field, and no more than that.
     """
 
     def __init__(self, dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> None:
+        self.parts = {
+            name: LabelCounter(dtype[name].base, dtype[name].shape) for name in dtype.names or ()
+        }
+        if self.parts:
+            dtype = np.dtype(np.float64)
         self.kind = _KINDS[dtype.kind]
         self.counts: Counter[Label] | None = None if dtype.kind == "f" else Counter()
         self.is_one_hot = dtype.kind != "U" and len(row_shape) == 1 and row_shape[0] > 1
@@ -40,6 +52,8 @@ class LabelCounter:
 
     def add(self, block: AnyArray) -> None:
         """Count the labels of some rows."""
+        for name, part in self.parts.items():
+            part.add(block[name])
         if self.is_one_hot and len(block):
             ones = block == 1
             self.is_one_hot = bool((ones.sum(axis=1) == 1).all() and (ones | (block == 0)).all())
@@ -54,7 +68,8 @@ class LabelCounter:
     @property
     def can_stop(self) -> bool:
         """Whether further rows would tell nothing."""
-        return self.counts is None and not self.is_one_hot
+        is_done = self.counts is None and not self.is_one_hot
+        return is_done and all(it.can_stop for it in self.parts.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +80,22 @@ class LabelScheme:
     ----------
     encoding : str
         "codes": text, stored as positions in `class_names`. "numbers": stored as given.
-        "one_hot": rows with one 1, stored as given.
+        "one_hot": rows with one 1, stored as given. "several": records of `parts`.
     dtype : numpy.dtype
         As stored.
     class_names : tuple of str, int or bool, or None
         The classes, or None where labels are not classes.
     allows_missing : bool
         Empty text is no class but a label that is missing, and stored as -1.
+    parts : dict
+        Of several arrays of labels, the scheme of each by its name.
     """
 
     encoding: Encoding
     dtype: np.dtype[Any]
     class_names: tuple[Label, ...] | None
     allows_missing: bool = False
+    parts: Mapping[str, "LabelScheme"] = field(default_factory=dict)
 
     @property
     def n_classes(self) -> int | None:
@@ -92,6 +110,11 @@ class LabelScheme:
         SourceError
             If a label is no class: the source changed since its labels were counted.
         """
+        if self.parts:
+            records = np.empty(block.shape, self.dtype)
+            for name, part in self.parts.items():
+                records[name] = part.encode(block[name])
+            return records
         if self.encoding != "codes":
             return block.astype(self.dtype, copy=False)
         positions = self._positions(block)
@@ -171,6 +194,14 @@ def scheme_of(
             f"({', '.join(class_names)}); add them there."
         )
     return replace(scheme, class_names=tuple(class_names))
+
+
+def joint_scheme(
+    parts: Mapping[str, LabelScheme], shapes: Mapping[str, tuple[int, ...]]
+) -> LabelScheme:
+    """Return the scheme of several arrays of labels, from that of each and the shape of a row."""
+    dtype = np.dtype([(name, it.dtype, shapes[name]) for name, it in parts.items()])
+    return LabelScheme(encoding="several", dtype=dtype, class_names=None, parts=parts)
 
 
 def _found_scheme(counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]) -> LabelScheme:

@@ -10,7 +10,8 @@ import numpy as np
 from zarrts.cuts import Cut, Fit
 from zarrts.errors import ReadError, SampleError
 from zarrts.finish import Finish, Target, Transform
-from zarrts.labels import LabelMode, LabelScheme, target_function
+from zarrts.label_sets import LabelModes, each_array, targets_of
+from zarrts.labels import LabelScheme
 from zarrts.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
 from zarrts.moments import Moments
 from zarrts.order import Batching, Order, SourceOrder
@@ -42,7 +43,7 @@ class BatchOptions:
     memory_bytes: int
     shuffle: Shuffle = True
     seed: int = 0
-    label_mode: LabelMode | None = "raw"
+    label_mode: LabelModes | None = "raw"
     stats: Moments | None = None
     transform: Transform | None = None
     drop_last: bool = False
@@ -90,7 +91,7 @@ class BatchOptions:
         if self.label_mode is not None and reader.cut.y_of == "x":
             target = self._target_of_x(finish, reader.cut)
         elif self.label_mode is not None:
-            target, _ = target_function(labels, self.label_mode)
+            target, _ = targets_of(labels, self.label_mode)
         return replace(finish, target=target)
 
     def _target_of_x(self, finish: Finish, cut: Cut) -> Target:
@@ -284,8 +285,8 @@ class EpochLoader:
         batch = self.batch(0, 0)
         x, y = batch.x, batch.y
         if y is not None and self._finish.has_step_labels:
-            y = np.concatenate([y, y[:, -1:]], axis=1)
-        return [batch, replace(batch, x=np.concatenate([x, x[:, -1:]], axis=1), y=y)]
+            y = each_array(y, _with_one_step_more)
+        return [batch, replace(batch, x=_with_one_step_more(x), y=y)]
 
     def _readable(self, ids: IntArray) -> IntArray:
         """Return the ids that can be read, where others are to be skipped; else all."""
@@ -322,3 +323,7 @@ class EpochLoader:
         self._memory = self._order = None
         self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
         self._reader.readers.close()
+
+
+def _with_one_step_more(batch: AnyArray) -> AnyArray:
+    return np.concatenate([batch, batch[:, -1:]], axis=1)

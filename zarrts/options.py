@@ -19,7 +19,7 @@ class ConvertOptions:
 
     subject: Any = None
     x: str | None = None
-    y: str | None = None
+    y: str | tuple[str, ...] | None = None
     kind: str = AUTO
     folders: str = "auto"
     class_names: tuple[str, ...] | None = None

@@ -182,8 +182,15 @@ def _label_bytes(recordings: Sequence[SourceRecording]) -> int:
     """Return the size of a row's label as stored; text is stored as codes."""
     if recordings[0].labels_per == "recording":
         return 0
-    dtype = np.result_type(*(it.y.dtype for it in recordings))
-    return _row_bytes(recordings[0].y.shape[1:], np.dtype("i4") if dtype.kind == "U" else dtype)
+    shape = recordings[0].y.shape[1:]
+    return _stored_bytes(np.result_type(*(it.y.dtype for it in recordings)), shape)
+
+
+def _stored_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    if dtype.names is not None:
+        fields = (dtype[name] for name in dtype.names)
+        return sum(_stored_bytes(it.base, it.shape) for it in fields)
+    return _row_bytes(shape, np.dtype("i4") if dtype.kind == "U" else dtype)
 
 
 def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -13,7 +13,8 @@ from zarrts import sources
 from zarrts.checks import check_duplicates, check_recordings, refuse
 from zarrts.errors import PlanError
 from zarrts.journal import Plan
-from zarrts.labels import LabelCounter, LabelScheme, extended, scheme_of
+from zarrts.label_sets import extended_scheme, scheme_of_study
+from zarrts.labels import LabelCounter, LabelScheme
 from zarrts.options import AUTO, ConvertOptions
 from zarrts.plan import (
     Layout,
@@ -172,7 +173,7 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
     return replace(
         options,
         x=options.x or then["x"],
-        y=options.y or then["y"],
+        y=options.y or (tuple(then["y"]) if isinstance(then["y"], list) else then["y"]),
         axes=options.axes or (then["axes"] and tuple(then["axes"])),
         channels=options.channels or (then["channels"] and tuple(then["channels"])),
         folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
@@ -212,7 +213,7 @@ def _prepared(
     label_dtypes = [it.y.dtype for it in recordings]
     if base is None:
         allows_missing = recordings[0].labels_per == "row"
-        labels = scheme_of(
+        labels = scheme_of_study(
             counters, label_dtypes, options.class_names, allows_missing=allows_missing
         )
         dtype = stored_dtype(recordings, options.dtype)
@@ -220,7 +221,7 @@ def _prepared(
             recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
         )
     else:
-        labels = extended(base.labels, counters, label_dtypes)
+        labels = extended_scheme(base.labels, counters, label_dtypes)
         x = base.segments[0].x
         dtype = x.dtype
         layout = lay_out_in(recordings, dtype, x.chunk_rows, x.shard_rows)
@@ -366,7 +367,7 @@ def _plan(
 ) -> Plan:
     chosen = {
         "x": options.x,
-        "y": options.y,
+        "y": list(options.y) if isinstance(options.y, tuple) else options.y,
         "axes": options.axes and list(options.axes),
         "folders": options.folders,
         "class_names": options.class_names and list(options.class_names),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.labels import LabelScheme
 from zarrts.segments import CHECKSUMS, ROOT_KEY, Segment, read_segment
 from zarrts.shards import WrittenShard, crc32c_of_file
 from zarrts.store import (
@@ -56,6 +57,7 @@ def create_segment(
     Parameters
     ----------
     x, y : (shape, dtype)
+        The dtype of several arrays of labels has a field for each.
     chunk_rows, shard_rows : int
     codec : str
         One of `CODECS`.
@@ -71,17 +73,17 @@ def create_segment(
     from zarr.storage import MemoryStore
 
     sizes = (chunk_rows, shard_rows)
+    y_sizes = (n_recordings, n_recordings) if labels_per == "recording" else sizes
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {
         "x": (*x, _axes_of_x(len(x[0]), axes, is_ragged=labels_per != "sample"), sizes),
-        "y": (*y, (_ENTRY_AXIS[labels_per], *_label_axes(len(y[0]))), sizes),
     }
+    for array, shape, dtype in _label_arrays(*y):
+        arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *_label_axes(len(shape))), y_sizes)
     if labels_per == "sample":
         arrays["recording"] = ((x[0][0],), np.dtype(np.int32), ("sample",), sizes)
     else:
         n_edges = n_recordings + 1
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
-    if labels_per == "recording":
-        arrays["y"] = (*arrays["y"][:3], (n_recordings, n_recordings))
     files: dict[str, Any] = {}
     mark = {SEGMENT_MARK: {"schema": SCHEMA}}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
@@ -146,6 +148,16 @@ def _many_axes(n_axes: int) -> tuple[str, ...]:
     return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
 
 
+def _label_arrays(
+    shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
+    """Return (path in the segment, shape, dtype) of each array of labels."""
+    if dtype.names is None:
+        return [("y", shape, dtype)]
+    fields = {name: dtype[name] for name in sorted(dtype.names)}
+    return [(f"y/{name}", (*shape, *it.shape), it.base) for name, it in fields.items()]
+
+
 def _label_axes(n_axes: int) -> tuple[str, ...]:
     return tuple(f"label_axis_{n}" for n in range(1, n_axes))
 
@@ -169,7 +181,8 @@ def write_checksums(root: Path, segment: Segment, written: Iterable[WrittenShard
     """
     of_array: dict[str, list[tuple[int, ...]]] = {array: [] for array in segment.arrays}
     for shard in written:
-        of_array[shard.key.split("/")[1]].append(shard.chunk_checksums)
+        array = shard.key.removeprefix(f"{segment.name}/").rpartition("/c/")[0]
+        of_array[array].append(shard.chunk_checksums)
     contents = {f"{array}/c/0": checksums_bytes(it) for array, it in of_array.items()}
     write_files(root / segment.name / CHECKSUMS, contents)
 
@@ -263,17 +276,27 @@ def files_below(root: Path, name: str) -> list[str]:
     )
 
 
+def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:
+    if labels.parts:
+        parts = {
+            name: _attributes_of_labels(it) | {"shape": list(labels.dtype[name].shape)}
+            for name, it in labels.parts.items()
+        }
+        return {"encoding": labels.encoding, "parts": parts}
+    return {
+        "encoding": labels.encoding,
+        "dtype": labels.dtype.name,
+        "class_names": labels.class_names and list(labels.class_names),
+    }
+
+
 def _attributes(header: StoreHeader) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": header.version,
         "kind": header.kind,
         "write_id": header.write_id,
-        "labels": {
-            "encoding": header.labels.encoding,
-            "dtype": header.labels.dtype.name,
-            "class_names": header.labels.class_names and list(header.labels.class_names),
-        },
+        "labels": _attributes_of_labels(header.labels),
         "x_name": header.x_name,
         "y_name": header.y_name,
         "channels": header.channels and list(header.channels),

@@ -7,7 +7,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.labels import LabelScheme
-from zarrts.segments import Segment
+from zarrts.segments import Segment, part_of
 from zarrts.shards import ShardWriter, WrittenShard
 from zarrts.tasks import encode_labels
 from zarrts.types import AnyArray, ArraySpec, IntArray, SourceRecording
@@ -36,7 +36,7 @@ def write_recordwise(
     """
     written = []
     for name, spec in recordwise_arrays(segment).items():
-        values = starts if name == "offsets" else labels_of(recordings, labels)
+        values = starts if name == "offsets" else part_of(labels_of(recordings, labels), name)
         written.append(write_one_chunk(root, spec, values))
     return written
 

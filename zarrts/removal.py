@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from zarrts.chunks import open_chunks
 from zarrts.errors import PlanError, SampleError
+from zarrts.joined import open_labels
 from zarrts.journal import WrittenTask, merged_moments
 from zarrts.labels import LabelScheme
 from zarrts.plan import shard_tasks
@@ -152,7 +153,7 @@ class _Rewrite:
         self, segment: Segment, kept: list[int], lengths: IntArray, files: list[WrittenShard]
     ) -> list[WrittenTask]:
         """Write every array; add its shards to `files`."""
-        x, y = (open_chunks(self._root, spec) for spec in (self._old.x, self._old.y))
+        x, y = open_chunks(self._root, self._old.x), open_labels(self._root, self._old)
         every = stored_recordings(self._old, self._table, x, y)
         recordings = [every[number] for number in kept]
         results: list[WrittenTask] = []

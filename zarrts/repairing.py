@@ -16,7 +16,7 @@ from zarrts.places import Places, Problem
 from zarrts.plan import shard_tasks
 from zarrts.publish import checksums_bytes, segment_document
 from zarrts.recordwise import labels_of, recordwise_arrays, write_one_chunk
-from zarrts.segments import ROOT_KEY, Segment
+from zarrts.segments import ROOT_KEY, Segment, part_of
 from zarrts.shards import (
     WrittenShard,
     chunk_checksums,
@@ -164,7 +164,8 @@ class _SegmentRepair:
         self._write_rows(keys, source)
         for name, spec in recordwise_arrays(self._segment).items():
             if spec.shard_key(0) in keys:
-                values = self._table.starts if name == "offsets" else self._labels(source)
+                is_offsets = name == "offsets"
+                values = self._table.starts if is_offsets else part_of(self._labels(source), name)
                 is_wanted = partial(self._is_wanted, keys, lambda number: "A source")
                 write_one_chunk(self._root, spec, values, is_wanted)
 

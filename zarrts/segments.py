@@ -6,12 +6,13 @@ What its metadata say is all that is known of it; nothing else is read here.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zarrts.types import ArraySpec, LabelsPer
+from zarrts.types import AnyArray, ArraySpec, LabelsPer
 
 ROOT_KEY = "zarr.json"
 CHECKSUMS = "checksum"
@@ -26,7 +27,9 @@ class Segment:
     ----------
     name : str
         Of the folder below the store.
-    x, y : ArraySpec
+    x : ArraySpec
+    labels : dict
+        Arrays of labels: "y"; or "y/NAME" for each of several, sorted by name.
     recording : ArraySpec, or None
         Which recording each row belongs to; dense only.
     offsets : ArraySpec, or None
@@ -47,7 +50,7 @@ class Segment:
 
     name: str
     x: ArraySpec
-    y: ArraySpec
+    labels: Mapping[str, ArraySpec]
     recording: ArraySpec | None = None
     offsets: ArraySpec | None = None
     labels_per: LabelsPer = "sample"
@@ -56,6 +59,24 @@ class Segment:
     options: Mapping[str, Any] = field(default_factory=dict)
     table_sha256: str = ""
     axes: tuple[str, ...] = ()
+
+    @cached_property
+    def y(self) -> ArraySpec:
+        """The labels as one array; of several, a row is a record with a field for each."""
+        if "y" in self.labels:
+            return self.labels["y"]
+        fields = [
+            (label_name(array), spec.dtype, spec.row_shape) for array, spec in self.labels.items()
+        ]
+        some = next(iter(self.labels.values()))
+        return ArraySpec(
+            path=f"{self.name}/y",
+            shape=some.shape[:1],
+            dtype=np.dtype(fields),
+            chunk_rows=some.chunk_rows,
+            shard_rows=some.shard_rows,
+            codecs=None,
+        )
 
     @property
     def is_ragged(self) -> bool:
@@ -75,41 +96,64 @@ class Segment:
     @property
     def arrays(self) -> Mapping[str, ArraySpec]:
         """Every array by its name."""
-        every = {"x": self.x, "y": self.y, "recording": self.recording, "offsets": self.offsets}
+        every = {
+            "x": self.x,
+            **self.labels,
+            "recording": self.recording,
+            "offsets": self.offsets,
+        }
         return {name: spec for name, spec in every.items() if spec is not None}
 
     @property
     def row_arrays(self) -> Mapping[str, ArraySpec]:
         """The arrays with the rows, chunks and shards of x; any other is one chunk."""
-        small = {"offsets", *(["y"] if self.labels_per == "recording" else [])}
+        small = {"offsets", *(self.labels if self.labels_per == "recording" else [])}
         return {name: spec for name, spec in self.arrays.items() if name not in small}
+
+
+def label_name(array: str) -> str:
+    """Return the name of one of several arrays of labels, "stage" of "y/stage"."""
+    return array.removeprefix("y/")
+
+
+def part_of(labels: AnyArray, array: str) -> AnyArray:
+    """Return what an array of labels holds of labels, which are records where there are several."""
+    return labels if labels.dtype.names is None else labels[label_name(array)]
 
 
 def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
     """Return the arrays of a segment, from the metadata of all arrays by path."""
+    several = sorted(path for path in metadata if path.startswith(f"{name}/y/"))
+    known = [f"{name}/{array}" for array in ("x", "y", "recording", "offsets")]
     specs: dict[str, ArraySpec] = {}
-    for array in ("x", "y", "recording", "offsets"):
-        path = f"{name}/{array}"
-        if path in metadata:
+    for path in (*known, *several):
+        if metadata.get(path, {}).get("node_type") == "array":
+            array = path.removeprefix(f"{name}/")
             spec = array_spec(path, metadata[path])
             specs[array] = replace(spec, checksums=f"{name}/{CHECKSUMS}/{array}/c/0")
+    labels = {array: spec for array, spec in specs.items() if array.partition("/")[0] == "y"}
+    if not labels:
+        raise ValueError(f"segment {name} has no labels")
     if ("recording" in specs) == ("offsets" in specs):
         raise ValueError(f"segment {name} has to hold either recording or offsets")
+    entry = metadata[next(iter(labels.values())).path]["dimension_names"][0]
     return Segment(
         name=name,
         x=specs["x"],
-        y=specs["y"],
+        labels=labels,
         recording=specs.get("recording"),
         offsets=specs.get("offsets"),
-        labels_per=_LABELS_PER.get(metadata[f"{name}/y"]["dimension_names"][0], "sample"),
+        labels_per=_LABELS_PER.get(entry, "sample"),
         axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
     )
 
 
 def read_segment(root: Path, name: str) -> Segment:
     """Return the arrays of a segment that is on disk, published or not."""
-    paths = [it.parent for it in (root / name).glob(f"*/{ROOT_KEY}")]
-    metadata = {f"{name}/{path.name}": json.loads((path / ROOT_KEY).read_bytes()) for path in paths}
+    metadata = {
+        path.parent.relative_to(root).as_posix(): json.loads(path.read_bytes())
+        for path in (root / name).rglob(ROOT_KEY)
+    }
     return segment_of(metadata, name)
 
 

@@ -13,7 +13,8 @@ from zarrts.cuts import View
 from zarrts.errors import SampleError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
-from zarrts.labels import Label, LabelMode
+from zarrts.label_sets import LabelModes, by_name
+from zarrts.labels import Label
 from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle
 from zarrts.moments import Moments, merge_all
 from zarrts.padding import Pad, Truncate, padding_of
@@ -32,7 +33,7 @@ from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
 from zarrts.sizes import format_budget, parse_size
 from zarrts.splitting import Divisible
 from zarrts.stream import BatchStream
-from zarrts.types import AnyArray, IntArray
+from zarrts.types import AnyArray, IntArray, Labels
 from zarrts.windowing import Windowed
 
 _LOAD_LIMIT = "2GiB"
@@ -57,7 +58,7 @@ class Samples(Divisible, Windowed):
             f"<zarrts.Samples: {len(self):,} of {self.store.path}, {len(self.subjects)} subjects>"
         )
 
-    def __getitem__(self, index: int) -> tuple[AnyArray, AnyArray]:
+    def __getitem__(self, index: int) -> tuple[AnyArray, Labels]:
         """Return input and label, as stored, of the index-th of these samples."""
         if not isinstance(index, int | np.integer):
             raise TypeError(
@@ -66,7 +67,8 @@ class Samples(Divisible, Windowed):
         position = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= position < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        return load_one(self.reader, self.selection.ids(np.array([position], np.int64)))
+        x, y = load_one(self.reader, self.selection.ids(np.array([position], np.int64)))
+        return x, by_name(y)
 
     def narrowed(self, selection: Ranges) -> "Samples":
         """Return those of these samples whose ids are in a set."""
@@ -219,7 +221,7 @@ class Samples(Divisible, Windowed):
 
     def load(
         self, memory: int | str = _LOAD_LIMIT
-    ) -> tuple[AnyArray | list[AnyArray], AnyArray | list[AnyArray]]:
+    ) -> tuple[AnyArray | list[AnyArray], Labels | list[Labels]]:
         """Return all of these samples as arrays (x, y) in RAM, as stored.
 
         Samples of unequal lengths are a list of arrays; so are their labels, where each row has
@@ -238,12 +240,14 @@ class Samples(Divisible, Windowed):
                 f"memory={format_budget(limit)}; use batches(), or raise memory."
             )
         if self.view.cut.is_of_equal_lengths:
-            return load_samples(self.reader)
-        return load_series(self.reader)
+            x, y = load_samples(self.reader)
+            return x, by_name(y)
+        series, labels = load_series(self.reader)
+        return series, _by_name(labels)
 
-    def load_labels(self) -> AnyArray | list[AnyArray]:
+    def load_labels(self) -> Labels | list[Labels]:
         """Return the labels of all of these samples, as stored, in RAM; a list, as for `load`."""
-        return load_labels(self.reader)
+        return _by_name(load_labels(self.reader))
 
     def batches(
         self,
@@ -253,7 +257,7 @@ class Samples(Divisible, Windowed):
         seed: int = 0,
         epoch: int = 0,
         memory: int | str = "512MiB",
-        label_mode: LabelMode | None = "raw",
+        label_mode: LabelModes | None = "raw",
         stats: Moments | None = None,
         transform: Transform | None = None,
         dtype: Any = None,
@@ -360,3 +364,7 @@ class Samples(Divisible, Windowed):
         counts = self.class_counts
         present = np.flatnonzero(counts)
         return {int(code): float(counts.sum() / (len(present) * counts[code])) for code in present}
+
+
+def _by_name(stored: AnyArray | list[AnyArray]) -> Labels | list[Labels]:
+    return [by_name(it) for it in stored] if isinstance(stored, list) else by_name(stored)

@@ -16,7 +16,7 @@ from zarrts.grouping import Group, Groups, groups_of, refuse_divided_subjects
 from zarrts.keywords import refuse_unknown
 from zarrts.samples import Ranges
 from zarrts.timecuts import Span, blocks, hold_out_last
-from zarrts.types import AnyArray, IntArray
+from zarrts.types import AnyArray, IntArray, Labels
 
 
 class Divisible:
@@ -44,7 +44,7 @@ class Divisible:
         """How many labels of each class these samples have, shape (n_classes,)."""
         raise NotImplementedError
 
-    def load_labels(self) -> AnyArray | list[AnyArray]:
+    def load_labels(self) -> Labels | list[Labels]:
         """Return the labels of all of these samples, as stored, in RAM."""
         raise NotImplementedError
 
@@ -178,7 +178,7 @@ class Divisible:
         labels = None
         if self.store.header.labels.class_names is not None:
             stored = self.load_labels()
-            if not isinstance(stored, list) and stored.ndim == 1:
+            if isinstance(stored, np.ndarray) and stored.ndim == 1:
                 labels = stored
         positions = np.zeros((len(self), 1))
         for train, test in splitter.split(positions, labels, groups=self.subject):

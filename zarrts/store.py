@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import StoreError
-from zarrts.labels import LabelScheme
+from zarrts.labels import LabelScheme, joint_scheme
 from zarrts.segments import ROOT_KEY, Segment, segment_of
 from zarrts.shards import crc32c
 from zarrts.types import LabelsPer
@@ -218,19 +218,12 @@ def read_header(root: Path) -> StoreHeader:
 
 
 def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> StoreHeader:
-    labels = attributes["labels"]
-    names = labels["class_names"]
     labels_per = attributes.get("labels_per", "sample")
     return StoreHeader(
         version=attributes["version"],
         kind=attributes["kind"],
         write_id=attributes["write_id"],
-        labels=LabelScheme(
-            encoding=labels["encoding"],
-            dtype=np.dtype(labels["dtype"]),
-            class_names=None if names is None else tuple(names),
-            allows_missing=labels_per == "row" and labels["encoding"] == "codes",
-        ),
+        labels=_labels(attributes["labels"], labels_per),
         x_name=attributes["x_name"],
         y_name=attributes["y_name"],
         channels=attributes["channels"] and tuple(attributes["channels"]),
@@ -252,6 +245,20 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
         manifest_sha256=attributes["manifest"]["sha256"],
         labels_per=labels_per,
+    )
+
+
+def _labels(labels: Mapping[str, Any], labels_per: LabelsPer) -> LabelScheme:
+    if "parts" in labels:
+        parts = {name: _labels(it, labels_per) for name, it in labels["parts"].items()}
+        shapes = {name: tuple(it["shape"]) for name, it in labels["parts"].items()}
+        return joint_scheme(parts, shapes)
+    names = labels["class_names"]
+    return LabelScheme(
+        encoding=labels["encoding"],
+        dtype=np.dtype(labels["dtype"]),
+        class_names=None if names is None else tuple(names),
+        allows_missing=labels_per == "row" and labels["encoding"] == "codes",
     )
 
 

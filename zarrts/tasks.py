@@ -25,7 +25,7 @@ from zarrts.journal import WrittenTask
 from zarrts.labels import LabelScheme
 from zarrts.moments import Moments, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows
-from zarrts.segments import Segment
+from zarrts.segments import Segment, part_of
 from zarrts.shards import ShardWriter, WrittenShard
 from zarrts.types import AnyArray, SourceRecording
 
@@ -124,8 +124,10 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
                 converted = cast_rows(inputs, segment.x.dtype, recording.origin)
                 parts.append(measure(converted))
                 fillers["x"].add(converted)
-                if "y" in fillers:
-                    fillers["y"].add(encode_labels(job.labels, labels, recording))
+                if segment.labels_per != "recording":
+                    encoded = encode_labels(job.labels, labels, recording)
+                    for name in segment.labels:
+                        fillers[name].add(part_of(encoded, name))
                 if "recording" in fillers:
                     fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))

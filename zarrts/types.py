@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 AnyArray = NDArray[Any]
+Labels = AnyArray | dict[str, AnyArray]
+"""Labels as they are handed out: an array, or several by name."""
 
 FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
 """What folders of source files can stand for."""
@@ -126,7 +128,7 @@ class Recording:
     y : array-like
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, or a structured array of intervals with the fields start, stop (rows)
-        and label.
+        and label. Several arrays of labels are a dictionary by name.
     """
 
     subject: str
@@ -219,7 +221,8 @@ class Batch:
     x : array, shape (batch, *sample_shape)
         C-contiguous, and nobody else's.
     y : array, shape (batch, ...), or None
-        Labels of the same samples; None where none were asked for.
+        Labels of the same samples; a dictionary by name where there are several arrays, None
+        where none were asked for.
     sample_id : int64, shape (batch,)
         Position of each sample in the store's `samples`.
     length : int64, shape (batch,), or None
@@ -228,7 +231,7 @@ class Batch:
     """
 
     x: AnyArray
-    y: AnyArray | None
+    y: Labels | None
     sample_id: IntArray
     length: IntArray | None = None
 

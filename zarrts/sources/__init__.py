@@ -23,6 +23,7 @@ from zarrts.sources import (
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.lengths import as_in_store
+from zarrts.sources.named import NamedRows
 from zarrts.sources.names import session_like
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
@@ -70,7 +71,7 @@ def find(
     *,
     subject: SubjectOption | None = None,
     x: str | None = None,
-    y: str | None = None,
+    y: str | Sequence[str] | None = None,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
@@ -92,7 +93,8 @@ def find(
         subject. By default each file (pair) is a subject of its own name, or of its relative
         path where two have the same name. Says nothing about a Recording, which has a subject.
     x, y : str, optional
-        Names of the arrays in files of several; for pairs of `.npy` files see `names.pair_up`.
+        Names of the arrays in files of several; for pairs of `.npy` files see `names.pair_up`. A
+        list for y names several arrays of labels.
     kind : str
         "dense": rows are samples; "ragged": they are steps in time. "auto": see `series.settle`
         for lists of series, and `lengths.settle`.
@@ -144,6 +146,13 @@ def find(
         of_table, bad_lines = listing.find_drafts(table, options, _open_contents)
         drafts += of_table
         problems += bad_lines
+    if options.several:
+        problems += [
+            f"{draft.origin}: has one array of labels, but y= names several; read files whose "
+            "arrays have names, such as .npz."
+            for draft in drafts
+            if not isinstance(draft.y, NamedRows)
+        ]
     owned, more = _with_subjects(drafts, subject)
     settled, unsettled = series.settle(owned, "ragged" if is_series else kind)
     of_files, unread = _with_fingerprints(settled)

@@ -1,7 +1,7 @@
 """Recordings that are no files: arrays that the caller gives."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from zarrts.errors import SourceError
 from zarrts.sources import fingerprint
 from zarrts.sources.intervals import IntervalRows
 from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows
+from zarrts.sources.named import named_rows
 from zarrts.sources.rows import check_range, native_dtype, to_native
 from zarrts.types import AnyArray, LabelsPer, Recording, RowReader, SourceRecording
 
@@ -162,7 +163,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         x=x,
         y=y,
         x_name="x",
-        y_name="y",
+        y_name=", ".join(map(str, recording.y)) if isinstance(recording.y, Mapping) else "y",
         size_bytes=0,
         fingerprint=fingerprint.of_readers((x, y)),
         labels_per=labels_per,
@@ -171,6 +172,16 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
 
 def _labels(labels: Any, n_rows: int, origin: str) -> tuple[RowReader, LabelsPer]:
     """Return the labels of a recording, and whether it is said what has one."""
+    if isinstance(labels, Mapping):
+        found = {str(name): _labels(it, n_rows, f"{origin}: {name}") for name, it in labels.items()}
+        kinds = {labels_per for _, labels_per in found.values()}
+        if len(kinds) > 1:
+            raise SourceError(
+                f"{origin}: some of its labels are one for all rows, and some are not; give all "
+                "alike."
+            )
+        rows = named_rows({name: it for name, (it, _) in found.items()}, origin)
+        return rows, kinds.pop()
     if isinstance(labels, str | bool | int | float | np.generic) or _is_single(labels):
         return _rows(np.asarray(labels)[None], "y", origin), "recording"
     names = getattr(getattr(labels, "dtype", None), "names", None)

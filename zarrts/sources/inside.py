@@ -6,6 +6,7 @@ from typing import Protocol
 from zarrts.errors import SourceError
 from zarrts.sources import names
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
+from zarrts.sources.named import NamedRows, named_rows
 from zarrts.types import RowReader, SeriesList
 
 Carried = Callable[[str], tuple[tuple[str, ...] | None, float | None]]
@@ -73,10 +74,12 @@ def draft_of(
     origin = f"{file.origin}/{group}" if group else file.origin
     x_name, y_name = _pick(contents, options, origin)
     path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
-    x, y = (
-        contents.reader(name, role, options)
-        for name, role in zip((x_name, y_name), names.ROLES, strict=True)
-    )
+    x = contents.reader(x_name, "x", options)
+    y: RowReader | SeriesList
+    if options.several:
+        y, y_name = _several(contents, options, origin), ", ".join(options.several)
+    else:
+        y = contents.reader(y_name, "y", options)
     channels, rate_hz = carried(x_name)
     return Draft(
         origin=origin,
@@ -94,11 +97,33 @@ def draft_of(
     )
 
 
+def _several(contents: Contents, options: ArrayOptions, origin: str) -> NamedRows:
+    """Return what several arrays of labels hold."""
+    readers: dict[str, RowReader] = {}
+    for name in options.several:
+        rows = contents.reader(name, "y", options)
+        if isinstance(rows, SeriesList):
+            raise SourceError(
+                f"{origin}: {name!r} is a list of arrays, and several arrays of labels have to be "
+                "plain ones; save it so, or name one array with y=."
+            )
+        readers[name] = rows
+    return named_rows(readers, origin)
+
+
 def _pick(contents: Contents, options: ArrayOptions, origin: str) -> tuple[str, str]:
+    describe = contents.describe
+    if options.several:
+        first, *others = options.several
+        lacking = [name for name in others if name not in contents.names]
+        rest = [name for name in contents.names if name not in others]
+        # One that is not there is named as the only one would be.
+        wanted = lacking[0] if lacking else first
+        return names.pick(rest, x=options.x, y=wanted, origin=origin, describe=describe)
     is_obvious = len(contents.names) == 2 and options.x is None and options.y is None
     if contents.is_named or not is_obvious:
         return names.pick(
-            contents.names, x=options.x, y=options.y, origin=origin, describe=contents.describe
+            contents.names, x=options.x, y=options.y, origin=origin, describe=describe
         )
     first, second = contents.names
     n_first, n_second = len(contents.shape(first)), len(contents.shape(second))

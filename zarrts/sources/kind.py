@@ -53,6 +53,8 @@ class ArrayOptions:
     ----------
     x, y : str or None
         What inputs and labels are called; None where that is obvious.
+    several : tuple of str
+        What several arrays of labels are called, in the place of `y`.
     axes : tuple of str or None
         What the axes of x in the files are called; "sample" is one of them.
     channels : tuple of str or None
@@ -61,6 +63,7 @@ class ArrayOptions:
 
     x: str | None = None
     y: str | None = None
+    several: tuple[str, ...] = ()
     axes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
 
@@ -78,6 +81,15 @@ class ArrayOptions:
 
         `has_samples`: "sample" has to be among the axes.
         """
+        several: tuple[str, ...] = ()
+        if isinstance(y, list | tuple):
+            several, y = tuple(y), None
+            if not several or not all(isinstance(name, str) and name for name in several):
+                raise SourceError(f"y= must name arrays of labels, not {list(several)!r}.")
+            if x in several or len({*several}) < len(several):
+                raise SourceError(
+                    f"y={list(several)!r}: each has to be named once, and x not at all."
+                )
         for option, name in (("x", x), ("y", y)):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
@@ -86,6 +98,7 @@ class ArrayOptions:
         return cls(
             x=x,
             y=y,
+            several=several,
             axes=None if axes is None else _checked_axes(axes, has_samples),
             channels=None if channels is None else tuple(channels),
         )
