@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zarrts.api import append, convert, open, remove, repair, verify
     from zarrts.disjoint import Split, assert_disjoint
     from zarrts.keras import ZarrSequence
+    from zarrts.prediction import SubjectMetrics, evaluate, predict
     from zarrts.resume import BackupAndRestore
     from zarrts.selection import Samples
     from zarrts.study import Store
@@ -45,12 +46,15 @@ __all__ = [
     "Split",
     "Store",
     "StoreError",
+    "SubjectMetrics",
     "ZarrSequence",
     "ZarrtsError",
     "append",
     "assert_disjoint",
     "convert",
+    "evaluate",
     "open",
+    "predict",
     "remove",
     "repair",
     "verify",
@@ -65,10 +69,13 @@ _HOMES = {
     "Split": "zarrts.disjoint",
     "Store": "zarrts.study",
     "ZarrSequence": "zarrts.keras",
+    "SubjectMetrics": "zarrts.prediction",
     "append": "zarrts.api",
     "assert_disjoint": "zarrts.disjoint",
     "convert": "zarrts.api",
+    "evaluate": "zarrts.prediction",
     "open": "zarrts.api",
+    "predict": "zarrts.prediction",
     "remove": "zarrts.api",
     "repair": "zarrts.api",
     "verify": "zarrts.api",

@@ -20,6 +20,7 @@ from zarrts.passes import Pass, Passes, Piece, Reader
 from zarrts.position import Position, order_of
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
+from zarrts.spec import Spec, spec_of
 from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray, Labels
 
@@ -202,13 +203,17 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             raise ReadError(
                 "None of the samples of a batch can be read; raise batch_size, or repair the store."
             )
-        x = (batch.x, batch.mask) if self._has_mask else batch.x
+        x = self.inputs_of(batch)
         if self._options.label_mode is None:
             return (x,) if self._has_mask else x  # or Keras would take the mask for labels
         if self._weights is None:
             return x, batch.y
         numbers = self.samples.selection.count_below(batch.sample_id)
         return x, batch.y, self._weights[numbers]
+
+    def inputs_of(self, batch: Batch) -> Any:
+        """Return what the network gets of a batch."""
+        return (batch.x, batch.mask) if self._has_mask else batch.x
 
     # Where training is -------------------------------------------------------------------
 
@@ -339,6 +344,15 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             workers=self._options.workers,
             on_error=self._options.on_error,
         )
+
+    @property
+    def spec(self) -> Spec:
+        """How this sequence feeds a network; `zarrts.predict` treats new data alike."""
+        return spec_of(self.samples, self._options, has_mask=self._has_mask)
+
+    def save_spec(self, path: str | Path) -> None:
+        """Write `spec` as JSON beside a saved model, for `zarrts.predict(..., like=path)`."""
+        self.spec.save(path)
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; a later call takes them again."""

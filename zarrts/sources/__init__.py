@@ -19,6 +19,7 @@ from zarrts.sources import (
     npz,
     series,
     subjects,
+    unlabelled,
 )
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
@@ -35,6 +36,7 @@ __all__ = [
     "SubjectOption",
     "as_in_store",
     "find",
+    "find_inputs",
     "refuse_changes",
     "session_like",
 ]
@@ -171,6 +173,36 @@ def find(
         ),
         has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),
     )
+
+
+def find_inputs(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    x: str | None = None,
+    axes: Sequence[str] | None = None,
+    is_series: bool = False,
+) -> list[tuple[str, RowReader]]:
+    """Return (name of the file, reader) of the inputs in files that need no labels.
+
+    Parameters
+    ----------
+    source, x, axes
+        As for `find`; files in sorted order.
+    is_series : bool
+        Each file is one series of steps, not samples.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used.
+    """
+    options = ArrayOptions.of(x, None, axes, has_samples=not is_series)
+    paths, _, _ = _sorted_out(source)
+    suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
+    found = search(paths, suffixes)
+    if found.problems or not found.files:
+        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes)))
+    return unlabelled.find_inputs(found.files, options, _open_contents)
 
 
 def _sorted_out(

@@ -1,0 +1,58 @@
+"""The inputs of files that have no labels, as new data to be classified have none."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from zarrts.errors import SourceError
+from zarrts.sources.inside import Contents
+from zarrts.sources.kind import ArrayOptions, SourceFile
+from zarrts.sources.names import X_NAMES, listed
+from zarrts.types import RowReader
+
+Opener = Callable[[SourceFile], AbstractContextManager[Contents]]
+
+
+def find_inputs(
+    files: Sequence[SourceFile], options: ArrayOptions, open_contents: Opener
+) -> list[tuple[str, RowReader]]:
+    """Return (origin, reader) of the inputs of each file.
+
+    Inputs are the array that `options.x` names, the only one, or the one with a usual name.
+
+    Raises
+    ------
+    SourceError
+        Naming every file whose inputs cannot be told or read.
+    """
+    found: list[tuple[str, RowReader]] = []
+    problems = []
+    for file in files:
+        try:
+            with open_contents(file) as contents:
+                name = _pick(contents, options.x, file.origin)
+                reader = contents.reader(name, "x", options)
+                series = reader if isinstance(reader, RowReader) else reader.readers
+                if isinstance(series, tuple):
+                    found += [(f"{file.origin}[{i}]", it) for i, it in enumerate(series)]
+                else:
+                    found.append((file.origin, series))
+        except SourceError as error:
+            problems.append(str(error))
+    if problems:
+        raise SourceError("\n".join(problems))
+    return found
+
+
+def _pick(contents: Contents, x: str | None, origin: str) -> str:
+    names = contents.names
+    if x is not None and x in names:
+        return x
+    usual = [it for it in names if it.casefold().replace("-", "_") in X_NAMES]
+    if x is None and len(names) == 1:
+        return names[0]
+    if x is None and len(usual) == 1:
+        return usual[0]
+    what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
+    raise SourceError(
+        f"{origin}: holds {listed(map(contents.describe, names))}, and {what}; name it with x=."
+    )
