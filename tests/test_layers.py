@@ -47,9 +47,10 @@ LAYERS = {
     8: {"splitting", "windowing", "repairing", "loader"},
     9: {"selection", "passes"},
     10: {"study", "adapter", "position", "spec"},
-    11: {"api", "keras", "describe"},
-    12: {"bench", "demo", "resume", "prediction"},
-    13: {"cli"},
+    11: {"api", "dataset", "describe"},
+    12: {"keras"},
+    13: {"bench", "demo", "resume", "prediction"},
+    14: {"cli"},
 }
 LAYER_OF = {module: number for number, modules in LAYERS.items() for module in modules}
 HEAVY = {"keras", "tensorflow", "torch", "jax", "dask", "zarr", "h5py", "matplotlib", "numcodecs"}

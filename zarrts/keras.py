@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from zarrts import adapter
 from zarrts.backend import keras
+from zarrts.dataset import OwnThreads
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
@@ -16,7 +17,7 @@ from zarrts.label_sets import LabelModes, targets_of
 from zarrts.loader import BatchOptions, OnError, Shuffle
 from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
-from zarrts.passes import Pass, Passes, Piece, Reader
+from zarrts.passes import Pass, Passes, Piece
 from zarrts.position import Position, order_of
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
@@ -25,7 +26,7 @@ from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray, Labels
 
 
-class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
+class ZarrSequence(OwnThreads):
     """Shuffled batches of a store, for `fit`, `evaluate` and `predict`.
 
     Each epoch shows each sample exactly once with its own label, in an order that depends only
@@ -132,7 +133,6 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
         self.passes = Passes(self._loader)
-        self.reader: Reader | None = None  # of the latest fit, evaluate or predict
         self._epoch = 0
         self._next_batch = 0  # of a loop over this sequence
         self._first_batch = 0  # of the next loop
@@ -141,38 +141,6 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __len__(self) -> int:
         return self._loader.n_batches
-
-    @property
-    def workers(self) -> int:
-        """How many threads Keras reads with: one, since the loader has its own."""
-        self.reader = adapter.attach(sys._getframe(1), self) or self.reader
-        return 1
-
-    @workers.setter
-    def workers(self, value: object) -> NoReturn:
-        _refuse("workers", value, "threads of zarrts' own read ahead: ZarrSequence(workers=...)")
-
-    @property
-    def use_multiprocessing(self) -> bool:
-        """False: see `workers`."""
-        return False
-
-    @use_multiprocessing.setter
-    def use_multiprocessing(self, value: object) -> NoReturn:
-        _refuse(
-            "use_multiprocessing",
-            value,
-            "threads read ahead, and processes would each decode everything again",
-        )
-
-    @property
-    def max_queue_size(self) -> int:
-        """Unused: `memory` bounds what is read ahead in bytes."""
-        return 1
-
-    @max_queue_size.setter
-    def max_queue_size(self, value: object) -> NoReturn:
-        _refuse("max_queue_size", value, "ZarrSequence(memory=...) bounds what is read ahead")
 
     def __getitem__(self, index: int) -> Any:
         adapter.warn_of_unknown(sys._getframe(1), keras.__version__)
@@ -395,7 +363,3 @@ def _check_weights(
             f"give one weight each, shape ({len(samples)},)."
         )
     return array
-
-
-def _refuse(name: str, value: object, reason: str) -> NoReturn:
-    raise TypeError(f"{name}={value!r} is not for a ZarrSequence: {reason}.")
