@@ -26,6 +26,7 @@ LAYERS = {
         "segments",
         "shards",
         "casting",
+        "arguments",
         "sources",
     },
     2: {

@@ -16,6 +16,7 @@ from zarrts.progress import show_progress
 from zarrts.removal import Removed, remove_subject
 from zarrts.repairing import Repaired, repair_store
 from zarrts.sizes import parse_size
+from zarrts.sources import with_table
 from zarrts.study import Store, open_store
 from zarrts.verification import Verification, verify_store
 
@@ -30,6 +31,7 @@ def convert(
     subject: Any = None,
     x: str | None = None,
     y: str | Sequence[str] | None = None,
+    table: str | Path | None = None,
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
     kind: str = "auto",
@@ -54,8 +56,9 @@ def convert(
 
     Parameters
     ----------
-    source : path, glob pattern, or a list of them or of Recording
-        A folder is searched for `.npz`, `.npy`, HDF5 (extra hdf5) and MATLAB files (extra mat).
+    source : path, glob pattern, or a list of them or of Recording; or None, with a table
+        A folder is searched for `.npz`, `.npy`, HDF5 (extra hdf5), MATLAB (7.3: extra mat), EDF
+        and BDF files; docs/files.md says what may be in them.
     target : path
         Folder of the store to be made.
     folders : str
@@ -72,6 +75,10 @@ def convert(
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
         arrays of labels, and batches have a dictionary of them.
+    table : path, optional
+        A CSV file with a line for each recording, for files that nothing else describes: the
+        columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
+        array eeg of a file); label is one label for all of it, start and stop choose its rows.
     class_names : sequence of str, optional
         All classes that labels (text, or class folders) may name, in the order of their codes.
         By default those that occur, sorted.
@@ -139,7 +146,7 @@ def convert(
         overwrite=overwrite,
         restart=restart,
     )
-    prepared = prepare(source, target, options)
+    prepared = prepare(with_table(source, table), target, options)
     is_shown = progress and not prepared.is_done
     if not prepared.is_done:
         for warning in prepared.warnings:
@@ -157,6 +164,7 @@ def append(
     subject: Any = None,
     x: str | None = None,
     y: str | Sequence[str] | None = None,
+    table: str | Path | None = None,
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
@@ -175,7 +183,8 @@ def append(
     ----------
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
-    source, folders, subject, x, y, follow_links, kind, axes, memory, workers, restart, progress
+    source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, restart,
+    progress
         As in `convert`.
 
     Returns
@@ -204,7 +213,7 @@ def append(
         workers=workers,
         restart=restart,
     )
-    prepared = prepare_append(source, store, options)
+    prepared = prepare_append(with_table(source, table), store, options)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)

@@ -10,24 +10,14 @@ from typing import Any
 
 import click
 
+from zarrts.arguments import Size, names_of, source_options
 from zarrts.errors import ZarrtsError
-from zarrts.sizes import format_size, parse_size
-from zarrts.types import FOLDERS
+from zarrts.sizes import format_size
 
 _MAX_SUBJECTS = 40
 _USUAL_STORE = "study.zarr"
 _MAX_LETTERS = 24
 _WIDTH = 10_000
-
-
-class _Size(click.ParamType):  # type: ignore[type-arg]
-    name = "size"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        try:
-            return parse_size(value, param.name)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
@@ -58,46 +48,6 @@ def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _names(context: Any, parameter: Any, value: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in value.split(",")) if value else None
-
-
-def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
-    return _names(context, parameter, value) if value and "," in value else value
-
-
-def _source_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say what files hold and whose they are."""
-    options = [
-        click.option(
-            "--folders",
-            type=click.Choice(FOLDERS),
-            default="auto",
-            show_default=True,
-            help="What folders stand for, from the top.",
-        ),
-        click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file."),
-        click.option("--x", help="Name of the array of inputs, where it is not obvious."),
-        click.option(
-            "--y",
-            callback=_name_or_names,
-            help="Name of the array of labels, where it is not obvious; several with commas.",
-        ),
-        click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
-        click.option(
-            "--kind",
-            type=click.Choice(["auto", "dense", "ragged"]),
-            default="auto",
-            show_default=True,
-            help="dense: x[i] is sample i, in 2-D arrays as well. ragged: x is one long series.",
-        ),
-        click.option("--axes", callback=_names, help="Axes of x, such as sample,channel,time."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="zarrts")
 def main() -> None:
@@ -106,18 +56,18 @@ def main() -> None:
 
 @main.command(short_help="Turn files into one compressed store.")
 @click.argument("sources", nargs=-1, metavar="SOURCES...")
-@click.argument("store")
+@click.argument("store", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
-@_source_options
-@click.option("--class-names", callback=_names, help="All classes, in the order of their codes.")
-@click.option("--channels", callback=_names, help="Names of the channels, with commas.")
+@source_options
+@click.option("--class-names", callback=names_of, help="All classes, in the order of their codes.")
+@click.option("--channels", callback=names_of, help="Names of the channels, with commas.")
 @click.option("--rate-hz", type=float, help="Time steps per second.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
-    "--memory", type=_Size(), default="1GiB", show_default=True, help="That a conversion may take."
+    "--memory", type=Size(), default="1GiB", show_default=True, help="That a conversion may take."
 )
-@click.option("--chunk", type=_Size(), default="1MiB", show_default=True, help="Read at once.")
-@click.option("--shard", type=_Size(), default="64MiB", show_default=True, help="In one file.")
+@click.option("--chunk", type=Size(), default="1MiB", show_default=True, help="Read at once.")
+@click.option("--shard", type=Size(), default="64MiB", show_default=True, help="In one file.")
 @click.option(
     "--codec",
     type=click.Choice(["auto", "lz4", "zstd", "none"]),
@@ -130,7 +80,9 @@ def main() -> None:
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
 @_with_errors
-def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any) -> None:
+def convert(
+    sources: tuple[str, ...], store: str | None, table: str | None, dry_run: bool, **options: Any
+) -> None:
     """Turn the files SOURCES (files, folders or patterns) into one compressed STORE.
 
     With --dry-run, SOURCES alone will do.
@@ -138,16 +90,19 @@ def convert(sources: tuple[str, ...], store: str, dry_run: bool, **options: Any)
     from zarrts.describe import describe_plan
     from zarrts.options import ConvertOptions
     from zarrts.prepare import prepare
+    from zarrts.sources import with_table
 
-    if not sources and dry_run:
-        sources, store = (store,), _USUAL_STORE
-    if not sources:
+    if dry_run and not sources and not (table and store):
+        sources, store = (store,) if store else (), _USUAL_STORE
+    if store is None:
+        raise click.UsageError("Missing argument 'STORE'.")
+    if not (sources or table):
         raise click.UsageError(
             "name the files and then the store to be made: zarrts convert subjects/ study.zarr"
         )
     progress = options.pop("progress")
     sized = {f"{name}_bytes": options.pop(name) for name in ("memory", "chunk", "shard")}
-    source = sources[0] if len(sources) == 1 else list(sources)
+    source = with_table(list(sources) or None, table)
     prepared = prepare(source, store, ConvertOptions(**options, **sized))
     for line in describe_plan(prepared):
         click.echo(line)
@@ -182,16 +137,21 @@ def _run(prepared: Any, progress: bool) -> None:
 
 @main.command(short_help="Add more subjects to a store.")
 @click.argument("store")
-@click.argument("sources", nargs=-1, metavar="SOURCES...", required=True)
+@click.argument("sources", nargs=-1, metavar="SOURCES...")
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
-@_source_options
-@click.option("--memory", type=_Size(), default="1GiB", show_default=True)
+@source_options
+@click.option("--memory", type=Size(), default="1GiB", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
 @_with_errors
 def append(
-    store: str, sources: tuple[str, ...], dry_run: bool, progress: bool, **options: Any
+    store: str,
+    sources: tuple[str, ...],
+    table: str | None,
+    dry_run: bool,
+    progress: bool,
+    **options: Any,
 ) -> None:
     """Add the files SOURCES, of more subjects, to a STORE, as a new version of it.
 
@@ -200,8 +160,11 @@ def append(
     from zarrts.describe import describe_plan
     from zarrts.options import ConvertOptions
     from zarrts.prepare import prepare_append
+    from zarrts.sources import with_table
 
-    source = sources[0] if len(sources) == 1 else list(sources)
+    if not (sources or table):
+        raise click.UsageError("Missing argument 'SOURCES...'.")
+    source = with_table(list(sources) or None, table)
     options["memory_bytes"] = options.pop("memory")
     prepared = prepare_append(source, store, ConvertOptions(**options))
     for line in describe_plan(prepared):
@@ -365,7 +328,7 @@ def remove(store: str, subject: str, workers: int | None) -> None:
 @main.command()
 @click.argument("store")
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--memory", type=_Size(), default="512MiB", show_default=True)
+@click.option("--memory", type=Size(), default="512MiB", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Threads that read and decode.")
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="For each figure.")
 @click.option("--fit/--no-fit", default=True, help="Train a small network, if Keras is there.")

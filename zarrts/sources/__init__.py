@@ -24,6 +24,7 @@ from zarrts.sources import (
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.lengths import as_in_store
+from zarrts.sources.listing import with_table
 from zarrts.sources.named import NamedRows
 from zarrts.sources.names import session_like
 from zarrts.sources.search import search
@@ -39,6 +40,7 @@ __all__ = [
     "find_inputs",
     "refuse_changes",
     "session_like",
+    "with_table",
 ]
 
 Source = str | os.PathLike[str] | Recording
@@ -263,7 +265,8 @@ def _in_classes(
     class_names: Sequence[str] | None,
 ) -> tuple[list[Draft], list[str]]:
     series = _of_kind(files, npy_files.SUFFIXES)
-    others = [file.origin for file in files if file not in set(series)]
+    known = {file.path for file in series}
+    others = [file.origin for file in files if file.path not in known]
     problems = [
         f"{origin}: is no .npy file, and class folders hold one series in each .npy file; save it "
         "so, or leave it out."

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from zarrts.errors import SourceError
 from zarrts.sources.inside import Contents
@@ -18,6 +19,23 @@ COLUMNS = ("subject", "x", "y", "label", "start", "stop")
 _SEPARATOR = "::"
 
 Open = Callable[[SourceFile], AbstractContextManager[Contents]]
+
+
+def with_table(source: Any, table: str | os.PathLike[str] | None) -> Any:
+    """Return sources with a table among them; `source` may be None.
+
+    Raises
+    ------
+    SourceError
+        If the table is no `.csv` file.
+    """
+    if table is None:
+        return source
+    if not os.fspath(table).lower().endswith(SUFFIX):
+        raise SourceError(f"table={os.fspath(table)!r} has to be a .csv file.")
+    if source is None:
+        return table
+    return [*(source if isinstance(source, list | tuple) else [source]), table]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""Options of the command that several subcommands share, and how their values are read."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from zarrts.sizes import parse_size
+from zarrts.types import FOLDERS
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """A size such as 64MiB, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number of bytes; a usage error if it is no size."""
+        try:
+            return parse_size(value, param.name)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def names_of(context: Any, parameter: Any, value: str | None) -> tuple[str, ...] | None:
+    """Return names that are separated by commas."""
+    return tuple(name.strip() for name in value.split(",")) if value else None
+
+
+def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
+    return names_of(context, parameter, value) if value and "," in value else value
+
+
+def source_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what files hold and whose they are."""
+    options = [
+        click.option(
+            "--folders",
+            type=click.Choice(FOLDERS),
+            default="auto",
+            show_default=True,
+            help="What folders stand for, from the top.",
+        ),
+        click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file."),
+        click.option("--x", help="Name of the array of inputs, where it is not obvious."),
+        click.option(
+            "--y",
+            callback=_name_or_names,
+            help="Name of the array of labels, where it is not obvious; several with commas.",
+        ),
+        click.option("--table", help="CSV file: subject, x, y (or label), start, stop."),
+        click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
+        click.option(
+            "--kind",
+            type=click.Choice(["auto", "dense", "ragged"]),
+            default="auto",
+            show_default=True,
+            help="dense: x[i] is sample i, in 2-D arrays as well. ragged: x is one long series.",
+        ),
+        click.option("--axes", callback=names_of, help="Axes of x, such as sample,channel,time."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
