@@ -54,7 +54,7 @@ def write_objects(folder, size):
     for start in range(0, n, 1000):
         x[start : start + 1000] = rng.integers(-500, 500, x[start : start + 1000].shape)
     both = np.empty(2, dtype=object)
-    both[:] = [x, rng.integers(0, 5, n)]
+    both[:] = [np.asarray(x), rng.integers(0, 5, n)]
     np.save(folder / "subject.npy", both)
     del x, both
     (folder / "x.npy").unlink()

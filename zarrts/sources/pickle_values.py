@@ -68,6 +68,7 @@ MEANINGS = {
     },
     **{(f"numpy.{core}.numeric", "_frombuffer"): Name("_frombuffer") for core in ("core", "_core")},
     ("numpy", "ndarray"): Name("ndarray"),
+    ("numpy", "memmap"): Name("ndarray"),  # its values are pickled as those of any array
     ("numpy", "dtype"): Name("dtype"),
     ("_codecs", "encode"): Name("encode"),
 }

@@ -221,7 +221,8 @@ class _Understood:
         try:
             return self.array(value, name)
         except SourceError as error:
-            return error
+            # Without its traceback, which holds all that was looked at.
+            return SourceError(str(error))
 
     def array(self, value: Any, name: str) -> PickledArray | list[PickledArray] | AnyArray:
         """Return an array of numbers or text, series, or values; SourceError for all else."""
