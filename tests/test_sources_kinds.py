@@ -184,6 +184,9 @@ def test_the_watch_data_load_without_unpickling(monkeypatch):
     found = sources.find(path)
     assert found.problems == ()
     assert len(found.recordings) == len(plain["X"]) == 140
+    assert {name: len(values) for name, values in sources.load_arrays(str(path)).items()} == {
+        name: len(values) for name, values in plain.items()
+    }
     for recording, x, y in zip(found.recordings, plain["X"], plain["y"], strict=True):
         np.testing.assert_array_equal(recording.x.read(0, len(x)), x)
         assert recording.y.read(0, 1).tolist() == [y]

@@ -8,7 +8,6 @@ them. Published for unseen people (Burns and Whyne, arXiv:1802.01489): 0.873 cor
 
 import hashlib
 import os
-import pickle
 import time
 import warnings
 from collections.abc import Callable
@@ -22,19 +21,13 @@ import numpy as np
 from zarrts.api import convert
 from zarrts.errors import SourceError
 from zarrts.selection import Samples
+from zarrts.sources import load_arrays
 from zarrts.study import Store
 
 _DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 _PUBLISHED_MEAN = 0.873
 _LENGTH, _STEP, _RATE_HZ = 200, 100, 50.0
 _VALIDATES, _TESTED = "s03", "s07"
-_GLOBALS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
 
 Say = Callable[[str], Any]
 
@@ -60,7 +53,7 @@ def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> li
     store = convert(
         folder / "people",
         folder / "study.zarr",
-        channels=recordings["X_labels"],
+        channels=recordings["X_labels"].tolist(),
         rate_hz=_RATE_HZ,
         overwrite=True,
         restart=True,
@@ -86,23 +79,11 @@ def _find_data() -> Path:
     return path
 
 
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _GLOBALS:
-            raise SourceError(f"The demo's data name {module}.{name}, which no array needs.")
-        return super().find_class(module, name)
-
-
 def _read_recordings(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _DATA_SHA256:
         raise SourceError(f"{path} is not the file that this demo was written for.")
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        assert version == (1, 0), "the digest fixes the file, and so its version"
-        np.lib.format.read_array_header_1_0(file)
-        recordings: dict[str, Any] = _ArraysOnly(file).load().item()
-    return recordings
+    return load_arrays(str(path))
 
 
 def write_people(recordings: dict[str, Any], folder: Path) -> list[Path]:

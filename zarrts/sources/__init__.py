@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from zarrts.errors import SourceError
 from zarrts.sources import (
@@ -38,6 +39,7 @@ __all__ = [
     "as_in_store",
     "find",
     "find_inputs",
+    "load_arrays",
     "refuse_changes",
     "session_like",
     "with_table",
@@ -205,6 +207,26 @@ def find_inputs(
     if found.problems or not found.files:
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes)))
     return unlabelled.find_inputs(found.files, options, _open_contents)
+
+
+def load_arrays(path: str) -> dict[str, Any]:
+    """Return every array of a file by its name; lists of series as lists. Nothing is unpickled.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or holds anything but arrays.
+    """
+    name = os.path.basename(path)
+    loaded: dict[str, Any] = {}
+    with _open_contents(SourceFile(os.path.abspath(path), name, name)) as contents:
+        for it in contents.names:
+            rows = contents.reader(it, "y", ArrayOptions())
+            if isinstance(rows, RowReader):
+                loaded[it] = rows.read(0, rows.shape[0])
+            else:
+                loaded[it] = [one.read(0, one.shape[0]) for one in rows.readers]
+    return loaded
 
 
 def _sorted_out(
