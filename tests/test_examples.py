@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import zarrts
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 needs_keras = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras")
 
@@ -78,6 +80,29 @@ def test_recording_objects_reads_csv(folder):
     # 375 time steps are 7 whole samples each.
     assert "14 samples of (50, 3)" in said
     assert "2 subjects" in said
+
+
+def test_recording_tables_reads_pandas_and_parquet(tmp_path):
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    (tmp_path / "tables").mkdir()
+    rng = np.random.default_rng(0)
+    tables = []
+    for length in (375, 250):
+        table = pd.DataFrame(rng.normal(size=(length, 3)).astype("f4"), columns=list("abc"))
+        table["label"] = np.repeat(["rest", "walk"], [200, length - 200])
+        tables.append(table)
+    tables[0].to_csv(tmp_path / "tables" / "p1.csv", index=False)
+    tables[1].to_parquet(tmp_path / "tables" / "p2.parquet", row_group_size=60)
+    assert pq.ParquetFile(tmp_path / "tables" / "p2.parquet").num_row_groups == 5
+    said = run("recording_tables.py", tmp_path, "tables", "tables.zarr")
+    assert said == "2 recordings of p1, p2: ['rest', 'walk']\n"
+    with zarrts.open(tmp_path / "tables.zarr") as store:
+        for table, (x, y) in zip(tables, store.samples, strict=True):
+            np.testing.assert_allclose(x, table[list("abc")].to_numpy(), rtol=1e-5)
+            names = np.array(store.class_names)
+            assert names[y].tolist() == table["label"].tolist()
 
 
 def test_numpy_loop_learns_what_holds_for_other_subjects(folder):
