@@ -111,10 +111,10 @@ def test_nothing_readable_says_what_was_seen(tmp_path: Path) -> None:
     folder = tmp_path / "edf"
     folder.mkdir()
     for i in range(40):
-        (folder / f"{i}.edf").write_bytes(b"x")
+        (folder / f"{i}.docx").write_bytes(b"x")
     (folder / "notes.txt").write_bytes(b"x")
     said = refusal(folder)
-    assert "40 .edf" in said
+    assert "40 .docx" in said
     assert "1 .txt" in said
     assert ".npz" in said
 
