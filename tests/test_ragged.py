@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import zarrts
@@ -135,6 +135,9 @@ def test_store_is_the_recordings_one_after_the_other(case: Case) -> None:
     inputs, labels = case.make()
     if case.labels == "gaps" and not any(it.size and (it != "").any() for it in labels):
         return
+    # Equal recordings are refused, and short ones are equal by chance.
+    contents = [(x.tobytes(), y.tobytes()) for x, y in zip(inputs, labels, strict=True) if len(x)]
+    assume(len({*contents}) == len(contents))
     is_either = all(length == 1 for length in case.lengths)
     with tempfile.TemporaryDirectory() as folder:
         store = case.convert(Path(folder) / "a.zarr")

@@ -332,6 +332,28 @@ def test_statistics_of_recordings_are_those_of_their_rows(by_row):
     assert some.class_counts.tolist() == np.bincount(labels, minlength=3).tolist()
 
 
+def test_a_recording_without_rows_is_no_sample(tmp_path):
+    lengths = (0, 12, 0, 0, 5, 30, 0)
+    ragged = Ragged(tmp_path, "row", lengths=lengths)
+    samples = ragged.store.samples
+    filled = [i for i, n in enumerate(lengths) if n]
+    assert samples.ids.tolist() == filled
+    assert samples.subject.tolist() == [ragged.subjects[i] for i in filled]
+    x, _ = samples.load()
+    for found, i in zip(x, filled, strict=True):
+        np.testing.assert_array_equal(found, ragged.x[i])
+    rows = np.concatenate(ragged.x).astype(np.float64)
+    np.testing.assert_allclose(samples.stats().mean, rows.mean(axis=0), rtol=1e-10, atol=1e-12)
+    labels = np.concatenate([ragged.codes(y) for y in ragged.y])
+    assert samples.class_counts.tolist() == np.bincount(labels, minlength=3).tolist()
+    with samples.batches(2, pad="batch", memory="1MiB") as batches:
+        assert sorted(i for batch in batches for i in batch.sample_id) == filled
+    train, test = samples.split(test=["s2"])
+    assert (train.ids.tolist(), test.ids.tolist()) == ([1], [4, 5])
+    windows = test.windows(4, 2, label="last")
+    assert len(windows) == 1 + 14
+
+
 # What cannot be meant ------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from zarrts.cuts import View, view_of_store
 from zarrts.joined import open_labels
 from zarrts.labels import Label
 from zarrts.memory import Readers
+from zarrts.samples import Ranges
 from zarrts.store import StoreHeader
 from zarrts.table import read_table
 
@@ -111,6 +112,13 @@ class Contents:
     def view(self) -> View:
         """What a sample is, unless windows are cut: a row, or a recording of any length."""
         return view_of_store(self.catalog.row_starts, self.header.labels_per)
+
+    @cached_property
+    def every_id(self) -> Ranges:
+        """The ids of all samples; a recording without rows is none."""
+        if self.is_ragged:
+            return Ranges.of_ids(np.flatnonzero(np.diff(self.catalog.row_starts)))
+        return Ranges.of_bounds(np.zeros(1, np.int64), np.array([self.n_samples], np.int64))
 
     @property
     def subjects(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Which rows of a store a sample is: one row, a recording, or a window of one.
 
 Rows are counted through all segments of a store, and samples through all samples of the store,
-selected or not, in the order of their first rows, of which no two are the same.
+selected or not, in the order of their first rows. No two that are selected have the same.
 """
 
 from dataclasses import dataclass
@@ -83,12 +83,12 @@ class RowIndex:
 
 @dataclass(frozen=True, eq=False)
 class RecordingIndex:
-    """Every recording is a sample, but for those without rows.
+    """Every recording has an id; one without rows is no sample, and must not be selected.
 
     Attributes
     ----------
     starts, stops : int64, shape (n_samples,)
-        starts[i] < stops[i] <= starts[i + 1].
+        starts[i] <= stops[i] <= starts[i + 1].
     """
 
     starts: IntArray
@@ -103,12 +103,11 @@ class RecordingIndex:
         offsets : int64, shape (n_recordings + 1,)
             Row where each starts; the last entry is the total.
         """
-        filled = np.diff(offsets) > 0
-        return RecordingIndex(offsets[:-1][filled], offsets[1:][filled])
+        return RecordingIndex(offsets[:-1], offsets[1:])
 
     @property
     def n_samples(self) -> int:
-        """Number of recordings that have rows."""
+        """Number of recordings."""
         return len(self.starts)
 
     @cached_property

@@ -64,7 +64,8 @@ class SampleReader:
     @property
     def lengths_of_store(self) -> IntArray:
         """Return how many rows the samples of the store have, selected or not."""
-        return self.lengths(np.arange(self.units.index.n_samples))
+        lengths = self.lengths(np.arange(self.units.index.n_samples))
+        return lengths[lengths > 0]
 
     def lengths(self, ids: IntArray) -> IntArray:
         """Return how many rows some samples have."""

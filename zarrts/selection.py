@@ -171,6 +171,8 @@ class Samples(Divisible, Windowed):
         """
         if self.view is not self.store.view:
             return np.zeros(0, np.int64), self
+        if not self.view.cut.is_of_equal_lengths:
+            return np.flatnonzero(self._per_recording), None
         sizes = np.diff(self.starts)
         whole = np.flatnonzero((self._per_recording == sizes) & (sizes > 0))
         cut = np.flatnonzero((self._per_recording > 0) & (self._per_recording < sizes))

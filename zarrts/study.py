@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from zarrts.contents import Contents
 from zarrts.disjoint import Split
 from zarrts.errors import StoreError
-from zarrts.samples import Ranges
 from zarrts.selection import Samples
 from zarrts.split_files import read_split
 from zarrts.store import read_header
@@ -37,8 +34,7 @@ class Store(Contents):
     @property
     def samples(self) -> "Samples":
         """Every sample, in source order."""
-        everything = Ranges(np.zeros(1, np.int64), np.array([self.n_samples], np.int64))
-        return Samples(self, everything)
+        return Samples(self, self.every_id)
 
     def load_split(self, path: str | Path) -> Split[Samples]:
         """Return the parts of a split that `split.save(path)` wrote.
