@@ -81,7 +81,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
         self._base = 0  # of them, those before this epoch, or before it was resumed
         self._steps_before = 0  # of this epoch, before it was resumed
         self._unsaved = 0
-        self._last_step = -1
+        self._last_step = self._next_step = -1
         self._metrics: list[AnyArray] | None = None
         self._random: list[AnyArray] = []
         self._skipped: deque[int] = deque()  # what the next passes lack of a whole one
@@ -123,6 +123,8 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
         """Let Keras count the batches of a pass that were consumed before."""
         if self._last_step < 0 and self._skipped:
             self._count_skipped()
+        # Keras before 3.11 says at the end which step came first, not which came last.
+        self._next_step = batch + self._model.steps_per_execution - 1
         self._restore_random()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -135,13 +137,13 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
         if self._last_step < 0:  # a pass begins with an epoch, or goes on in it
             self._base = self._consumed if current is self._pass else current.piece.start
             self._pass = current
-        self._unsaved += batch - self._last_step
-        self._last_step = batch
-        self._consumed = min(self._base + batch + 1, current.piece.stop)
+        self._unsaved += self._next_step - self._last_step
+        self._last_step = self._next_step
+        self._consumed = min(self._base + self._last_step + 1, current.piece.stop)
         if self._consumed == current.piece.stop < len(self.sequence):
             # Keras now makes an iterator that it would not, had the pass not been cut.
             self._random = _random_states()
-        steps = self._steps_before + batch + 1
+        steps = self._steps_before + self._last_step + 1
         is_last = steps >= self.params["steps"] or self._consumed == len(self.sequence)
         if self.save_freq != "epoch" and self._unsaved >= self.save_freq and not is_last:
             self._save(self._epoch, steps)
