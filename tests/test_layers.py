@@ -17,6 +17,7 @@ LAYERS = {
     1: {
         "checks",
         "plan",
+        "ranks",
         "indexes",
         "timecuts",
         "stratified",

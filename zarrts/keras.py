@@ -19,6 +19,7 @@ from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.passes import Pass, Passes, Piece
 from zarrts.position import Position, order_of
+from zarrts.ranks import Rank, resolve
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
 from zarrts.spec import Spec, spec_of
@@ -67,7 +68,8 @@ class ZarrSequence(OwnThreads):
         x is a tuple of the padded samples and a mask (batch, time), True where a step is no
         padding: a second input of the network.
     rank, world_size : int
-        One of several processes, each of which gets as many batches.
+        One of several processes, each of which gets as many batches. rank="auto": as TF_CONFIG or
+        tf.distribute, jax.distributed or torch.distributed say; 0 of 1 where there is none.
     drop_last : bool
         Leave out the last batch if it is smaller.
     workers : int, optional
@@ -101,7 +103,7 @@ class ZarrSequence(OwnThreads):
         buckets: int | Sequence[int] | None = None,
         mask: bool = False,
         memory: int | str = "512MiB",
-        rank: int = 0,
+        rank: Rank = 0,
         world_size: int = 1,
         drop_last: bool = False,
         workers: int | None = None,
@@ -111,6 +113,7 @@ class ZarrSequence(OwnThreads):
         refuse_unknown("ZarrSequence", unknown)
         super().__init__()
         self.samples = _as_samples(samples)
+        rank, world_size = resolve(rank, world_size)
         self._options = BatchOptions(
             batch_size=batch_size,
             shuffle=shuffle,

@@ -18,6 +18,7 @@ from zarrts.labels import Label
 from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle
 from zarrts.moments import Moments, merge_all
 from zarrts.padding import Pad, Truncate, padding_of
+from zarrts.ranks import Rank, resolve
 from zarrts.reading import (
     count_bytes,
     count_classes,
@@ -264,7 +265,7 @@ class Samples(Divisible, Windowed):
         transform: Transform | None = None,
         dtype: Any = None,
         drop_last: bool = False,
-        rank: int = 0,
+        rank: Rank = 0,
         world_size: int = 1,
         workers: int | None = None,
         on_error: OnError = "raise",
@@ -298,7 +299,7 @@ class Samples(Divisible, Windowed):
         dtype : dtype, optional
             Of x; as stored by default.
         rank, world_size : int
-            One of several processes, each of which gets as many batches.
+            One of several processes, each of which gets as many batches; rank="auto" finds out.
         workers : int, optional
             Threads that read and decode.
         on_error : str
@@ -320,6 +321,7 @@ class Samples(Divisible, Windowed):
         iterator of Batch, with `close()`; also a context manager.
         """
         refuse_unknown("batches", unknown)
+        rank, world_size = resolve(rank, world_size)
         options = BatchOptions(
             batch_size=batch_size,
             shuffle=shuffle,
