@@ -32,11 +32,11 @@ def resolve(rank: Rank, world_size: int) -> tuple[int, int]:
         return rank, world_size
     if rank != "auto":
         raise SampleError(f"rank={rank!r} is unknown; use a number from 0, or 'auto'.")
-    found = {name: said for name, ask in _SOURCES if (said := ask()) is not None and said[1] > 1}
+    found = {name: place for name, ask in _SOURCES if (place := ask()) and place[1] > 1}
     if len(set(found.values())) > 1:
-        said = "; ".join(f"{name}: {one} of {all_}" for name, (one, all_) in found.items())
+        claims = "; ".join(f"{name}: {at} of {total}" for name, (at, total) in found.items())
         raise SampleError(
-            f"It is not clear which process this is ({said}); give rank= as a number."
+            f"It is not clear which process this is ({claims}); give rank= as a number."
         )
     place = next(iter(found.values()), (0, 1))
     if world_size not in (1, place[1]):
