@@ -20,6 +20,7 @@ from zarrts.errors import (
 )
 
 if TYPE_CHECKING:
+    from zarrts import transforms
     from zarrts.api import append, convert, open, remove, repair, verify
     from zarrts.disjoint import Split, assert_disjoint
     from zarrts.keras import ZarrSequence
@@ -57,6 +58,7 @@ __all__ = [
     "predict",
     "remove",
     "repair",
+    "transforms",
     "verify",
 ]
 
@@ -80,13 +82,16 @@ _HOMES = {
     "repair": "zarrts.api",
     "verify": "zarrts.api",
 }
+_MODULES = {"transforms"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"zarrts.{name}")
     raise AttributeError(f"module 'zarrts' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_MODULES})

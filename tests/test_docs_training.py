@@ -1,0 +1,46 @@
+"""The snippets of the pages on training run, one after the other."""
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+import zarrts
+
+pytest.importorskip("keras", reason="the snippets train with Keras")
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture
+def scope(tmp_path, make_study):
+    study = make_study(tmp_path / "sources", sizes=(40, 30, 20), labels="text")
+    with zarrts.convert(study.folder, tmp_path / "store.zarr", progress=False) as store:
+        train, val = store.samples.split(val=1)
+        yield {"zarrts": zarrts, "store": store, "train": train, "val": val}
+
+
+@pytest.mark.parametrize("name", ["augmentation.md"])
+def test_snippets_run(name, scope):
+    text = (DOCS / name).read_text("utf-8")
+    found = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert found
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for code in found:
+            exec(code, scope)
+            if "seq = " in code:
+                with scope["seq"] as seq:
+                    assert len(list(seq)) == len(seq)
+
+
+def test_every_ready_made_transform_is_described():
+    text = (DOCS / "augmentation.md").read_text("utf-8")
+    made = [
+        name
+        for name, it in vars(zarrts.transforms).items()
+        if getattr(it, "__module__", "") == "zarrts.transforms" and not name.startswith("_")
+    ]
+    assert len(made) == 9
+    for name in made:
+        assert f"`{name}(" in text
