@@ -1,7 +1,7 @@
 """A Keras data set that reads a store."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import LabelModes, targets_of
 from zarrts.loader import BatchOptions, OnError, Shuffle
+from zarrts.looping import Looped
 from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
-from zarrts.passes import Pass, Passes, Piece
-from zarrts.position import Position, order_of
+from zarrts.passes import Pass, Passes
 from zarrts.ranks import Rank, resolve
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
@@ -27,7 +27,7 @@ from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray, Labels
 
 
-class ZarrSequence(OwnThreads):
+class ZarrSequence(Looped, OwnThreads):
     """Shuffled batches of a store, for `fit`, `evaluate` and `predict`.
 
     Each epoch shows each sample exactly once with its own label, in an order that depends only
@@ -136,9 +136,6 @@ class ZarrSequence(OwnThreads):
         self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
         self.passes = Passes(self._loader)
-        self._epoch = 0
-        self._next_batch = 0  # of a loop over this sequence
-        self._first_batch = 0  # of the next loop
 
     # What Keras asks ---------------------------------------------------------------------
 
@@ -149,27 +146,19 @@ class ZarrSequence(OwnThreads):
         adapter.warn_of_unknown(sys._getframe(1), keras.__version__)
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self._as_tuple(self.passes.batch(self.epoch, index % len(self)))
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield seq[0], seq[1], ... to the end, read ahead; after a resume, what is left."""
-        epoch, start, self._first_batch = self._epoch, self._first_batch, 0
-        current = self.passes.begin(piece=Piece(epoch=epoch, start=start, stop=len(self)))
-        while (batch := self.next_of(current)) is not None:
-            if self._epoch == epoch:
-                self._next_batch = current.next_batch
-            yield batch
+        return self.as_tuple(self.passes.batch(self.epoch, index % len(self)))
 
     def next_of(self, current: Pass) -> Any:
         """Return the next batch of a pass as Keras wants it, or None at its end."""
         batch = self.passes.take(current)
-        return None if batch is None else self._as_tuple(batch)
+        return None if batch is None else self.as_tuple(batch)
 
     def unlike_batches(self) -> list[Any]:
         """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
-        return [self._as_tuple(batch) for batch in self.passes.unlike_batches()]
+        return [self.as_tuple(batch) for batch in self.passes.unlike_batches()]
 
-    def _as_tuple(self, batch: Batch) -> Any:
+    def as_tuple(self, batch: Batch) -> Any:
+        """Return a batch as Keras wants it."""
         if len(batch.sample_id) == 0:
             raise ReadError(
                 "None of the samples of a batch can be read; raise batch_size, or repair the store."
@@ -185,53 +174,6 @@ class ZarrSequence(OwnThreads):
     def inputs_of(self, batch: Batch) -> Any:
         """Return what the network gets of a batch."""
         return (batch.x, batch.mask) if self._has_mask else batch.x
-
-    # Where training is -------------------------------------------------------------------
-
-    @property
-    def epoch(self) -> int:
-        """Whose batches `seq[i]` and a loop over the sequence give."""
-        return self._epoch
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        if epoch != self._epoch:
-            self._epoch, self._next_batch, self._first_batch = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where a loop over the sequence is, as JSON can hold it.
-
-        Ask for it when the batch that the loop gave last was trained on: the state is that of the
-        next. (What `fit` consumes only a callback knows: `zarrts.BackupAndRestore`.)
-        """
-        epoch, batch = self._epoch, self._next_batch
-        if batch == len(self):
-            epoch, batch = epoch + 1, 0
-        return self.position(epoch, batch, epoch + 1).to_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next loop, or `fit`, give what was left when the state was taken.
-
-        Raises
-        ------
-        SampleError
-            If the state is one of other batches: another selection, batch size, seed, memory,
-            rank or world size.
-        """
-        found = self.position_of(state)
-        self._epoch = found.epoch
-        self._next_batch = self._first_batch = found.batch
-        rest = Piece(epoch=found.epoch, start=found.batch, stop=len(self))
-        self.passes.plan([rest], found.epoch + 1)
-
-    def position(self, epoch: int, batch: int, next_epoch: int) -> Position:
-        """Return a position among the batches of this sequence."""
-        order = order_of(self.samples, self._options)
-        return Position(epoch=epoch, batch=batch, next_epoch=next_epoch, order=order)
-
-    def position_of(self, state: Mapping[str, Any]) -> Position:
-        """Return the position that a dict holds, if it is one among these batches."""
-        return Position.from_dict(state, order_of(self.samples, self._options), len(self))
 
     # What users ask ----------------------------------------------------------------------
 

@@ -189,6 +189,13 @@ class EpochLoader:
         return self.batching.n_batches
 
     @property
+    def has_equal_batches(self) -> bool:
+        """Whether all batches have as many samples."""
+        start, stop = self.batching.bounds(self.n_batches - 1)
+        can_differ = self._options.on_error == "skip" or self._options.transform is not None
+        return stop - start == self.batching.batch_size and not can_differ
+
+    @property
     def keeps_all(self) -> bool:
         """Whether all samples fit into the memory budget, and are decoded only once."""
         return self._unit_memory().keeps_all

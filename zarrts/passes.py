@@ -63,6 +63,7 @@ class Passes:
         self._reading: tuple[Pass, BatchStream] | None = None
         self._n_closed = 0
         self._planned: deque[Piece] = deque()
+        self._ahead: Pass | None = None
         self.n_begun = 0
 
     def plan(self, pieces: Sequence[Piece], n_begun: int, reader: Reader | None = None) -> None:
@@ -99,14 +100,17 @@ class Passes:
         with self._lock:
             if current.next_batch == current.piece.stop:
                 return None
-            # tf.data may still read ahead for a fit that has ended: it must not start threads.
-            if current.n_closed != self._n_closed:
-                raise SampleError("The sequence was closed while it was read; start again.")
-            batch = self._stream_of(current).take()
-            current.next_batch += 1
-            if current.next_batch == current.piece.stop:
-                self._reading = None
-            return batch
+            return self._take(current)
+
+    def _take(self, current: Pass) -> Batch:
+        # tf.data may still read ahead for a fit that has ended: it must not start threads.
+        if current.n_closed < self._n_closed:
+            raise SampleError("The sequence was closed while it was read; start again.")
+        batch = self._stream_of(current).take()
+        current.next_batch += 1
+        if current.next_batch == current.piece.stop:
+            self._reading = None
+        return batch
 
     def _stream_of(self, current: Pass) -> BatchStream:
         if self._reading is not None:
@@ -117,6 +121,33 @@ class Passes:
         stream = self._loader.stream(current.piece.epoch, current.next_batch)
         self._reading = (current, stream)
         return stream
+
+    def begin_epoch(self, piece: Piece | None = None) -> tuple[int, int]:
+        """Return the epoch of a new pass, and how often the passes were closed before.
+
+        For a consumer who asks for batches by number: `batch_ahead`.
+        """
+        begun = self.begin(piece=piece)
+        return begun.piece.epoch, begun.n_closed
+
+    def batch_ahead(self, epoch: int, index: int, n_closed: int) -> Batch:
+        """Return one batch of an epoch, and read ahead those that follow."""
+        with self._lock:
+            current = self._ahead
+            if (
+                current is None
+                or (current.piece.epoch, current.next_batch) != (epoch, index)
+                or current.n_closed != n_closed
+            ):
+                piece = Piece(epoch=epoch, start=index, stop=self._loader.n_batches)
+                current = self._ahead = Pass(piece, n_closed)
+            return self._take(current)
+
+    @property
+    def has_equal_batches(self) -> bool:
+        """Whether all batches have as many samples."""
+        with self._lock:
+            return self._loader.has_equal_batches
 
     def batch(self, epoch: int, index: int) -> Batch:
         """Return one batch by itself, whatever passes are under way."""
