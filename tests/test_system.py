@@ -166,3 +166,24 @@ def test_no_limit_of_open_files_is_a_large_one(monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert system.open_file_limit() == 1 << 20
+
+
+def test_standard_error_is_quiet_unless_something_fails(capfd):
+    with system.quiet_stderr():
+        os.write(2, b"chatter")
+    os.write(2, b"after ")
+    with pytest.raises(ValueError, match="broken"), system.quiet_stderr():
+        os.write(2, b"why it broke")
+        raise ValueError("broken")
+    assert capfd.readouterr().err == "after why it broke"
+
+
+def test_standard_error_may_be_missing(monkeypatch, capfd):
+    def no_such_file(fd):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", no_such_file)
+        with system.quiet_stderr():
+            os.write(2, b"said")
+    assert capfd.readouterr().err == "said"

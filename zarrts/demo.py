@@ -23,6 +23,7 @@ from zarrts.errors import SourceError
 from zarrts.selection import Samples
 from zarrts.sources import load_arrays
 from zarrts.study import Store
+from zarrts.system import quiet_stderr
 
 _DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 _PUBLISHED_MEAN = 0.873
@@ -43,7 +44,6 @@ class Result:
 
 def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> list[Result]:
     """Convert the recordings into `folder`, train, and say how it went."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     recordings = _read_recordings(_find_data())
     people = write_people(recordings, folder / "people")
     n_classes = len(recordings["y_labels"])
@@ -60,12 +60,23 @@ def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> li
     )
     seconds = time.perf_counter() - started
     say(f"convert  {len(people)} files -> {(folder / 'study.zarr').as_posix():22} {seconds:.0f} s")
+    _start_keras()
     results = _all_people(store, epochs, say) if leave_each_out else [_one(store, epochs, say)]
     picture = folder / "learning.png"
     _draw(results, picture)
     say(f"picture  {picture.as_posix()}")
     say("next     zarrts convert --dry-run YOUR_FOLDER")
     return results
+
+
+def _start_keras() -> None:
+    """Start the backend, without what TensorFlow says of GPUs that are not there."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow heeds that only once it runs; https://github.com/tensorflow/tensorflow/issues/100442
+    with quiet_stderr():
+        from zarrts.backend import keras
+
+        keras.ops.zeros(1)
 
 
 def _find_data() -> Path:

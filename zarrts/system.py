@@ -6,8 +6,10 @@ Each has a fallback that does the same, or nothing where the call only makes thi
 import contextlib
 import os
 import shutil
+import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -147,3 +149,28 @@ def open_file_limit() -> int:
         return 512  # the C runtime's default on Windows
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if 0 < limit < 1 << 20 else 1 << 20
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drop what is written to standard error meanwhile, by C too; show it if the block fails."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # a program without a console has none
+        yield
+        return
+    try:
+        with tempfile.TemporaryFile() as held:
+            sys.stderr.flush()
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            except BaseException:
+                held.seek(0)
+                os.write(saved, held.read())
+                raise
+            finally:
+                sys.stderr.flush()
+                os.dup2(saved, 2)
+    finally:
+        os.close(saved)
