@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import Recording, conversion, journal, shards, system
+from zarrts import Recording, conversion, journal, system
 from zarrts.cli import main
 from zarrts.errors import SourceError, StoreError
 from zarrts.options import ConvertOptions
@@ -41,10 +41,9 @@ AnyArray = np.ndarray[Any, Any]
 @pytest.fixture(scope="module", autouse=True)
 def no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (shards, system, journal):
+        for module in (system, journal):
             patch.setattr(module, "sync_file", lambda fd: None)
-        for module in (shards, system):
-            patch.setattr(module, "sync_folder", lambda path: None)
+        patch.setattr(system, "sync_folder", lambda path: None)
         yield
 
 

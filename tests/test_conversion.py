@@ -27,8 +27,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import conversion, shards, system
-from zarrts import publish as publishing
+from zarrts import conversion, system
 from zarrts.casting import cast_rows
 from zarrts.errors import PlanError, SourceError, StoreError
 from zarrts.options import ConvertOptions
@@ -123,9 +122,8 @@ def as_stored(x: np.ndarray) -> np.ndarray:
 def no_waiting_for_the_disk() -> Iterator[None]:
     """Thousands of fsyncs take minutes, and no test here cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (shards, system):
-            patch.setattr(module, "sync_file", lambda fd: None)
-            patch.setattr(module, "sync_folder", lambda path: None)
+        patch.setattr(system, "sync_file", lambda fd: None)
+        patch.setattr(system, "sync_folder", lambda path: None)
         yield
 
 
@@ -395,7 +393,7 @@ def test_failure_waits_for_tasks_that_are_still_writing(tmp_path: Path, study: S
 
 def fail_on(monkeypatch: pytest.MonkeyPatch, suffix: str, *, before: bool) -> None:
     """Let the writing of small files fail at one that ends in `suffix`, before or after it."""
-    real = publishing.replace_file
+    real = system.replace_file
 
     def replace_file(path: Path, content: bytes) -> None:
         if not before or not path.as_posix().endswith(suffix):
@@ -403,8 +401,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, suffix: str, *, before: bool) -> No
         if path.as_posix().endswith(suffix):
             raise Crash(suffix)
 
-    for module in (publishing, system):
-        monkeypatch.setattr(module, "replace_file", replace_file)
+    monkeypatch.setattr(system, "replace_file", replace_file)
 
 
 STEPS = ["0/zarr.json", "0/x/zarr.json", "manifests/1.json", "a.zarr/zarr.json"]
@@ -471,7 +468,7 @@ KILLED = """
     from zarrts import conversion
     from zarrts.options import ConvertOptions
     from zarrts.prepare import prepare
-    from zarrts import publish, system
+    from zarrts import system
 
     source, target, step = sys.argv[1:]
     def die(*args, **keywords):
@@ -481,10 +478,10 @@ KILLED = """
         if step in ("rows", "kill") and next(calls, None) is None:
             die()
     before = {"group": "0/x/zarr.json", "manifest": "zarr.json"}.get(step)
-    replace_file = publish.replace_file
+    replace_file = system.replace_file
     def replace_or_die(path, content):
         die() if before == path.relative_to(target).as_posix() else replace_file(path, content)
-    publish.replace_file = system.replace_file = replace_or_die
+    system.replace_file = replace_or_die
     if step == "start":
         os.makedirs(os.path.join(target, "0"))
         die()

@@ -176,8 +176,8 @@ DRIVER = """
 
         journal.JournalWriter.add, shards.ShardWriter.append = add, append
         journal.sync_file = lambda fd: sys.audit("sync", "torn", fd)
-        shards.sync_file = system.sync_file = lambda fd: sys.audit("sync", "file")
-        shards.sync_folder = system.sync_folder = lambda path: sys.audit("sync", path)
+        system.sync_file = lambda fd: sys.audit("sync", "file")
+        system.sync_folder = lambda path: sys.audit("sync", path)
         if kind == "arrays":
             files = [(it[:3], np.load(f"{source}/{it}")) for it in sorted(os.listdir(source))]
             source = [zarrts.Recording(name, it["x"], it["y"]) for name, it in files]

@@ -2,7 +2,6 @@
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +9,9 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
+from zarrts.location import Location, open_file
 from zarrts.shards import crc32c, is_missing, read_index, written_checksums
-from zarrts.system import PositionalFile, open_file_limit
+from zarrts.system import open_file_limit
 from zarrts.types import AnyArray, ArraySpec
 
 _CHECKSUM_BYTES = 4
@@ -51,7 +51,7 @@ class ChunkReader(Protocol):
         ...
 
 
-def open_chunks(root: Path, spec: ArraySpec) -> ChunkReader:
+def open_chunks(root: Location, spec: ArraySpec) -> ChunkReader:
     """Return the fastest reader that knows the codecs of an array."""
     if spec.codecs in _KNOWN_CODECS and spec.dtype.newbyteorder("<") == spec.dtype:
         return DirectReader(root, spec)
@@ -64,10 +64,10 @@ class _OpenShard:
     `checksums` are those of its chunks as they were written, where they are known.
     """
 
-    def __init__(self, root: Path, spec: ArraySpec, number: int) -> None:
+    def __init__(self, root: Location, spec: ArraySpec, number: int) -> None:
         path = root / spec.shard_key(number)
         self.checksums = written_checksums(root, spec, number)
-        self.file = PositionalFile(path)
+        self.file = open_file(path)
         try:
             self.index = read_index(self.file, spec, str(path))
         except BaseException:
@@ -83,7 +83,7 @@ class DirectReader:
     `_lock` guards the open files. Each thread has its own buffer for compressed bytes.
     """
 
-    def __init__(self, root: Path, spec: ArraySpec) -> None:
+    def __init__(self, root: Location, spec: ArraySpec) -> None:
         self.spec = spec
         self._root = root
         self._max_open = max(8, min(256, open_file_limit() // 8))
@@ -264,7 +264,7 @@ def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:
 class ZarrReader:
     """Reads through zarr-python: slower, and knows every codec."""
 
-    def __init__(self, root: Path, spec: ArraySpec) -> None:
+    def __init__(self, root: Location, spec: ArraySpec) -> None:
         self.spec = spec
         self._path = root / spec.path
         self._array: Any = None

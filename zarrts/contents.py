@@ -1,7 +1,6 @@
 """What an open store holds: its header, its files, and the table of its recordings."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from zarrts.chunks import open_chunks
 from zarrts.cuts import View, view_of_store
 from zarrts.joined import open_labels
 from zarrts.labels import Label
+from zarrts.location import Location
 from zarrts.memory import Readers
 from zarrts.samples import Ranges
 from zarrts.store import StoreHeader
@@ -22,12 +22,12 @@ class Contents:
 
     Parameters
     ----------
-    path : Path
+    path : Location
     header : StoreHeader
         What the root says; nothing else is read until it is asked for.
     """
 
-    def __init__(self, path: Path, header: StoreHeader) -> None:
+    def __init__(self, path: Location, header: StoreHeader) -> None:
         self._root, self.header = path, header
         self.readers = Readers(
             x=tuple(open_chunks(path, segment.x) for segment in header.segments),

@@ -5,7 +5,6 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from zarrts.journal import (
     read_journal,
 )
 from zarrts.labels import LabelScheme
+from zarrts.location import Location
 from zarrts.plan import carried, stored_axes
 from zarrts.prepare import Prepared
 from zarrts.publish import create_segment, publish, write_checksums
@@ -153,7 +153,7 @@ def _resume(prepared: Prepared, on_rows: OnRows) -> tuple[Segment, dict[int, Wri
     return segment, finished
 
 
-def _is_whole(root: Path, task: WrittenTask) -> bool:
+def _is_whole(root: Location, task: WrittenTask) -> bool:
     try:
         return all(crc32c_of_file(root / it.key) == (it.size, it.checksum) for it in task.files)
     except OSError:
@@ -230,7 +230,7 @@ def _is_of_no_use_after(error: BaseException) -> bool:
     return isinstance(error, ZarrtsError) and not isinstance(error.__cause__, OSError)
 
 
-def _clear_up(target: Path, *, everything: bool) -> int:
+def _clear_up(target: Location, *, everything: bool) -> int:
     """Delete what is of no use, and return how many finished tasks are left."""
     # What cannot be deleted now opens as nothing, and the next conversion deletes it.
     with contextlib.suppress(OSError):

@@ -4,7 +4,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from zarrts.chunks import ChunkReader, open_chunks
 from zarrts.errors import ReadError, ZarrtsError
 from zarrts.joined import open_labels
 from zarrts.labels import LabelScheme
+from zarrts.location import Location
 from zarrts.matching import match_sources
 from zarrts.moments import Moments, measure
 from zarrts.places import Places, Problem
@@ -29,7 +29,7 @@ _TOLERANCE = 1e-9
 
 
 def check_content(
-    root: Path,
+    root: Location,
     segment: Segment,
     labels: LabelScheme,
     table: RecordingTable,
@@ -52,7 +52,7 @@ def check_content(
 
 
 def _check_recordwise(
-    root: Path, segment: Segment, labels: LabelScheme, table: RecordingTable
+    root: Location, segment: Segment, labels: LabelScheme, table: RecordingTable
 ) -> Iterator[Problem]:
     """Compare the arrays with one entry for each recording with the table."""
     for name, spec in segment.arrays.items():
@@ -180,7 +180,7 @@ def _agree(one: Moments, other: Moments) -> bool:
 
 
 def check_sources(
-    root: Path,
+    root: Location,
     header: StoreHeader,
     tables: Mapping[str, RecordingTable | None],
     source: Any,
@@ -198,7 +198,7 @@ def check_sources(
 
 
 def _compare(
-    root: Path,
+    root: Location,
     segment: Segment,
     labels: LabelScheme,
     table: RecordingTable,

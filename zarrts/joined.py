@@ -1,15 +1,14 @@
 """Several arrays of labels of a store, read as one whose rows are records."""
 
-from pathlib import Path
-
 import numpy as np
 
 from zarrts.chunks import ChunkReader, open_chunks
+from zarrts.location import Location
 from zarrts.segments import Segment, label_name
 from zarrts.types import AnyArray
 
 
-def open_labels(root: Path, segment: Segment) -> ChunkReader:
+def open_labels(root: Location, segment: Segment) -> ChunkReader:
     """Return what reads the labels of a segment, whether they are one array or several."""
     if segment.y.dtype.names is None:
         return open_chunks(root, segment.y)

@@ -8,11 +8,11 @@ match its checksum ends the journal: what follows was not yet durable when it wa
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zarrts.location import Location
 from zarrts.moments import STATISTICS, Moments, merge_all
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.system import replace_file, sync_file
@@ -115,7 +115,7 @@ class JournalContent:
     entries: Mapping[int, WrittenTask] = field(default_factory=dict)
 
 
-def read_journal(path: Path) -> JournalContent | None:
+def read_journal(path: Location) -> JournalContent | None:
     """Return what a journal says, or None if there is none that can be used."""
     try:
         lines = path.read_bytes().split(b"\n")
@@ -148,7 +148,7 @@ class JournalWriter:
     Calls are not thread-safe.
     """
 
-    def __init__(self, path: Path, content: JournalContent) -> None:
+    def __init__(self, path: Location, content: JournalContent) -> None:
         head = {
             "format": _FORMAT,
             "write_id": content.plan.write_id,

@@ -15,6 +15,7 @@ from zarrts.errors import PlanError
 from zarrts.journal import Plan
 from zarrts.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels import LabelCounter, LabelScheme
+from zarrts.location import Location, free_bytes, locate
 from zarrts.options import AUTO, ConvertOptions
 from zarrts.plan import (
     Layout,
@@ -29,7 +30,7 @@ from zarrts.publish import codec_of
 from zarrts.sizes import format_size
 from zarrts.store import StoreHeader, is_store, read_header
 from zarrts.survey import count_labels, try_chunks
-from zarrts.system import count_cpus, free_bytes
+from zarrts.system import count_cpus
 from zarrts.table import read_table
 from zarrts.targets import finished_bytes, refuse_target, refuse_unfinished
 from zarrts.types import LabelsPer, SourceRecording
@@ -45,7 +46,7 @@ class Prepared:
 
     Attributes
     ----------
-    target : Path
+    target : Location
     recordings : tuple of SourceRecording
     layout : Layout
     labels : LabelScheme
@@ -64,7 +65,7 @@ class Prepared:
         The store that the segment is added to.
     """
 
-    target: Path
+    target: Location
     options: ConvertOptions
     recordings: tuple[SourceRecording, ...]
     layout: Layout
@@ -136,7 +137,7 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
             f"{target}: a store cannot be written to an address yet; choose a folder, and copy it "
             "there afterwards."
         )
-    return _prepared(_find(source, options), Path(target), options, None)
+    return _prepared(_find(source, options), locate(target), options, None)
 
 
 def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
@@ -151,7 +152,7 @@ def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> 
     SourceError, PlanError
         As in `prepare`, and where sources do not fit the store.
     """
-    target = Path(target)
+    target = locate(target)
     header = read_header(target)
     options = _as_in_store(options, header)
     found = _find(source, options)
@@ -197,7 +198,7 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
 
 
 def _prepared(
-    found: sources.Found, target: Path, options: ConvertOptions, base: StoreHeader | None
+    found: sources.Found, target: Location, options: ConvertOptions, base: StoreHeader | None
 ) -> Prepared:
     if base is not None:
         recordings = tuple(sources.as_in_store(it, base.labels_per) for it in found.recordings)
@@ -245,7 +246,7 @@ def _prepared(
         source_bytes=sum(it.size_bytes for it in recordings),
         raw_bytes=raw_bytes,
         stored_bytes=int(raw_bytes * ratio),
-        free_bytes=free_bytes(target.absolute()),
+        free_bytes=free_bytes(target),
         seconds=raw_bytes / bytes_per_s / workers,
         plan=plan,
         has_subjects_given=found.has_subjects_given,
@@ -270,7 +271,7 @@ def _with_codec(
     return replace(options, codec="none"), *try_chunks(recordings, layout, "none")
 
 
-def _misfits(target: Path, base: StoreHeader, found: sources.Found) -> list[str]:
+def _misfits(target: Location, base: StoreHeader, found: sources.Found) -> list[str]:
     """Return a sentence for each recording that does not fit the store it is added to."""
     tables = [read_table(target, segment) for segment in base.segments]
     stored = [
@@ -335,7 +336,7 @@ def _check_room(prepared: Prepared) -> None:
         )
 
 
-def _subjects(target: Path, base: StoreHeader | None) -> list[str]:
+def _subjects(target: Location, base: StoreHeader | None) -> list[str]:
     """Return the subjects of a store that is added to."""
     tables = (read_table(target, segment) for segment in base.segments) if base else ()
     return [name for table in tables for name in table.subject]

@@ -4,14 +4,14 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zarrts.labels import LabelScheme
-from zarrts.segments import CHECKSUMS, ROOT_KEY, Segment, read_segment
-from zarrts.shards import WrittenShard, crc32c_of_file
+from zarrts.location import Location, read_files, replace_file, write_files
+from zarrts.segments import CHECKSUMS, ROOT_KEY, Segment, read_documents, read_segment
+from zarrts.shards import WrittenShard, crc32c
 from zarrts.store import (
     SCHEMA,
     SEGMENT_MARK,
@@ -23,9 +23,9 @@ from zarrts.store import (
     read_manifest,
     read_metadata,
     root_bytes,
+    sizes_below,
     zarr_files,
 )
-from zarrts.system import make_folder, replace_file, write_files
 from zarrts.types import ArraySpec, LabelsPer
 
 CODECS = ("lz4", "zstd", "none")
@@ -35,7 +35,7 @@ _BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
 
 
 def create_segment(
-    root: Path,
+    root: Location,
     name: str,
     *,
     x: tuple[tuple[int, ...], np.dtype[Any]],
@@ -173,7 +173,7 @@ def _compressors(codec: str, dtype: np.dtype[Any]) -> list[Any]:
     return [blosc, Crc32cCodec()]
 
 
-def write_checksums(root: Path, segment: Segment, written: Iterable[WrittenShard]) -> None:
+def write_checksums(root: Location, segment: Segment, written: Iterable[WrittenShard]) -> None:
     """Write the crc32c of every chunk of a segment's arrays, from all shards in order.
 
     A shard that was swapped with another is as good as ever by its own checksums; by these it is
@@ -192,7 +192,7 @@ def checksums_bytes(of_shards: Iterable[tuple[int, ...]]) -> bytes:
     return np.array(list(itertools.chain(*of_shards)), "<u4").tobytes()
 
 
-def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
+def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
     """Make the segments of a header the content of the store, in one atomic step.
 
     `written` are shards of new segments. What the root says of segments that it has already is
@@ -215,12 +215,12 @@ def publish(root: Path, header: StoreHeader, written: Iterable[WrittenShard]) ->
     for segment in header.segments:
         if segment.name not in known:
             metadata |= _consolidate_segment(root, segment.name)
-            for key in files_below(root, segment.name):
-                entries[key] = entries.get(key) or crc32c_of_file(root / key)
+            small = [key for key in sizes_below(root, segment.name) if key not in entries]
+            for file, content in read_files(root, small).items():
+                entries[file] = len(content), crc32c(content)
     manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()
     key = manifest_key(header.version)
-    make_folder((root / key).parent)
-    replace_file(root / key, manifest)
+    write_files(root, {key: manifest})
     attributes = _attributes(header) | {
         "manifest": {"key": key, "sha256": hashlib.sha256(manifest).hexdigest()}
     }
@@ -243,19 +243,13 @@ def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "inline", "must_understand": False, "metadata": metadata}
 
 
-def _consolidate_segment(root: Path, name: str) -> dict[str, Any]:
+def _consolidate_segment(root: Location, name: str) -> dict[str, Any]:
     """Put the metadata of a segment's arrays into its own `zarr.json`, and return all of it."""
-    folder = root / name
-    documents = {
-        f"{name}/{path.parent.relative_to(folder).as_posix()}".removesuffix("/."): json.loads(
-            path.read_bytes()
-        )
-        for path in sorted(folder.rglob(ROOT_KEY))
-    }
+    documents = read_documents(root, name)
     for path, node in documents.items():
         if node["node_type"] == "group":
             documents[path] = node | {"consolidated_metadata": _consolidated({})}
-    replace_file(folder / ROOT_KEY, metadata_bytes(segment_document(documents, name)))
+    replace_file(root / name / ROOT_KEY, metadata_bytes(segment_document(documents, name)))
     return documents
 
 
@@ -267,13 +261,6 @@ def segment_document(documents: Mapping[str, Any], name: str) -> dict[str, Any]:
         if path.startswith(f"{name}/")
     }
     return {**documents[name], "consolidated_metadata": _consolidated(below)}
-
-
-def files_below(root: Path, name: str) -> list[str]:
-    """Return the paths, below the store, of all files of a segment."""
-    return sorted(
-        path.relative_to(root).as_posix() for path in (root / name).rglob("*") if path.is_file()
-    )
 
 
 def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:

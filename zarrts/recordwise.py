@@ -1,12 +1,12 @@
 """Arrays of a ragged segment with an entry for each recording: offsets, and labels of all of it."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.labels import LabelScheme
+from zarrts.location import Location
 from zarrts.segments import Segment, part_of
 from zarrts.shards import ShardWriter, WrittenShard
 from zarrts.tasks import encode_labels
@@ -19,7 +19,7 @@ def recordwise_arrays(segment: Segment) -> dict[str, ArraySpec]:
 
 
 def write_recordwise(
-    root: Path,
+    root: Location,
     segment: Segment,
     starts: IntArray,
     recordings: Sequence[SourceRecording],
@@ -61,7 +61,7 @@ def labels_of(recordings: Sequence[SourceRecording], labels: LabelScheme) -> Any
 
 
 def write_one_chunk(
-    root: Path,
+    root: Location,
     spec: ArraySpec,
     values: AnyArray,
     is_wanted: Callable[[WrittenShard], bool] = lambda shard: True,

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from zarrts.errors import PlanError, SampleError
 from zarrts.joined import open_labels
 from zarrts.journal import WrittenTask, merged_moments
 from zarrts.labels import LabelScheme
+from zarrts.location import Location
 from zarrts.plan import shard_tasks
 from zarrts.publish import codec_of, create_segment, publish, write_checksums
 from zarrts.recordwise import write_recordwise
@@ -35,7 +35,7 @@ class Removed:
     version: int
 
 
-def remove_subject(root: Path, subject: str, workers: int | None = None) -> Removed:
+def remove_subject(root: Location, subject: str, workers: int | None = None) -> Removed:
     """Write the segments that hold a subject anew without it, publish, and delete the old ones.
 
     Raises
@@ -108,7 +108,7 @@ class _Rewrite:
     """Writes the recordings of a segment that are kept as a segment of their own."""
 
     def __init__(
-        self, root: Path, segment: Segment, table: RecordingTable, name: str, workers: int
+        self, root: Location, segment: Segment, table: RecordingTable, name: str, workers: int
     ) -> None:
         self._root, self._old, self._table = root, segment, table
         self._name, self._workers = name, workers

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zarrts.checks import refuse
 from zarrts.errors import SourceError, StoreError
+from zarrts.location import Location, write_files
 from zarrts.matching import match_sources
 from zarrts.places import Places, Problem
 from zarrts.plan import shard_tasks
@@ -32,7 +32,7 @@ from zarrts.store import (
     read_manifest,
     read_metadata,
 )
-from zarrts.system import count_cpus, write_files
+from zarrts.system import count_cpus
 from zarrts.table import RecordingTable, read_table
 from zarrts.targets import only_writer
 from zarrts.tasks import Job, write_tasks
@@ -47,7 +47,7 @@ class Repaired:
     problems: tuple[Problem, ...]
 
 
-def repair_store(root: Path, source: Any, workers: int | None = None) -> Repaired:
+def repair_store(root: Location, source: Any, workers: int | None = None) -> Repaired:
     """Find damaged files by their checksums, and write them anew, as they were.
 
     Nothing that is whole is touched. A store that is read meanwhile has each file whole, as
@@ -83,7 +83,7 @@ def repair_store(root: Path, source: Any, workers: int | None = None) -> Repaire
     return Repaired(tuple(problems))
 
 
-def _mend_metadata(root: Path, header: StoreHeader, entries: Entries) -> list[Problem]:
+def _mend_metadata(root: Location, header: StoreHeader, entries: Entries) -> list[Problem]:
     """Write damaged metadata as the root has them; return which they were."""
     documents = read_metadata(root)
     found = []
@@ -104,7 +104,7 @@ def _mend_metadata(root: Path, header: StoreHeader, entries: Entries) -> list[Pr
     return found
 
 
-def _is_as_written(path: Path, entry: tuple[int, int]) -> bool:
+def _is_as_written(path: Location, entry: tuple[int, int]) -> bool:
     try:
         return crc32c_of_file(path) == entry
     except OSError:
@@ -112,7 +112,7 @@ def _is_as_written(path: Path, entry: tuple[int, int]) -> bool:
 
 
 def _damages(
-    root: Path, header: StoreHeader, entries: Entries, places: Places, workers: int
+    root: Location, header: StoreHeader, entries: Entries, places: Places, workers: int
 ) -> list[Problem]:
     sizes = sizes_of(root, header)
     found = [it for it in check_listing(entries, sizes, places) if it.key is not None]
@@ -125,7 +125,7 @@ class _SegmentRepair:
 
     def __init__(
         self,
-        root: Path,
+        root: Location,
         header: StoreHeader,
         segment: Segment,
         table: RecordingTable,

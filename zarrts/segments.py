@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zarrts.location import Location, list_files, read_files
 from zarrts.types import AnyArray, ArraySpec, LabelsPer
 
 ROOT_KEY = "zarr.json"
@@ -148,16 +148,21 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
     )
 
 
-def read_segment(root: Path, name: str) -> Segment:
+def read_segment(root: Location, name: str) -> Segment:
     """Return the arrays of a segment that is on disk, published or not."""
-    metadata = {
-        path.parent.relative_to(root).as_posix(): json.loads(path.read_bytes())
-        for path in (root / name).rglob(ROOT_KEY)
+    return segment_of(read_documents(root, name), name)
+
+
+def read_documents(root: Location, name: str) -> dict[str, Any]:
+    """Return the metadata of a segment and of all that is in it, by path, as they are there."""
+    keys = [key for key in list_files(root / name) if key.rpartition("/")[2] == ROOT_KEY]
+    return {
+        f"{name}/{key}".removesuffix(f"/{ROOT_KEY}"): json.loads(content)
+        for key, content in read_files(root / name, keys).items()
     }
-    return segment_of(metadata, name)
 
 
-def read_array_spec(root: Path, path: str) -> ArraySpec:
+def read_array_spec(root: Location, path: str) -> ArraySpec:
     """Return what the metadata of one array on disk say."""
     return array_spec(path, json.loads((root / path / ROOT_KEY).read_bytes()))
 

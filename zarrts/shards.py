@@ -5,10 +5,7 @@ the other; then for each chunk its offset and size as little-endian uint64, and 
 these. Here the chunks are written one by one, so that a shard takes the memory of a chunk.
 """
 
-import contextlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +15,7 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
-from zarrts.system import PositionalFile, make_folder, sync_file, sync_folder
+from zarrts.location import Location, OpenFile, new_file, open_file
 from zarrts.types import AnyArray, ArraySpec
 
 _NO_CHUNK = np.uint64(2**64 - 1)
@@ -33,13 +30,14 @@ def crc32c(content: Any) -> int:
     return int(google_crc32c.value(view)) if view.size else 0
 
 
-def crc32c_of_file(path: Path) -> tuple[int, int]:
+def crc32c_of_file(path: Location) -> tuple[int, int]:
     """Return size and CRC-32C of a file, a piece at a time."""
     size = checksum = 0
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            size += len(piece)
-            checksum = int(google_crc32c.extend(checksum, piece))
+    piece = np.empty(_PIECE_BYTES, np.uint8)
+    with open_file(path) as file:
+        while count := file.read_into(piece, size):
+            size += count
+            checksum = int(google_crc32c.extend(checksum, piece[:count]))
     return size, checksum
 
 
@@ -91,17 +89,13 @@ class ShardWriter:
 
     The codecs of our own schema end with crc32c, so that a chunk's checksum is its last bytes.
 
-    A shard that was not committed leaves nothing behind, unless the process is killed: then a
-    file that ends in ".partial".
+    A shard that was not committed leaves nothing behind, unless the process is killed.
     """
 
-    def __init__(self, root: Path, spec: ArraySpec, shard: int) -> None:
+    def __init__(self, root: Location, spec: ArraySpec, shard: int) -> None:
         self.spec = spec
         self._key = spec.shard_key(shard)
-        self._path = root / self._key
-        self._partial = self._path.with_name(self._path.name + ".partial")
-        make_folder(self._path.parent)
-        self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by __exit__
+        self._file = new_file(root / self._key)
         self._index = np.full((spec.chunks_per_shard, 2), _NO_CHUNK, "<u8")
         self._chunk_checksums: list[int] = []
         self._size = 0
@@ -127,13 +121,9 @@ class ShardWriter:
         return self._finished
 
     def commit(self) -> WrittenShard:
-        """Finish the shard, wait for the disk, and give the file its name."""
+        """Finish the shard, wait until it is durable, and give the file its name."""
         written = self.finish()
-        self._file.flush()
-        sync_file(self._file.fileno())
-        self._file.close()
-        os.replace(self._partial, self._path)
-        sync_folder(self._path.parent)
+        self._file.commit()
         return written
 
     def _write(self, content: memoryview) -> None:
@@ -151,10 +141,7 @@ class ShardWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._file.closed:
-            with contextlib.suppress(OSError):  # of what is still to be flushed to a full disk
-                self._file.close()
-            self._partial.unlink(missing_ok=True)
+        self._file.abort()
 
 
 def index_bytes(spec: ArraySpec) -> int:
@@ -162,7 +149,7 @@ def index_bytes(spec: ArraySpec) -> int:
     return spec.chunks_per_shard * 16 + _CHECKSUM_BYTES
 
 
-def read_index(file: PositionalFile, spec: ArraySpec, name: str) -> NDArray[np.uint64]:
+def read_index(file: OpenFile, spec: ArraySpec, name: str) -> NDArray[np.uint64]:
     """Return offset and size of every chunk of a shard, shape (chunks_per_shard, 2).
 
     Raises
@@ -188,11 +175,11 @@ def read_index(file: PositionalFile, spec: ArraySpec, name: str) -> NDArray[np.u
     return entries
 
 
-def chunk_checksums(root: Path, spec: ArraySpec, shard: int) -> tuple[int, ...]:
+def chunk_checksums(root: Location, spec: ArraySpec, shard: int) -> tuple[int, ...]:
     """Return the crc32c of the chunks of a shard that is whole."""
     path = root / spec.shard_key(shard)
     found = []
-    with PositionalFile(path) as file:
+    with open_file(path) as file:
         for offset, size in read_index(file, spec, str(path)).tolist():
             if offset != int(_NO_CHUNK):
                 content = bytearray(_CHECKSUM_BYTES)
@@ -201,19 +188,19 @@ def chunk_checksums(root: Path, spec: ArraySpec, shard: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def written_checksums(root: Path, spec: ArraySpec, number: int) -> NDArray[np.uint32] | None:
+def written_checksums(root: Location, spec: ArraySpec, number: int) -> NDArray[np.uint32] | None:
     """Return the crc32c of the chunks of a shard, as they were when it was written."""
     if spec.checksums is None:
         return None
     first = number * spec.chunks_per_shard
     found = np.zeros(min(spec.chunks_per_shard, spec.n_chunks - first), "<u4")
-    with PositionalFile(root / spec.checksums) as file:
+    with open_file(root / spec.checksums) as file:
         if file.read_into(found, 4 * first) < found.nbytes:
             raise ReadError(f"{root / spec.checksums} is damaged: it is too short.")
     return found
 
 
-def is_in_place(root: Path, spec: ArraySpec, shard: int) -> bool:
+def is_in_place(root: Location, spec: ArraySpec, shard: int) -> bool:
     """Return whether a shard holds the chunks that were written there.
 
     The crc32c of its file does not tell: where a part is followed by its own checksum, that of

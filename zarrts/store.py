@@ -24,13 +24,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.labels import LabelScheme, joint_scheme
+from zarrts.location import Location, list_files
 from zarrts.segments import ROOT_KEY, Segment, segment_of
 from zarrts.shards import crc32c
 from zarrts.types import LabelsPer
@@ -157,12 +157,12 @@ def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
     return found
 
 
-def read_metadata(root: Path) -> dict[str, Any]:
+def read_metadata(root: Location) -> dict[str, Any]:
     """Return the metadata of every array and group of a store, by path, as the root has them."""
     return dict(_read_root(root)["consolidated_metadata"]["metadata"])
 
 
-def read_manifest(root: Path, header: StoreHeader) -> Entries:
+def read_manifest(root: Location, header: StoreHeader) -> Entries:
     """Return size and crc32c of every file of a store, as it was written.
 
     Raises
@@ -180,7 +180,12 @@ def read_manifest(root: Path, header: StoreHeader) -> Entries:
     return {name: (size, crc) for name, (size, crc) in json.loads(content)["objects"].items()}
 
 
-def is_store(root: Path) -> bool:
+def sizes_below(root: Location, name: str) -> dict[str, int]:
+    """Return the sizes of all files of a segment, by their paths below the store, sorted."""
+    return {f"{name}/{key}": size for key, size in list_files(root / name).items()}
+
+
+def is_store(root: Location) -> bool:
     """Return whether a folder holds a complete store of ours."""
     try:
         read_header(root)
@@ -189,7 +194,7 @@ def is_store(root: Path) -> bool:
     return True
 
 
-def read_header(root: Path) -> StoreHeader:
+def read_header(root: Location) -> StoreHeader:
     """Read the root of a store; nothing else is touched.
 
     Raises
@@ -262,7 +267,7 @@ def _labels(labels: Mapping[str, Any], labels_per: LabelsPer) -> LabelScheme:
     )
 
 
-def _read_root(root: Path) -> dict[str, Any]:
+def _read_root(root: Location) -> dict[str, Any]:
     path = root / ROOT_KEY
     try:
         document = json.loads(path.read_bytes())
@@ -277,13 +282,13 @@ def _read_root(root: Path) -> dict[str, Any]:
     return document
 
 
-def _why_not_ours(root: Path, document: Mapping[str, Any]) -> str:
+def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:
     if SEGMENT_MARK in document.get("attributes", {}):
         return f"{root} is a part of a store; open the folder that it is in: {root.parent}"
     return f"{root} is a Zarr {document['node_type']}, but no zarrts store. Make one: {_MAKE}"
 
 
-def _why_no_store(root: Path) -> str:
+def _why_no_store(root: Location) -> str:
     if not root.exists() and re.match(r"\w{2,}:/", root.as_posix()):
         return f"{root} is an address, and only folders can be opened yet; copy the store here."
     if not root.exists():

@@ -79,6 +79,39 @@ class PositionalFile:
         self.close()
 
 
+class NewFile:
+    """A file that is written from its start, and appears, whole, at `commit`.
+
+    Until then its name ends in ".partial"; a file that was not committed leaves nothing behind,
+    unless the process is killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        make_folder(path.parent)
+        self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by commit or abort
+
+    def write(self, content: memoryview) -> None:
+        """Append bytes."""
+        self._file.write(content)
+
+    def commit(self) -> None:
+        """Wait for the disk, and give the file its name."""
+        self._file.flush()
+        sync_file(self._file.fileno())
+        self._file.close()
+        os.replace(self._partial, self._path)
+        sync_folder(self._path.parent)
+
+    def abort(self) -> None:
+        """Leave nothing behind, unless it was committed; twice does no harm."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):  # of what is still to be flushed to a full disk
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+
 def sync_file(fd: int) -> None:
     """Wait until what was written to a file is on the disk."""
     os.fsync(fd)

@@ -1,17 +1,17 @@
 """The table of recordings of a segment: whose samples they are, where from, and what they hold."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import StoreError
+from zarrts.location import Location, list_files, read_files, write_files
 from zarrts.moments import STATISTICS, Moments
 from zarrts.segments import ROOT_KEY, Segment
 from zarrts.store import zarr_files
-from zarrts.system import write_files
 from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14
@@ -47,24 +47,31 @@ class RecordingTable:
     moments: Moments
 
 
-def digest_of_table(root: Path, segment: str) -> str:
+def digest_of_table(root: Location, segment: str) -> str:
     """Return the sha256 of the names and contents of all files of a segment's table.
 
     A crc32c would not do: each file ends with its own, and so that of all depends on their sizes
     alone.
     """
+    return _digest(_read_files(root, segment))
+
+
+def _read_files(root: Location, segment: str) -> dict[str, bytes]:
     folder = root / segment / "table"
+    known = (*_COLUMNS, ROOT_KEY)
+    keys = [key for key in list_files(folder) if key.partition("/")[0] in known]
+    return read_files(folder, keys)
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
-    keys = (it.relative_to(folder).as_posix() for it in folder.rglob("*") if it.is_file())
-    for key in sorted(keys):
-        if key.partition("/")[0] in (*_COLUMNS, ROOT_KEY):
-            content = (folder / key).read_bytes()
-            digest.update(f"{key} {len(content)} ".encode())
-            digest.update(content)
+    for key, content in files.items():
+        digest.update(f"{key} {len(content)} ".encode())
+        digest.update(content)
     return digest.hexdigest()
 
 
-def write_table(root: Path, segment: str, table: RecordingTable) -> None:
+def write_table(root: Location, segment: str, table: RecordingTable) -> None:
     """Write the table of recordings of a segment."""
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
@@ -100,18 +107,22 @@ def write_table(root: Path, segment: str, table: RecordingTable) -> None:
     write_files(root / segment / "table", zarr_files(files))
 
 
-def read_table(root: Path, segment: Segment) -> RecordingTable:
+def read_table(root: Location, segment: Segment) -> RecordingTable:
     """Read the table of recordings of a segment."""
     import zarr
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
 
     try:
-        if digest_of_table(root, segment.name) != segment.table_sha256:
+        files = _read_files(root, segment.name)
+        if _digest(files) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
-        folder = root / segment.name / "table"
+        as_buffer = default_buffer_prototype().buffer.from_bytes
+        store = MemoryStore({key: as_buffer(content) for key, content in files.items()})
         columns = {
-            name: np.asarray(zarr.open_array(str(folder / name), mode="r")[:])
+            name: np.asarray(zarr.open_array(store, path=name, mode="r")[:])
             for name in _COLUMNS
-            if name != _OPTIONAL or (folder / name).exists()
+            if name != _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():

@@ -5,12 +5,12 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import filelock
 
 from zarrts.errors import PlanError, StoreError
 from zarrts.journal import JournalContent, Plan, read_journal
+from zarrts.location import Location
 from zarrts.segments import ROOT_KEY
 from zarrts.store import MANIFESTS, SEGMENT_MARK, StoreHeader, is_store, manifest_key, read_header
 from zarrts.system import make_folder
@@ -24,7 +24,7 @@ _MAX_NAMED = 3
 
 
 @contextlib.contextmanager
-def only_writer(root: Path) -> Iterator[None]:
+def only_writer(root: Location) -> Iterator[None]:
     """Hold the lock of a folder; a kill releases it. A new folder that stays empty is deleted.
 
     Raises
@@ -60,7 +60,7 @@ def only_writer(root: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def refuse_target(root: Path, plan: Plan, *, overwrite: bool, restart: bool) -> None:
+def refuse_target(root: Location, plan: Plan, *, overwrite: bool, restart: bool) -> None:
     """Raise PlanError unless a conversion may write to a folder; nothing is touched.
 
     It may where nothing is, where a conversion of the same plan did not finish, where the store
@@ -86,7 +86,7 @@ def refuse_target(root: Path, plan: Plan, *, overwrite: bool, restart: bool) -> 
     refuse_unfinished(root, plan, restart=restart)
 
 
-def refuse_unfinished(root: Path, plan: Plan, *, restart: bool) -> None:
+def refuse_unfinished(root: Location, plan: Plan, *, restart: bool) -> None:
     """Raise PlanError if a folder holds finished parts of another plan, unless `restart`."""
     journal = read_unfinished(root)
     if journal and journal.entries and journal.plan.write_id != plan.write_id and not restart:
@@ -97,7 +97,7 @@ def refuse_unfinished(root: Path, plan: Plan, *, restart: bool) -> None:
         )
 
 
-def read_unfinished(root: Path) -> JournalContent | None:
+def read_unfinished(root: Location) -> JournalContent | None:
     """Return the journal of a conversion that was not published, if there is one."""
     journal = read_journal(root / JOURNAL)
     if journal is None or not is_store(root):
@@ -106,7 +106,7 @@ def read_unfinished(root: Path) -> JournalContent | None:
     return None if journal.segment in published else journal
 
 
-def finished_bytes(root: Path, plan: Plan) -> int:
+def finished_bytes(root: Location, plan: Plan) -> int:
     """Return the size of what an unfinished conversion of this plan has on the disk."""
     journal = read_unfinished(root)
     if journal is None or journal.plan.write_id != plan.write_id:
@@ -114,7 +114,7 @@ def finished_bytes(root: Path, plan: Plan) -> int:
     return sum(file.size for task in journal.entries.values() for file in task.files)
 
 
-def _refuse_store(root: Path, plan: Plan, overwrite: bool) -> None:
+def _refuse_store(root: Location, plan: Plan, overwrite: bool) -> None:
     try:
         header = read_header(root)
         if header.write_id == plan.write_id or overwrite:
@@ -130,7 +130,7 @@ def _refuse_store(root: Path, plan: Plan, overwrite: bool) -> None:
     )
 
 
-def _plan_of_store(root: Path, header: StoreHeader) -> Plan:
+def _plan_of_store(root: Location, header: StoreHeader) -> Plan:
     tables = [read_table(root, segment) for segment in header.segments]
     return Plan(
         write_id=header.write_id,
@@ -145,7 +145,7 @@ def _plan_of_store(root: Path, header: StoreHeader) -> Plan:
     )
 
 
-def sweep(root: Path, unfinished: str | None = None) -> None:
+def sweep(root: Location, unfinished: str | None = None) -> None:
     """Delete what conversions wrote and the root does not name, but for an unfinished segment.
 
     What others put into the folder stays; so does everything under a root that is not ours.
@@ -157,7 +157,7 @@ def sweep(root: Path, unfinished: str | None = None) -> None:
         header = read_header(root)
         kept |= {segment.name for segment in header.segments}
         for path in _inside(root / MANIFESTS):
-            if _is_manifest(path) and path.name != Path(manifest_key(header.version)).name:
+            if _is_manifest(path) and path.name != _manifest_name(header.version):
                 path.unlink()
         kept.add(MANIFESTS)
     elif (root / ROOT_KEY).exists():
@@ -168,7 +168,7 @@ def sweep(root: Path, unfinished: str | None = None) -> None:
             _delete(path)
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Location) -> None:
     """Delete a file or folder; a folder loses its name first, so that readers miss all of it."""
     if not path.is_dir():
         path.unlink()
@@ -183,24 +183,28 @@ def _delete(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def has_leftovers(root: Path, plan: Plan) -> bool:
+def has_leftovers(root: Location, plan: Plan) -> bool:
     """Return whether anything is left in a complete store of what made it."""
     journal = read_unfinished(root)
     if journal is not None and journal.plan.write_id != plan.write_id:
         return False  # somebody else's, who may go on with it
     header = read_header(root)
     kept = {ROOT_KEY, MANIFESTS, *(segment.name for segment in header.segments)}
-    manifest = Path(manifest_key(header.version)).name
+    manifest = _manifest_name(header.version)
     return any(path.name not in kept and _is_ours(path) for path in _inside(root)) or any(
         path.name != manifest and _is_manifest(path) for path in _inside(root / MANIFESTS)
     )
 
 
-def _inside(folder: Path) -> list[Path]:
+def _manifest_name(version: int) -> str:
+    return manifest_key(version).rpartition("/")[2]
+
+
+def _inside(folder: Location) -> list[Location]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Location) -> bool:
     """Return whether a conversion wrote this entry of a store's folder, whole or in part."""
     if path.name in (f"{ROOT_KEY}.partial", JOURNAL, f"{JOURNAL}.partial", LOCK):
         return path.is_file()
@@ -219,7 +223,7 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _is_manifest(path: Path) -> bool:
+def _is_manifest(path: Location) -> bool:
     if not re.fullmatch(r"\d+\.json(\.partial)?", path.name) or not path.is_file():
         return False
     with open(path, "rb") as file:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from zarrts.casting import cast_rows
 from zarrts.errors import SourceError
 from zarrts.journal import WrittenTask
 from zarrts.labels import LabelScheme
+from zarrts.location import Location
 from zarrts.moments import Moments, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows
 from zarrts.segments import Segment, part_of
@@ -38,7 +38,7 @@ class Job:
 
     Attributes
     ----------
-    root : Path
+    root : Location
     segment : Segment
         Whose metadata are on the disk.
     recordings : dict
@@ -52,7 +52,7 @@ class Job:
         Called with each shard before it takes its place; False leaves what is there.
     """
 
-    root: Path
+    root: Location
     segment: Segment
     recordings: Mapping[int, SourceRecording]
     labels: LabelScheme

@@ -4,16 +4,22 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from zarrts.errors import StoreError
 from zarrts.inspection import check_content, check_sources
+from zarrts.location import Location
 from zarrts.places import Places, Problem
-from zarrts.publish import files_below
 from zarrts.segments import ROOT_KEY, Segment
 from zarrts.shards import crc32c_of_file, is_in_place
-from zarrts.store import Entries, StoreHeader, read_header, read_manifest, root_bytes
+from zarrts.store import (
+    Entries,
+    StoreHeader,
+    read_header,
+    read_manifest,
+    root_bytes,
+    sizes_below,
+)
 from zarrts.system import count_cpus
 from zarrts.table import RecordingTable, read_table
 
@@ -28,13 +34,13 @@ class Verification:
 
 
 def verify_store(
-    root: Path, *, is_deep: bool = False, source: Any = None, workers: int | None = None
+    root: Location, *, is_deep: bool = False, source: Any = None, workers: int | None = None
 ) -> Verification:
     """Compare a store with its manifest, and more.
 
     Parameters
     ----------
-    root : Path
+    root : Location
     is_deep : bool
         Read everything: the checksum of every file, every chunk, label and statistic.
     source : path or list of them, optional
@@ -74,18 +80,18 @@ def verify_store(
     )
 
 
-def _check_root(root: Path) -> Iterator[Problem]:
+def _check_root(root: Location) -> Iterator[Problem]:
     content = (root / ROOT_KEY).read_bytes()
     if content != root_bytes(json.loads(content)):
         yield Problem(f"{ROOT_KEY} is not as it was written, though it says the same.")
 
 
-def sizes_of(root: Path, header: StoreHeader) -> dict[str, int]:
+def sizes_of(root: Location, header: StoreHeader) -> dict[str, int]:
     """Return the sizes of the files of a store that are there."""
     return {
-        key: (root / key).stat().st_size
+        key: size
         for segment in header.segments
-        for key in files_below(root, segment.name)
+        for key, size in sizes_below(root, segment.name).items()
     }
 
 
@@ -101,7 +107,7 @@ def check_listing(entries: Entries, sizes: Mapping[str, int], places: Places) ->
 
 
 def check_checksums(
-    root: Path,
+    root: Location,
     entries: Entries,
     sizes: Mapping[str, int],
     places: Places,
@@ -133,7 +139,7 @@ def check_checksums(
     yield from (problem for problem in found if problem is not None)
 
 
-def _read_table(root: Path, segment: Segment, problems: list[Problem]) -> RecordingTable | None:
+def _read_table(root: Location, segment: Segment, problems: list[Problem]) -> RecordingTable | None:
     try:
         return read_table(root, segment)
     except StoreError as error:
