@@ -83,6 +83,7 @@ def table_of(path: Path) -> list[tuple[dict[str, Any], AnyArray]]:
     for name in segments_of(path):
         columns = zarr.open_group(str(path / name / "table"), mode="r").arrays()
         rows = {key: it[:].tolist() for key, it in columns if key not in ("start", "stop")}
+        del rows["mean_rest"]  # of the rounding of means
         rounded = np.array([rows.pop("mean"), rows.pop("m2")]).swapaxes(0, 1)
         exact = [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
         found += zip(exact, rounded, strict=True)

@@ -110,11 +110,9 @@ class Catalog:
         )
 
     @cached_property
-    def moments(self) -> tuple[Moments, ...]:
-        """Statistics of each recording."""
-        return tuple(
-            table.moments.row(i) for table in self._tables for i in range(len(table.subject))
-        )
+    def moments(self) -> Moments:
+        """Statistics of each recording, shape (n_recordings, n_channels)."""
+        return Moments.joined([table.moments for table in self._tables])
 
     @cached_property
     def subject_runs(self) -> tuple[IntArray, IntArray]:

@@ -17,7 +17,7 @@ from zarrts.moments import STATISTICS, Moments, merge_all
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.system import replace_file, sync_file
 
-_FORMAT = 1
+_FORMAT = 2
 _MAX_NAMED = 3
 
 

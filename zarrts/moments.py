@@ -29,6 +29,9 @@ class Moments:
         Mean, and sum of squared deviations from it, of the numbers.
     min, max : float64
         Their range; +inf and -inf where there is none.
+    mean_rest : float64
+        What rounding took from the mean: of values far away from 0, what is left of a mean would
+        not tell apart parts that are merged.
     """
 
     count: IntArray
@@ -37,6 +40,7 @@ class Moments:
     min: FloatArray
     max: FloatArray
     nan_count: IntArray
+    mean_rest: FloatArray
 
     @staticmethod
     def empty(*shape: int) -> "Moments":
@@ -48,6 +52,7 @@ class Moments:
             min=np.full(shape, np.inf),
             max=np.full(shape, -np.inf),
             nan_count=np.zeros(shape, np.int64),
+            mean_rest=np.zeros(shape),
         )
 
     @staticmethod
@@ -59,24 +64,11 @@ class Moments:
             return Moments.empty(n_channels)
         step = max(1, _VALUES_PER_PIECE // n_channels)
         pieces = [_of_piece(rows[start : start + step]) for start in range(0, len(rows), step)]
-        return pieces[0] if len(pieces) == 1 else _pool(Moments.stack(pieces))
+        return pieces[0] if len(pieces) == 1 else pool(Moments.stack(pieces))
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the statistics of both (Chan, Golub and LeVeque, 1983)."""
-        count = self.count + other.count
-        weight = other.count / np.maximum(count, 1)
-        with np.errstate(invalid="ignore"):  # of infinities
-            delta = other.mean - self.mean
-            mean = self.mean + delta * weight
-            m2 = self.m2 + other.m2 + delta**2 * (self.count * weight)
-        return Moments(
-            count=count,
-            mean=mean,
-            m2=m2,
-            min=np.minimum(self.min, other.min),
-            max=np.maximum(self.max, other.max),
-            nan_count=self.nan_count + other.nan_count,
-        )
+        return pool(Moments.stack([self, other]))
 
     @property
     def std(self) -> FloatArray:
@@ -85,8 +77,8 @@ class Moments:
         spread = np.where(self.min == self.max, 0, self.m2)
         return np.asarray(np.sqrt(spread / np.maximum(self.count, 1)))
 
-    def row(self, index: int) -> "Moments":
-        """Return one entry of the leading axis."""
+    def row(self, index: int | IntArray) -> "Moments":
+        """Return one entry, or some, of the leading axis."""
         return Moments(**{name: getattr(self, name)[index] for name in STATISTICS})
 
     @staticmethod
@@ -96,8 +88,15 @@ class Moments:
             **{name: np.stack([getattr(row, name) for row in rows]) for name in STATISTICS}
         )
 
+    @staticmethod
+    def joined(parts: Sequence["Moments"]) -> "Moments":
+        """Return several statistics, one after the other along their leading axis."""
+        return Moments(
+            **{name: np.concatenate([getattr(it, name) for it in parts]) for name in STATISTICS}
+        )
 
-STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count")
+
+STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count", "mean_rest")
 
 
 def measure(samples: AnyArray) -> Moments:
@@ -107,48 +106,72 @@ def measure(samples: AnyArray) -> Moments:
 
 def measure_repeated(rows: AnyArray, counts: IntArray) -> Moments:
     """Return the statistics of rows (row, ..., channel) of which row i occurs counts[i] times."""
+    if len(rows) and counts.min() == counts.max() <= 1:
+        return measure(rows if counts[0] else rows[:0])
     n_channels = rows.shape[-1] if rows.ndim > 1 else 1
-    used = counts > 0
-    values = rows[used].reshape(int(used.sum()), -1, n_channels).astype(np.float64)
-    weights = np.broadcast_to(counts[used][:, None, None], values.shape)
-    is_nan = np.isnan(values)
-    numbers = np.where(is_nan, 0, weights)
-    count = numbers.sum(axis=(0, 1))
+    used = np.flatnonzero(counts)
+    per_row = max(1, math.prod(rows.shape[1:]))
+    step = max(1, _VALUES_PER_PIECE // per_row)
+    pieces = []
+    for start in range(0, len(used), step):
+        some = used[start : start + step]
+        values = rows[some].reshape(-1, n_channels)
+        pieces.append(_of_weighted(values, np.repeat(counts[some], per_row // n_channels)))
+    return pool(Moments.stack(pieces)) if pieces else Moments.empty(n_channels)
+
+
+def _of_weighted(values: AnyArray, weights: IntArray) -> Moments:
+    """Return the statistics of values (n, channel), of which value i occurs weights[i] times."""
+    numbers = values.astype(np.float64)
+    is_nan = np.isnan(numbers)
+    has_nan = bool(is_nan.any())
+    occurs = np.where(is_nan, 0, weights[:, None]) if has_nan else weights[:, None]
+    count = np.broadcast_to(occurs.sum(axis=0), numbers.shape[1:])
     with np.errstate(invalid="ignore"):  # of infinities
         # Differences are summed, because values far away from 0 would lose digits.
-        base = np.where(is_nan[0, 0], 0, values[0, 0])
-        deviations = np.where(is_nan, 0, values - base)
-        shift = (numbers * deviations).sum(axis=(0, 1)) / np.maximum(count, 1)
-        deviations = np.where(is_nan, 0, deviations - shift)
-        residue = (numbers * deviations).sum(axis=(0, 1)) / np.maximum(count, 1)
-        m2 = (numbers * deviations**2).sum(axis=(0, 1)) - count * residue**2
+        base = np.where(is_nan[0], 0, numbers[0])
+        numbers -= base
+        if has_nan:
+            numbers[is_nan] = 0
+        shift = (occurs * numbers).sum(axis=0) / np.maximum(count, 1)
+        numbers -= shift
+        if has_nan:
+            numbers[is_nan] = 0
+        residue = (occurs * numbers).sum(axis=0) / np.maximum(count, 1)
+        np.square(numbers, out=numbers)
+        m2 = (occurs * numbers).sum(axis=0) - count * residue**2
+        mean, rest = _exact_sum(base, shift + residue)
+    low = np.where(is_nan, np.inf, values) if has_nan else values
+    high = np.where(is_nan, -np.inf, values) if has_nan else values
     return Moments(
-        count=count,
-        mean=np.where(count > 0, base + shift + residue, 0),
+        count=count.copy(),
+        mean=np.where(count > 0, mean, 0),
         m2=np.maximum(m2, 0),
-        min=np.where(is_nan, np.inf, values).min(axis=(0, 1)),
-        max=np.where(is_nan, -np.inf, values).max(axis=(0, 1)),
-        nan_count=np.where(is_nan, weights, 0).sum(axis=(0, 1)),
+        min=low.min(axis=0).astype(np.float64),
+        max=high.max(axis=0).astype(np.float64),
+        nan_count=np.where(is_nan, weights[:, None], 0).sum(axis=0),
+        mean_rest=np.where(count > 0, rest, 0),
     )
 
 
 def merge_all(parts: Sequence[Moments]) -> Moments:
-    """Return the statistics of all parts, merged from the first to the last."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total.merge(part)
-    return total
+    """Return the statistics of all parts, at least one."""
+    return parts[0] if len(parts) == 1 else pool(Moments.stack(parts))
 
 
-def _pool(parts: Moments) -> Moments:
+def pool(parts: Moments) -> Moments:
     """Return the statistics of all entries of the leading axis, at once."""
     count = parts.count.sum(axis=0)
     # Differences between means are summed, because the means themselves may be 1e8 and more
     # deviations away from 0, and their sum would lose the digits that tell them apart.
-    base = parts.mean[0]
+    first = (parts.count > 0).argmax(axis=0)[None]
+    base = np.take_along_axis(parts.mean, first, 0)[0]
+    weights = parts.count / np.maximum(count, 1)
     with np.errstate(invalid="ignore"):  # of infinities
-        mean = base + ((parts.mean - base) * (parts.count / np.maximum(count, 1))).sum(axis=0)
-        m2 = (parts.m2 + parts.count * (parts.mean - mean) ** 2).sum(axis=0)
+        deviations = (parts.mean - base) + parts.mean_rest
+        shift = (np.where(parts.count > 0, deviations, 0) * weights).sum(axis=0)
+        mean, rest = _exact_sum(base, shift)
+        m2 = (parts.m2 + parts.count * (deviations - shift) ** 2).sum(axis=0)
     return Moments(
         count=count,
         mean=mean,
@@ -156,7 +179,16 @@ def _pool(parts: Moments) -> Moments:
         min=parts.min.min(axis=0),
         max=parts.max.max(axis=0),
         nan_count=parts.nan_count.sum(axis=0),
+        mean_rest=rest,
     )
+
+
+def _exact_sum(large: FloatArray, small: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return a sum, and what rounding took from it (Knuth, 1969)."""
+    total = large + small
+    part = total - large
+    rest = (large - (total - part)) + (small - part)
+    return total, np.where(np.isfinite(rest), rest, 0)
 
 
 def _of_rows(rows: AnyArray) -> Moments:
@@ -181,13 +213,15 @@ def _of_rows(rows: AnyArray) -> Moments:
         residue = numbers.sum(axis=0)
         total += residue
         m2 = np.einsum("ij,ij->j", numbers, numbers) - residue**2 / n_rows
+    mean, rest = _exact_sum(base, total / n_rows)
     return Moments(
         count=np.full(rows.shape[1], n_rows, np.int64),
-        mean=base + total / n_rows,
+        mean=mean,
         m2=np.maximum(m2, 0),
         min=rows.min(axis=0).astype(np.float64),
         max=rows.max(axis=0).astype(np.float64),
         nan_count=np.zeros(rows.shape[1], np.int64),
+        mean_rest=rest,
     )
 
 
@@ -212,13 +246,15 @@ def _of_rows_with_nan(numbers: FloatArray) -> Moments:
         deviations = np.where(is_nan, 0, numbers - mean)
         residue = deviations.sum(axis=0) / np.maximum(count, 1)
         m2 = np.maximum(np.square(deviations).sum(axis=0) - residue**2 * count, 0)
+        mean, rest = _exact_sum(mean, residue)
     return Moments(
         count=count,
-        mean=mean + residue,
+        mean=mean,
         m2=m2,
         min=np.where(is_nan, np.inf, numbers).min(axis=0),
         max=np.where(is_nan, -np.inf, numbers).max(axis=0),
         nan_count=len(numbers) - count,
+        mean_rest=rest,
     )
 
 
@@ -229,7 +265,7 @@ def _of_piece(rows: AnyArray) -> Moments:
     folds = max(1, min(len(rows) // _ROWS_PER_FOLD, 2048 // n_channels))
     whole = len(rows) // folds * folds
     columns = _of_rows(rows[:whole].reshape(-1, folds * n_channels))
-    piece = _pool(
+    piece = pool(
         Moments(**{name: getattr(columns, name).reshape(folds, n_channels) for name in STATISTICS})
     )
     return piece if whole == len(rows) else piece.merge(_of_rows(rows[whole:]))

@@ -8,7 +8,6 @@ import numpy as np
 from zarrts.cuts import Fit
 from zarrts.errors import SampleError
 from zarrts.labels import Label, LabelScheme
-from zarrts.moments import Moments, measure, measure_repeated
 from zarrts.sample_reader import SampleReader
 from zarrts.samples import Ranges
 from zarrts.types import AnyArray, IntArray
@@ -52,18 +51,6 @@ def load_one(reader: SampleReader, ids: IntArray) -> tuple[AnyArray, AnyArray]:
     fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
     x, y = reader.fetch(ids, fit)
     return x[0], y[0] if reader.cut.reduce is None else reader.cut.reduce(y)[0]
-
-
-def measure_samples(reader: SampleReader) -> Iterator[Moments]:
-    """Yield the statistics of x of all selected samples, in parts; each reads every row once."""
-    steps = reader.cut.x_steps
-    assert steps is not None, "the statistics of whole recordings are known"
-    for ids in ids_by_unit(reader):
-        if steps.ndim == 0:
-            yield measure(reader.fetch_x(ids))
-            continue
-        rows, counts = reader.fetch_rows(ids)
-        yield measure_repeated(rows, counts)
 
 
 def load_samples(reader: SampleReader) -> tuple[AnyArray, AnyArray]:

@@ -123,15 +123,6 @@ class SampleReader:
         self._fill(out, rows, self.readers.x, self.units.unit_of(ids))
         return out
 
-    def fetch_rows(self, ids: IntArray) -> tuple[AnyArray, IntArray]:
-        """Return the rows that some samples of one unit have as x, and in how many each one is."""
-        rows = self.cut.x_rows(self.units.index.first_rows(ids), None)
-        low = int(rows.min())
-        counts = np.bincount((rows - low).ravel())
-        segment = int(self.units.segment_of(self.units.unit_of(ids[:1]))[0])
-        start = low - self.units.first_row_of(segment)
-        return read_rows(self.readers.x[segment], start, start + len(counts)), counts
-
     def fetch_y(self, ids: IntArray, fit: Fit | None = None) -> AnyArray:
         """Return stored labels (or values, where these are the target) of some samples."""
         firsts = self.units.index.first_rows(ids)

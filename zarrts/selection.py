@@ -16,7 +16,8 @@ from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import LabelModes, by_name
 from zarrts.labels import Label
 from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle
-from zarrts.moments import Moments, merge_all
+from zarrts.measured import Measured
+from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.ranks import Rank, resolve
 from zarrts.reading import (
@@ -26,7 +27,6 @@ from zarrts.reading import (
     load_one,
     load_samples,
     load_series,
-    measure_samples,
     samples_of_classes,
 )
 from zarrts.sample_reader import SampleReader
@@ -40,7 +40,7 @@ from zarrts.windowing import Windowed
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples(Divisible, Windowed):
+class Samples(Divisible, Measured, Windowed):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,
@@ -78,7 +78,7 @@ class Samples(Divisible, Windowed):
     def viewed(self, view: View) -> "Samples":
         """Return the samples of another view that lie in the recordings of these."""
         every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([view.index.n_samples]))
-        chosen = self._per_recording > 0
+        chosen = self.per_recording > 0
         return Samples(self.store, every, view).of_recordings(chosen)
 
     def of_recordings(self, chosen: IntArray | NDArray[np.bool_]) -> "Samples":
@@ -123,29 +123,24 @@ class Samples(Divisible, Windowed):
         """First id of each recording of the store, selected or not, and the number of ids."""
         return self.view.index.count_before(self.store.catalog.row_starts)
 
-    @cached_property
-    def _per_recording(self) -> IntArray:
-        """How many of these samples each recording of the store holds."""
-        return np.diff(self.selection.count_below(self.starts))
-
     @property
     def subjects(self) -> list[str]:
         """Names of the subjects that these samples belong to, in the order of the store."""
-        present = np.unique(self.store.catalog.subject_codes[self._per_recording > 0])
+        present = np.unique(self.store.catalog.subject_codes[self.per_recording > 0])
         return [self.store.subjects[code] for code in present]
 
     @property
     def subject(self) -> NDArray[np.str_]:
         """Subject of each sample, shape (n_samples,)."""
         names = np.array(self.store.subjects)[self.store.catalog.subject_codes]
-        return np.asarray(np.repeat(names, self._per_recording))
+        return np.asarray(np.repeat(names, self.per_recording))
 
     @property
     def filenames(self) -> list[str]:
         """Source file of each sample."""
         return [
             it.source
-            for it, count in zip(self.store.recordings, self._per_recording, strict=True)
+            for it, count in zip(self.store.recordings, self.per_recording, strict=True)
             for _ in range(count)
         ]
 
@@ -158,28 +153,12 @@ class Samples(Divisible, Windowed):
         if self.view.cut.y_of == "x":
             raise SampleError("The targets of these samples are values of x, not classes.")
         if self.view.cut.y_of == "recording":
-            return np.asarray(self._per_recording @ counts)
-        whole, partial = self._whole_and_partial()
+            return np.asarray(self.per_recording @ counts)
+        whole, partial = self.whole_and_partial()
         total = counts[whole].sum(axis=0)
         if partial is not None:
             total = total + count_classes(partial.reader, self.store.header.labels)
         return np.asarray(total)
-
-    def _whole_and_partial(self) -> tuple[IntArray, "Samples | None"]:
-        """Return the recordings that are selected whole, and the samples of all others.
-
-        No recording is whole where samples are windows: they overlap, or leave rows out.
-        """
-        if self.view is not self.store.view:
-            return np.zeros(0, np.int64), self
-        if not self.view.cut.is_of_equal_lengths:
-            return np.flatnonzero(self._per_recording), None
-        sizes = np.diff(self.starts)
-        whole = np.flatnonzero((self._per_recording == sizes) & (sizes > 0))
-        cut = np.flatnonzero((self._per_recording > 0) & (self._per_recording < sizes))
-        if len(cut) == 0:
-            return whole, None
-        return whole, self.of_recordings(cut)
 
     # Choosing ----------------------------------------------------------------------------
 
@@ -343,22 +322,6 @@ class Samples(Divisible, Windowed):
     def loader(self, options: BatchOptions) -> EpochLoader:
         """Return what makes the batches of any epoch, and keeps its memory in between."""
         return EpochLoader(self.reader, self.store.header.labels, options)
-
-    # Statistics --------------------------------------------------------------------------
-
-    def stats(self) -> Moments:
-        """Return count, mean, std, min and max per channel of exactly these samples.
-
-        A merge of what the conversion gathered, without reading, for whole recordings; the
-        samples of recordings that are cut are read.
-        """
-        whole, partial = self._whole_and_partial()
-        parts = [self.store.catalog.moments[i] for i in whole]
-        if partial is not None:
-            parts += measure_samples(partial.reader)
-        if not parts:
-            raise SampleError("The selection holds no samples.")
-        return merge_all(parts)
 
     def class_weight(self) -> dict[int, float]:
         """Return Keras' `class_weight` that balances the classes: n / (n_classes · count).

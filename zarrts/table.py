@@ -16,8 +16,9 @@ from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14
 _TEXTS = ("subject", "source", "fingerprint")
-_OPTIONAL = "label_count"
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", _OPTIONAL, *STATISTICS)
+# Labels need not be classes, and older stores hold fewer statistics.
+_OPTIONAL = ("label_count", "mean_rest")
+_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
         columns = {
             name: np.asarray(zarr.open_array(store, path=name, mode="r")[:])
             for name in _COLUMNS
-            if name != _OPTIONAL or f"{name}/{ROOT_KEY}" in files
+            if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
@@ -134,6 +135,7 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
             "Copy the store again, or convert again."
         ) from error
+    columns.setdefault("mean_rest", np.zeros_like(columns["mean"]))
     return RecordingTable(
         subject=tuple(str(value) for value in columns["subject"]),
         source=tuple(str(value) for value in columns["source"]),
