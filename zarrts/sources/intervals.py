@@ -8,13 +8,14 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.rows import check_range
+from zarrts.sources.views import RowsInMemory
 from zarrts.types import AnyArray, IntArray
 
 _MAX_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
-class IntervalRows:
+class IntervalRows(RowsInMemory):
     """One label for each row, from intervals of rows that share a label.
 
     Rows in no interval have no label: "" in text, NaN in floats.
@@ -88,16 +89,6 @@ class IntervalRows:
         """Of the labels."""
         return self.labels.dtype
 
-    @property
-    def is_sequential(self) -> bool:
-        """Never: any row can be reached."""
-        return False
-
-    @property
-    def block_rows(self) -> int:
-        """1: there is nothing to be read."""
-        return 1
-
     def read(self, start: int, stop: int) -> AnyArray:
         """Return the labels of rows `start` to `stop`, in an array that the caller owns."""
         check_range(start, stop, self.n_rows, "labels of intervals")
@@ -108,9 +99,6 @@ class IntervalRows:
         for i in range(low, high):
             out[max(0, self.starts[i] - start) : self.stops[i] - start] = self.labels[i]
         return out
-
-    def close(self) -> None:
-        """Do nothing: no file is open."""
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         parts = (self.starts, self.stops, self.labels)

@@ -8,12 +8,12 @@ import numpy as np
 
 from zarrts.sources.kind import Draft
 from zarrts.sources.rows import check_range
-from zarrts.sources.views import PartOfRows
+from zarrts.sources.views import PartOfRows, RowsInMemory
 from zarrts.types import AnyArray, LabelsPer, RowReader, SeriesList
 
 
 @dataclass(frozen=True)
-class StackedRows:
+class StackedRows(RowsInMemory):
     """Rows that are whole arrays of one shape, each with a reader of its own."""
 
     readers: tuple[RowReader, ...]
@@ -27,16 +27,6 @@ class StackedRows:
     def dtype(self) -> np.dtype[Any]:
         """Holds the values of all."""
         return np.result_type(*{reader.dtype for reader in self.readers})
-
-    @property
-    def is_sequential(self) -> bool:
-        """Never: any row can be reached."""
-        return False
-
-    @property
-    def block_rows(self) -> int:
-        """1: each row lies together."""
-        return 1
 
     def read(self, start: int, stop: int) -> AnyArray:
         """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
