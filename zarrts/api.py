@@ -44,6 +44,7 @@ def convert(
     shard: int | str = "64MiB",
     codec: str = "lz4",
     workers: int | None = None,
+    scheduler: Any = None,
     overwrite: bool = False,
     restart: bool = False,
     progress: bool = True,
@@ -106,7 +107,13 @@ def convert(
         "lz4" is fast to read, "zstd" is smaller, "none" does not compress. "auto" is "lz4", or
         "none" where lz4 saves less than a twentieth of the bytes of a few samples.
     workers : int, optional
-        Parts that are written at once; as many as there are processors by default.
+        Parts that are written at once: by threads, as many as there are processors by default;
+        with a scheduler, by all of its threads.
+    scheduler : str, or Client or cluster of dask.distributed, optional
+        Who writes the parts instead (extra cluster): the workers of a Dask scheduler, given as
+        "tcp://host:8786" or as the path of its file (.json), which see sources and store under
+        the same paths; or "processes", `workers` of them on this machine. The store is the same
+        to the byte. `memory` is then what each worker may take, and of "processes" all together.
     overwrite : bool
         Replace a store of other sources or options, once the new one is complete.
     restart : bool
@@ -143,6 +150,7 @@ def convert(
         shard_bytes=_size("shard", shard),
         codec=codec,
         workers=workers,
+        scheduler=scheduler,
         overwrite=overwrite,
         restart=restart,
     )
@@ -170,6 +178,7 @@ def append(
     axes: Sequence[str] | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
+    scheduler: Any = None,
     restart: bool = False,
     progress: bool = True,
     **unknown: object,
@@ -183,8 +192,8 @@ def append(
     ----------
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
-    source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, restart,
-    progress
+    source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
+    restart, progress
         As in `convert`.
 
     Returns
@@ -211,6 +220,7 @@ def append(
         axes=_names("axes", axes),
         memory_bytes=_size("memory", memory),
         workers=workers,
+        scheduler=scheduler,
         restart=restart,
     )
     prepared = prepare_append(with_table(source, table), store, options)

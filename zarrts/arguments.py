@@ -62,3 +62,22 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def worker_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say who writes the parts of a store."""
+    options = [
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            help="Parts written at once; by default one for each processor.",
+        ),
+        click.option(
+            "--scheduler",
+            help="Who writes them: a Dask scheduler (tcp://host:8786, or its .json file), or "
+            "processes: as many on this machine as --workers says. Threads by default.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from zarrts.arguments import Size, names_of, source_options
+from zarrts.arguments import Size, names_of, source_options, worker_options
 from zarrts.errors import ZarrtsError
 from zarrts.sizes import format_size
 
@@ -75,7 +75,7 @@ def main() -> None:
     show_default=True,
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@worker_options
 @click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
@@ -141,7 +141,7 @@ def _run(prepared: Any, progress: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @source_options
 @click.option("--memory", type=Size(), default="1GiB", show_default=True)
-@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@worker_options
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
 @_with_errors

@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from zarrts.cluster import write_on_cluster
+from zarrts.crew import LOCAL, hired, refuse_data
 from zarrts.errors import PlanError, SourceError, ZarrtsError
 from zarrts.journal import (
     JournalContent,
@@ -18,7 +21,7 @@ from zarrts.journal import (
 )
 from zarrts.labels import LabelScheme
 from zarrts.location import Location
-from zarrts.plan import carried, stored_axes
+from zarrts.plan import ShardTask, carried, stored_axes, task_bytes
 from zarrts.prepare import Prepared
 from zarrts.publish import create_segment, publish, write_checksums
 from zarrts.recordwise import write_recordwise
@@ -27,8 +30,10 @@ from zarrts.shards import crc32c_of_file
 from zarrts.sources import refuse_changes
 from zarrts.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
 from zarrts.table import RecordingTable, digest_of_table, write_table
-from zarrts.targets import JOURNAL, has_leftovers, only_writer, read_unfinished, sweep
+from zarrts.targets import JOURNAL, drop_partial, has_leftovers, only_writer, read_unfinished, sweep
 from zarrts.tasks import Job, OnRows, write_tasks
+
+WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -49,7 +54,7 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     if prepared.is_done:
         _clear_leftovers(prepared)
         return
-    with only_writer(target):
+    with _writing(prepared) as write, only_writer(target):
         if prepared.is_done:  # by another process since
             return
         prepared.refuse_target()
@@ -57,7 +62,24 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
         if prepared.base is not None and (old is None or old.version != prepared.base.version):
             raise PlanError(f"{target} was changed by somebody else meanwhile; try again.")
         with _explained(prepared):
-            _write_store(prepared, old, on_rows)
+            _write_store(prepared, old, on_rows, write)
+
+
+@contextlib.contextmanager
+def _writing(prepared: Prepared) -> Iterator[WriteTasks]:
+    """Yield the function that writes tasks: here, or on the workers of a scheduler."""
+    options = prepared.options
+    if options.scheduler is None:
+        yield partial(write_tasks, workers=prepared.workers)
+        return
+    refuse_data(prepared.recordings)
+    with hired(
+        options.scheduler,
+        workers=prepared.workers if options.scheduler == LOCAL else options.workers,
+        memory_bytes=options.memory_bytes,
+        part_bytes=task_bytes(prepared.recordings, prepared.layout),
+    ) as crew:
+        yield partial(write_on_cluster, crew=crew)
 
 
 def _clear_leftovers(prepared: Prepared) -> None:
@@ -70,10 +92,13 @@ def _clear_leftovers(prepared: Prepared) -> None:
                     sweep(prepared.target)
 
 
-def _write_store(prepared: Prepared, old: StoreHeader | None, on_rows: OnRows) -> None:
+def _write_store(
+    prepared: Prepared, old: StoreHeader | None, on_rows: OnRows, write: WriteTasks
+) -> None:
     target = prepared.target
     segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
-    finished = _write(prepared, segment, finished, on_rows)
+    finished = _write(prepared, segment, finished, on_rows, write)
+    drop_partial(target, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
     table = _table(prepared, results)
     written = [shard for result in results for shard in result.files]
@@ -161,7 +186,11 @@ def _is_whole(root: Location, task: WrittenTask) -> bool:
 
 
 def _write(
-    prepared: Prepared, segment: Segment, finished: Mapping[int, WrittenTask], on_rows: OnRows
+    prepared: Prepared,
+    segment: Segment,
+    finished: Mapping[int, WrittenTask],
+    on_rows: OnRows,
+    write: WriteTasks,
 ) -> dict[int, WrittenTask]:
     """Write the tasks that are not finished, and return all."""
     done = dict(finished)
@@ -186,7 +215,8 @@ def _write(
             on_task=on_task,
         )
         todo = [task for task in prepared.layout.tasks if task.shard not in finished]
-        write_tasks(job, todo, prepared.workers)
+        if todo:
+            write(job, todo)
     return done
 
 
@@ -210,8 +240,8 @@ def _explained(prepared: Prepared) -> Iterator[None]:
             if n_kept
             else "what was written has been removed"
         )
-        if isinstance(error, SourceError):
-            raise SourceError(f"{error} {kept}.") from error
+        if isinstance(error, SourceError | PlanError):
+            raise type(error)(f"{error} {kept}.") from error
         if not isinstance(error, OSError):
             raise
         if error.errno in _FULL:
@@ -227,7 +257,8 @@ def _explained(prepared: Prepared) -> Iterator[None]:
 
 def _is_of_no_use_after(error: BaseException) -> bool:
     """Return whether other sources or options are needed, rather than another attempt."""
-    return isinstance(error, ZarrtsError) and not isinstance(error.__cause__, OSError)
+    is_said = isinstance(error, ZarrtsError) and not isinstance(error, PlanError)
+    return is_said and not isinstance(error.__cause__, OSError)
 
 
 def _clear_up(target: Location, *, everything: bool) -> int:

@@ -72,9 +72,9 @@ def open_file(path: Location) -> OpenFile:
     return PositionalFile(path)
 
 
-def new_file(path: Location) -> NewFile:
-    """Begin a file."""
-    return system.NewFile(path)
+def new_file(path: Location, attempt: str = "") -> NewFile:
+    """Begin a file; other attempts at it may be going on, each with a text of its own."""
+    return system.NewFile(path, attempt)
 
 
 def replace_file(path: Location, content: bytes) -> None:

@@ -33,6 +33,7 @@ class ConvertOptions:
     shard_bytes: int = 64 << 20
     codec: str = "lz4"
     workers: int | None = None
+    scheduler: Any = None
     overwrite: bool = False
     restart: bool = False
 

@@ -215,7 +215,12 @@ def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]
     for segment in header.segments:
         if segment.name not in known:
             metadata |= _consolidate_segment(root, segment.name)
-            small = [key for key in sizes_below(root, segment.name) if key not in entries]
+            # A worker that was taken for dead may have begun a shard again.
+            small = [
+                key
+                for key in sizes_below(root, segment.name)
+                if key not in entries and not key.endswith(".partial")
+            ]
             for file, content in read_files(root, small).items():
                 entries[file] = len(content), crc32c(content)
     manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()

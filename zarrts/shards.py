@@ -89,13 +89,14 @@ class ShardWriter:
 
     The codecs of our own schema end with crc32c, so that a chunk's checksum is its last bytes.
 
-    A shard that was not committed leaves nothing behind, unless the process is killed.
+    A shard that was not committed leaves nothing behind, unless the process is killed: then a
+    file that ends in ".partial". `attempt` is in the name of this file.
     """
 
-    def __init__(self, root: Location, spec: ArraySpec, shard: int) -> None:
+    def __init__(self, root: Location, spec: ArraySpec, shard: int, attempt: str = "") -> None:
         self.spec = spec
         self._key = spec.shard_key(shard)
-        self._file = new_file(root / self._key)
+        self._file = new_file(root / self._key, attempt)
         self._index = np.full((spec.chunks_per_shard, 2), _NO_CHUNK, "<u8")
         self._chunk_checksums: list[int] = []
         self._size = 0

@@ -82,13 +82,13 @@ class PositionalFile:
 class NewFile:
     """A file that is written from its start, and appears, whole, at `commit`.
 
-    Until then its name ends in ".partial"; a file that was not committed leaves nothing behind,
-    unless the process is killed.
+    Until then its name ends in ".partial", with `attempt` before that; a file that was not
+    committed leaves nothing behind, unless the process is killed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, attempt: str = "") -> None:
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = path.with_name(f"{path.name}{attempt and '.'}{attempt}.partial")
         make_folder(path.parent)
         self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by commit or abort
 

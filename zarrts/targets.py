@@ -168,6 +168,15 @@ def sweep(root: Location, unfinished: str | None = None) -> None:
             _delete(path)
 
 
+def drop_partial(root: Location, segment: str) -> None:
+    """Delete unfinished files of a segment: those of workers that died, or are taken for dead.
+
+    One that still writes cannot give its file a name any more.
+    """
+    for path in sorted((root / segment).rglob("*.partial")):
+        path.unlink(missing_ok=True)
+
+
 def _delete(path: Location) -> None:
     """Delete a file or folder; a folder loses its name first, so that readers miss all of it."""
     if not path.is_dir():

@@ -1,9 +1,10 @@
 """Write the shards of a segment with Dask, from whichever recordings overlap them.
 
-Each Dask task owns one whole shard of every array and pulls its rows from whichever files
-overlap it, a chunk at a time, so that a task takes the memory of a few chunks whatever the size
-of files and shards. (A Dask array of blocks stored into Zarr would hold whole shards, several
-times over, and two tasks that meet in a shard lose data without a word.)
+Here by threads; `cluster` does the same on many machines. Each Dask task owns one whole shard of
+every array and pulls its rows from whichever files overlap it, a chunk at a time, so that a task
+takes the memory of a few chunks whatever the size of files and shards. (A Dask array of blocks
+stored into Zarr would hold whole shards, several times over, and two tasks that meet in a shard
+lose data without a word.)
 """
 
 import contextlib
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class Job:
         Called with each finished task, one at a time.
     is_wanted : callable
         Called with each shard before it takes its place; False leaves what is there.
+    attempt : str
+        Makes the names of unfinished files this job's own, where another machine that was taken
+        for dead may still write to the same shard.
     """
 
     root: Location
@@ -59,6 +62,7 @@ class Job:
     on_rows: OnRows = lambda n_rows: None
     on_task: Callable[[WrittenTask], None] = lambda task: None
     is_wanted: Callable[[WrittenShard], bool] = lambda shard: True
+    attempt: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -76,18 +80,15 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     from dask.base import compute
     from dask.delayed import delayed
 
-    write = delayed(partial(_write_shard, job), name="write-shard", pure=False)
-    latest: dict[int, Any] = {}  # last task on each compressed file
+    write = delayed(partial(_write_after, job), name="write-shard", pure=False)
     written = []
-    for task in tasks:
-        first = task.spans[0].recording
-        # Shards of one compressed file are written in order, so that it is read only once.
-        is_sequential = _is_sequential(job.recordings[first])
-        after = latest.get(first) if is_sequential else None
-        # Dask takes what is ready by name: in the order of the rows, and of the files.
-        name = f"write-shard-{task.shard:09d}"
-        written.append(write(delayed(task, traverse=False), after, dask_key_name=name))
-        latest[task.spans[-1].recording] = latest[first] = written[-1]
+    for chain in chains_of(tasks, job.recordings):
+        latest = None
+        for task in chain:
+            # Dask takes what is ready by name: in the order of the rows, and of the files.
+            name = f"write-shard-{task.shard:09d}"
+            latest = write(delayed(task, traverse=False), latest, dask_key_name=name)
+            written.append(latest)
     # Dask gives up at the first error and leaves other tasks running in its own pool. This one is
     # waited for: nothing may write to the target while it is swept.
     pool = ThreadPoolExecutor(workers, thread_name_prefix="zarrts-convert")
@@ -101,17 +102,52 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
             recording.y.close()
 
 
-def _is_sequential(recording: SourceRecording) -> bool:
+def chains_of(
+    tasks: Sequence[ShardTask], recordings: Mapping[int, SourceRecording]
+) -> list[list[ShardTask]]:
+    """Return the tasks in chains, each to be written in order; most are chains of one.
+
+    Shards that begin in one compressed file are a chain, so that it is read only once.
+    """
+    chains: dict[tuple[str, int], list[ShardTask]] = {}
+    for task in tasks:
+        first = task.spans[0].recording
+        key = ("file", first) if is_sequential(recordings[first]) else ("shard", task.shard)
+        chains.setdefault(key, []).append(task)
+    return list(chains.values())
+
+
+def is_sequential(recording: SourceRecording) -> bool:
+    """Return whether reading backwards starts again from the first row."""
     return recording.x.is_sequential or recording.y.is_sequential
 
 
-def _write_shard(job: Job, task: ShardTask, after: object) -> None:
-    """Write one shard of each array; `after` only says which task has to come before."""
+def _write_after(job: Job, task: ShardTask, after: object) -> None:
+    """Write a task's shards; `after` only says which task has to come before."""
+    written = write_shard(job, task)
+    with job.lock:
+        job.on_task(written)
+
+
+def write_shard(job: Job, task: ShardTask) -> WrittenTask:
+    """Write one shard of each array, and return what was written.
+
+    Raises
+    ------
+    SourceError
+        If a source cannot be read to its end.
+    OSError
+        If the shards cannot be written.
+    KeyboardInterrupt
+        If the job was told to stop.
+    """
     segment = job.segment
     moments: list[tuple[int, Moments]] = []
     with contextlib.ExitStack() as stack:
         fillers = {
-            name: _ChunkFiller(stack.enter_context(ShardWriter(job.root, spec, task.shard)))
+            name: _ChunkFiller(
+                stack.enter_context(ShardWriter(job.root, spec, task.shard, job.attempt))
+            )
             for name, spec in segment.row_arrays.items()
         }
         n_done = 0
@@ -135,8 +171,7 @@ def _write_shard(job: Job, task: ShardTask, after: object) -> None:
             moments.append((span.recording, merge_all(parts)))
             n_done += span.stop - span.start
         files = tuple(it.commit(job.is_wanted) for it in fillers.values())
-    with job.lock:
-        job.on_task(WrittenTask(shard=task.shard, files=files, moments=tuple(moments)))
+    return WrittenTask(shard=task.shard, files=files, moments=tuple(moments))
 
 
 class _ChunkFiller:
@@ -184,7 +219,7 @@ def read_blocks(
     # The head of a compressed file that another task reads from there on: a reader of its own,
     # or the other's would start again from the first row.
     with contextlib.ExitStack() as stack:
-        if n_before and _is_sequential(recording):
+        if n_before and is_sequential(recording):
             x, y = (stack.enter_context(contextlib.closing(copy.copy(it))) for it in (x, y))
         step = block_rows(recording, chunk_rows)
         cuts = range(span.start + step - n_before % step, span.stop, step)

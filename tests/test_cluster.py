@@ -1,0 +1,279 @@
+"""Workers of a Dask cluster write the same bytes, whatever becomes of them."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import Study, make_study
+
+import zarrts
+from zarrts import cluster
+from zarrts.cli import main
+from zarrts.errors import PlanError, SourceError
+from zarrts.plan import shard_tasks
+from zarrts.tasks import chains_of
+
+distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
+
+SIZES = {"chunk": 1000, "shard": 3000, "progress": False}
+LOCAL: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+N_ROWS = 167
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Any]:
+    """A cluster of two processes on this machine."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **LOCAL) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return make_study(tmp_path_factory.mktemp("study") / "npz", sizes=(60, 30, 77), labels="text")
+
+
+@pytest.fixture(scope="module")
+def whole(study: Study) -> dict[str, bytes]:
+    return convert(study.folder, study.folder.with_name("whole.zarr"))
+
+
+def convert(source: Any, target: Path, **options: Any) -> dict[str, bytes]:
+    zarrts.convert(source, target, **SIZES | options).close()
+    return tree(target)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Return the content of every file below a folder, and the folders as well."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else b"a folder"
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def finished(target: Path) -> int:
+    return len((target / "unfinished.journal").read_bytes().splitlines()) - 1
+
+
+class Rows:
+    """Inputs that are made where they are asked for; the first time, something happens there."""
+
+    shape, dtype = (N_ROWS, 6, 3), np.dtype("f4")
+
+    def __init__(self, marker: Path, row: int) -> None:
+        self.marker, self.row, self.pid = marker, row, os.getpid()
+
+    def __call__(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        is_here = os.getpid() == self.pid
+        if start <= self.row < stop and not (is_here or self.marker.exists()):
+            self.marker.touch()
+            self.happen()
+        rows = np.arange(start, stop, dtype="f4")
+        return np.sin(rows[:, None, None] * np.arange(1, 19, dtype="f4").reshape(6, 3))
+
+    def happen(self) -> None:
+        """Nothing."""
+
+
+class KilledRows(Rows):
+    """The first worker that reads some row is killed."""
+
+    def happen(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DeadlyRows(KilledRows):
+    """Every worker that reads some row is killed."""
+
+    def happen(self) -> None:
+        self.marker.unlink()
+        super().happen()
+
+
+LABELS = np.arange(N_ROWS) % 4
+needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+
+
+@pytest.mark.parametrize("kind", ["stored", "compressed", "ragged"])
+def test_workers_write_the_bytes_of_one_machine(
+    workers: Any, study: Study, tmp_path: Path, kind: str
+) -> None:
+    folder, options = tmp_path / "s", {}
+    folder.mkdir()
+    for name, x, y in zip(study.names, study.x, study.y, strict=True):
+        if kind == "ragged":
+            np.savez(folder / f"{name}.npz", x=x.reshape(-1, 3), y=y.repeat(6))
+            options = {"kind": "ragged"}
+        else:
+            save = np.savez if kind == "stored" else np.savez_compressed
+            save(folder / f"{name}.npz", x=x, y=y)
+    expected = convert(folder, tmp_path / "one.zarr", **options)
+    done: list[int] = []
+    with (
+        distributed.Client(workers, set_as_default=False) as client,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        add = cluster._Asked._result
+
+        def result(self: Any, future: Any, task: Any) -> Any:
+            done.append(task.shard)
+            return add(self, future, task)
+
+        patch.setattr(cluster._Asked, "_result", result)
+        assert convert(folder, tmp_path / "two.zarr", scheduler=client, **options) == expected
+        assert client.status == "running"  # the caller's stays open
+    assert sorted(done) == list(range(len(done))) and len(done) > 1
+
+
+def test_compressed_files_are_chains_that_do_not_wait_for_each_other() -> None:
+    lengths, is_compressed = [25, 3, 30, 12], [True, False, True, False]
+    recordings: Any = {
+        number: SimpleNamespace(
+            x=SimpleNamespace(is_sequential=it), y=SimpleNamespace(is_sequential=False)
+        )
+        for number, it in enumerate(is_compressed)
+    }
+    chains = chains_of(shard_tasks(lengths, 10), recordings)
+    # By their first rows: 0, 10, 20 | 30, 40, 50 | 60, which begins in the last file
+    assert [[task.shard for task in chain] for chain in chains] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_tasks_carry_names_and_no_data(workers: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    n_bytes: list[int] = []
+    for name in ("a", "b"):
+        x = np.full((20_000, 8, 8), ord(name), "f4")
+        np.savez(tmp_path / f"{name}.npz", x=x, y=np.arange(20_000) % 3)
+    real = distributed.Client.submit
+
+    def submit(self: Any, function: Any, payload: bytes, **options: Any) -> Any:
+        n_bytes.append(len(payload))
+        return real(self, function, payload, **options)
+
+    monkeypatch.setattr(distributed.Client, "submit", submit)
+    sizes = {"chunk": "128KiB", "shard": "1MiB"}
+    files = convert(f"{tmp_path}/*.npz", tmp_path / "a.zarr", scheduler=workers, **sizes)
+    assert sum(map(len, files.values())) > 10_000
+    assert len(n_bytes) == 10
+    assert max(n_bytes) < 4000  # of 10 MB
+
+
+@needs_sigkill
+def test_shard_of_a_killed_worker_is_written_again(workers: Any, tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "none", -1)
+    expected = convert(zarrts.Recording("s", rows, LABELS), tmp_path / "a.zarr")
+    killed = zarrts.Recording("s", KilledRows(tmp_path / "killed", 100), LABELS)
+    assert convert(killed, tmp_path / "b.zarr", scheduler=workers) == expected
+    assert (tmp_path / "killed").exists()
+
+
+@needs_sigkill
+def test_part_that_kills_every_worker_is_given_up_and_the_rest_kept(
+    workers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.scheduler, "allowed_failures", 0)
+    deadly = zarrts.Recording("s", DeadlyRows(tmp_path / "killed", 100), LABELS)
+    words = r"a part of recording 1 \(s\) was given up, because every worker that wrote it died"
+    with pytest.raises(PlanError, match=rf"{words}.*2 of 5 parts are finished"):
+        convert(deadly, tmp_path / "b.zarr", scheduler=workers, workers=1)
+    rows = Rows(tmp_path / "none", -1)
+    expected = convert(zarrts.Recording("s", rows, LABELS), tmp_path / "a.zarr")
+    whole = zarrts.Recording("s", rows, LABELS)
+    assert convert(whole, tmp_path / "b.zarr") == expected
+
+
+def test_lost_scheduler_is_said_and_the_same_command_goes_on(
+    study: Study, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    import dask
+
+    target = tmp_path / "a.zarr"
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            silence_logs=50,
+            **LOCAL,
+        ) as made,
+    ):
+        address = made.scheduler_address
+        on_task = []
+
+        def lose(self: Any, task: Any, real: Any = zarrts.journal.JournalWriter.add) -> None:
+            real(self, task)
+            on_task.append(task.shard)
+            if len(on_task) == 2:
+                made.sync(made.scheduler.close)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(zarrts.conversion.JournalWriter, "add", lose)
+            with pytest.raises(
+                PlanError, match=rf"{address} is lost\. 2 of 5 parts are finished, and"
+            ):
+                convert(study.folder, target, scheduler=address, workers=1)
+    assert finished(target) == 2
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "50ms"})
+    with soon, pytest.raises(PlanError, match=rf"{address}.* cannot be reached"):
+        convert(study.folder, target, scheduler=address)
+    assert finished(target) == 2
+    assert convert(study.folder, target) == whole
+
+
+def test_workers_that_do_not_see_the_files_are_named_at_once(
+    workers: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, absent = tmp_path / "a.zarr", tmp_path / "elsewhere"
+    monkeypatch.setattr(cluster, "_some_paths", lambda job, tasks: [str(absent / "s00.npz")])
+    words = f"worker tcp://.*: does not see {absent / 's00.npz'}; sources and store"
+    with pytest.raises(PlanError, match=f"^2 of 2 workers .* cannot convert: {words}"):
+        convert(study.folder, target, scheduler=workers)
+    assert not target.exists()
+    monkeypatch.setattr(cluster, "_some_paths", lambda job, tasks: [])
+    monkeypatch.setattr(cluster, "_place", lambda root: (absent / "unfinished.journal", b"0"))
+    with pytest.raises(PlanError, match=f"does not see {absent}; sources and store"):
+        convert(study.folder, target, scheduler=workers)
+    monkeypatch.setattr(cluster, "check_workers", lambda *anything: None)  # one that came later
+    with pytest.raises(PlanError, match=r"a\.zarr: cannot be written .it is another folder on tcp"):
+        convert(study.folder, target, scheduler=workers)
+    assert not target.exists()
+
+
+def test_arrays_in_memory_are_refused_before_anything_is_written(
+    workers: Any, tmp_path: Path
+) -> None:
+    x, y = np.zeros((9, 1 << 14, 2), "f4"), np.arange(9) % 2
+    for it, problem in (
+        (x, r"holds 1\.\d MB in memory, more than 1MiB"),
+        (Unsendable(), "be sent"),
+    ):
+        source = [zarrts.Recording("small", x[:2] + 1, y[:2]), zarrts.Recording("s", it, y)]
+        with pytest.raises(SourceError, match=rf"^recording 2 \(s\): .*{problem}"):
+            convert(source, tmp_path / "a.zarr", scheduler=workers)
+    assert not (tmp_path / "a.zarr").exists()
+
+
+class Unsendable:
+    shape, dtype = (9, 1 << 14, 2), np.dtype("f4")
+
+    def __call__(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        return np.zeros((stop - start, *self.shape[1:]), "f4")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a file that is open")
+
+
+def test_command_with_processes_of_this_machine(
+    study: Study, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    target = tmp_path / "a.zarr"
+    sizes = ["--chunk", "1000", "--shard", "3000", "--scheduler", "processes", "--workers", "2"]
+    said = CliRunner().invoke(main, ["convert", *sizes, str(study.folder), str(target)])
+    assert said.exit_code == 0, said.output
+    assert tree(target) == whole
