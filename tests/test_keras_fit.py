@@ -281,7 +281,8 @@ def test_predict_without_labels(study, sequence):
 
 
 def test_predict_of_a_shuffled_sequence_misses_no_sample(study, sequence):
-    predicted = Recorder.make().predict(sequence(study.path), verbose=0)
+    with pytest.warns(UserWarning, match=r"use predict\(seq.like\(samples\)\)"):
+        predicted = Recorder.make().predict(sequence(study.path), verbose=0)
     assert sorted(predicted.tolist()) == EVERYTHING
 
 

@@ -34,6 +34,7 @@ LAYERS = [
         "sources",
     },
     {
+        "losses",
         "label_sets",
         "samples",
         "cuts",

@@ -102,6 +102,24 @@ def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Sequence]
     return unbounded.prefetch(_READ_AHEAD)
 
 
+def trainer_of(frame: FrameType) -> tuple[str, Any] | None:
+    """Return which of `fit`, `evaluate` and `predict` made an adapter, and of which network.
+
+    Parameters
+    ----------
+    frame : frame
+        Of the adapter, as for `attach`.
+    """
+    caller: FrameType | None = frame
+    while caller is not None:
+        name = caller.f_code.co_name
+        is_keras = caller.f_globals.get("__name__", "").startswith("keras.src.backend.")
+        if is_keras and name in ("fit", "evaluate", "predict"):
+            return name, caller.f_locals.get("self")
+        caller = caller.f_back
+    return None
+
+
 _has_warned = False
 
 

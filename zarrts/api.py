@@ -132,7 +132,7 @@ def convert(
     PlanError
         Where memory, disk space, an option or the target forbids it.
     """
-    refuse_unknown("convert", unknown)
+    refuse_unknown(convert, unknown)
     options = ConvertOptions(
         folders=folders,
         subject=subject,
@@ -209,7 +209,7 @@ def append(
     PlanError
         Where memory, disk space or an option forbids it.
     """
-    refuse_unknown("append", unknown)
+    refuse_unknown(append, unknown)
     options = ConvertOptions(
         folders=folders,
         subject=subject,
@@ -262,7 +262,7 @@ def verify(
     SourceError
         If there are no sources to be read.
     """
-    refuse_unknown("verify", unknown)
+    refuse_unknown(verify, unknown)
     return verify_store(Path(store), is_deep=deep, source=sources, workers=workers)
 
 
@@ -280,7 +280,7 @@ def repair(
     PlanError
         If somebody else writes to the store.
     """
-    refuse_unknown("repair", unknown)
+    refuse_unknown(repair, unknown)
     return repair_store(Path(store), sources, workers)
 
 
@@ -298,7 +298,7 @@ def remove(
     PlanError
         If somebody else writes to the store.
     """
-    refuse_unknown("remove", unknown)
+    refuse_unknown(remove, unknown)
     return remove_subject(Path(store), subject, workers)
 
 

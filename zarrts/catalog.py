@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
+from zarrts.keywords import unknown_names
 from zarrts.moments import Moments
 from zarrts.samples import Ranges
 from zarrts.table import RecordingTable
@@ -132,8 +133,7 @@ class Catalog:
         codes = {name: code for code, name in enumerate(self.subjects)}
         unknown = [str(name) for name in names if name not in codes]
         if unknown:
-            some = ", ".join(self.subjects[:10]) + (" ..." if len(self.subjects) > 10 else "")
-            raise SampleError(f"No subject named {', '.join(unknown)}; the subjects are {some}.")
+            raise SampleError(unknown_names("No subject", unknown, self.subjects))
         return np.isin(self.subject_codes, [codes[name] for name in names])
 
     def samples_of(self, names: Sequence[str] | str) -> Ranges:

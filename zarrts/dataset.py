@@ -31,10 +31,20 @@ class OwnThreads(keras.utils.PyDataset):  # type: ignore[misc]
         """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
         raise NotImplementedError
 
+    def check_use(self, method: str, model: Any) -> None:
+        """Refuse, or warn of, a `fit`, `evaluate` or `predict` that this is not made for."""
+        raise NotImplementedError
+
     @property
     def workers(self) -> int:
         """How many threads Keras reads with: one, since the loader has its own."""
-        self.reader = adapter.attach(sys._getframe(1), self) or self.reader
+        frame = sys._getframe(1)
+        reader = adapter.attach(frame, self)
+        if reader is not None:
+            self.reader = reader
+            trainer = adapter.trainer_of(frame)
+            if trainer is not None:
+                self.check_use(*trainer)
         return 1
 
     @workers.setter

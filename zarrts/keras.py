@@ -1,7 +1,8 @@
 """A Keras data set that reads a store."""
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 from zarrts import adapter
 from zarrts.backend import keras
 from zarrts.dataset import OwnThreads
+from zarrts.disjoint import Split
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import LabelModes, targets_of
-from zarrts.loader import BatchOptions, OnError, Shuffle
+from zarrts.loader import BatchOptions, OnError, Shuffle, dtype_of
 from zarrts.looping import Looped
+from zarrts.losses import check_loss, count_outputs
 from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.passes import Pass, Passes
@@ -110,7 +113,7 @@ class ZarrSequence(Looped, OwnThreads):
         on_error: OnError = "raise",
         **unknown: object,
     ) -> None:
-        refuse_unknown("ZarrSequence", unknown)
+        refuse_unknown(ZarrSequence, unknown)
         super().__init__()
         self.samples = _as_samples(samples)
         rank, world_size = resolve(rank, world_size)
@@ -121,7 +124,7 @@ class ZarrSequence(Looped, OwnThreads):
             label_mode=label_mode,
             stats=stats,
             transform=transform,
-            dtype=np.dtype(keras.config.floatx() if dtype is None else dtype),
+            dtype=dtype_of(keras.config.floatx() if dtype is None else dtype),
             memory_bytes=parse_size(memory, "memory"),
             rank=rank,
             world_size=world_size,
@@ -156,6 +159,18 @@ class ZarrSequence(Looped, OwnThreads):
     def unlike_batches(self) -> list[Any]:
         """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
         return [self.as_tuple(batch) for batch in self.passes.unlike_batches()]
+
+    def check_use(self, method: str, model: Any) -> None:
+        """Refuse a loss that these labels do not fit; warn of predictions in a shuffled order."""
+        if method == "predict":
+            if self._options.shuffle:
+                warnings.warn(
+                    "predict() sees a shuffled sequence, so that predictions come in an order "
+                    "that nobody knows; use predict(seq.like(samples)), or shuffle=False.",
+                    stacklevel=3,
+                )
+            return
+        check_loss(model.loss, self.label_mode, self.class_names, count_outputs(model))
 
     def as_tuple(self, batch: Batch) -> Any:
         """Return a batch as Keras wants it."""
@@ -237,8 +252,9 @@ class ZarrSequence(Looped, OwnThreads):
         other = _as_samples(samples)
         if other.store.class_names != self.class_names:
             raise SampleError(
-                f"{other.store.path} has the classes {other.store.class_names}, but this sequence "
-                f"has {self.class_names}; convert both with the same classes."
+                f"{other.store.path} has {_classes(other.store.class_names)}, but this sequence "
+                f"has {_classes(self.class_names)}; convert both with the same classes, for "
+                "example with class_names=."
             )
         pad = self._options.padding
         return ZarrSequence(
@@ -288,10 +304,19 @@ def _as_samples(samples: "str | Path | Store | Samples") -> Samples:
         return samples.samples
     if isinstance(samples, str | Path):
         return open_store(samples).samples
+    if isinstance(samples, Split):
+        raise SampleError(
+            f"A split is {len(samples)} parts ({', '.join(samples.names)}), and ZarrSequence reads "
+            f"one: {', '.join(samples.names)} = samples.split(...), then ZarrSequence(train)."
+        )
     raise StoreError(
         f"ZarrSequence reads a store, not {type(samples).__name__}: give the path of a store, "
         "zarrts.open(path), or samples of it. Arrays go into model.fit directly."
     )
+
+
+def _classes(names: list[Any] | None) -> str:
+    return "labels that are numbers" if names is None else f"the classes {names}"
 
 
 def _check_weights(
@@ -301,6 +326,11 @@ def _check_weights(
         return None
     if label_mode is None:
         raise SampleError("sample_weight needs labels, but label_mode is None.")
+    if isinstance(weights, Mapping):
+        raise SampleError(
+            "sample_weight is a dict, but has to be one number a sample; weights of classes are "
+            "for fit(class_weight=...)."
+        )
     array = np.asarray(weights, np.float32)
     if array.shape != (len(samples),):
         raise SampleError(

@@ -1,41 +1,116 @@
-"""Keywords that people bring along from other libraries, and what they are called here."""
+"""Names that people get wrong: keywords of other libraries, and typing errors."""
 
-from collections.abc import Mapping
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 
+_MANY = 10
+
+# What a keyword of another library is called here, in the functions that have it.
 _OURS = {
-    "random_state": "seed=",
-    "rng": "seed=",
+    "random_state": "seed",
+    "rng": "seed",
+    "random_seed": "seed",
+    "test_size": "test",
+    "val_size": "val",
+    "validation": "val",
+    "validation_split": "val",
+    "class_mode": "label_mode",
+    "batch": "batch_size",
+    "num_workers": "workers",
+    "n_jobs": "workers",
+    "subject": "subjects",
+    "memory_limit": "memory",
+    "chunks": "chunk",
+    "shards": "shard",
+    "compressor": "codec",
+    "compression": "codec",
+    "sampling_rate": "rate_hz",
+    "fs": "rate_hz",
+    "sfreq": "rate_hz",
+    "labels": "y",
+    "data": "x",
+    "force": "overwrite",
+    "step": "stride",
+    "sequence_stride": "stride",
+    "hop_length": "stride",
+    "start_index": "start",
+    "end_index": "stop",
+}
+_NOTES = {
+    "chunk": "a size such as '1MiB'",
+    "shard": "a size such as '64MiB'",
+    "y": "the name of the array of labels",
+    "x": "the name of the array of inputs",
+    "test": "names, a count or a fraction of subjects",
+    "val": "names, a count or a fraction of subjects",
+    "stop": "the row before which windows end",
+}
+# What does the work of a keyword that no function of ours has, or not this one.
+_ELSEWHERE = {
+    "random_state": "seed= where something is drawn: split, folds, batches, ZarrSequence",
     "validation_split": "samples.split(val=...), which keeps subjects whole",
     "subset": "samples.split(val=...), which returns both parts",
-    "test_size": "test= (names, a count or a fraction of subjects)",
-    "val_size": "val= (names, a count or a fraction of subjects)",
-    "validation": "val=",
     "groups": "nothing: subjects are always kept whole",
     "n_splits": "folds(k)",
-    "class_mode": "label_mode=",
     "classes": "samples.select(classes=...)",
-    "batch": "batch_size=",
-    "num_workers": "workers=",
+    "train": "val= and test=: what they leave trains",
+    "train_size": "val= and test=: what they leave trains",
+    "batch_size": "batch_size= of ZarrSequence or batches",
+    "shuffle": "shuffle= of ZarrSequence or batches; which subjects are drawn depends on seed=",
+    "target_size": "samples.windows(LENGTH), or pad=LENGTH",
+    "epochs": "fit(epochs=...)",
     "use_multiprocessing": "workers=: threads of zarrts' own read ahead, and processes would each "
     "decode everything again",
     "max_queue_size": "memory=, which bounds what is read ahead in bytes",
-    "chunks": "chunk=, a size such as '1MiB'",
-    "shards": "shard=, a size such as '64MiB'",
-    "compressor": "codec=",
-    "compression": "codec=",
-    "n_jobs": "workers=",
-    "memory_limit": "memory=",
-    "force": "overwrite=True",
-    "sampling_rate": "rate_hz= in convert",
-    "fs": "rate_hz=",
-    "sfreq": "rate_hz=",
-    "labels": "y=, the name of the array of labels",
-    "data": "x=, the name of the array of inputs",
+    "mode": "nothing: a store is always opened for reading; convert, append and remove change it",
 }
 
 
-def refuse_unknown(function: str, unknown: Mapping[str, object]) -> None:
-    """Raise the TypeError of an unknown keyword, with the name that zarrts uses for it."""
+def refuse_unknown(
+    function: Callable[..., object], unknown: Mapping[str, object], called: str | None = None
+) -> None:
+    """Raise the TypeError of an unknown keyword, with the name that the function has for it.
+
+    Parameters
+    ----------
+    called : str, optional
+        What users call the function, if that is not its name.
+    """
     for name in unknown:
-        known = f"; use {_OURS[name]}" if name in _OURS else ""
-        raise TypeError(f"{function}() has no keyword {name!r}{known}.")
+        parameters = inspect.signature(function).parameters.values()
+        known = [it.name for it in parameters if it.kind is not inspect.Parameter.VAR_KEYWORD]
+        name_of_function = called or function.__name__
+        raise TypeError(f"{name_of_function}() has no keyword {name!r}{_remedy(name, known)}")
+
+
+def _remedy(name: str, known: list[str]) -> str:
+    ours = _OURS.get(name)
+    if ours in known:
+        return f"; use {ours}={f', {_NOTES[ours]}' if ours in _NOTES else ''}."
+    if name in _ELSEWHERE:
+        return f"; use {_ELSEWHERE[name]}."
+    return "." + (did_you_mean(name, known) or f" It has {', '.join(known)}.")
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return a question, with a space before it, that names what is spelled alike; or nothing."""
+    texts = {str(it).casefold(): str(it) for it in known}
+    close = difflib.get_close_matches(str(name).casefold(), texts, n=1, cutoff=0.6)
+    return f" Did you mean {texts[close[0]]!r}?" if close else ""
+
+
+def unknown_names(
+    head: str, names: Iterable[object], known: Iterable[object], what: str = "subjects"
+) -> str:
+    """Return the sentence of names that are unknown, and what was meant perhaps.
+
+    Parameters
+    ----------
+    head : str
+        How it begins, such as "No subject".
+    """
+    there, lacking = [str(it) for it in known], [str(it) for it in names]
+    some = ", ".join(there[:_MANY]) + (" ..." if len(there) > _MANY else "")
+    meant = "".join(dict.fromkeys(did_you_mean(it, there) for it in lacking[:_MANY]))
+    return f"{head} named {', '.join(lacking)}; the {what} are {some}.{meant}"

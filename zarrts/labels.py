@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zarrts.errors import SampleError, SourceError
+from zarrts.keywords import did_you_mean
 from zarrts.types import AnyArray, IntArray
 
 MAX_CLASSES = 1000
@@ -192,6 +193,7 @@ def scheme_of(
         raise SourceError(
             f"The labels {', '.join(unknown[:20])} are none of class_names= "
             f"({', '.join(class_names)}); add them there."
+            + "".join(did_you_mean(it, class_names) for it in unknown[:20])
         )
     return replace(scheme, class_names=tuple(class_names))
 

@@ -58,10 +58,19 @@ class BatchOptions:
             raise SampleError(f"shuffle={self.shuffle!r} is unknown; use True, False or 'global'.")
         if self.on_error not in ("raise", "skip"):
             raise SampleError(f"on_error={self.on_error!r} is unknown; use 'raise' or 'skip'.")
+        for name in ("batch_size", "seed", "workers"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer | None):
+                raise SampleError(f"{name}={value!r} has to be a whole number.")
         if self.seed < 0:
             raise SampleError(f"seed={self.seed} has to be 0 or more.")
         if self.workers is not None and self.workers < 1:
             raise SampleError(f"workers={self.workers} has to be at least 1.")
+        if self.transform is not None and not callable(self.transform):
+            raise SampleError(
+                f"transform={self.transform!r} is no function: it is called as "
+                "transform(batch, rng) and returns a Batch."
+            )
 
     @property
     def n_threads(self) -> int:
@@ -141,6 +150,23 @@ class BatchOptions:
         std = np.where(self.stats.std > 0, self.stats.std, 1)
         shift = self.stats.mean.astype(np.result_type(spec.dtype, self.dtype, np.float32))
         return shift, (1 / std).astype(self.dtype)
+
+
+def dtype_of(dtype: Any) -> np.dtype[Any]:
+    """Return what `dtype=` means.
+
+    Raises
+    ------
+    SampleError
+        If it means nothing to NumPy.
+    """
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise SampleError(
+            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+        ) from error
+    return found
 
 
 class EpochLoader:

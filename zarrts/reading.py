@@ -7,6 +7,7 @@ import numpy as np
 
 from zarrts.cuts import Fit
 from zarrts.errors import SampleError
+from zarrts.keywords import unknown_names
 from zarrts.labels import Label, LabelScheme
 from zarrts.sample_reader import SampleReader
 from zarrts.samples import Ranges
@@ -120,8 +121,7 @@ def samples_of_classes(
     wanted = [names] if isinstance(names, str | int) else list(names)
     unknown = [str(name) for name in wanted if name not in scheme.class_names]
     if unknown:
-        some = ", ".join(str(name) for name in scheme.class_names[:10])
-        raise SampleError(f"No class named {', '.join(unknown)}; the classes are {some}.")
+        raise SampleError(unknown_names("No class", unknown, scheme.class_names, "classes"))
     _refuse_several_labels(reader, scheme)
     codes = [scheme.class_names.index(name) for name in wanted]
     parts = []

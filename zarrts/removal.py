@@ -10,6 +10,7 @@ from zarrts.chunks import open_chunks
 from zarrts.errors import PlanError, SampleError
 from zarrts.joined import open_labels
 from zarrts.journal import WrittenTask, merged_moments
+from zarrts.keywords import unknown_names
 from zarrts.labels import LabelScheme
 from zarrts.location import Location
 from zarrts.plan import shard_tasks
@@ -60,7 +61,7 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
         tables = {it.name: read_table(root, it) for it in header.segments}
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
-            raise SampleError(f"No subject named {subject}; the subjects are {', '.join(known)}.")
+            raise SampleError(unknown_names("No subject", [subject], known))
         if known == [subject]:
             raise SampleError(
                 f"{subject} is the only subject of {root}; delete the folder instead."

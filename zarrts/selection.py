@@ -15,7 +15,7 @@ from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import LabelModes, by_name
 from zarrts.labels import Label
-from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle
+from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
 from zarrts.measured import Measured
 from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
@@ -168,6 +168,7 @@ class Samples(Divisible, Measured, Windowed):
         subjects: Sequence[str] | None = None,
         classes: Sequence[Label] | None = None,
         ids: Sequence[int] | IntArray | None = None,
+        **unknown: object,
     ) -> "Samples":
         """Return those of these samples that meet every condition given.
 
@@ -184,6 +185,7 @@ class Samples(Divisible, Measured, Windowed):
         SampleError
             If a name or an id is not there.
         """
+        refuse_unknown(self.select, unknown)
         found = self
         if subjects is not None:
             found = found.of_recordings(self.store.catalog.recordings_of(subjects))
@@ -299,7 +301,7 @@ class Samples(Divisible, Measured, Windowed):
         -------
         iterator of Batch, with `close()`; also a context manager.
         """
-        refuse_unknown("batches", unknown)
+        refuse_unknown(self.batches, unknown)
         rank, world_size = resolve(rank, world_size)
         options = BatchOptions(
             batch_size=batch_size,
@@ -309,7 +311,7 @@ class Samples(Divisible, Measured, Windowed):
             label_mode=label_mode,
             stats=stats,
             transform=transform,
-            dtype=self.store.dtype if dtype is None else np.dtype(dtype),
+            dtype=self.store.dtype if dtype is None else dtype_of(dtype),
             drop_last=drop_last,
             rank=rank,
             world_size=world_size,

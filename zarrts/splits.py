@@ -7,6 +7,7 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.keyed import derive_key, keyed_bits
+from zarrts.keywords import unknown_names
 from zarrts.stratified import even_parts
 from zarrts.types import IntArray
 
@@ -85,17 +86,18 @@ def hold_out(
     if not train:
         raise SampleError(
             f"Holding out {len(held)} of {len(subjects)} subjects leaves none to train on; "
-            "hold out fewer."
+            "hold out fewer, or divide each in time: within='subject'."
         )
     return {"train": train, **{name: chosen[name] for name in wanted}}
 
 
 def _check_names(names: Sequence[str], subjects: Sequence[str], part: str) -> tuple[str, ...]:
     unknown = [str(name) for name in names if name not in set(subjects)]
-    if unknown or not names:
+    if unknown:
+        raise SampleError(unknown_names(f"{part}: no subject", unknown, subjects))
+    if not names:
         some = ", ".join(subjects[:10]) + (" ..." if len(subjects) > 10 else "")
-        what = f"no subject named {', '.join(unknown)}" if unknown else "an empty list"
-        raise SampleError(f"{part}: {what}; the subjects are {some}.")
+        raise SampleError(f"{part}: an empty list; the subjects are {some}.")
     wanted = set(names)
     return tuple(subject for subject in subjects if subject in wanted)
 

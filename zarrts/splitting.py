@@ -102,7 +102,8 @@ class Divisible:
         SampleError
             If a name is unknown, or no subject is left to train on.
         """
-        refuse_unknown("split", unknown)
+        refuse_unknown(self.split, unknown)
+        _refuse_labels(stratify)
         if within is not None:
             _refuse_with_within(stratify=stratify, group=group)
             return self._split_in_time(val, test, within, gap)
@@ -153,7 +154,8 @@ class Divisible:
             As for `split`. Within subjects, fold i tests the i-th of k stretches of each, and
             `gap` samples before and after it are left out.
         """
-        refuse_unknown("folds", unknown)
+        refuse_unknown(self.folds, unknown)
+        _refuse_labels(stratify)
         if within is not None:
             _refuse_with_within(stratify=stratify, group=group, val=val, repeats=repeats - 1)
             yield from self._folds_in_time(k, within, gap)
@@ -281,6 +283,14 @@ def _union(some: Sequence[Ranges]) -> Ranges:
     stops = np.concatenate([it.stops for it in some])
     order = np.argsort(starts)
     return Ranges.of_bounds(starts[order], stops[order])
+
+
+def _refuse_labels(stratify: object) -> None:
+    if not isinstance(stratify, bool | np.bool_):
+        raise SampleError(
+            f"stratify is a {type(stratify).__name__}, but has to be True or False: the classes "
+            "are those of the store."
+        )
 
 
 def _refuse_gap(gap: int) -> None:

@@ -273,6 +273,11 @@ def _read_root(root: Location) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(_why_no_store(root)) from error
+    except PermissionError as error:
+        raise StoreError(
+            f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
+            "as somebody who has."
+        ) from error
     except (OSError, ValueError) as error:
         raise StoreError(
             f"{path} cannot be read ({error}). Copy the store again, or convert again."

@@ -1,10 +1,13 @@
 """The open store, as users hold it in their hands."""
 
+import os
 from pathlib import Path
+from typing import NoReturn
 
 from zarrts.contents import Contents
 from zarrts.disjoint import Split
 from zarrts.errors import StoreError
+from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.selection import Samples
 from zarrts.split_files import read_split
 from zarrts.store import read_header
@@ -51,6 +54,14 @@ class Store(Contents):
             allow_overlap=True, **{name: everything.narrowed(part) for name, part in parts.items()}
         )
 
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say where what was asked for is: most of it belongs to the samples."""
+        if not name.startswith("_") and hasattr(Samples, name):
+            raise AttributeError(
+                f"A Store has no {name!r}, but its samples have: store.samples.{name}"
+            )
+        raise AttributeError(f"A Store has no {name!r}.{did_you_mean(name, dir(type(self)))}")
+
     def __enter__(self) -> "Store":
         return self
 
@@ -64,7 +75,7 @@ class Store(Contents):
         )
 
 
-def open_store(path: str | Path, version: int | None = None) -> Store:
+def open_store(path: str | Path, version: int | None = None, **unknown: object) -> Store:
     """Open a store; nothing but its root is read.
 
     Parameters
@@ -79,6 +90,12 @@ def open_store(path: str | Path, version: int | None = None) -> Store:
     StoreError
         If there is no complete store, or not that version.
     """
+    refuse_unknown(open_store, unknown, "open")
+    if not isinstance(path, str | os.PathLike):
+        raise StoreError(
+            f"zarrts.open takes the path of a store, not {type(path).__name__}; a Store and its "
+            "samples are open already."
+        )
     root = Path(path)
     header = read_header(root)
     if version is not None:

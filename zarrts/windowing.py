@@ -96,7 +96,7 @@ class Windowed:
             If these samples are no recordings, labels are not of the kind asked for, or no window
             fits.
         """
-        refuse_unknown("windows", unknown)
+        refuse_unknown(self.windows, unknown)
         self._refuse_view()
         rate_hz = self.store.rate_hz
         ahead: int | tuple[int, ...]

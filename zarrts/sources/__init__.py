@@ -247,7 +247,7 @@ def _sorted_out(
             (tables if path.lower().endswith(listing.SUFFIX) else paths).append(path)
         else:
             raise SourceError(
-                "a source must be a path, a zarrts.Recording or a list of these, not "
+                "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
                 f"{type(item).__name__}."
             )
     if not items:

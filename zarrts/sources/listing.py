@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zarrts.errors import SourceError
+from zarrts.keywords import did_you_mean
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.names import listed
@@ -89,6 +90,7 @@ def _read_lines(path: str) -> list[_Line]:
                 raise SourceError(
                     f"{path}: its first line has the columns {listed(rows.fieldnames or ())}, but "
                     f"subject and x are needed, and y or label; add {listed(missing)}."
+                    + "".join(did_you_mean(it, rows.fieldnames or ()) for it in missing)
                 )
             lines, problems = [], []
             for row in rows:

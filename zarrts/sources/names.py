@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from zarrts.errors import SourceError
+from zarrts.keywords import did_you_mean
 from zarrts.sources.kind import Role
 
 ROLES: tuple[Role, Role] = ("x", "y")
@@ -80,7 +81,7 @@ def pick(
         if name is not None and name not in names:
             raise SourceError(
                 f"{origin}: has no array {name!r}, which {option}= names; "
-                f"it holds {listed(map(describe, names))}."
+                f"it holds {listed(map(describe, names))}.{did_you_mean(name, names)}"
             )
     xs = [x] if x is not None else [n for n in names if n != y and _usual(n) in X_NAMES]
     ys = [y] if y is not None else [n for n in names if n != x and _usual(n) in Y_NAMES]

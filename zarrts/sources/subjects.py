@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from zarrts.errors import SourceError
+from zarrts.keywords import did_you_mean
 from zarrts.sources.kind import Draft, SourceFile
 from zarrts.sources.names import listed
 
@@ -170,6 +171,7 @@ def read_table(path: str) -> dict[str, str]:
                 raise SourceError(
                     f"{path}: its first line has the columns {listed(lines.fieldnames or ())}, but "
                     f"needs file and subject; add {listed(sorted(missing))}."
+                    + "".join(did_you_mean(it, lines.fieldnames or ()) for it in sorted(missing))
                 )
             for line in lines:
                 name = (line["file"] or "").strip().replace("\\", "/").removeprefix("./")

@@ -1,0 +1,285 @@
+"""docs/errors.md holds: the most likely wrong calls end with the message that it quotes."""
+
+import errno
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from test_readme import ERRORS, prepared, save, stop_after
+
+import zarrts
+from zarrts import conversion
+from zarrts.losses import check_loss, count_outputs
+
+PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
+STAGES = np.array(["N1", "REM", "W"])
+Place = SimpleNamespace
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A folder with a study of 4 subjects, and stores of other kinds."""
+    tmp = tmp_path_factory.mktemp("wrong")
+    rng = np.random.default_rng(0)
+
+    def series(name: str, labels: Any, *shape: int) -> zarrts.Recording:
+        return zarrts.Recording(name, rng.normal(size=shape).astype("f4"), labels)
+
+    def store(name: str, recordings: Any, **options: Any) -> zarrts.Store:
+        return zarrts.convert(recordings, tmp / f"{name}.zarr", progress=False, **options)
+
+    stages = STAGES[np.arange(9) % 3]
+    files = {f"s{i:02}": (rng.normal(size=(9, 8, 2)).astype("f4"), stages) for i in range(1, 5)}
+    subjects = save(tmp / "subjects", **files)
+    ages = [series(name, np.arange(9) % 3 * 20, 9, 8, 2) for name in "ab"]
+    return Place(
+        tmp=tmp,
+        subjects=subjects,
+        study=store("study", subjects),
+        two=store("two", ages),
+        wide=store("wide", [series("a", np.arange(9) / 7, 9, 8, 3)]),
+        ragged=store("ragged", [series("a", "W", 30, 2), series("b", "R", 50, 2)]),
+    )
+
+
+def without(module: str, act: Callable[[], Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, module, None)  # type: ignore[arg-type]
+        act()
+
+
+def hdf5(it: Place) -> None:
+    folder = it.tmp / "hdf5"
+    folder.mkdir()
+    (folder / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    without("h5py", lambda: convert(it, folder))
+
+
+def convert(it: Place, source: Any = None, target: Any = None, **options: Any) -> None:
+    source = it.subjects if source is None else source
+    zarrts.convert(source, target or it.tmp / "never.zarr", progress=False, **options)
+
+
+def table(it: Place) -> None:
+    path = it.tmp / "who.csv"
+    path.write_text("file,subjekt\ns01.npz,anna\n")
+    convert(it, subject=path)
+
+
+def no_right_to_write(it: Place) -> None:
+    folder = save(it.tmp / "locked", s01=(np.zeros((9, 8, 2)), np.arange(9) % 2))
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    conversion.run(prepared(folder), stop_after(0, refused))
+
+
+def no_right_to_read(it: Place) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        zarrts.open(it.study.path)
+
+
+def sequence(it: Place, samples: Any = None, *more: Any, **options: Any) -> Any:
+    pytest.importorskip("keras", exc_type=ImportError)
+    return zarrts.ZarrSequence(it.study if samples is None else samples, *more, **options)
+
+
+def fit(it: Place, loss: Any, n_outputs: int = 3, samples: Any = None, **options: Any) -> None:
+    keras = pytest.importorskip("keras", exc_type=ImportError)
+    seq = sequence(it, samples, **options)
+    layers = [keras.layers.Input((8, 2)), keras.layers.Flatten(), keras.layers.Dense(n_outputs)]
+    model = keras.Sequential(layers)
+    model.compile("sgd", loss, run_eagerly=True)
+    with seq:
+        model.fit(seq, verbose=0)
+
+
+def fit_samples(it: Place) -> None:
+    keras = pytest.importorskip("keras", exc_type=ImportError)
+    model = keras.Sequential([keras.layers.Flatten()])
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(it.study.samples, verbose=0)
+
+
+def predict_shuffled(it: Place) -> None:
+    keras = pytest.importorskip("keras", exc_type=ImportError)
+    model = keras.Sequential([keras.layers.Flatten()])
+    model.compile(run_eagerly=True)
+    with sequence(it) as seq:
+        model.predict(seq, verbose=0)
+
+
+# What README.md lists as well is raised by its tests.
+WRONG: dict[str, Callable[[Place], Any]] = {
+    "ZarrSequence needs Keras and a backend": lambda it: without(
+        "keras", lambda: runpy.run_path(str(Path(zarrts.__file__).with_name("backend.py")))
+    ),
+    "HDF5 files are read with h5py, which is not installed": hdf5,
+    "not found:": lambda it: convert(it, it.tmp / "subjcts"),
+    "is a Zarr store, not a folder of recordings": lambda it: convert(
+        it, it.study.path, it.tmp / "subjects"
+    ),
+    "Choose a new folder for the store": lambda it: convert(it, it.subjects, it.subjects),
+    "a source must be a path, a zarrts.Recording": lambda it: convert(it, np.zeros((9, 8, 2))),
+    "every file needs a subject": lambda it: convert(it, subject=r"p\d+"),
+    "has no array 'dta', which x= names": lambda it: convert(it, x="dta"),
+    "its first line has the columns": table,
+    "are none of class_names=": lambda it: convert(it, class_names=["N1", "RME", "W"]),
+    "convert() has no keyword 'chunks'; use chunk=": lambda it: convert(it, chunks=(9, 8, 2)),
+    "cannot be written (Permission denied)": no_right_to_write,
+    "Check the spelling, or make a store": lambda it: zarrts.open(it.tmp / "stuy.zarr"),
+    "you have no permission to read it": no_right_to_read,
+    "zarrts.open takes the path of a store": lambda it: zarrts.open(it.study),
+    "A Store has no 'split', but its samples have": lambda it: it.study.split(test=1),
+    "No subject named": lambda it: it.study.samples.select(subjects=["s1"]),
+    "No class named": lambda it: it.study.samples.select(classes=["rem"]),
+    "select() has no keyword 'subject'; use subjects=": lambda it: it.study.samples.select(
+        subject="s01"
+    ),
+    "leaves none to train on": lambda it: it.two.samples.split(val=1, test=1),
+    "the number of folds has to lie between": lambda it: next(it.study.samples.folds(10)),
+    "split() has no keyword 'random_state'; use seed=": lambda it: it.study.samples.split(
+        test=1, random_state=42
+    ),
+    "would be in two parts": lambda it: it.study.samples.split(val=["s01"], test=["s01"]),
+    "use batches(), or raise memory": lambda it: it.study.samples.load(memory="1kB"),
+    "windows() has no keyword 'step'; use stride=": lambda it: it.ragged.samples.windows(9, step=3),
+    "lower length": lambda it: it.ragged.samples.windows(60),
+    "windows() cuts recordings whose rows follow in time": lambda it: it.study.samples.windows(4),
+    "ZarrSequence reads a store, not ndarray": lambda it: sequence(it, np.zeros((9, 8, 2))),
+    "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),
+    "Unrecognized data type": fit_samples,
+    "ZarrSequence() has no keyword 'class_mode'; use label_mode=": lambda it: sequence(
+        it, class_mode="categorical"
+    ),
+    "wants each label as a row with one 1": lambda it: fit(it, "categorical_crossentropy"),
+    "wants each label as one number": lambda it: fit(
+        it, "sparse_categorical_crossentropy", label_mode="categorical"
+    ),
+    "wants 0 or 1 for each output": lambda it: fit(it, "binary_crossentropy", 1),
+    "its last layer has to be Dense(3": lambda it: fit(it, "sparse_categorical_crossentropy", 2),
+    "the positions of the labels": lambda it: fit(it, "mse", 1, it.two),
+    "label_mode='binary' needs two classes": lambda it: sequence(it, label_mode="binary"),
+    "needs classes, but these labels are numbers": lambda it: sequence(
+        it, it.wide, label_mode="categorical"
+    ),
+    "a batch is one array: pad them": lambda it: sequence(it, it.ragged),
+    "stats are of 3 channels": lambda it: sequence(it, stats=it.wide.samples.stats()),
+    "predict() sees a shuffled sequence": predict_shuffled,
+    "convert both with the same classes": lambda it: sequence(it).like(it.two),
+    "weights of classes are for fit(class_weight=...)": lambda it: sequence(
+        it, sample_weight={0: 2.0}
+    ),
+}
+
+
+def shown() -> list[str]:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    return [re.findall(r"`([^`]+)`", row.split(" | ")[0])[0] for row in rows]
+
+
+def test_page_lists_these_messages_and_those_of_the_readme() -> None:
+    assert len(WRONG) >= 30
+    assert sorted(shown()) == sorted([*WRONG, *ERRORS])
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_call_says_what_the_page_quotes(place: Place, message: str) -> None:
+    expected = (zarrts.ZarrtsError, TypeError, AttributeError, ImportError, ValueError, UserWarning)
+    with pytest.raises(expected) as error:
+        WRONG[message](place)
+    assert message in str(error.value)
+    assert not (place.tmp / "never.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("act", "meant"),
+    [
+        (lambda it: it.study.samples.select(subjects=["S1"]), "s01"),
+        (lambda it: it.study.samples.split(test=["s1"]), "s01"),
+        (lambda it: it.study.samples.select(classes=["rem"]), "REM"),
+        (lambda it: zarrts.remove(it.study.path, subject="s04 "), "s04"),
+        (lambda it: convert(it, x="dta"), "data"),
+        (lambda it: convert(it, rate_hx=64), "rate_hz"),
+        (lambda it: convert(it, class_names=["N1", "RME", "W"]), "RME"),
+        (lambda it: it.study.sampels, "samples"),
+        (table, "subjekt"),
+    ],
+)
+def test_typing_error_names_what_was_meant(
+    place: Place, act: Callable[[Place], Any], meant: str
+) -> None:
+    with pytest.raises((zarrts.ZarrtsError, TypeError, AttributeError)) as error:
+        act(place)
+    assert f"Did you mean {meant!r}?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda it: convert(it, random_state=1), "use seed= where something is drawn"),
+        (lambda it: it.study.samples.split(train=2), "what they leave trains"),
+        (lambda it: it.study.samples.batches(9, colour="red"), "It has batch_size, shuffle"),
+        (lambda it: zarrts.open(it.study.path, mode="r"), "open() has no keyword 'mode'"),
+        (lambda it: it.study.nothing_like_it, "A Store has no 'nothing_like_it'."),
+        (lambda it: it.study.samples.split(test=1, stratify=[0, 1]), "stratify is a list"),
+        (lambda it: it.study.samples.batches("32"), "batch_size='32' has to be a whole number"),
+        (lambda it: it.study.samples.batches(9, seed=0.5), "seed=0.5 has to be a whole number"),
+        (lambda it: it.study.samples.batches(9, dtype="flot"), "dtype='flot' is no NumPy dtype"),
+        (lambda it: it.study.samples.batches(9, transform="flip"), "'flip' is no function"),
+    ],
+)
+def test_wrong_value_or_keyword_says_what_is_right(
+    place: Place, act: Callable[[Place], Any], words: str
+) -> None:
+    with pytest.raises((zarrts.ZarrtsError, TypeError, AttributeError)) as error:
+        act(place)
+    assert words in str(error.value)
+
+
+class BinaryCrossentropy:
+    """As Keras' object of this name."""
+
+
+def own_loss(y_true: Any, y_pred: Any) -> Any:
+    """As users write them."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "mode", "names", "n_outputs"),
+    [
+        ("sparse_categorical_crossentropy", "int", ["a", "b", "c"], 3),
+        ("sparse_categorical_crossentropy", "int", ["a", "b", "c"], None),
+        ("categorical_crossentropy", "categorical", ["a", "b", "c"], 3),
+        ("binary_crossentropy", "categorical", ["a", "b", "c"], 3),  # each class yes or no
+        ("binary_crossentropy", "binary", ["a", "b"], 1),
+        (BinaryCrossentropy(), "int", ["a", "b"], 1),
+        ("mse", "raw", None, 1),
+        ("mse", "int", [0, 1, 2], 1),  # positions are the labels
+        ("mse", "categorical", ["a", "b"], 2),
+        (own_loss, "int", ["a", "b", "c"], 1),
+        ({"a": "mse"}, {"a": "int"}, None, None),
+        (None, "int", ["a"], 1),
+    ],
+)
+def test_loss_that_fits_is_not_refused(loss: Any, mode: Any, names: Any, n_outputs: Any) -> None:
+    check_loss(loss, mode, names, n_outputs)
+
+
+def test_losses_are_known_by_object_and_function() -> None:
+    with pytest.raises(zarrts.SampleError, match=r"0 or 1 for each output.*of 0 to 2"):
+        check_loss(BinaryCrossentropy(), "int", ["a", "b", "c"], 1)
+    with pytest.warns(UserWarning, match=r"positions of the labels \(W, R\).*compile with"):
+        check_loss("MSE", "int", ["W", "R"], 1)
+    assert count_outputs(object()) is None
+    assert count_outputs(SimpleNamespace(output_shape=[(None, 3), (None, 2)])) is None
+    assert count_outputs(SimpleNamespace(output_shape=(None, None))) is None
+    assert count_outputs(SimpleNamespace(output_shape=(None, 10, 3))) == 3
