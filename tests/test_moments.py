@@ -39,6 +39,14 @@ def test_large_offsets_cost_no_digits(offset, shape):
     expect(Moments.of(values), values, rtol=1e-12)
 
 
+@pytest.mark.parametrize("offset", [30, 250, 350, 5000])  # in deviations
+@pytest.mark.parametrize("shape", [(300_000, 2), (65, 1000), (64, 128, 32)])
+def test_means_some_deviations_from_0_cost_hardly_a_digit(offset, shape):
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    values[..., -1] += offset
+    expect(Moments.of(values), values, rtol=1e-9)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint16", "int64"])
 def test_every_dtype_is_summed_in_float64(dtype):
     values = np.random.default_rng(0).integers(0, 120, (30_000, 4)).astype(dtype)

@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 _VALUES_PER_PIECE = 1 << 18
 _ROWS_PER_FOLD = 32
 _MAX_CANCELLED = 1e3  # digits that a difference of sums may lose
+_MAX_CANCELLED_PLAIN = 1e5  # the same where none are differences: means 300 deviations from 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,8 +265,42 @@ def _of_piece(rows: AnyArray) -> Moments:
     n_channels = rows.shape[1]
     folds = max(1, min(len(rows) // _ROWS_PER_FOLD, 2048 // n_channels))
     whole = len(rows) // folds * folds
-    columns = _of_rows(rows[:whole].reshape(-1, folds * n_channels))
-    piece = pool(
-        Moments(**{name: getattr(columns, name).reshape(folds, n_channels) for name in STATISTICS})
-    )
+    piece = _of_side_by_side(rows[:whole].reshape(-1, folds * n_channels), folds)
     return piece if whole == len(rows) else piece.merge(_of_rows(rows[whole:]))
+
+
+def _of_side_by_side(rows: AnyArray, folds: int) -> Moments:
+    """Return the statistics of rows that hold `folds` values of each channel."""
+    near = _near_zero(rows, folds)
+    if near is not None:
+        return near
+    columns = _of_rows(rows)
+    return pool(
+        Moments(**{name: getattr(columns, name).reshape(folds, -1) for name in STATISTICS})
+    )
+
+
+def _near_zero(rows: AnyArray, folds: int) -> Moments | None:
+    """Return the same from plain sums, or None where these would lose digits.
+
+    That is where a mean is hundreds of deviations from 0, or values are NaN or infinite.
+    Elsewhere it takes half the time.
+    """
+    numbers = _scratch(rows.shape)
+    np.copyto(numbers, rows)
+    count = len(rows) * folds
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = numbers.sum(axis=0).reshape(folds, -1).sum(axis=0)
+        squares = np.einsum("ij,ij->j", numbers, numbers).reshape(folds, -1).sum(axis=0)
+        m2 = squares - total**2 / count
+    if not (squares <= _MAX_CANCELLED_PLAIN * m2).all():
+        return None
+    return Moments(
+        count=np.full(len(total), count, np.int64),
+        mean=total / count,
+        m2=m2,
+        min=rows.min(axis=0).reshape(folds, -1).min(axis=0).astype(np.float64),
+        max=rows.max(axis=0).reshape(folds, -1).max(axis=0).astype(np.float64),
+        nan_count=np.zeros(len(total), np.int64),
+        mean_rest=np.zeros(len(total)),
+    )
