@@ -1,9 +1,12 @@
 """Sets of sample ids, and where they lie in chunks; against Python's sets and loops."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from studies import samples_of
 
 from zarrts.errors import SampleError
 from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
@@ -134,3 +137,10 @@ def test_a_unit_belongs_to_the_group_of_its_first_selected_sample(store):
         expected.setdefault(unit_of[i], group_of[i])
     found = {unit: int(codes[np.searchsorted(first_units, unit, "right") - 1]) for unit in expected}
     assert found == expected
+
+
+def test_missing_torch_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "zarrts.torch_dataset", raising=False)
+    with pytest.raises(ImportError, match=r"to_torch needs torch.*zarrts\[torch\]"):
+        samples_of([("a", [3, 4, 5])]).to_torch(2)

@@ -1,7 +1,7 @@
 """What an open store holds: its header, its files, and the table of its recordings."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -129,6 +129,13 @@ class Contents:
     def recordings(self) -> tuple[RecordingInfo, ...]:
         """Where the samples came from, in source order."""
         return self.catalog.recordings
+
+    def reopened(self) -> Self:
+        """Return the same version of the store, with files of its own."""
+        return type(self)(self._root, self.header)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._root, self.header)
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""

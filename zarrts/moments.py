@@ -275,9 +275,7 @@ def _of_side_by_side(rows: AnyArray, folds: int) -> Moments:
     if near is not None:
         return near
     columns = _of_rows(rows)
-    return pool(
-        Moments(**{name: getattr(columns, name).reshape(folds, -1) for name in STATISTICS})
-    )
+    return pool(Moments(**{name: getattr(columns, name).reshape(folds, -1) for name in STATISTICS}))
 
 
 def _near_zero(rows: AnyArray, folds: int) -> Moments | None:

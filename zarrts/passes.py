@@ -122,6 +122,12 @@ class Passes:
         self._reading = (current, stream)
         return stream
 
+    def end(self, current: Pass) -> None:
+        """Free what was read ahead for a pass that nobody reads any more."""
+        with self._lock:
+            if self._reading is not None and self._reading[0] is current:
+                self._reading = None
+
     def begin_epoch(self, piece: Piece | None = None) -> tuple[int, int]:
         """Return the epoch of a new pass, and how often the passes were closed before.
 

@@ -8,18 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts import cost
+from zarrts.batched import Batched
 from zarrts.contents import Contents
 from zarrts.cuts import View
 from zarrts.errors import SampleError
-from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
-from zarrts.label_sets import LabelModes, by_name
+from zarrts.label_sets import by_name
 from zarrts.labels import Label
-from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
 from zarrts.measured import Measured
-from zarrts.moments import Moments
-from zarrts.padding import Pad, Truncate, padding_of
-from zarrts.ranks import Rank, resolve
 from zarrts.reading import (
     count_bytes,
     count_classes,
@@ -33,14 +29,13 @@ from zarrts.sample_reader import SampleReader
 from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
 from zarrts.sizes import format_budget, parse_size
 from zarrts.splitting import Divisible
-from zarrts.stream import BatchStream
 from zarrts.types import AnyArray, IntArray, Labels
 from zarrts.windowing import Windowed
 
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples(Divisible, Measured, Windowed):
+class Samples(Divisible, Measured, Windowed, Batched):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,
@@ -70,6 +65,13 @@ class Samples(Divisible, Measured, Windowed):
             raise IndexError(f"sample {index} of {len(self)}")
         x, y = load_one(self.reader, self.selection.ids(np.array([position], np.int64)))
         return x, by_name(y)
+
+    def reopened(self) -> "Samples":
+        """Return the same samples, with files of their own."""
+        return Samples(self.store.reopened(), self.selection, self.view)
+
+    def __reduce__(self) -> Any:
+        return Samples, (self.store, self.selection, self.view)
 
     def narrowed(self, selection: Ranges) -> "Samples":
         """Return those of these samples whose ids are in a set."""
@@ -232,98 +234,6 @@ class Samples(Divisible, Measured, Windowed):
     def load_labels(self) -> Labels | list[Labels]:
         """Return the labels of all of these samples, as stored, in RAM; a list, as for `load`."""
         return _by_name(load_labels(self.reader))
-
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        shuffle: Shuffle = True,
-        seed: int = 0,
-        epoch: int = 0,
-        memory: int | str = "512MiB",
-        label_mode: LabelModes | None = "raw",
-        stats: Moments | None = None,
-        transform: Transform | None = None,
-        dtype: Any = None,
-        drop_last: bool = False,
-        rank: Rank = 0,
-        world_size: int = 1,
-        workers: int | None = None,
-        on_error: OnError = "raise",
-        pad: Pad | None = None,
-        pad_value: float = 0.0,
-        truncate: Truncate = "post",
-        buckets: int | Sequence[int] | None = None,
-        **unknown: object,
-    ) -> BatchStream:
-        """Return the batches of one epoch, for training without Keras.
-
-        Parameters
-        ----------
-        batch_size : int
-            The last batch may be smaller, unless `drop_last`.
-        shuffle : bool or "global"
-            True: the rolling order, as good as a full shuffle and read at full speed. "global":
-            every order equally likely, which reads a part of the store for each sample unless
-            all of it fits into `memory`. False: source order.
-        seed, epoch : int
-            What the order depends on, beside the selection, `batch_size`, `memory` and ranks.
-        memory : size
-            Bounds what the loader holds: open parts of the store, and batches on their way.
-        label_mode : str or None
-            As in `ZarrSequence`; by default labels are as stored.
-        stats : Moments, optional
-            From `samples.stats()`: x becomes (x - mean) / std, per channel.
-        transform : callable, optional
-            Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
-            (seed, epoch, rank, batch), in the loader's threads; returns a `Batch`.
-        dtype : dtype, optional
-            Of x; as stored by default.
-        rank, world_size : int
-            One of several processes, each of which gets as many batches; rank="auto" finds out.
-        workers : int, optional
-            Threads that read and decode.
-        on_error : str
-            "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of
-            its samples and leaves them out, so that batches may be smaller.
-        pad : "batch", "longest" or int
-            For samples of unequal lengths, the length in rows that all of a batch get: that of
-            its longest, that of the longest of the store, or this one.
-        pad_value : float
-            What is behind the end of a sample, after scaling; labels of rows have 0 there.
-        truncate : "post" or "pre"
-            Which end of a sample that is longer than `pad` is lost.
-        buckets : int or sequence of int, optional
-            With pad="batch": the lengths that batches may have, or how many, so that a network
-            is compiled for few shapes only.
-
-        Returns
-        -------
-        iterator of Batch, with `close()`; also a context manager.
-        """
-        refuse_unknown(self.batches, unknown)
-        rank, world_size = resolve(rank, world_size)
-        options = BatchOptions(
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            memory_bytes=parse_size(memory, "memory"),
-            label_mode=label_mode,
-            stats=stats,
-            transform=transform,
-            dtype=self.store.dtype if dtype is None else dtype_of(dtype),
-            drop_last=drop_last,
-            rank=rank,
-            world_size=world_size,
-            workers=workers,
-            on_error=on_error,
-            padding=padding_of(pad, pad_value, truncate, buckets),
-        )
-        return self.loader(options).stream(epoch)
-
-    def loader(self, options: BatchOptions) -> EpochLoader:
-        """Return what makes the batches of any epoch, and keeps its memory in between."""
-        return EpochLoader(self.reader, self.store.header.labels, options)
 
     def class_weight(self) -> dict[int, float]:
         """Return Keras' `class_weight` that balances the classes: n / (n_classes · count).

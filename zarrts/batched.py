@@ -1,0 +1,197 @@
+"""Draw batches from samples, without Keras: one epoch, or a data set for torch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zarrts.contents import Contents
+from zarrts.finish import Transform
+from zarrts.keywords import refuse_unknown
+from zarrts.label_sets import LabelModes
+from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
+from zarrts.moments import Moments
+from zarrts.padding import Pad, Truncate, padding_of
+from zarrts.ranks import Rank, resolve
+from zarrts.sample_reader import SampleReader
+from zarrts.sizes import parse_size
+from zarrts.stream import BatchStream
+
+if TYPE_CHECKING:
+    from zarrts.torch_dataset import TorchBatches
+
+
+class Batched:
+    """Samples from which batches are drawn; `Samples` is one, and adds all else."""
+
+    store: Contents
+
+    @property
+    def reader(self) -> SampleReader:
+        """What reads these samples."""
+        raise NotImplementedError
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        epoch: int = 0,
+        memory: int | str = "512MiB",
+        label_mode: LabelModes | None = "raw",
+        stats: Moments | None = None,
+        transform: Transform | None = None,
+        dtype: Any = None,
+        drop_last: bool = False,
+        rank: Rank = 0,
+        world_size: int = 1,
+        workers: int | None = None,
+        on_error: OnError = "raise",
+        pad: Pad | None = None,
+        pad_value: float = 0.0,
+        truncate: Truncate = "post",
+        buckets: int | Sequence[int] | None = None,
+        **unknown: object,
+    ) -> BatchStream:
+        """Return the batches of one epoch, for training without Keras.
+
+        Parameters
+        ----------
+        batch_size : int
+            The last batch may be smaller, unless `drop_last`.
+        shuffle : bool or "global"
+            True: the rolling order, as good as a full shuffle and read at full speed. "global":
+            every order equally likely, which reads a part of the store for each sample unless
+            all of it fits into `memory`. False: source order.
+        seed, epoch : int
+            What the order depends on, beside the selection, `batch_size`, `memory` and ranks.
+        memory : size
+            Bounds what the loader holds: open parts of the store, and batches on their way.
+        label_mode : str or None
+            As in `ZarrSequence`; by default labels are as stored.
+        stats : Moments, optional
+            From `samples.stats()`: x becomes (x - mean) / std, per channel.
+        transform : callable, optional
+            Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
+            (seed, epoch, rank, batch), in the loader's threads; returns a `Batch`.
+        dtype : dtype, optional
+            Of x; as stored by default.
+        rank, world_size : int
+            One of several processes, each of which gets as many batches. rank="auto": as TF_CONFIG
+            or tf.distribute, jax.distributed or torch.distributed say; 0 of 1 where there is none.
+        workers : int, optional
+            Threads that read and decode.
+        on_error : str
+            "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of
+            its samples and leaves them out, so that batches may be smaller.
+        pad : "batch", "longest" or int
+            For samples of unequal lengths, the length in rows that all of a batch get: that of
+            its longest, that of the longest of the store, or this one.
+        pad_value : float
+            What is behind the end of a sample, after scaling; labels of rows have 0 there.
+        truncate : "post" or "pre"
+            Which end of a sample that is longer than `pad` is lost.
+        buckets : int or sequence of int, optional
+            With pad="batch": the lengths that batches may have, or how many, so that a network
+            is compiled for few shapes only.
+
+        Returns
+        -------
+        iterator of Batch, with `close()`; also a context manager.
+        """
+        refuse_unknown(self.batches, unknown)
+        options = _options_of(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            memory=memory,
+            label_mode=label_mode,
+            stats=stats,
+            transform=transform,
+            dtype=self.store.dtype if dtype is None else dtype_of(dtype),
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+            workers=workers,
+            on_error=on_error,
+            padding=padding_of(pad, pad_value, truncate, buckets),
+        )
+        return self.loader(options).stream(epoch)
+
+    def to_torch(
+        self,
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        memory: int | str = "512MiB",
+        label_mode: LabelModes | None = "auto",
+        stats: Moments | None = None,
+        transform: Transform | None = None,
+        dtype: Any = None,
+        drop_last: bool = False,
+        rank: Rank = 0,
+        world_size: int = 1,
+        workers: int | None = None,
+        on_error: OnError = "raise",
+        pad: Pad | None = None,
+        pad_value: float = 0.0,
+        truncate: Truncate = "post",
+        buckets: int | Sequence[int] | None = None,
+        mask: bool = False,
+        **unknown: object,
+    ) -> "TorchBatches":
+        """Return an IterableDataset of torch whose items are batches (x, y) of tensors.
+
+        Loop over it as it is, or give it to `DataLoader(dataset, batch_size=None)`. It needs no
+        workers, since threads read ahead of it; those of a DataLoader each take a part of the
+        batches, and `memory` once more. Call `dataset.set_epoch(epoch)` before each epoch, or each
+        is like the first.
+
+        Parameters
+        ----------
+        label_mode : str or None
+            As in `ZarrSequence`; integers come as int64, as torch's losses want them. None: items
+            are x alone.
+        dtype : dtype of NumPy or torch, optional
+            Of x; torch's default dtype by default.
+        mask : bool
+            x is a tuple of the padded samples and a mask (batch, time), True where a step is no
+            padding.
+        others
+            As for `batches`; rank="auto" asks torch.distributed.
+        """
+        refuse_unknown(self.to_torch, unknown)
+        from zarrts.torch_dataset import TorchBatches, numpy_dtype
+
+        options = _options_of(
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            memory=memory,
+            label_mode=label_mode,
+            stats=stats,
+            transform=transform,
+            dtype=numpy_dtype(dtype),
+            drop_last=drop_last,
+            rank=rank,
+            world_size=world_size,
+            workers=workers,
+            on_error=on_error,
+            padding=padding_of(pad, pad_value, truncate, buckets),
+        )
+        return TorchBatches(self, options, has_mask=mask)
+
+    def reopened(self) -> "Batched":
+        """Return the same samples, with files of their own."""
+        raise NotImplementedError
+
+    def loader(self, options: BatchOptions) -> EpochLoader:
+        """Return what makes the batches of any epoch, and keeps its memory in between."""
+        return EpochLoader(self.reader, self.store.header.labels, options)
+
+
+def _options_of(*, memory: int | str, rank: Rank, world_size: int, **others: Any) -> BatchOptions:
+    """Return options of batches, with sizes as bytes and the rank as a number."""
+    rank, world_size = resolve(rank, world_size)
+    memory_bytes = parse_size(memory, "memory")
+    return BatchOptions(memory_bytes=memory_bytes, rank=rank, world_size=world_size, **others)
