@@ -1,7 +1,13 @@
 """Workers of a Dask cluster write the same bytes, whatever becomes of them."""
 
+import contextlib
 import os
+import re
+import runpy
+import shutil
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +26,11 @@ from zarrts.plan import shard_tasks
 from zarrts.tasks import chains_of
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
+remote = pytest.importorskip("zarrts.remote")
 
 SIZES = {"chunk": 1000, "shard": 3000, "progress": False}
 LOCAL: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+DOCS, EXAMPLES = (Path(__file__).parents[1] / it for it in ("docs", "examples/cluster"))
 N_ROWS = 167
 
 
@@ -85,6 +93,16 @@ class KilledRows(Rows):
 
     def happen(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StoppedRows(Rows):
+    """The first worker that reads some row is told to stop, as one whose time is up."""
+
+    def happen(self) -> None:
+        for plugin in distributed.get_worker().plugins.values():
+            if hasattr(plugin, "_stop"):
+                plugin._stop.set()
+                plugin._stop = threading.Event()
 
 
 class DeadlyRows(KilledRows):
@@ -162,13 +180,17 @@ def test_tasks_carry_names_and_no_data(workers: Any, tmp_path: Path, monkeypatch
     assert max(n_bytes) < 4000  # of 10 MB
 
 
-@needs_sigkill
-def test_shard_of_a_killed_worker_is_written_again(workers: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", [pytest.param(KilledRows, marks=needs_sigkill), pytest.param(StoppedRows)]
+)
+def test_shard_of_a_worker_that_ends_is_written_again(
+    workers: Any, tmp_path: Path, kind: type[Rows]
+) -> None:
     rows = Rows(tmp_path / "none", -1)
     expected = convert(zarrts.Recording("s", rows, LABELS), tmp_path / "a.zarr")
-    killed = zarrts.Recording("s", KilledRows(tmp_path / "killed", 100), LABELS)
-    assert convert(killed, tmp_path / "b.zarr", scheduler=workers) == expected
-    assert (tmp_path / "killed").exists()
+    ended = zarrts.Recording("s", kind(tmp_path / "ended", 100), LABELS)
+    assert convert(ended, tmp_path / "b.zarr", scheduler=workers) == expected
+    assert (tmp_path / "ended").exists()
 
 
 @needs_sigkill
@@ -242,6 +264,17 @@ def test_workers_that_do_not_see_the_files_are_named_at_once(
     monkeypatch.setattr(cluster, "check_workers", lambda *anything: None)  # one that came later
     with pytest.raises(PlanError, match=r"a\.zarr: cannot be written .it is another folder on tcp"):
         convert(study.folder, target, scheduler=workers)
+    monkeypatch.setattr(cluster, "_place", lambda root: None)  # one with an older journal's copy
+    real = remote.Writers.__init__
+
+    def elsewhere(self: Any, root: Path, *rest: Any) -> None:
+        real(self, tmp_path / "b.zarr", *rest)
+
+    monkeypatch.setattr(remote.Writers, "__init__", elsewhere)
+    with pytest.raises(
+        PlanError, match=r"wrote 0/x/c/\d/0/0, \d\S+ bytes, but there are 0 bytes here"
+    ):
+        convert(study.folder, target, scheduler=workers, workers=1)
     assert not target.exists()
 
 
@@ -277,3 +310,67 @@ def test_command_with_processes_of_this_machine(
     said = CliRunner().invoke(main, ["convert", *sizes, str(study.folder), str(target)])
     assert said.exit_code == 0, said.output
     assert tree(target) == whole
+
+
+# The documentation and the examples --------------------------------------------------------------
+
+
+def test_snippets_of_the_documentation_run(
+    workers: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(study.folder, "subjects")
+    make_study(tmp_path / "new", sizes=(9,), labels="text", seed=5)
+    Path("more_subjects").mkdir()
+    Path("new/s00.npz").rename("more_subjects/carla.npz")
+    for number, name in enumerate(("anna", "bob")):
+        np.full((400, 32, 8), number, "f4").tofile(f"{name}.f32")
+        np.save(f"{name}-labels.npy", np.arange(400) % 3)
+    text = (DOCS / "clusters.md").read_text("utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    scope: dict[str, Any] = {"zarrts": zarrts, "address": workers.scheduler_address}
+    for snippet in snippets:
+        exec(snippet, scope)
+    assert zarrts.open("study.zarr").subjects == [*study.names, "carla"]
+    assert (zarrts.open("binary.zarr").samples.load()[0][:, 0, 0] == np.arange(800) // 400).all()
+
+
+def test_slurm_example_converts_with_the_jobs_it_starts(
+    workers: Any, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def start(**options: Any) -> Iterator[Any]:
+        asked.update(options)
+        yield workers
+
+    monkeypatch.setattr(workers, "adapt", lambda **jobs: asked.update(jobs))
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", SimpleNamespace(SLURMCluster=start))
+    example = runpy.run_path(str(EXAMPLES / "slurm.py"))["main"]
+    example.__globals__.update(SOURCES=study.folder, STORE=tmp_path / "a.zarr")
+    example()
+    assert tree(tmp_path / "a.zarr").keys() >= {"zarr.json", "0/x/c/0/0/0"}
+    assert asked["minimum_jobs"] == asked["maximum_jobs"] == 8
+    assert asked["cores"] == 4 and asked["walltime"] == "01:00:00"
+
+
+def test_kubernetes_example_is_whole() -> None:
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML, which comes with Dask")
+    parts = list(yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text("utf-8")))
+    service, *rest = parts
+    pods = {it["metadata"]["name"]: it["spec"]["template"]["spec"] for it in rest}
+    images = {pod["containers"][0]["image"] for pod in pods.values()}
+    assert len(images) == 1
+    port = service["spec"]["ports"][0]["port"]
+    address = f"tcp://{service['metadata']['name']}:{port}"
+    scheduler, worker, job = (pods[it]["containers"][0] for it in pods)
+    assert rest[0]["spec"]["template"]["metadata"]["labels"] == service["spec"]["selector"]
+    assert scheduler["args"][:4] == ["dask", "scheduler", "--port", str(port)]
+    assert worker["args"][:3] == ["dask", "worker", address]
+    assert worker["volumeMounts"] == job["volumeMounts"]
+    # The options exist, and their values are such: all that is missing are the files.
+    program, command, *options = job["args"]
+    assert (program, options[1]) == ("zarrts", address)
+    said = CliRunner().invoke(main, [command, *options])
+    assert "/study/subjects" in said.output and said.exit_code == 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from zarrts.crew import Crew, Place, check_workers
 from zarrts.errors import PlanError
-from zarrts.location import Location
+from zarrts.location import Location, open_file
 from zarrts.plan import ShardTask
 from zarrts.sizes import format_budget
 from zarrts.targets import JOURNAL
@@ -49,7 +49,9 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
     n_slots = max(1, crew.memory_bytes // crew.part_bytes)
     if crew.max_parts is not None:
         n_slots = min(n_slots, crew.max_parts)
-    client.register_plugin(Writers(job.root, job.segment, job.labels, place, n_slots), name=name)
+    # Workers have folders of their own in which they were started.
+    writers = Writers(job.root.absolute(), job.segment, job.labels, place, n_slots)
+    client.register_plugin(writers, name=name)
     asked = _Asked(job, crew, name)
     try:
         asked.write(chains)
@@ -68,6 +70,7 @@ class _Asked:
         self._job, self._crew, self._name = job, crew, name
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._chains: dict[Any, list[ShardTask]] = {}  # by future, what is left of its chain
+        self._numbers = itertools.count()
 
     def write(self, chains: Sequence[list[ShardTask]]) -> None:
         waiting = iter(chains)
@@ -79,6 +82,10 @@ class _Asked:
             task, *rest = self._chains.pop(future)
             outcome = self._result(future, task)
             future.release()
+            if outcome.written is None:
+                self._ask([task, *rest])
+                continue
+            self._refuse_elsewhere(outcome)
             self._job.on_task(outcome.written)
             self._job.on_rows(task.n_rows)
             if rest:
@@ -104,7 +111,7 @@ class _Asked:
         future = self._crew.client.submit(
             write_part,
             cloudpickle.dumps(part),
-            key=(f"write-shard-{self._name}", task.shard),
+            key=(f"write-shard-{self._name}", task.shard, next(self._numbers)),
             pure=False,
             # Where the stream of a compressed file stands, if that worker is still there.
             workers=None if worker is None else [worker],
@@ -112,6 +119,20 @@ class _Asked:
         )
         self._chains[future] = chain
         future.add_done_callback(self._done.put)
+
+    def _refuse_elsewhere(self, outcome: Any) -> None:
+        for it in outcome.written.files:
+            try:
+                with open_file(self._job.root / it.key) as file:
+                    n_bytes = file.size()
+            except OSError:
+                n_bytes = 0
+            if n_bytes != it.size:
+                error = FileNotFoundError(it.key)
+                raise PlanError(
+                    f"worker {outcome.worker} wrote {it.key}, {it.size:,} bytes, but there are "
+                    f"{n_bytes:,} bytes here; {self._job.root} has to be the same disk for all."
+                ) from error
 
     def _next_done(self) -> Any:
         alone_s = 0.0
@@ -152,8 +173,8 @@ class _Asked:
 
 def _place(root: Location) -> Place:
     """Return what every worker has to see: the journal, by its first bytes."""
-    path = root / JOURNAL
-    return path.absolute(), path.read_bytes()[:_MARK_BYTES]
+    path = root.absolute() / JOURNAL
+    return path, path.read_bytes()[:_MARK_BYTES]
 
 
 def _some_paths(job: Job, tasks: Sequence[ShardTask]) -> list[str]:

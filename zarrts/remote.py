@@ -55,6 +55,7 @@ class Outcome:
     worker : str
         Address of the worker.
     written : WrittenTask, or None
+        None without an error where the worker was told to stop.
     error, cause : exception, or None
     """
 
@@ -138,8 +139,8 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
             cause = error if isinstance(error, OSError) else error.__cause__
             cause = OSError(*cause.args) if isinstance(cause, OSError) else None
             return Outcome(worker=self._address, error=_plain(error), cause=cause)
-        except KeyboardInterrupt:  # nobody waits for it any more
-            return Outcome(worker=self._address, error=InterruptedError("stopped"))
+        except KeyboardInterrupt:  # the conversion is over, or this worker is
+            return Outcome(worker=self._address)
         finally:
             with self._lock:
                 if part.is_last or self._stop.is_set():
