@@ -94,15 +94,19 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
     study.x[1][:, :, 0] = np.nan
     study.x[2][5, 0, 1] = np.inf
     (root / "compressed").mkdir()
+    (root / "ragged").mkdir()
     for name, x, y in zip(study.names, study.x, study.y, strict=True):
+        np.savez(root / "ragged" / f"{name}.npz", x=x.reshape(-1, 3), y=y[0])
         np.savez(root / "npz" / f"{name}.npz", x=x, y=y)
         np.savez_compressed(root / "compressed" / f"{name}.npz", x=x, y=y)
     arrays: Any = [zarrts.Recording(*it) for it in zip(study.names, study.x, study.y, strict=True)]
     given = {"npz": root / "npz", "compressed": root / "compressed", "arrays": arrays}
     made = {kind: Case(given[kind], root / f"{kind}.zarr", {}).convert() for kind in KINDS}
     assert all(len(shards_in(files)) == 15 for files in made.values())
-    given["arrays"] = root / "npz"
-    return {kind: Case(given[kind], root / f"{kind}.zarr", made[kind]) for kind in KINDS}
+    given |= {"arrays": root / "npz", "ragged": root / "ragged"}
+    made["ragged"] = Case(root / "ragged", root / "ragged.zarr", {}).convert()
+    assert len(shards_in(made["ragged"])) == 5 + 2
+    return {kind: Case(given[kind], root / f"{kind}.zarr", made[kind]) for kind in made}
 
 
 @pytest.fixture
@@ -128,8 +132,9 @@ def parts_of(target: Path) -> Parts:
 
 
 def shards_in(files: dict[str, bytes]) -> list[str]:
-    pattern = r"\d+/(x/c/\d+/0/0|(y|recording)/c/\d+)"
-    return sorted(key for key in files if re.fullmatch(pattern, key))
+    pattern = r"\d+/(x/c/\d+/0(/0)?|(y|recording|offsets)/c/\d+)"
+    names = (key for key, content in files.items() if content != b"a folder")
+    return sorted(key for key in names if re.fullmatch(pattern, key))
 
 
 # Killed --------------------------------------------------------------------------------------
@@ -295,14 +300,29 @@ STEPS: dict[str, tuple[str, int, int | None]] = {
     "published, before the sweep": (f"os.remove {JOURNAL}", 1, 5),
     "published, before the lock is given up": (f"os.remove {LOCK}", 1, 0),
 }
+# Of recordings of unequal lengths: what no part writes comes after the last one.
+RAGGED_STEPS: dict[str, tuple[str, int, int | None]] = {
+    "in a shard": ("shard append", 8, None),
+    "before a shard is renamed": ("os.rename 0/x/c/3/0.partial", 1, None),
+    "after the last line": ("line added", 5, 5),
+    "before the labels of recordings are renamed": ("os.rename 0/y/c/0.partial", 1, 5),
+    "in the lengths of recordings": ("open 0/offsets/c/0.partial", 1, 5),
+    "in the checksums": ("open 0/checksum/offsets/c/0.partial", 1, 5),
+    "before the root is renamed": ("os.rename zarr.json.partial", 1, 5),
+    "published, before the sweep": (f"os.remove {JOURNAL}", 1, 5),
+}
 
 
 @needs_sigkill
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("npz", name) for name in STEPS), *(("ragged", name) for name in RAGGED_STEPS)],
+)
 def test_killed_at_each_step_and_resumed_is_the_uninterrupted_store(
-    run: Run, case: Case, name: str
+    run: Run, studies: dict[str, Case], tmp_path: Path, kind: str, name: str
 ) -> None:
-    step, nth, n_parts = STEPS[name]
+    case = studies[kind]._replace(target=tmp_path / "a.zarr")
+    step, nth, n_parts = (STEPS if kind == "npz" else RAGGED_STEPS)[name]
     assert run(case.folder, case.target, step=step, nth=nth, workers=2).is_killed
     assert (case.target / LOCK).exists()
     parts = parts_of(case.target)
