@@ -231,6 +231,14 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
         "labels_per": "sample",
         "dtype": "float32",
         "class_names": ["N1", "N2", "REM", "wake"],
+        "labels": {
+            "y": {
+                "class_names": ["N1", "N2", "REM", "wake"],
+                "encoding": "codes",
+                "dtype": "int32",
+                "shape": [],
+            }
+        },
         "channels": ["Fz", "Cz", "Pz"],
         "rate_hz": 12.5,
         "subjects": {"s00": 60, "s01": 30},

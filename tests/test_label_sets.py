@@ -1,5 +1,6 @@
 """A study may have several arrays of labels, each with a name and classes of its own."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from click.testing import CliRunner
 
 import zarrts
+from zarrts.cli import main
 from zarrts.errors import SampleError, SourceError
 
 STAGES = np.array(["W", "N1", "REM"])
@@ -85,6 +88,25 @@ def test_labels_are_handed_out_by_name(study: Any) -> None:
         only = store.samples.select(subjects=["s1"]).load_labels()
         assert isinstance(only, dict)
         np.testing.assert_array_equal(only["pair"], every[1]["pair"])
+
+
+def test_info_says_what_each_array_of_labels_holds(study: Any) -> None:
+    target, every = study
+    lines = CliRunner().invoke(main, ["info", str(target)]).output.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("labels"))
+    codes = " ".join(str(it) for it in np.unique(joined(every, "pair")))
+    assert lines[at : at + 3] == [
+        "labels    age    numbers, float32",
+        f"          pair   4 classes {codes}, of shape (2,) each",
+        f"          stage  3 classes {' '.join(sorted(STAGES))}",
+    ]
+    found = json.loads(CliRunner().invoke(main, ["info", str(target), "--json"]).output)
+    assert found["class_names"] is None
+    assert {name: it["class_names"] for name, it in found["labels"].items()} == {
+        "age": None,
+        "pair": np.unique(joined(every, "pair")).tolist(),
+        "stage": sorted(STAGES),
+    }
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

@@ -199,7 +199,13 @@ def _next_lines(store: str, n_subjects: int) -> list[str]:
 @_with_errors
 def info(store: str, as_json: bool, split: str | None) -> None:
     """Say what a STORE holds."""
-    from zarrts.describe import describe_lengths, describe_shape, describe_split, summarize
+    from zarrts.describe import (
+        describe_label_arrays,
+        describe_lengths,
+        describe_shape,
+        describe_split,
+        summarize,
+    )
     from zarrts.study import open_store
 
     opened = open_store(store)
@@ -217,6 +223,9 @@ def info(store: str, as_json: bool, split: str | None) -> None:
     else:
         shape = describe_lengths(lengths, tuple(summary["sample_shape"][1:]))
         click.echo(f"samples   {summary['n_samples']:,} recordings {shape}, {summary['dtype']}")
+    if len(summary["labels"]) > 1:
+        first, *rest = describe_label_arrays(summary["labels"])
+        click.echo("\n".join([f"labels    {first}", *(f"          {line}" for line in rest)]))
     if summary["channels"]:
         click.echo(f"channels  {', '.join(summary['channels'])}")
     if summary["rate_hz"]:

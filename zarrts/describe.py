@@ -33,7 +33,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
         f"y {_name([it.y_name for it in recordings])}",
     ]
     width = max(len(name) for name in names) + 2
-    owners = np.array([subjects.index(it.subject) for it in recordings])
+    number = {subject: i for i, subject in enumerate(subjects)}
+    owners = np.array([number[it.subject] for it in recordings])
     labels = _describe_scheme(prepared.labels, prepared.counters, owners, subjects)
     label_shape = recordings[0].y.shape[1:]
     if label_shape and prepared.labels.encoding != "one_hot":
@@ -155,9 +156,7 @@ def describe_labels(
     """Return classes, the rare ones, and who lacks which; `owners` is each row's subject."""
     if names is None or counts is None:
         return "numbers"
-    some = " ".join(str(name) for name in names[:_MAX_NAMES])
-    more = " ..." if len(names) > _MAX_NAMES else ""
-    parts = [f"{_count(len(names), 'class', 'classes')} {some}{more}"]
+    parts = [_classes(names)]
     shares = 100 * counts.sum(axis=0) / max(1, counts.sum())
     rare = int(shares.argmin())
     if shares[rare] < _FEW_PERCENT and len(names) > 1:
@@ -168,11 +167,43 @@ def describe_labels(
         )
     per_subject = np.zeros((len(subjects), len(names)), np.int64)
     np.add.at(per_subject, owners, counts)
-    lacks = [f"{subjects[s]} has no {names[c]}" for s, c in np.argwhere(per_subject == 0)]
-    parts += lacks[:_MAX_LACKS]
+    lacks = np.argwhere(per_subject == 0)
+    parts += [f"{subjects[s]} has no {names[c]}" for s, c in lacks[:_MAX_LACKS]]
     if len(lacks) > _MAX_LACKS:
         parts.append(f"and {len(lacks) - _MAX_LACKS} more such gaps")
     return "; ".join(parts)
+
+
+def _classes(names: Sequence[Label]) -> str:
+    some = " ".join(str(name) for name in names[:_MAX_NAMES])
+    more = " ..." if len(names) > _MAX_NAMES else ""
+    return f"{_count(len(names), 'class', 'classes')} {some}{more}"
+
+
+def describe_label_arrays(arrays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each array of labels that `summarize` found."""
+    width = max(len(name) for name in arrays)
+    lines = []
+    for name, of in arrays.items():
+        names = of["class_names"]
+        text = f"numbers, {of['dtype']}" if names is None else _classes(names)
+        shape = f", of shape {tuple(of['shape'])} each" if of["shape"] else ""
+        lines.append(f"{name:{width}}  {text}{shape}")
+    return lines
+
+
+def _label_arrays(store: Store) -> dict[str, dict[str, Any]]:
+    labels = store.header.labels
+    return {
+        array.removeprefix("y/"): {
+            "class_names": scheme.class_names and list(scheme.class_names),
+            "encoding": scheme.encoding,
+            "dtype": spec.dtype.name,
+            "shape": list(spec.row_shape),
+        }
+        for array, spec in store.header.segments[0].labels.items()
+        for scheme in [labels.parts.get(array.removeprefix("y/"), labels)]
+    }
 
 
 def summarize(store: Store) -> dict[str, Any]:
@@ -197,6 +228,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "dtype": store.dtype.name,
         "labels_per": store.header.labels_per,
         "class_names": store.class_names,
+        "labels": _label_arrays(store),
         "channels": store.channels,
         "rate_hz": store.rate_hz,
         "subjects": {
