@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from zarrts.balancing import Balance
 from zarrts.contents import Contents
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
@@ -12,8 +13,10 @@ from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.ranks import Rank, resolve
 from zarrts.sample_reader import SampleReader
+from zarrts.sampling import Resample, Sampling
 from zarrts.sizes import parse_size
 from zarrts.stream import BatchStream
+from zarrts.types import IntArray
 
 if TYPE_CHECKING:
     from zarrts.torch_dataset import TorchBatches
@@ -27,6 +30,16 @@ class Batched:
     @property
     def reader(self) -> SampleReader:
         """What reads these samples."""
+        raise NotImplementedError
+
+    def sampling(
+        self,
+        balance: Balance | None,
+        resample: Resample,
+        order: Sequence[int] | IntArray | None,
+        shuffle: object,
+    ) -> Sampling | None:
+        """Return which of these samples an epoch shows; None: each one once."""
         raise NotImplementedError
 
     def batches(
@@ -46,6 +59,9 @@ class Batched:
         world_size: int = 1,
         workers: int | None = None,
         on_error: OnError = "raise",
+        balance: Balance | None = None,
+        resample: Resample = "oversample",
+        order: Sequence[int] | IntArray | None = None,
         pad: Pad | None = None,
         pad_value: float = 0.0,
         truncate: Truncate = "post",
@@ -83,6 +99,15 @@ class Batched:
         on_error : str
             "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of
             its samples and leaves them out, so that batches may be smaller.
+        balance : "class", "subject", "class+subject" or array, optional
+            Equally many samples of each in every batch, give or take one: of each class, each
+            subject, each class of each subject, or each group that an array names.
+        resample : "oversample" or "undersample"
+            With `balance`: the epoch shows each sample at least once, those of small groups
+            several times; or none twice, so that of large groups only a part comes, another one
+            in each epoch.
+        order : sequence of int, optional
+            Sample ids: exactly these, one after the other, in every epoch; ids may come again.
         pad : "batch", "longest" or int
             For samples of unequal lengths, the length in rows that all of a batch get: that of
             its longest, that of the longest of the store, or this one.
@@ -114,6 +139,7 @@ class Batched:
             workers=workers,
             on_error=on_error,
             padding=padding_of(pad, pad_value, truncate, buckets),
+            sampling=self.sampling(balance, resample, order, shuffle),
         )
         return self.loader(options).stream(epoch)
 
@@ -133,6 +159,9 @@ class Batched:
         world_size: int = 1,
         workers: int | None = None,
         on_error: OnError = "raise",
+        balance: Balance | None = None,
+        resample: Resample = "oversample",
+        order: Sequence[int] | IntArray | None = None,
         pad: Pad | None = None,
         pad_value: float = 0.0,
         truncate: Truncate = "post",
@@ -178,6 +207,7 @@ class Batched:
             workers=workers,
             on_error=on_error,
             padding=padding_of(pad, pad_value, truncate, buckets),
+            sampling=self.sampling(balance, resample, order, shuffle),
         )
         return TorchBatches(self, options, has_mask=mask)
 

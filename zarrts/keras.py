@@ -10,12 +10,13 @@ import numpy as np
 
 from zarrts import adapter
 from zarrts.backend import keras
+from zarrts.balancing import Balance
 from zarrts.dataset import OwnThreads
 from zarrts.disjoint import Split
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
-from zarrts.label_sets import LabelModes, targets_of
+from zarrts.label_sets import LabelModes, each_array, targets_of
 from zarrts.loader import BatchOptions, OnError, Shuffle, dtype_of
 from zarrts.looping import Looped
 from zarrts.losses import check_loss, count_outputs
@@ -23,6 +24,7 @@ from zarrts.moments import Moments
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.passes import Pass, Passes
 from zarrts.ranks import Rank, resolve
+from zarrts.sampling import Listed, Resample
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
 from zarrts.spec import Spec, spec_of
@@ -58,6 +60,12 @@ class ZarrSequence(Looped, OwnThreads):
         (seed, epoch, rank, batch); returns a `Batch`. Runs in the loader's threads.
     sample_weight : array, optional
         One weight for each of the samples, in their order.
+    balance : "class", "subject", "class+subject" or array, optional
+        Equally many samples of each in every batch; see `samples.batches`.
+    resample : "oversample" or "undersample"
+        With `balance`: repeat the samples of small groups, or leave out some of large ones.
+    order : sequence of int, optional
+        Sample ids: exactly these, one after the other, in every epoch.
     dtype : dtype, optional
         Of x; keras.config.floatx() by default.
     memory : size
@@ -111,6 +119,9 @@ class ZarrSequence(Looped, OwnThreads):
         drop_last: bool = False,
         workers: int | None = None,
         on_error: OnError = "raise",
+        balance: Balance | None = None,
+        resample: Resample = "oversample",
+        order: Sequence[int] | IntArray | None = None,
         **unknown: object,
     ) -> None:
         refuse_unknown(ZarrSequence, unknown)
@@ -132,6 +143,7 @@ class ZarrSequence(Looped, OwnThreads):
             workers=workers,
             on_error=on_error,
             padding=padding_of(pad, pad_value, truncate, buckets),
+            sampling=self.samples.sampling(balance, resample, order, shuffle),
         )
         if mask and pad is None:
             raise SampleError("mask=True tells samples from padding: give pad= too.")
@@ -163,7 +175,7 @@ class ZarrSequence(Looped, OwnThreads):
     def check_use(self, method: str, model: Any) -> None:
         """Refuse a loss that these labels do not fit; warn of predictions in a shuffled order."""
         if method == "predict":
-            if self._options.shuffle:
+            if self._is_shuffled:
                 warnings.warn(
                     "predict() sees a shuffled sequence, so that predictions come in an order "
                     "that nobody knows; use predict(seq.like(samples)), or shuffle=False.",
@@ -221,7 +233,10 @@ class ZarrSequence(Looped, OwnThreads):
         self._refuse_shuffled("sample_ids")
         batching = self._loader.batching
         stop = batching.start + batching.bounds(len(self) - 1)[1]
-        return self.samples.selection.ids(np.arange(batching.start, stop))
+        numbers = np.arange(batching.start, stop)
+        if isinstance(self._options.sampling, Listed):
+            numbers = self._options.sampling.numbers[numbers]
+        return self.samples.selection.ids(numbers)
 
     @property
     def labels(self) -> Labels | list[Labels]:
@@ -233,11 +248,19 @@ class ZarrSequence(Looped, OwnThreads):
         target = self._loader.target
         if target is None:
             raise SampleError("This sequence gives no labels: label_mode is None.")
-        stored = self.samples.select(ids=self.sample_ids).load_labels()
-        return [target(it) for it in stored] if isinstance(stored, list) else target(stored)
+        ids, at = np.unique(self.sample_ids, return_inverse=True)
+        stored = self.samples.select(ids=ids).load_labels()
+        if isinstance(stored, list):
+            return [target(stored[i]) for i in at]
+        return target(each_array(stored, lambda it: it[at]))
+
+    @property
+    def _is_shuffled(self) -> bool:
+        sampling = self._options.sampling
+        return bool(self._options.shuffle) and not isinstance(sampling, Listed)
 
     def _refuse_shuffled(self, what: str) -> None:
-        if self._options.shuffle:
+        if self._is_shuffled:
             raise SampleError(
                 f"{what} of a shuffled sequence have no fixed order; use seq.like(samples), or "
                 "shuffle=False."
@@ -246,8 +269,8 @@ class ZarrSequence(Looped, OwnThreads):
     def like(self, samples: "str | Path | Store | Samples") -> "ZarrSequence":
         """Return a sequence of other samples, not shuffled, as validation and test need it.
 
-        With the same `stats`, labels, padding, batch size, dtype and memory; weights, the transform
-        (which augments) and ranks stay with the training.
+        With the same `stats`, labels, padding, batch size, dtype and memory; weights, balance,
+        order, the transform (which augments) and ranks stay with the training.
         """
         other = _as_samples(samples)
         if other.store.class_names != self.class_names:

@@ -18,6 +18,7 @@ from zarrts.order import Batching, Order, SourceOrder
 from zarrts.padding import BatchLengths, Padding, describe_lengths
 from zarrts.rolling import RollingOrder
 from zarrts.sample_reader import SampleReader
+from zarrts.sampling import Sampling
 from zarrts.stream import BatchStream
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec, Batch, IntArray
@@ -52,6 +53,7 @@ class BatchOptions:
     workers: int | None = None
     on_error: OnError = "raise"
     padding: Padding | None = None
+    sampling: Sampling | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):
@@ -181,8 +183,11 @@ class EpochLoader:
         self._reader, self._units, self._options = reader, reader.units, options
         self._finish = options.finish(labels, reader)
         self.target = self._finish.target
+        n_samples = len(reader.units.selection)
+        if options.sampling is not None:
+            n_samples = options.sampling.n_samples(options.world_size)
         self.batching = Batching(
-            n_samples=len(reader.units.selection),
+            n_samples=n_samples,
             batch_size=options.batch_size,
             drop_last=options.drop_last,
             rank=options.rank,
@@ -234,6 +239,15 @@ class EpochLoader:
 
     def _make_order(self, epoch: int) -> Order:
         options = self._options
+        if options.sampling is not None:
+            memory = self._unit_memory()
+            return options.sampling.order(
+                self._units,
+                self.batching,
+                slots=None if memory.keeps_all else memory.slots,
+                seed=options.seed,
+                epoch=epoch,
+            )
         if not options.shuffle:
             return SourceOrder(self._units, self.batching)
         if options.shuffle == "global":
@@ -258,7 +272,7 @@ class EpochLoader:
     def _unit_memory(self) -> UnitMemory:
         if self._memory is None:
             slots = self.plan.slots
-            if not self._options.shuffle:
+            if not self._options.shuffle and self._options.sampling is None:
                 slots = min(slots, _SOURCE_ORDER_SLOTS)
             self._memory = UnitMemory(
                 self._units,

@@ -83,4 +83,5 @@ def order_of(samples: Samples, options: BatchOptions) -> dict[str, Any]:
         "rank": options.rank,
         "world_size": options.world_size,
         "padding": repr(options.padding),
+        "sampling": None if options.sampling is None else options.sampling.key,
     }

@@ -130,13 +130,28 @@ def samples_of_classes(
     return Ranges.of_ids(np.concatenate([np.zeros(0, np.int64), *parts]))
 
 
+def read_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
+    """Return the class of each selected sample, -1 where its label is missing; reads the labels.
+
+    Raises
+    ------
+    SampleError
+        If there are no classes, or samples have several labels each.
+    """
+    if scheme.class_names is None:
+        raise SampleError("These labels are not classes of one kind: they are numbers, or several.")
+    _refuse_several_labels(reader, scheme)
+    parts = [scheme.classes_of(stored) for _, stored in labels_by_unit(reader)]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
 def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
     shape = reader.readers.y[0].spec.row_shape
     n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
     steps = reader.cut.y_steps
     has_one_step = steps is not None and (steps.ndim == 0 or reader.cut.reduce is not None)
     if n_axes or not has_one_step:
-        raise SampleError("Samples with several labels each cannot be selected by class.")
+        raise SampleError("These samples have several labels each, and so are of no one class.")
 
 
 def count_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:

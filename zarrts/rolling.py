@@ -50,7 +50,7 @@ class RollingOrder:
     ) -> None:
         self.batching = batching
         self._units = units
-        self._order = _unit_order(filled_units(units), units.groups(), seed, epoch)
+        self._order = unit_order(filled_units(units), units.groups(), seed, epoch)
         self._sums = _sums_of_parts(units, self._order)
         self._first = self._place_of(batching.start)
         self._count = self._place_of(batching.stop - 1) + 1 - self._first
@@ -294,7 +294,7 @@ def _sums_of_parts(units: Units, order: NDArray[np.uint32]) -> IntArray:
     return np.cumsum(sums)
 
 
-def _unit_order(
+def unit_order(
     filled: NDArray[np.uint32], groups: tuple[IntArray, IntArray], seed: int, epoch: int
 ) -> NDArray[np.uint32]:
     """Return the units in random order, the units of each group evenly spread.

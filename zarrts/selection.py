@@ -14,11 +14,10 @@ from zarrts.cuts import View
 from zarrts.errors import SampleError
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import by_name
+from zarrts.labelling import Labelled
 from zarrts.labels import Label
-from zarrts.measured import Measured
 from zarrts.reading import (
     count_bytes,
-    count_classes,
     load_labels,
     load_one,
     load_samples,
@@ -35,7 +34,7 @@ from zarrts.windowing import Windowed
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples(Divisible, Measured, Windowed, Batched):
+class Samples(Labelled, Divisible, Windowed, Batched):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,
@@ -146,22 +145,6 @@ class Samples(Divisible, Measured, Windowed, Batched):
             for _ in range(count)
         ]
 
-    @cached_property
-    def class_counts(self) -> IntArray:
-        """How many labels of each class these samples have, shape (n_classes,)."""
-        counts = self.store.catalog.class_counts
-        if counts is None:
-            raise SampleError("These labels are numbers, not classes.")
-        if self.view.cut.y_of == "x":
-            raise SampleError("The targets of these samples are values of x, not classes.")
-        if self.view.cut.y_of == "recording":
-            return np.asarray(self.per_recording @ counts)
-        whole, partial = self.whole_and_partial()
-        total = counts[whole].sum(axis=0)
-        if partial is not None:
-            total = total + count_classes(partial.reader, self.store.header.labels)
-        return np.asarray(total)
-
     # Choosing ----------------------------------------------------------------------------
 
     def select(
@@ -234,15 +217,6 @@ class Samples(Divisible, Measured, Windowed, Batched):
     def load_labels(self) -> Labels | list[Labels]:
         """Return the labels of all of these samples, as stored, in RAM; a list, as for `load`."""
         return _by_name(load_labels(self.reader))
-
-    def class_weight(self) -> dict[int, float]:
-        """Return Keras' `class_weight` that balances the classes: n / (n_classes · count).
-
-        Keys are positions as label_mode="int" gives them; classes that do not occur are left out.
-        """
-        counts = self.class_counts
-        present = np.flatnonzero(counts)
-        return {int(code): float(counts.sum() / (len(present) * counts[code])) for code in present}
 
 
 def _by_name(stored: AnyArray | list[AnyArray]) -> Labels | list[Labels]:
