@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
+from zarrts import gathering
 from zarrts.errors import SampleError
 
 QUICK = settings(deadline=None, max_examples=25)
@@ -163,6 +164,19 @@ def test_all_ways_to_read_windows_agree(by_row, label):
     np.testing.assert_allclose(stats.std, flat.std(axis=0), rtol=1e-10)
     assert stats.count.tolist() == [len(flat)] * N_CHANNELS
     assert stats.min.tolist() == flat.min(axis=0).tolist()
+
+
+@pytest.mark.parametrize("long_bytes", [1, 10 * 12 + 1])
+def test_windows_are_alike_however_they_are_copied(by_row, monkeypatch, long_bytes):
+    monkeypatch.setattr(gathering, "_LONG_BYTES", long_bytes)
+    samples = by_row.store.samples.windows(10, 4, label="last")
+    for one in (samples, samples.sequences(2)):
+        x, _ = one.load()
+        with one.batches(5, stats=samples.stats(), memory="1MiB") as batches:
+            found = {i: it for b in batches for i, it in zip(b.sample_id, b.x, strict=True)}
+        scaled = (x - samples.stats().mean) / samples.stats().std
+        for i, expected in enumerate(scaled):
+            np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_ids_of_windows_are_those_of_the_whole_store(by_row):

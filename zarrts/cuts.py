@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -48,6 +49,14 @@ class Cut:
     def is_of_equal_lengths(self) -> bool:
         """Whether every sample's x has the same shape."""
         return self.x_steps is not None
+
+    @cached_property
+    def x_runs(self) -> tuple[IntArray, int] | None:
+        """Where x is runs of consecutive rows: the first step of each, and how many they have."""
+        steps = self.x_steps
+        if steps is None or steps.ndim == 0 or steps.shape[-1] < 2 or (np.diff(steps) != 1).any():
+            return None
+        return steps[..., 0], steps.shape[-1]
 
     def x_shape(self, row_shape: tuple[int, ...]) -> tuple[int | None, ...]:
         """Return the shape of a sample's x; None for a length that differs."""

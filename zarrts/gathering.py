@@ -13,6 +13,11 @@ from zarrts.sample_reader import SampleReader
 from zarrts.schedule import Gather
 from zarrts.types import AnyArray, Batch, IntArray
 
+# Shorter rows are copied faster in one run than each by itself, once a run is so long. The
+# threads do not wait for each other in the one call that takes all rows of all samples.
+_CACHE_LINE_BYTES = 64
+_LONG_BYTES = 1 << 14
+
 
 @dataclass
 class Building:
@@ -66,7 +71,13 @@ class Gatherer:
         """Fill the part of a batch that a piece is."""
         part = slice(job.piece.start, job.piece.stop)
         building.ids[part] = job.ids
-        self._gather_x(self._cut.x_rows(job.rows, job.fit), building.x[part])
+        runs = self._long_runs()
+        if runs is None:
+            self._gather_x(self._cut.x_rows(job.rows, job.fit), building.x[part])
+        else:
+            steps, length = runs
+            firsts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
+            self._copy_runs(firsts.ravel(), length, building.x[part])
         if self._finish.target is not None:
             self._gather_y(job, building.y[part])
         if job.fit is not None and building.lengths is not None:
@@ -74,6 +85,20 @@ class Gatherer:
             building.x[part][job.fit.is_behind] = self._finish.pad_value
         if self._memory.damaged:
             building.is_read[part] = ~np.isin(job.units, list(self._memory.damaged))
+
+    def _long_runs(self) -> tuple[IntArray, int] | None:
+        """Return the runs of rows that x is, if copying them one by one is worth while."""
+        runs, row_bytes = self._cut.x_runs, self._memory.rows_of_x.strides[0]
+        if runs is None or row_bytes >= _CACHE_LINE_BYTES or runs[1] * row_bytes < _LONG_BYTES:
+            return None
+        return runs
+
+    def _copy_runs(self, firsts: IntArray, length: int, out: AnyArray) -> None:
+        """Copy runs of consecutive rows, each at once."""
+        memory = self._memory.rows_of_x
+        out = out.reshape(len(firsts), length, *memory.shape[1:])
+        for number, first in enumerate(firsts.tolist()):
+            self._finish.scale_into(memory[first : first + length], out[number])
 
     def _gather_x(self, rows: IntArray, out: AnyArray) -> None:
         memory = self._memory.rows_of_x
