@@ -1,6 +1,7 @@
 """Windows and whole recordings of a ragged store, against NumPy on the recordings themselves."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import zarrts
 from zarrts import gathering
 from zarrts.errors import SampleError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* recordings are too short for a:UserWarning")
 QUICK = settings(deadline=None, max_examples=25)
 LENGTHS = (37, 5, 90, 1, 64, 23)
 N_CHANNELS = 3
@@ -366,6 +368,20 @@ def test_a_recording_without_rows_is_no_sample(tmp_path):
     assert (train.ids.tolist(), test.ids.tolist()) == ([1], [4, 5])
     windows = test.windows(4, 2, label="last")
     assert len(windows) == 1 + 14
+
+
+def test_recordings_without_a_window_are_counted(by_row):
+    samples = by_row.store.samples
+    with pytest.warns(UserWarning, match="2 of 6 recordings are too short for a window and give"):
+        windows = samples.windows(10, label="last")
+    with pytest.warns(UserWarning, match="1 of 4 recordings are too short for a sequence"):
+        windows.sequences(20)
+    with pytest.warns(UserWarning, match="1 of 2 .* none: "):
+        samples.select(subjects=["s1"]).windows(10, label="last")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        samples.select(subjects=["s2"]).windows(10, label="last")
+        samples.windows(1, label="last")
 
 
 # What cannot be meant ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import zarrts
 
 keras = pytest.importorskip("keras")
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* recordings are too short for a:UserWarning")
 LENGTHS = (40, 23, 61, 8)
 QUICK = settings(deadline=None, max_examples=25)
 

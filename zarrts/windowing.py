@@ -1,5 +1,6 @@
 """Cut the recordings of a ragged store into windows: what `Samples` can do of it."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -21,6 +22,7 @@ from zarrts.windows import (
 )
 
 _MISSING_CODE = -1
+_MAX_NAMED = 3
 
 
 class Windowed:
@@ -58,7 +60,8 @@ class Windowed:
         """Return windows of these recordings as samples; nothing is copied or read.
 
         No window crosses the end of a recording, and those whose target would lie outside do not
-        exist. Sample ids count the windows of the whole store, selected or not.
+        exist; recordings that are too short for any are counted in a warning. Sample ids count
+        the windows of the whole store, selected or not.
 
         Parameters
         ----------
@@ -147,7 +150,21 @@ class Windowed:
         found = self.viewed(view)
         if len(found.selection) == 0:
             raise SampleError(f"No {what} fits into these recordings, only into others; lower it.")
+        before, after = self._recordings(), found._recordings()
+        lost = np.setdiff1d(before, after)
+        if len(lost):
+            sources = [self.store.recordings[i].source for i in lost[:_MAX_NAMED].tolist()]
+            more = f" and {len(lost) - _MAX_NAMED:,} more" if len(lost) > _MAX_NAMED else ""
+            warnings.warn(
+                f"{len(lost):,} of {len(before):,} recordings are too short for a {what} and give "
+                f"none: {', '.join(sources)}{more}.",
+                stacklevel=3,
+            )
         return found
+
+    def _recordings(self) -> IntArray:
+        """Return the numbers of the recordings that these samples are of."""
+        return np.flatnonzero(np.diff(self.selection.count_below(self.starts)))
 
     def _refuse_view(self) -> None:
         if not self.store.is_ragged:
