@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import zarrts
+from zarrts import demo
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 needs_keras = pytest.mark.skipif(find_spec("keras") is None, reason="needs Keras")
@@ -46,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_example_is_run_here():
     source = Path(__file__).read_text(encoding="utf-8")
-    assert [it.name for it in EXAMPLES.glob("*.py") if f'run("{it.name}"' not in source] == []
+    assert [it.name for it in EXAMPLES.glob("*.py") if f'"{it.name}"' not in source] == []
 
 
 @needs_keras
@@ -110,3 +112,18 @@ def test_numpy_loop_learns_what_holds_for_other_subjects(folder):
     found = re.fullmatch(r"s03: (\d\.\d\d) correct\n", said)
     assert found, said
     assert float(found[1]) > 0.8
+
+
+@needs_keras
+@pytest.mark.skipif(find_spec("seglearn") is None, reason="needs the recordings of seglearn")
+def test_windows_of_recordings_are_those_that_the_demo_saves(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["windows_of_recordings.py", "--epochs", "0"])
+    runpy.run_path(str(EXAMPLES / "windows_of_recordings.py"))
+    assert "140 recordings of 10 people, 2,229 windows\n" in capsys.readouterr().out
+    saved = [np.load(it) for it in demo.write_people(demo.read_watch(), tmp_path / "people")]
+    with zarrts.open("watch.zarr") as store:
+        x, y = store.samples.windows(200, 100).load()
+        np.testing.assert_array_equal(x, np.concatenate([it["data"] for it in saved]))
+        names = np.array(store.class_names)[y]
+    assert names.tolist() == np.concatenate([it["labels"] for it in saved]).tolist()

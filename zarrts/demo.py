@@ -44,7 +44,7 @@ class Result:
 
 def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> list[Result]:
     """Convert the recordings into `folder`, train, and say how it went."""
-    recordings = _read_recordings(_find_data())
+    recordings = read_watch()
     people = write_people(recordings, folder / "people")
     n_classes = len(recordings["y_labels"])
     n_recordings = len(recordings["X"])
@@ -90,7 +90,15 @@ def _find_data() -> Path:
     return path
 
 
-def _read_recordings(path: Path) -> dict[str, Any]:
+def read_watch() -> dict[str, Any]:
+    """Return the recordings: lists X, y and subject, and the names X_labels and y_labels.
+
+    Raises
+    ------
+    ImportError
+        If the package that ships them is not installed.
+    """
+    path = _find_data()
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _DATA_SHA256:
         raise SourceError(f"{path} is not the file that this demo was written for.")
