@@ -58,6 +58,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rng = np.random.default_rng(len(name))
         np.save(tmp_path / f"{name}-eeg.npy", rng.normal(size=(20, 8, 2)))
         np.save(tmp_path / f"{name}-sleep.npy", np.arange(20) % 4)
+    (tmp_path / "nights").mkdir()
+    for name, length in (("n1", 520), ("n2", 500), ("n3", 599)):
+        rng = np.random.default_rng(length)
+        night = {"x": rng.normal(size=(length, 2)), "y": np.arange(length) // 100 % 3}
+        np.savez(tmp_path / "nights" / f"{name}.npz", **night)
     monkeypatch.chdir(tmp_path)
     # The command replaces it for its own process.
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
@@ -70,9 +75,12 @@ def test_python_snippets_run_in_order(study, capsys):
     for number, code in enumerate(blocks("python"), start=1):
         exec(compile(code, f"README.md, snippet {number}", "exec"), names)
     names["seq"].close()
+    names["night_seq"].close()
     assert names["store"].n_samples == 8000
     assert names["sleep"].subjects == ["anna", "bob"]
-    assert len(names["codes"]) == 800
+    assert len(names["predicted"]) == 800
+    assert len(names["train_windows"]) + len(names["test_windows"]) == 3 * 4
+    assert names["night_seq"][0][0].shape == (8, 200, 2)
     folds = re.findall(r"^\['(s\d\d)'\] .*accuracy", capsys.readouterr().out, re.MULTILINE)
     assert folds == ["s01", "s02", "s03", "s04", "s05"]
 
@@ -238,6 +246,11 @@ def unequal(tmp: Path) -> None:
     convert(save(tmp / "unequal", s01=(random(9, 8, 2), y), s02=(random(9, 7, 2), y)))
 
 
+def unpadded(tmp: Path) -> None:
+    recordings = [zarrts.Recording(f"s{n}", random(n, 2), n % 3) for n in (800, 2000)]
+    zarrts.convert(recordings, tmp / "unpadded.zarr", progress=False).samples.batches(2)
+
+
 def unclear(tmp: Path) -> None:
     (tmp / "unclear").mkdir()
     np.savez(tmp / "unclear" / "s01.npz", eeg=random(9, 8, 2), sleep=np.arange(9) % 2)
@@ -361,6 +374,7 @@ ERRORS: dict[str, Callable[[Path], None] | None] = {
     "these names look like several sessions of one person": two_nights,
     "can be read in two ways": two_readings,
     "cut or pad all series to one length": unequal,
+    "rows, and a batch is one array": unpadded,
     "it is not clear which array is the": unclear,
     "the same content under 2 names": copies,
     "float64 -> float32": dry_run,
