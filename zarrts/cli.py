@@ -334,6 +334,24 @@ def remove(store: str, subject: str, workers: int | None) -> None:
     )
 
 
+@main.command(short_help="Draw what a store holds, as one page.")
+@click.argument("store")
+@click.option("-o", "--output", default="report.html", show_default=True, help="The page.")
+@click.option("--split", metavar="FILE", help="A split that was saved: who is in its parts.")
+@click.option("--results", metavar="FILE", help="What zarrts.evaluate(...).save(FILE) wrote.")
+@_with_errors
+def report(store: str, output: str, split: str | None, results: str | None) -> None:
+    """Draw what a STORE holds, as one page that needs no network and no other file.
+
+    Subjects and classes, some samples of each class, the range of each channel, lengths and
+    sizes; with --split its parts, with --results who and what was right.
+    """
+    from zarrts.report import write_report
+
+    write_report(store, output, split=split, results=results)
+    click.echo(f"{output} is written; open it in a browser.")
+
+
 @main.command()
 @click.argument("store")
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)

@@ -149,6 +149,29 @@ class Evaluation:
         """Write it as JSON."""
         replace_file(Path(path), json.dumps(self.to_dict()).encode())
 
+    @staticmethod
+    def load(path: str | Path) -> "Evaluation":
+        """Return what `save` wrote.
+
+        Raises
+        ------
+        SampleError
+            If the file holds nothing of the kind.
+        """
+        try:
+            values = json.loads(Path(path).read_bytes())
+            found = Evaluation.from_dict(values)
+            wanted = (len(found.subjects), *2 * (len(found.class_names),))
+            if found.confusion.shape != wanted:
+                raise ValueError(f"confusion has shape {found.confusion.shape}, not {wanted}")
+        except FileNotFoundError as error:
+            raise SampleError(f"{path}: there is no such file.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SampleError(
+                f"{path} holds no results that zarrts.evaluate(...).save wrote ({error})."
+            ) from error
+        return found
+
     def __str__(self) -> str:
         """Return a table: a line a subject, and the recall of each class."""
         names = [str(it) for it in self.class_names]

@@ -12,6 +12,7 @@ from zarrts.batched import Batched
 from zarrts.contents import Contents
 from zarrts.cuts import View
 from zarrts.errors import SampleError
+from zarrts.glance import glance_of
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import by_name
 from zarrts.labelling import Labelled
@@ -52,6 +53,10 @@ class Samples(Labelled, Divisible, Windowed, Batched):
         return (
             f"<zarrts.Samples: {len(self):,} of {self.store.path}, {len(self.subjects)} subjects>"
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return glance_of(self)
 
     def __getitem__(self, index: int) -> tuple[AnyArray, Labels]:
         """Return input and label, as stored, of the index-th of these samples."""

@@ -7,6 +7,7 @@ from typing import NoReturn
 from zarrts.contents import Contents
 from zarrts.disjoint import Split
 from zarrts.errors import StoreError
+from zarrts.glance import glance_of
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.selection import Samples
 from zarrts.split_files import read_split
@@ -61,6 +62,10 @@ class Store(Contents):
                 f"A Store has no {name!r}, but its samples have: store.samples.{name}"
             )
         raise AttributeError(f"A Store has no {name!r}.{did_you_mean(name, dir(type(self)))}")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return glance_of(self.samples)
 
     def __enter__(self) -> "Store":
         return self

@@ -1,0 +1,78 @@
+"""The pages that are read from top to bottom: each block runs as written, and prints what follows.
+
+A block of text shows what the Python block before it prints, a line of a console what the command
+does; numbers may differ, and units of size and time.
+"""
+
+import contextlib
+import io
+import re
+import shlex
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from conftest import make_study
+from test_readme import commands, pattern
+
+import zarrts
+from zarrts.cli import main
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def assert_prints(said: str, shown: str) -> None:
+    """Compare lines; three dots stand for any lines."""
+    lines = shown.splitlines()
+    wanted = "".join(r"(?:.*\n)*?" if it == "..." else pattern(it) + r"\n" for it in lines)
+    assert re.fullmatch(wanted, said), f"{said!r} is not like {shown!r}"
+
+
+def run_page(name: str, scope: dict[str, Any]) -> None:
+    """Run each block of a page in the working folder."""
+    said = ""
+    blocks = BLOCK.findall((DOCS / name).read_text(encoding="utf-8"))
+    assert blocks
+    for language, block in blocks:
+        if language == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
+                warnings.simplefilter("error")
+                exec(compile(block, f"docs/{name}", "exec"), scope)
+            said = out.getvalue()
+        elif language == "console":
+            for command, shown in commands(block):
+                result = CliRunner().invoke(main, shlex.split(command)[1:])
+                assert result.exit_code == 0, result.output
+                if shown:
+                    assert_prints(result.output, "".join(f"{it}\n" for it in shown))
+        elif language == "text":
+            assert_prints(said, block)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    # The command replaces it for its own process.
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    return tmp_path
+
+
+def test_report(folder: Path) -> None:
+    keras = pytest.importorskip("keras", exc_type=ImportError)
+    pytest.importorskip("matplotlib", reason="pictures need the extra plot")
+
+    def build_network(store: zarrts.Store) -> Any:
+        layers = keras.layers
+        shape = layers.Input(store.sample_shape)
+        model = keras.Sequential([shape, layers.Flatten(), layers.Dense(store.n_classes)])
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+        return model
+
+    study = make_study(folder / "subjects", sizes=[40, 40, 40])
+    with zarrts.convert(study.folder, "study.zarr", progress=False) as store:
+        run_page("report.md", {"zarrts": zarrts, "store": store, "build_network": build_network})
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert {"Split", "Results"} <= set(re.findall("<h2>(.*?)</h2>", page))

@@ -1,0 +1,59 @@
+"""What a notebook shows of a store, or of samples: one small table, without reading samples."""
+
+from typing import Protocol
+
+import numpy as np
+
+from zarrts import markup
+from zarrts.contents import Contents
+from zarrts.cuts import View
+from zarrts.samples import Ranges
+from zarrts.types import IntArray
+
+_MAX_SUBJECTS = 12
+_MAX_CLASSES = 12
+
+
+class Chosen(Protocol):
+    """Samples of a store."""
+
+    store: Contents
+    selection: Ranges
+    view: View
+
+    def __len__(self) -> int: ...
+
+    @property
+    def starts(self) -> IntArray:
+        """First id of each recording of the store, selected or not, and the number of ids."""
+        ...
+
+
+def glance_of(samples: Chosen) -> str:
+    """Return HTML: how many samples each subject has, and of which class."""
+    store, catalog = samples.store, samples.store.catalog
+    per_recording = np.diff(samples.selection.count_below(samples.starts))
+    codes = catalog.subject_codes
+    per_subject = np.bincount(codes, per_recording, len(catalog.subjects)).astype(np.int64)
+    present = np.flatnonzero(per_subject)
+    header, columns = ["subject", "samples"], [per_subject]
+    names = [str(it) for it in store.class_names or ()]
+    # Of windows, and of recordings that are selected in part, classes would have to be read.
+    is_stored = samples.view is store.view
+    is_whole = bool(((per_recording == 0) | (per_recording == np.diff(samples.starts))).all())
+    counts = catalog.class_counts if is_stored else None
+    if counts is not None and 0 < len(names) <= _MAX_CLASSES and is_whole:
+        chosen = counts * (per_recording > 0)[:, None]
+        header += names
+        columns += [np.bincount(codes, it, len(per_subject)).astype(np.int64) for it in chosen.T]
+    rows = [
+        [catalog.subjects[code], *(f"{column[code]:,}" for column in columns)]
+        for code in present[:_MAX_SUBJECTS]
+    ]
+    if len(present) > _MAX_SUBJECTS:
+        rows.append([f"and {len(present) - _MAX_SUBJECTS:,} more", *[""] * len(columns)])
+    rows.append(["all", *(f"{column.sum():,}" for column in columns)])
+    what = f"samples, each {store.sample_shape} {store.dtype}" if is_stored else "windows"
+    rate = f", {store.rate_hz:g} Hz" if store.rate_hz else ""
+    caption = f"{store.path}: {len(samples):,} {what}{rate}; {len(present):,} subjects"
+    return markup.table(caption, header, rows)

@@ -1,0 +1,98 @@
+"""The part of the page that draws samples, and says where the values of each channel lie."""
+
+import numpy as np
+
+from zarrts import markup
+from zarrts.report import figures
+from zarrts.report.figures import Spread, Trace
+from zarrts.report.oddities import find_oddities
+from zarrts.report.overview import MAX_ROWS, Overview
+from zarrts.report.specimens import Specimen, specimens_by_class
+from zarrts.report.subjects import and_more, number
+from zarrts.study import Store
+from zarrts.types import AnyArray
+
+_MAX_CHANNELS = 8  # in pictures of samples
+_MAX_PANELS = 12
+_POINTS = 300
+
+
+def some_samples(store: Store) -> list[str]:
+    """Return pictures of three samples of each class."""
+    parts = [markup.heading(2, "Some samples")]
+    found = specimens_by_class(store.samples)
+    shown = None
+    for name, some in found.items():
+        title = f"class {name}" if name else "samples"
+        n_channels = some[0].x.shape[1]
+        channels = store.channels or [f"channel {i}" for i in range(n_channels)]
+        if len(channels) != n_channels:  # of samples without an axis of channels
+            channels = [""] * n_channels
+        shown = channels[:_MAX_CHANNELS]
+        traces = [_trace(it, store.rate_hz) for it in some]
+        who = ", ".join(it.subject for it in some)
+        caption = f"{title}: of {who}" if name else f"Samples of {who}"
+        label = "time (s)" if store.rate_hz else "time step"
+        svg = figures.traces(traces, shown, label=label, alt=caption, key=f"samples {name}")
+        parts.append(markup.figure(svg, caption))
+        if n_channels > len(shown):
+            parts.append(markup.paragraph(f"and {n_channels - len(shown):,} more channels"))
+    n_classes = store.n_classes or 0
+    if n_classes > len(found) > 0 and "" not in found:
+        parts.append(markup.paragraph(f"and {n_classes - len(found):,} more classes"))
+    return parts
+
+
+def _trace(it: Specimen, rate_hz: float | None) -> Trace:
+    x = it.x[:, :_MAX_CHANNELS].real
+    steps: AnyArray = np.arange(len(x)) + it.start
+    if len(x) > _POINTS:
+        # Least and most of each short stretch, or peaks would be lost.
+        n_bins = _POINTS // 2
+        x, width = x[: len(x) // n_bins * n_bins], len(x) // n_bins
+        bins = x.reshape(n_bins, width, -1)
+        x = np.stack([bins.min(axis=1), bins.max(axis=1)], axis=1).reshape(2 * n_bins, -1)
+        steps = it.start + np.arange(2 * n_bins) * width / 2
+    return Trace(it.subject, steps / (rate_hz or 1), x)
+
+
+def channels_by_subject(overview: Overview) -> list[str]:
+    """Return the range of each channel by subject, and what is odd about them."""
+    parts = [markup.heading(2, "Channels")]
+    by_group, channels, names = overview.moments_by_group, overview.channels, overview.groups.names
+    odd = find_oddities(overview.moments, overview.subjects, channels)
+    if odd:
+        rows = [(it.subject, it.channel, it.text) for it in odd[:MAX_ROWS]]
+        caption = f"What is unlike other subjects ({len(odd):,})" + and_more(len(odd))
+        header = ["subject", "channel", "what is odd"]
+        parts.append(markup.table(caption, header, rows, name="odd"))
+    else:
+        parts.append(
+            markup.paragraph("No channel of a subject is flat, or unlike those of others.")
+        )
+    some = min(len(channels), _MAX_PANELS)
+    spread = Spread(
+        **{
+            name: np.where(np.isfinite(values), values, np.nan)[:, :some]
+            for name, values in (
+                ("min", by_group.min),
+                ("max", by_group.max),
+                ("mean", by_group.mean),
+                ("std", by_group.std),
+            )
+        }
+    )
+    caption = "Each channel by subject: range (thin), mean and deviation (thick)"
+    svg = figures.spreads(spread, names, channels[:some], alt=caption, key="spreads")
+    ranges = [
+        [name, *(f"{number(a)} to {number(b)}" for a, b in zip(low, high, strict=True))]
+        for name, low, high in zip(names, by_group.min, by_group.max, strict=True)
+    ]
+    if len(channels) > MAX_ROWS:
+        ranges = [row[: 1 + MAX_ROWS] for row in ranges]
+    header = ["subject", *channels[:MAX_ROWS]]
+    return [
+        *parts,
+        markup.figure(svg, caption),
+        markup.table("Range of each channel", header, ranges, name="ranges", is_shown=False),
+    ]
