@@ -152,7 +152,10 @@ def test_compressed_files_are_chains_that_do_not_wait_for_each_other() -> None:
     lengths, is_compressed = [25, 3, 30, 12], [True, False, True, False]
     recordings: Any = {
         number: SimpleNamespace(
-            x=SimpleNamespace(is_sequential=it), y=SimpleNamespace(is_sequential=False)
+            x=SimpleNamespace(is_sequential=it),
+            y=SimpleNamespace(is_sequential=False),
+            origin=f"{number}.npz",
+            paths=(f"/{number}.npz",),
         )
         for number, it in enumerate(is_compressed)
     }

@@ -56,7 +56,9 @@ def test_a_table_says_whose_what_and_which_rows(layout: Path) -> None:
     lines = said("convert", "--table", layout / "files.csv", layout / "a.zarr").splitlines()
     assert "is complete already" in "\n".join(lines)
     output = said("convert", "--table", layout / "files.csv", "--dry-run")
-    assert output.startswith("3 files -> 2 subjects: anna (2 files), bert (1 file)")
+    assert output.startswith(
+        "3 lines of a table, 3 files -> 2 subjects: anna (2 lines), bert (1 line)"
+    )
     assert "each is a line of a table" in output
     said("verify", layout / "a.zarr", "--sources", layout / "files.csv")
 

@@ -71,7 +71,8 @@ def convert(
     subject : str, callable or mapping, optional
         Who a file belongs to: a regular expression that is searched in its path (group 1, or
         all that matches), a function of the path, a mapping from path or name, or the path of
-        a CSV file with columns file and subject. By default each file is one subject.
+        a CSV file with columns file and subject. By default an array named subject in the file
+        says it, for each row or all of them; else each file is one subject.
     x, y : str, optional
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several

@@ -11,6 +11,7 @@ from zarrts.labels import Label, LabelCounter, LabelScheme
 from zarrts.prepare import Prepared
 from zarrts.selection import Samples
 from zarrts.sizes import format_budget, format_size
+from zarrts.sources import LINE_OF_A_TABLE
 from zarrts.study import Store
 from zarrts.types import IntArray
 
@@ -59,9 +60,12 @@ def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
     recordings = prepared.recordings
     n_files = len({path for it in recordings for path in it.paths})
     one, many, found = "file", "files", _count(n_files, "file")
-    if all(len(it.paths) == 2 for it in recordings):
+    if all(it.found == LINE_OF_A_TABLE for it in recordings):
+        one, many = "line", "lines"
+        found = f"{_count(len(recordings), one)} of a table, {found}"
+    elif n_files == 2 * len(recordings) and all(len(it.paths) == 2 for it in recordings):
         one, many, found = "pair", "pairs", f"{_count(len(recordings), 'pair')} of files"
-    elif n_files < len(recordings):
+    elif n_files != len(recordings):
         one, many = "recording", "recordings"
         n_recordings = _count(len(recordings), one)
         found = f"{found}, {n_recordings}" if n_files else n_recordings

@@ -41,6 +41,7 @@ def match_sources(
         folders=options.get("folders", "auto"),
         class_names=options.get("class_names"),
         follow_links=True,
+        has_owners=any(map(sources.is_of_owner, table.source)),
     )
     # By content: names depend on how the folders were given, and no two have the same content.
     by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}

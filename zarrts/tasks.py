@@ -109,10 +109,11 @@ def chains_of(
 
     Shards that begin in one compressed file are a chain, so that it is read only once.
     """
-    chains: dict[tuple[str, int], list[ShardTask]] = {}
+    chains: dict[object, list[ShardTask]] = {}
     for task in tasks:
-        first = task.spans[0].recording
-        key = ("file", first) if is_sequential(recordings[first]) else ("shard", task.shard)
+        first = recordings[task.spans[0].recording]
+        # Several recordings of one file share its stream.
+        key = (first.paths or first.origin) if is_sequential(first) else task.shard
         chains.setdefault(key, []).append(task)
     return list(chains.values())
 
@@ -150,11 +151,15 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
             )
             for name, spec in segment.row_arrays.items()
         }
-        n_done = 0
+        n_done, first = 0, task.spans[0].recording
         for span in task.spans:
             recording = job.recordings[span.recording]
             parts = []
-            for inputs, labels in read_blocks(recording, span, segment.x.chunk_rows, n_done):
+            is_others = n_done > 0 and recording.paths != job.recordings[first].paths
+            blocks = read_blocks(
+                recording, span, segment.x.chunk_rows, n_done, has_other_reader=is_others
+            )
+            for inputs, labels in blocks:
                 if job.stop.is_set():
                     raise KeyboardInterrupt
                 converted = cast_rows(inputs, segment.x.dtype, recording.origin)
@@ -206,7 +211,12 @@ class _ChunkFiller:
 
 
 def read_blocks(
-    recording: SourceRecording, span: Span, chunk_rows: int, n_before: int = 0
+    recording: SourceRecording,
+    span: Span,
+    chunk_rows: int,
+    n_before: int = 0,
+    *,
+    has_other_reader: bool = False,
 ) -> Iterator[tuple[AnyArray, AnyArray]]:
     """Yield inputs and labels of a span, a bounded number of rows at a time.
 
@@ -219,8 +229,8 @@ def read_blocks(
     # The head of a compressed file that another task reads from there on: a reader of its own,
     # or the other's would start again from the first row.
     with contextlib.ExitStack() as stack:
-        if n_before and is_sequential(recording):
-            x, y = (stack.enter_context(contextlib.closing(copy.copy(it))) for it in (x, y))
+        if has_other_reader and is_sequential(recording):
+            x, y = (stack.enter_context(contextlib.closing(copy.deepcopy(it))) for it in (x, y))
         step = block_rows(recording, chunk_rows)
         cuts = range(span.start + step - n_before % step, span.stop, step)
         for start, stop in itertools.pairwise([span.start, *cuts, span.stop]):

@@ -18,6 +18,7 @@ from zarrts.sources import (
     matlab,
     npy_files,
     npz,
+    owners,
     series,
     subjects,
     unlabelled,
@@ -25,20 +26,23 @@ from zarrts.sources import (
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.lengths import as_in_store
-from zarrts.sources.listing import with_table
-from zarrts.sources.named import NamedRows
+from zarrts.sources.listing import LINE_OF_A_TABLE, with_table
+from zarrts.sources.named import are_named
 from zarrts.sources.names import session_like
+from zarrts.sources.owners import is_of_owner
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
 from zarrts.types import FOLDERS, Recording, RowReader, SourceRecording
 
 __all__ = [
+    "LINE_OF_A_TABLE",
     "Found",
     "Source",
     "SubjectOption",
     "as_in_store",
     "find",
     "find_inputs",
+    "is_of_owner",
     "load_arrays",
     "refuse_changes",
     "session_like",
@@ -84,6 +88,7 @@ def find(
     folders: str = "auto",
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
+    has_owners: bool | None = None,
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -117,6 +122,9 @@ def find(
         All classes that folders may name.
     follow_links : bool
         Search links to folders as well.
+    has_owners : bool, optional
+        Split files where an array of theirs says whose each row is; by default, where neither
+        `subject` nor `folders` says it.
 
     Returns
     -------
@@ -157,8 +165,11 @@ def find(
             f"{draft.origin}: has one array of labels, but y= names several; read files whose "
             "arrays have names, such as .npz."
             for draft in drafts
-            if not isinstance(draft.y, NamedRows)
+            if not are_named(draft.y)
         ]
+    if has_owners if has_owners is not None else subject is None and folders == "auto":
+        drafts, unowned = owners.split(drafts)
+        problems += unowned
     owned, more = _with_subjects(drafts, subject)
     settled, unsettled = series.settle(owned, "ragged" if is_series else kind)
     of_files, unread = _with_fingerprints(settled)

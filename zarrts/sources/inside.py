@@ -7,6 +7,7 @@ from zarrts.errors import SourceError
 from zarrts.sources import names
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.named import NamedRows, named_rows
+from zarrts.sources.owners import array_of_owners, read_owners
 from zarrts.types import RowReader, SeriesList
 
 Carried = Callable[[str], tuple[tuple[str, ...] | None, float | None]]
@@ -81,6 +82,10 @@ def draft_of(
     else:
         y = contents.reader(y_name, "y", options)
     channels, rate_hz = carried(x_name)
+    owner = array_of_owners(contents.names)
+    owners: tuple[str, ...] = ()
+    if owner is not None and owner not in (x_name, y_name, *options.several):
+        owners = read_owners(contents.reader(owner, "y", options), f"{origin}: {owner}")
     return Draft(
         origin=origin,
         name=group.rpartition("/")[2] or file.stem,
@@ -93,38 +98,59 @@ def draft_of(
         found=contents.found,
         channels=channels,
         rate_hz=rate_hz,
+        owners=owners,
         part=group,
     )
 
 
-def _several(contents: Contents, options: ArrayOptions, origin: str) -> NamedRows:
-    """Return what several arrays of labels hold."""
-    readers: dict[str, RowReader] = {}
+def _several(contents: Contents, options: ArrayOptions, origin: str) -> NamedRows | SeriesList:
+    """Return what several arrays of labels hold; of lists of arrays, for each series."""
+    plain: dict[str, RowReader] = {}
+    lists: dict[str, SeriesList] = {}
     for name in options.several:
         rows = contents.reader(name, "y", options)
         if isinstance(rows, SeriesList):
-            raise SourceError(
-                f"{origin}: {name!r} is a list of arrays, and several arrays of labels have to be "
-                "plain ones; save it so, or name one array with y=."
+            lists[name] = rows
+        else:
+            plain[name] = rows
+    if not lists:
+        return named_rows(plain, origin)
+    counts = {name: len(it.readers) for name, it in lists.items()}
+    if plain or len(set(counts.values())) > 1:
+        shown = [f"{count:,} in {name!r}" for name, count in counts.items()]
+        raise SourceError(
+            f"{origin}: of its labels, {', '.join([*lists])} are lists of arrays "
+            f"({', '.join(shown)})"
+            + (
+                f", but {', '.join(plain)} {'is' if len(plain) == 1 else 'are'} not"
+                if plain
+                else ""
             )
-        readers[name] = rows
-    return named_rows(readers, origin)
+            + "; each needs an array for each series, or one label for each."
+        )
+    return SeriesList(
+        tuple(
+            named_rows(dict(zip(lists, each, strict=True)), f"{origin}[{number}]")
+            for number, each in enumerate(zip(*(it.readers for it in lists.values()), strict=True))
+        )
+    )
 
 
 def _pick(contents: Contents, options: ArrayOptions, origin: str) -> tuple[str, str]:
     describe = contents.describe
+    owner = array_of_owners(contents.names)
+    asked = (options.x, options.y, *options.several)
+    candidates = [name for name in contents.names if name != owner or name in asked]
     if options.several:
         first, *others = options.several
         lacking = [name for name in others if name not in contents.names]
-        rest = [name for name in contents.names if name not in others]
+        rest = [name for name in candidates if name not in others]
         # One that is not there is named as the only one would be.
         wanted = lacking[0] if lacking else first
         return names.pick(rest, x=options.x, y=wanted, origin=origin, describe=describe)
     is_obvious = len(contents.names) == 2 and options.x is None and options.y is None
     if contents.is_named or not is_obvious:
-        return names.pick(
-            contents.names, x=options.x, y=options.y, origin=origin, describe=describe
-        )
+        return names.pick(candidates, x=options.x, y=options.y, origin=origin, describe=describe)
     first, second = contents.names
     n_first, n_second = len(contents.shape(first)), len(contents.shape(second))
     if n_first >= n_second:

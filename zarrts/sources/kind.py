@@ -172,6 +172,8 @@ class Draft:
         Time steps per second, where the source carries it.
     subject : str, or None
         Whose it is, where a folder, a group or a table says so.
+    owners : tuple of str
+        Whose each row (or series) is, or all of them, where the file says so; see `owners`.
     part : str
         Which part of the files it is, where they hold several recordings.
     first_row : int
@@ -192,6 +194,7 @@ class Draft:
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
     subject: str | None = None
+    owners: tuple[str, ...] = ()
     part: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"

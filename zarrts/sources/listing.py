@@ -15,6 +15,9 @@ from zarrts.sources.names import listed
 from zarrts.sources.views import ConstantRows, PartOfRows
 from zarrts.types import RowReader, SeriesList
 
+LINE_OF_A_TABLE = "a line of a table"
+"""What was recognised, where nothing else is said of a line."""
+
 SUFFIX = ".csv"
 COLUMNS = ("subject", "x", "y", "label", "start", "stop")
 _SEPARATOR = "::"
@@ -148,7 +151,7 @@ def _draft(line: _Line, table: str, options: ArrayOptions, open_contents: Open) 
         y=y,
         x_name=x_name,
         y_name=y_name,
-        found="a line of a table",
+        found=LINE_OF_A_TABLE,
         subject=line.subject,
         part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
         first_row=line.start,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.types import AnyArray, RowReader
+from zarrts.types import AnyArray, RowReader, SeriesList
 
 _RESERVED = {"c", "zarr.json"}  # names of files and folders in a store
 
@@ -95,3 +95,10 @@ def check_names(names: tuple[str, ...], where: str) -> None:
         )
     if len({name.lower() for name in names}) < len(names) or not names:
         raise SourceError(f"{where}: arrays of labels need names that differ, not {list(names)}.")
+
+
+def are_named(rows: RowReader | SeriesList) -> bool:
+    """Return whether labels are several arrays, or lists of them."""
+    if isinstance(rows, SeriesList):
+        return bool(rows.readers) and all(isinstance(it, NamedRows) for it in rows.readers)
+    return isinstance(rows, NamedRows)

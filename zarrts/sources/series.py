@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.sources.kind import Draft
+from zarrts.sources.named import NamedRows
 from zarrts.sources.rows import check_range
 from zarrts.sources.views import PartOfRows, RowsInMemory
 from zarrts.types import AnyArray, LabelsPer, RowReader, SeriesList
@@ -80,7 +81,13 @@ def settle(drafts: Sequence[Draft], kind: str) -> tuple[list[Draft], list[str]]:
 
 
 def _stacked(rows: RowReader | SeriesList) -> RowReader:
-    return StackedRows(rows.readers) if isinstance(rows, SeriesList) else rows
+    if not isinstance(rows, SeriesList):
+        return rows
+    named = [it for it in rows.readers if isinstance(it, NamedRows)]
+    if not named:
+        return StackedRows(rows.readers)
+    columns = zip(*(it.readers for it in named), strict=True)
+    return NamedRows(named[0].names, tuple(StackedRows(column) for column in columns))
 
 
 def _length(rows: RowReader | SeriesList) -> int:
