@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.text import Text
 
 from zarrts.chunks import DirectReader
 from zarrts.finish import Finish
@@ -21,6 +23,8 @@ from zarrts.types import AnyArray
 _CLEARLY_FASTER = 1.3
 _MODEL_SHARE = 0.9
 _RAM_BATCHES = 32
+_BLOCKS, _ASCII = "\u2588\u2593\u2592\u2591", "#=-."
+_STYLES = ("blue", "yellow", "green", "magenta")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,38 @@ class BenchReport:
                 f"{rate.stage:22}{rate.samples_per_s:12,.0f} samples/s"
                 f"{rate.bytes_per_s / 1e9:8.2f} GB/s{waited}"
             )
-        return "\n".join([*lines, self.verdict])
+        return "\n".join(lines)
+
+    def parts(self) -> dict[str, float]:
+        """Return how long each stage takes for a sample, in seconds, by itself.
+
+        Stages run side by side, so that the longest, and not the sum, says how fast training is.
+        """
+        seconds = {it.stage: 1 / it.samples_per_s for it in self.rates if it.samples_per_s}
+        both = seconds.get("read and decode", 0.0)
+        read = seconds.get("read (compressed)")
+        parts = {"disk and decode": both}
+        if read is not None:
+            parts = {"disk": min(read, both), "decode": max(0.0, both - read)}
+        parts["gather"] = seconds.get("gather (from memory)", 0.0)
+        if "fit, arrays in RAM" in seconds:
+            parts["model"] = seconds["fit, arrays in RAM"]
+        return parts
+
+    def as_bar(self, width: int = 60, letters: str = _BLOCKS) -> Text:
+        """Return one bar of what each stage takes, and below it which is which."""
+        parts = self.parts()
+        total = sum(parts.values()) or 1.0
+        bar, names = Text("time      "), Text(" " * 10)
+        done = drawn = 0.0
+        for (name, seconds), letter, style in zip(parts.items(), letters, _STYLES, strict=False):
+            done += seconds
+            until = round(done / total * width)
+            bar.append(letter * int(until - drawn), style)
+            drawn = until
+            names.append(letter, style)
+            names.append(f" {name} {seconds / total:.0%}  ")
+        return Text("\n").join([bar, names])
 
 
 def measure_store(
@@ -120,18 +155,33 @@ def measure_store(
     )
 
 
+def show(report: BenchReport, console: Console) -> None:
+    """Print the rates, one bar of where time goes, and one sentence of what limits it."""
+    letters = _BLOCKS
+    try:
+        letters.encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        letters = _ASCII
+    console.print(report.as_text(), soft_wrap=True)
+    console.print(report.as_bar(letters=letters), soft_wrap=True)
+    console.print(report.verdict, soft_wrap=True)
+
+
 # Each stage yields how many samples it has just done ----------------------------------------
 
 
 def _rate(stage: str, steps: Iterator[int], samples: Samples, seconds: float) -> Rate:
-    next(steps)  # the first step touches fresh memory and opens files
-    done, started = 0, time.perf_counter()
-    elapsed = 0.0
+    started = time.perf_counter()
+    first = next(steps)  # touches fresh memory and opens files: counts only if it is all
+    done, begun, elapsed = 0, started, 0.0
+    started = time.perf_counter()
     for count in steps:
         done += count
         elapsed = time.perf_counter() - started
         if elapsed > seconds:
             break
+    if done == 0:
+        done, elapsed = first, started - begun
     sample_bytes = samples.store.readers.x[0].spec.row_bytes
     rate = done / max(elapsed, 1e-9)
     return Rate(stage, rate, rate * sample_bytes)

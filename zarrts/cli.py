@@ -192,7 +192,7 @@ def _next_lines(store: str, n_subjects: int) -> list[str]:
     ]
 
 
-@main.command()
+@main.command(short_help="Say what a store holds.")
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--split", metavar="FILE", help="A split that was saved: what is in its parts.")
@@ -352,7 +352,7 @@ def report(store: str, output: str, split: str | None, results: str | None) -> N
     click.echo(f"{output} is written; open it in a browser.")
 
 
-@main.command()
+@main.command(short_help="Measure how fast this machine reads a store.")
 @click.argument("store")
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
 @click.option("--memory", type=Size(), default="512MiB", show_default=True)
@@ -363,13 +363,18 @@ def report(store: str, output: str, split: str | None, results: str | None) -> N
 @_with_errors
 def bench(store: str, as_json: bool, **options: Any) -> None:
     """Measure how fast this machine reads a STORE, and what limits it."""
-    from zarrts.bench import measure_store
+    from rich.console import Console
+
+    from zarrts.bench import measure_store, show
 
     report = measure_store(store, **options)
-    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        show(report, Console(markup=False, emoji=False, highlight=False))
 
 
-@main.command()
+@main.command(short_help="Train on real recordings of ten people.")
 @click.argument("folder", default="demo", required=False)
 @click.option("--all", "leave_each_out", is_flag=True, help="Leave each person out in turn.")
 @click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
