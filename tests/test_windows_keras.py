@@ -205,3 +205,25 @@ def test_windows_feed_fit_and_predict_in_order(store):
         raw = np.stack([samples[i][1] for i in range(5)])
         scaled = (raw - samples.stats().mean[1]) / samples.stats().std[1]
         np.testing.assert_allclose(test.labels[:5], scaled, rtol=1e-4, atol=1e-6)
+
+
+def test_a_stateful_network_sees_each_stretch_as_one_series(store, recordings):
+    keras.utils.set_random_seed(0)
+    batch, length = 2, 5
+    samples = store.samples.windows(length, length, label="last")
+    order = samples.stateful_order(batch)
+    gru = keras.layers.GRU(3, stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(batch, length, 2)), gru])
+    with zarrts.ZarrSequence(samples, batch, order=order, shuffle=False) as seq:
+        assert len(seq) == len(samples) // batch
+        found = [np.array(model(seq[i][0])) for i in range(len(seq))]
+    rows = [x[at : at + length] for x, _ in recordings for at in range(0, len(x) - 4, length)]
+    n = len(rows) // batch
+    stretches = [np.concatenate(rows[:n]), np.concatenate(rows[n : 2 * n])]
+    whole = keras.layers.GRU(3, return_sequences=True)
+    whole.build((None, None, 2))
+    whole.set_weights(gru.get_weights())
+    expected = np.array(whole(np.stack(stretches)))[:, length - 1 :: length]
+    np.testing.assert_allclose(np.stack(found, axis=1), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(zarrts.SampleError, match="samples make no full batch"):
+        samples.stateful_order(1000)

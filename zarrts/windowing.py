@@ -146,6 +146,28 @@ class Windowed:
         """
         return self._filled(sequences_of(self.view, n, stride), "sequence")
 
+    def stateful_order(self, batch_size: int) -> IntArray:
+        """Return ids in the order that stateful networks need, for `order=`.
+
+        In batches of `batch_size`, sample i of a batch follows sample i of the batch before: the
+        samples are cut into as many stretches, and each batch has the next one of each. Where a
+        recording ends inside a stretch, the next one follows. All batches are full; up to
+        `batch_size` - 1 samples at the end are left out.
+
+        Raises
+        ------
+        SampleError
+            If there are fewer samples than `batch_size`.
+        """
+        n_batches = len(self.selection) // batch_size if batch_size > 0 else 0
+        if n_batches == 0:
+            raise SampleError(
+                f"stateful_order({batch_size}): {len(self.selection):,} samples make no full "
+                "batch; choose between 1 and that."
+            )
+        numbers = np.arange(n_batches * batch_size).reshape(batch_size, n_batches)
+        return self.selection.ids(numbers.T.ravel())
+
     def _filled(self, view: View, what: str) -> Self:
         found = self.viewed(view)
         if len(found.selection) == 0:
