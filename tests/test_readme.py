@@ -374,7 +374,7 @@ ERRORS: dict[str, Callable[[Path], None] | None] = {
     "these names look like several sessions of one person": two_nights,
     "can be read in two ways": two_readings,
     "cut or pad all series to one length": unequal,
-    "rows, and a batch is one array": unpadded,
+    "a batch is one array: pad them": unpadded,
     "it is not clear which array is the": unclear,
     "the same content under 2 names": copies,
     "float64 -> float32": dry_run,

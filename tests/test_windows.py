@@ -193,6 +193,17 @@ def test_ids_of_windows_are_those_of_the_whole_store(by_row):
     assert set(cut[1].subject) == {"s1"}
 
 
+def test_start_and_stop_are_rows_or_times(by_row):
+    samples = by_row.store.samples
+    by_time = samples.windows(10, 4, start="200ms", stop="1s", label="last")
+    by_rows = samples.windows(10, 4, start=10, stop=50, label="last")
+    expected = [x[at : at + 10] for x in by_row.x for at in range(10, min(len(x), 50) - 9, 4)]
+    np.testing.assert_array_equal(by_time.load()[0], expected)
+    assert by_rows.ids.tolist() == by_time.ids.tolist()
+    last = samples.select(subjects=["s2"]).windows(10, 10, start=-10, label="last")
+    np.testing.assert_array_equal(last.load()[0], [x[-10:] for x in by_row.x[4:]])
+
+
 def test_windows_are_selected_by_class(by_row):
     samples = by_row.store.samples.windows(10, 4, label="last")
     y = samples.load_labels()
@@ -401,6 +412,10 @@ def test_recordings_without_a_window_are_counted(by_row):
             "no channel 'z'; there are u, v, w",
         ),
         ("recording", {"length": 5, "lenght": 5}, "lenght"),
+        ("recording", {"sequence_length": 5, "length": 5}, r"use length=.*\* sampling_rate \+ 1"),
+        ("recording", {"length": 5, "sampling_rate": 2.0}, "sampling_rate=2.0 has to be a whole"),
+        ("recording", {"length": 0}, "length=0 has to be a whole number, at least 1"),
+        ("recording", {"length": 5, "gaps": {99: [3]}}, "99 names no recording .there is none"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(by_row, by_recording, labels_per, options, message):

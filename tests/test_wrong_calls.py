@@ -171,7 +171,6 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "needs classes, but these labels are numbers": lambda it: sequence(
         it, it.wide, label_mode="categorical"
     ),
-    "a batch is one array: pad them": lambda it: sequence(it, it.ragged),
     "stats are of 3 channels": lambda it: sequence(it, stats=it.wide.samples.stats()),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),

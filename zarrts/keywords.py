@@ -33,11 +33,13 @@ _OURS = {
     "force": "overwrite",
     "step": "stride",
     "sequence_stride": "stride",
+    "sequence_length": "length",
     "hop_length": "stride",
     "start_index": "start",
     "end_index": "stop",
 }
 _NOTES = {
+    "length": "the rows that a window spans: (sequence_length - 1) * sampling_rate + 1",
     "chunk": "a size such as '1MiB'",
     "shard": "a size such as '64MiB'",
     "y": "the name of the array of labels",

@@ -47,8 +47,8 @@ class Windowed:
         stride: int | str = 1,
         sampling_rate: int = 1,
         *,
-        start: int = 0,
-        stop: int | None = None,
+        start: int | str = 0,
+        stop: int | str | None = None,
         reverse: bool = False,
         label: WindowLabel = "recording",
         horizon: int | str | Sequence[int] = 1,
@@ -72,8 +72,8 @@ class Windowed:
             Rows, or time, from the start of one window to that of the next.
         sampling_rate : int
             Takes every so manieth row of a window: ceil(length / sampling_rate) steps.
-        start, stop : int
-            Of each recording, only these rows, as in a slice.
+        start, stop : int or str
+            Of each recording, only these rows, as in a slice; or a time after its begin.
         reverse : bool
             Time runs backwards in x (and in y with label="all").
         label : str or callable
@@ -111,8 +111,8 @@ class Windowed:
             length=rows_of_time("length", length, rate_hz),
             stride=rows_of_time("stride", stride, rate_hz),
             sampling_rate=sampling_rate,
-            start=start,
-            stop=stop,
+            start=rows_of_time("start", start, rate_hz),
+            stop=None if stop is None else rows_of_time("stop", stop, rate_hz),
             reverse=reverse,
             label=label,
             horizon=ahead,

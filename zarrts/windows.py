@@ -44,8 +44,9 @@ class WindowOptions:
 
     def __post_init__(self) -> None:
         for name in ("length", "stride", "sampling_rate"):
-            if getattr(self, name) < 1:
-                raise SampleError(f"{name}={getattr(self, name)} has to be at least 1.")
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise SampleError(f"{name}={value!r} has to be a whole number, at least 1.")
         if not callable(self.label) and self.label not in _NAMED:
             known = ", ".join(repr(it) for it in _NAMED)
             raise SampleError(f"label={self.label!r} is unknown; use {known}, or a function.")
@@ -261,7 +262,7 @@ def numbers_of_gaps(gaps: Gaps, sources: Sequence[str]) -> dict[int, list[int]]:
             [i for i, it in enumerate(sources) if it == key] if isinstance(key, str) else [key]
         )
         if len(numbers) != 1 or not 0 <= numbers[0] < len(sources):
-            known = f"{len(numbers)} are named so" if numbers else "there is none"
+            known = f"{len(numbers)} are named so" if len(numbers) > 1 else "there is none"
             raise SampleError(
                 f"gaps: {key!r} names no recording ({known}); use its number, or its source as in "
                 "store.recordings."
