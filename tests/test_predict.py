@@ -147,8 +147,8 @@ def test_a_spec_comes_back_as_it_was_saved(seq, tmp_path):
     found = Spec.load(tmp_path / "spec.json")
     for name in ("class_names", "row_shape", "x_steps", "stored_dtype", "dtype", "batch_size"):
         assert getattr(found, name) == getattr(seq.spec, name)
-    assert np.array_equal(found.stats.mean, seq.spec.stats.mean)
-    assert np.array_equal(found.stats.std, seq.spec.stats.std)
+    assert np.array_equal(found.scaling.linear.shift, seq.spec.scaling.linear.shift)
+    assert np.array_equal(found.scaling.linear.spread, seq.spec.scaling.linear.spread)
 
 
 # Windows ------------------------------------------------------------------------------------

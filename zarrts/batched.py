@@ -9,12 +9,15 @@ from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import LabelModes
 from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
-from zarrts.moments import Moments
+from zarrts.measured import Stats
+from zarrts.nans import OnNan
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.ranks import Rank, resolve
 from zarrts.sample_reader import SampleReader
 from zarrts.sampling import Resample, Sampling
+from zarrts.scaling import Scaling
 from zarrts.sizes import parse_size
+from zarrts.statistics import Scale
 from zarrts.stream import BatchStream
 from zarrts.types import IntArray
 
@@ -42,6 +45,14 @@ class Batched:
         """Return which of these samples an epoch shows; None: each one once."""
         raise NotImplementedError
 
+    def scaling(self, stats: Stats | None, scale: Scale = "standard") -> Scaling | None:
+        """Return how these samples are scaled."""
+        raise NotImplementedError
+
+    def has_nan(self, nan: OnNan, *, skips_damage: bool = False) -> bool:
+        """Return whether batches of these samples may hold NaN."""
+        raise NotImplementedError
+
     def batches(
         self,
         batch_size: int,
@@ -51,7 +62,9 @@ class Batched:
         epoch: int = 0,
         memory: int | str = "512MiB",
         label_mode: LabelModes | None = "raw",
-        stats: Moments | None = None,
+        stats: Stats | None = None,
+        scale: Scale = "standard",
+        nan: OnNan = "error",
         transform: Transform | None = None,
         dtype: Any = None,
         drop_last: bool = False,
@@ -84,8 +97,17 @@ class Batched:
             Bounds what the loader holds: open parts of the store, and batches on their way.
         label_mode : str or None
             As in `ZarrSequence`; by default labels are as stored.
-        stats : Moments, optional
-            From `samples.stats()`: x becomes (x - mean) / std, per channel.
+        stats : Statistics, "subject" or "sample", optional
+            By what each channel of x is scaled. From `samples.stats()`: by these. "subject": each
+            subject by the statistics of its own samples here. "sample": each sample by its own.
+        scale : str
+            "standard": x becomes (x - mean) / std. "minmax": (x - min) / (max - min), 0 to 1.
+            "robust": (x - median) / (distance of the quartiles), estimated. Channels whose values
+            are all alike become 0.
+        nan : str
+            "error": a SampleError names the first sample with NaN; nothing is read where the
+            conversion found none. "keep": NaN stay. "fill": they become the mean of what scales
+            them (the median of "robust"), as it is after scaling; 0 where nothing is scaled.
         transform : callable, optional
             Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
             (seed, epoch, rank, batch), in the loader's threads; returns a `Batch`.
@@ -130,7 +152,8 @@ class Batched:
             seed=seed,
             memory=memory,
             label_mode=label_mode,
-            stats=stats,
+            scaling=self.scaling(stats, scale),
+            nan=nan,
             transform=transform,
             dtype=self.store.dtype if dtype is None else dtype_of(dtype),
             drop_last=drop_last,
@@ -151,7 +174,9 @@ class Batched:
         seed: int = 0,
         memory: int | str = "512MiB",
         label_mode: LabelModes | None = "auto",
-        stats: Moments | None = None,
+        stats: Stats | None = None,
+        scale: Scale = "standard",
+        nan: OnNan = "error",
         transform: Transform | None = None,
         dtype: Any = None,
         drop_last: bool = False,
@@ -198,7 +223,8 @@ class Batched:
             seed=seed,
             memory=memory,
             label_mode=label_mode,
-            stats=stats,
+            scaling=self.scaling(stats, scale),
+            nan=nan,
             transform=transform,
             dtype=numpy_dtype(dtype),
             drop_last=drop_last,
@@ -217,7 +243,13 @@ class Batched:
 
     def loader(self, options: BatchOptions) -> EpochLoader:
         """Return what makes the batches of any epoch, and keeps its memory in between."""
-        return EpochLoader(self.reader, self.store.header.labels, options)
+        return EpochLoader(
+            self.reader,
+            self.store.header.labels,
+            options,
+            subjects=self.store.subjects,
+            has_nan=self.has_nan(options.nan, skips_damage=options.on_error == "skip"),
+        )
 
 
 def _options_of(*, memory: int | str, rank: Rank, world_size: int, **others: Any) -> BatchOptions:

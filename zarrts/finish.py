@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.cuts import Fit
 from zarrts.label_sets import each_array
 from zarrts.padding import BatchLengths
-from zarrts.types import AnyArray, Batch, Labels
+from zarrts.scaling import Scaler
+from zarrts.types import AnyArray, Batch, IntArray, Labels
 
 Target = Callable[[Any], Labels]
 Transform = Callable[[Batch, np.random.Generator], Batch]
@@ -24,10 +26,14 @@ class Finish:
     ----------
     dtype : numpy.dtype
         Of x.
-    shift, scale : arrays that broadcast against x, or None
-        x becomes (x - shift) · scale; the shift may have more digits than `dtype`.
+    scaler : Scaler, or None
+        Scales x.
+    fills : bool
+        NaN become 0 where nothing is scaled.
     target : callable, or None
         Turns stored labels into targets; None for no labels.
+    target_scaler : Scaler, or None
+        Scales labels that are values of x before that.
     transform : callable, or None
         The user's: called with the finished `Batch` and a generator of its own; returns a
         `Batch`.
@@ -42,29 +48,41 @@ class Finish:
     """
 
     dtype: np.dtype[Any]
-    shift: AnyArray | None = None
-    scale: AnyArray | None = None
+    scaler: Scaler | None = None
+    fills: bool = False
     target: Target | None = None
+    target_scaler: Scaler | None = None
     transform: Transform | None = None
     rng_key: tuple[int, ...] = ()
     lengths: BatchLengths | None = None
     pad_value: float = 0.0
     has_step_labels: bool = False
 
-    def scale_into(self, rows: AnyArray, out: AnyArray) -> None:
+    def scale_into(
+        self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None = None
+    ) -> None:
         """Turn stored rows into what the network gets; `rows` may be `out` itself."""
-        if self.shift is not None:
-            # Before rows lose digits: a small signal on a large offset would be nothing but noise.
-            np.subtract(rows, self.shift, out=out, casting="unsafe")
-        elif rows is not out:
+        if self.scaler is not None:
+            self.scaler.into(rows, out, ids, fit)
+            return
+        if rows is not out:
             np.copyto(out, rows, casting="unsafe")
-        if self.scale is not None:
-            np.multiply(out, self.scale, out=out)
+        if self.fills:
+            np.copyto(out, 0, where=np.isnan(out))
+
+    def target_of(self, stored: Any, ids: IntArray) -> Labels:
+        """Return the targets of stored labels of some samples."""
+        assert self.target is not None
+        if self.target_scaler is not None:
+            scaled = np.empty(stored.shape, self.dtype)
+            self.target_scaler.into(stored, scaled, ids, None)
+            stored = scaled
+        return self.target(stored)
 
     def complete(self, batch: Batch, stored: AnyArray, epoch: int, index: int) -> Batch:
         """Return a batch of scaled inputs with the targets of stored labels, transformed."""
         if self.target is not None:
-            y = self.target(stored)
+            y = self.target_of(stored, batch.sample_id)
             if self.has_step_labels and batch.mask is not None:
                 y = each_array(y, partial(_zeroed, mask=batch.mask))
             batch = replace(batch, y=y)

@@ -71,13 +71,7 @@ class Gatherer:
         """Fill the part of a batch that a piece is."""
         part = slice(job.piece.start, job.piece.stop)
         building.ids[part] = job.ids
-        runs = self._long_runs()
-        if runs is None:
-            self._gather_x(self._cut.x_rows(job.rows, job.fit), building.x[part])
-        else:
-            steps, length = runs
-            firsts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
-            self._copy_runs(firsts.ravel(), length, building.x[part])
+        self._gather_x(job, building.x[part])
         if self._finish.target is not None:
             self._gather_y(job, building.y[part])
         if job.fit is not None and building.lengths is not None:
@@ -86,29 +80,24 @@ class Gatherer:
         if self._memory.damaged:
             building.is_read[part] = ~np.isin(job.units, list(self._memory.damaged))
 
+    def _gather_x(self, job: Gather, out: AnyArray) -> None:
+        memory = self._memory.rows_of_x
+        rows = out if memory.dtype == out.dtype else self._buffer(out.shape)
+        runs = self._long_runs()
+        if runs is None:
+            _take(memory, self._cut.x_rows(job.rows, job.fit), rows)
+        else:
+            steps, length = runs
+            firsts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
+            _copy_runs(memory, firsts.ravel(), length, rows)
+        self._finish.scale_into(rows, out, job.ids, job.fit)
+
     def _long_runs(self) -> tuple[IntArray, int] | None:
         """Return the runs of rows that x is, if copying them one by one is worth while."""
         runs, row_bytes = self._cut.x_runs, self._memory.rows_of_x.strides[0]
         if runs is None or row_bytes >= _CACHE_LINE_BYTES or runs[1] * row_bytes < _LONG_BYTES:
             return None
         return runs
-
-    def _copy_runs(self, firsts: IntArray, length: int, out: AnyArray) -> None:
-        """Copy runs of consecutive rows, each at once."""
-        memory = self._memory.rows_of_x
-        out = out.reshape(len(firsts), length, *memory.shape[1:])
-        for number, first in enumerate(firsts.tolist()):
-            self._finish.scale_into(memory[first : first + length], out[number])
-
-    def _gather_x(self, rows: IntArray, out: AnyArray) -> None:
-        memory = self._memory.rows_of_x
-        if memory.dtype == out.dtype:
-            _take(memory, rows, out)
-            self._finish.scale_into(out, out)
-        else:
-            buffer = self._buffer(out.shape)
-            _take(memory, rows, buffer)
-            self._finish.scale_into(buffer, out)
 
     def _gather_y(self, job: Gather, out: AnyArray) -> None:
         cut, memory = self._cut, self._memory
@@ -132,3 +121,10 @@ class Gatherer:
 def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
     # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
     np.take(memory, rows, axis=0, out=out, mode="clip")
+
+
+def _copy_runs(memory: AnyArray, firsts: IntArray, length: int, out: AnyArray) -> None:
+    """Copy runs of consecutive rows, each at once."""
+    out = out.reshape(len(firsts), length, *memory.shape[1:])
+    for number, first in enumerate(firsts.tolist()):
+        out[number] = memory[first : first + length]

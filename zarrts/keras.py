@@ -20,7 +20,8 @@ from zarrts.label_sets import LabelModes, each_array, targets_of
 from zarrts.loader import BatchOptions, OnError, Shuffle, dtype_of
 from zarrts.looping import Looped
 from zarrts.losses import check_loss, count_outputs
-from zarrts.moments import Moments
+from zarrts.measured import Stats
+from zarrts.nans import OnNan
 from zarrts.padding import Pad, Truncate, padding_of
 from zarrts.passes import Pass, Passes
 from zarrts.ranks import Rank, resolve
@@ -28,6 +29,7 @@ from zarrts.sampling import Listed, Resample
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
 from zarrts.spec import Spec, spec_of
+from zarrts.statistics import Scale
 from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray, Labels
 
@@ -53,8 +55,9 @@ class ZarrSequence(Looped, OwnThreads):
         "categorical": float32 rows with one 1. "binary": float32 of shape (batch, 1).
         "raw": what is stored. None: no labels. "auto": "int" for classes, "categorical" for
         one-hot rows, "raw" for other numbers.
-    stats : Moments, optional
-        From `samples.stats()` of the training part: x becomes (x - mean) / std, per channel.
+    stats : Statistics, "subject" or "sample", optional
+        By what each channel of x is scaled: `samples.stats()` of the training part; the statistics
+        of each subject; those of each sample. As for `samples.batches`; `like` goes on with it.
     transform : callable, optional
         Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
         (seed, epoch, rank, batch); returns a `Batch`. Runs in the loader's threads.
@@ -89,6 +92,10 @@ class ZarrSequence(Looped, OwnThreads):
         "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of its
         samples and leaves them out, so that batches may be smaller, and predictions fewer than
         `labels`.
+    scale : str
+        "standard", "minmax" or "robust": what is done with `stats`, as for `samples.batches`.
+    nan : str
+        "error", "keep" or "fill", as for `samples.batches`.
 
     Attributes
     ----------
@@ -104,7 +111,7 @@ class ZarrSequence(Looped, OwnThreads):
         shuffle: Shuffle = True,
         seed: int = 0,
         label_mode: LabelModes | None = "auto",
-        stats: Moments | None = None,
+        stats: Stats | None = None,
         transform: Transform | None = None,
         sample_weight: Any = None,
         dtype: Any = None,
@@ -122,6 +129,8 @@ class ZarrSequence(Looped, OwnThreads):
         balance: Balance | None = None,
         resample: Resample = "oversample",
         order: Sequence[int] | IntArray | None = None,
+        scale: Scale = "standard",
+        nan: OnNan = "error",
         **unknown: object,
     ) -> None:
         refuse_unknown(ZarrSequence, unknown)
@@ -133,7 +142,8 @@ class ZarrSequence(Looped, OwnThreads):
             shuffle=shuffle,
             seed=seed,
             label_mode=label_mode,
-            stats=stats,
+            scaling=self.samples.scaling(stats, scale),
+            nan=nan,
             transform=transform,
             dtype=dtype_of(keras.config.floatx() if dtype is None else dtype),
             memory_bytes=parse_size(memory, "memory"),
@@ -252,7 +262,7 @@ class ZarrSequence(Looped, OwnThreads):
         stored = self.samples.select(ids=ids).load_labels()
         if isinstance(stored, list):
             return [target(stored[i]) for i in at]
-        return target(each_array(stored, lambda it: it[at]))
+        return self._loader.targets_of(each_array(stored, lambda it: it[at]), ids[at])
 
     @property
     def _is_shuffled(self) -> bool:
@@ -285,7 +295,7 @@ class ZarrSequence(Looped, OwnThreads):
             batch_size=self.batch_size,
             shuffle=False,
             label_mode=self._options.label_mode,
-            stats=self._options.stats,
+            stats=self._options.scaling,
             dtype=self._options.dtype,
             pad=pad.pad if pad else None,
             pad_value=pad.value if pad else 0.0,
@@ -295,6 +305,7 @@ class ZarrSequence(Looped, OwnThreads):
             memory=self._options.memory_bytes,
             workers=self._options.workers,
             on_error=self._options.on_error,
+            nan=self._options.nan,
         )
 
     @property

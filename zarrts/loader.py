@@ -2,26 +2,28 @@
 
 import math
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from zarrts.cuts import Cut, Fit
+from zarrts.cuts import Fit
 from zarrts.errors import ReadError, SampleError
-from zarrts.finish import Finish, Target, Transform
+from zarrts.finish import Finish, Transform
 from zarrts.label_sets import LabelModes, each_array, targets_of
 from zarrts.labels import LabelScheme
 from zarrts.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
-from zarrts.moments import Moments
+from zarrts.nans import OnNan
 from zarrts.order import Batching, Order, SourceOrder
 from zarrts.padding import BatchLengths, Padding, describe_lengths
 from zarrts.rolling import RollingOrder
 from zarrts.sample_reader import SampleReader
 from zarrts.sampling import Sampling
+from zarrts.scaling import Scaler, Scaling, make_scaler
 from zarrts.stream import BatchStream
 from zarrts.system import count_cpus
-from zarrts.types import AnyArray, ArraySpec, Batch, IntArray
+from zarrts.types import AnyArray, Batch, IntArray, Labels
 from zarrts.uniform import UniformOrder
 
 _SOURCE_ORDER_SLOTS = 32
@@ -45,7 +47,8 @@ class BatchOptions:
     shuffle: Shuffle = True
     seed: int = 0
     label_mode: LabelModes | None = "raw"
-    stats: Moments | None = None
+    scaling: Scaling | None = None
+    nan: OnNan = "error"
     transform: Transform | None = None
     drop_last: bool = False
     rank: int = 0
@@ -79,49 +82,73 @@ class BatchOptions:
         """Threads that read, decode and gather."""
         return self.workers or min(_MAX_THREADS, count_cpus())
 
-    def finish(self, labels: LabelScheme, reader: SampleReader) -> Finish:
+    def finish(
+        self,
+        labels: LabelScheme,
+        reader: SampleReader,
+        *,
+        subjects: Sequence[str] = (),
+        has_nan: bool = False,
+    ) -> Finish:
         """Return what is done to each batch of some samples.
+
+        Parameters
+        ----------
+        subjects : sequence of str
+            Of the store, by their codes.
+        has_nan : bool
+            Batches may hold NaN.
 
         Raises
         ------
         SampleError
             If label mode, statistics or padding do not fit the samples.
         """
-        shift, scale = self._scaling(reader.readers.x[0].spec)
+        scaler = None if self.scaling is None else self._scaler(reader, subjects, has_nan)
         finish = Finish(
             dtype=self.dtype,
-            shift=shift,
-            scale=scale,
+            scaler=scaler,
+            fills=has_nan and self.nan == "fill",
             transform=self.transform,
             rng_key=(self.seed, self.rank),
             lengths=self._lengths(reader),
             pad_value=0.0 if self.padding is None else self.padding.value,
             has_step_labels=reader.cut.y_steps is None,
         )
-        target: Target | None = None
-        if self.label_mode is not None and reader.cut.y_of == "x":
-            target = self._target_of_x(finish, reader.cut)
-        elif self.label_mode is not None:
-            target, _ = targets_of(labels, self.label_mode)
-        return replace(finish, target=target)
-
-    def _target_of_x(self, finish: Finish, cut: Cut) -> Target:
-        """Return what turns stored values of x into targets: they are scaled as x is."""
+        if self.label_mode is None:
+            return finish
+        if reader.cut.y_of != "x":
+            return replace(finish, target=targets_of(labels, self.label_mode)[0])
         if self.label_mode not in ("auto", "raw"):
             raise SampleError(
                 f"label_mode={self.label_mode!r} is for labels, but target='x' gives values; use "
                 "'auto'."
             )
-        if cut.y_channels is not None and finish.shift is not None and finish.scale is not None:
-            some = cut.y_channels
-            finish = replace(finish, shift=finish.shift[some], scale=finish.scale[some])
+        return replace(
+            finish,
+            target=self._as_x,
+            target_scaler=scaler and scaler.of_targets(reader.cut.y_channels),
+        )
 
-        def scaled(stored: AnyArray) -> AnyArray:
-            out = np.empty(stored.shape, self.dtype)
-            finish.scale_into(stored, out)
-            return out
+    def _as_x(self, stored: AnyArray) -> AnyArray:
+        """Return targets that are values of x; they are scaled as x is."""
+        return stored.astype(self.dtype, copy=False)
 
-        return scaled
+    def _scaler(self, reader: SampleReader, subjects: Sequence[str], has_nan: bool) -> Scaler:
+        assert self.scaling is not None
+        spec = reader.readers.x[0].spec
+        rows = {name: row for row, name in enumerate(self.scaling.subjects)}
+        by_code = np.array([rows.get(name, -1) for name in subjects], np.int64)
+        units = reader.units
+        return make_scaler(
+            self.scaling,
+            stored=spec.dtype,
+            n_channels=spec.row_shape[-1] if spec.row_shape else 1,
+            dtype=self.dtype,
+            has_nan=has_nan,
+            fills=has_nan and self.nan == "fill",
+            row_of=(lambda ids: by_code[units.group_of(ids)]) if rows else None,
+        )
 
     def _lengths(self, reader: SampleReader) -> BatchLengths | None:
         if reader.cut.is_of_equal_lengths:
@@ -136,22 +163,6 @@ class BatchOptions:
                 "one length, with samples.windows(LENGTH)."
             )
         return self.padding.lengths_of(lengths)
-
-    def _scaling(self, spec: ArraySpec) -> tuple[AnyArray, AnyArray] | tuple[None, None]:
-        """Return shift and scale per channel; channels that are constant become 0."""
-        if self.stats is None:
-            return None, None
-        n_channels = spec.row_shape[-1] if spec.row_shape else 1
-        if self.stats.mean.shape != (n_channels,):
-            raise SampleError(
-                f"stats are of {self.stats.mean.size} channels, but these samples have "
-                f"{n_channels}; take them from samples of the same store."
-            )
-        if self.dtype.kind != "f":
-            raise SampleError(f"Scaling by stats needs a float dtype, not {self.dtype}.")
-        std = np.where(self.stats.std > 0, self.stats.std, 1)
-        shift = self.stats.mean.astype(np.result_type(spec.dtype, self.dtype, np.float32))
-        return shift, (1 / std).astype(self.dtype)
 
 
 def dtype_of(dtype: Any) -> np.dtype[Any]:
@@ -177,11 +188,19 @@ class EpochLoader:
     `close` gives back files and memory; a later call takes them again.
     """
 
-    def __init__(self, reader: SampleReader, labels: LabelScheme, options: BatchOptions) -> None:
+    def __init__(
+        self,
+        reader: SampleReader,
+        labels: LabelScheme,
+        options: BatchOptions,
+        *,
+        subjects: Sequence[str] = (),
+        has_nan: bool = False,
+    ) -> None:
         run = MemoryPlan.run(options.memory_bytes, reader.units, reader.unit_row_bytes)
         reader = reader.with_run(run)
         self._reader, self._units, self._options = reader, reader.units, options
-        self._finish = options.finish(labels, reader)
+        self._finish = options.finish(labels, reader, subjects=subjects, has_nan=has_nan)
         self.target = self._finish.target
         n_samples = len(reader.units.selection)
         if options.sampling is not None:
@@ -225,6 +244,10 @@ class EpochLoader:
         start, stop = self.batching.bounds(self.n_batches - 1)
         can_differ = self._options.on_error == "skip" or self._options.transform is not None
         return stop - start == self.batching.batch_size and not can_differ
+
+    def targets_of(self, stored: Any, ids: IntArray) -> Labels:
+        """Return the targets of stored labels of some samples; there have to be targets."""
+        return self._finish.target_of(stored, ids)
 
     @property
     def keeps_all(self) -> bool:
@@ -314,7 +337,7 @@ class EpochLoader:
             fit = fit[np.isin(every, ids)]
         stored = reader.fetch_x(ids, fit)
         x = aligned_empty(stored.shape, finish.dtype)
-        finish.scale_into(stored, x)
+        finish.scale_into(stored, x, ids, fit)
         if fit is not None:
             x[fit.is_behind] = finish.pad_value
         batch = Batch(x, None, ids, None if fit is None else fit.kept)

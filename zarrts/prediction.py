@@ -16,8 +16,10 @@ from zarrts.keras import ZarrSequence
 from zarrts.passes import Piece
 from zarrts.results import Evaluation, Merge, Predictions, codes_of
 from zarrts.selection import Samples
+from zarrts.source_scaling import linear_of_files, refuse_nan_in
 from zarrts.sources import find_inputs
 from zarrts.spec import Spec
+from zarrts.statistics import Linear
 from zarrts.store import is_store
 from zarrts.study import Store, open_store
 from zarrts.types import AnyArray, Batch, IntArray, RowReader
@@ -179,7 +181,8 @@ def _sequence(samples: Any, spec: Spec, label_mode: Any) -> ZarrSequence:
         batch_size=spec.batch_size,
         shuffle=False,
         label_mode=label_mode,
-        stats=spec.stats,
+        stats=spec.scaling,
+        nan=spec.nan,
         dtype=spec.dtype,
         pad=options.get("pad"),
         pad_value=options.get("value", 0.0),
@@ -246,43 +249,50 @@ def _of_files(
                 f"was trained on rows of shape {spec.row_shape}; other axes are named with axes=."
             )
     if spec.x_steps is None:
-        return len(readers), _whole(readers, spec)
+        return len(readers), _whole(readers, spec, linear_of_files(readers, spec, 1))
     steps = np.array(spec.x_steps, np.int64)
     span = int(steps.max()) + 1 if steps.size else 1
     step = (stride or span) if steps.ndim else 1
     counts = [max(0, (reader.shape[0] - span) // step + 1) for _, reader in readers]
-    return sum(counts), _cut(readers, spec, steps, step, counts)
+    own = linear_of_files(readers, spec, step)
+    return sum(counts), _cut(readers, spec, own, steps, step, counts)
 
 
 def _cut(
     readers: Sequence[tuple[str, RowReader]],
     spec: Spec,
+    own: Sequence[Linear | None],
     steps: IntArray,
     step: int,
     counts: Sequence[int],
 ) -> Iterator[Fed]:
     before = 0
-    for number, ((_, reader), count) in enumerate(zip(readers, counts, strict=True)):
+    for number, ((origin, reader), count) in enumerate(zip(readers, counts, strict=True)):
         with closing(reader):
             for start in range(0, count, spec.batch_size):
                 numbers = np.arange(start, min(start + spec.batch_size, count))
                 rows = numbers.reshape(-1, *[1] * steps.ndim) * step + steps
                 first = int(rows.min())
                 x = reader.read(first, int(rows.max()) + 1)[rows - first]
-                yield spec.treat(x), numbers + before, np.full(len(numbers), number)
+                refuse_nan_in(x, spec, origin)
+                yield spec.treat(x, own[number]), numbers + before, np.full(len(numbers), number)
         before += count
 
 
-def _whole(readers: Sequence[tuple[str, RowReader]], spec: Spec) -> Iterator[Fed]:
+def _whole(
+    readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Linear | None]
+) -> Iterator[Fed]:
     padding = spec.padding or {}
     if padding.get("pad") != "batch" or padding.get("buckets") is not None:
         raise SampleError(
             "The network was trained on samples of one length, padded to that of the store; "
             "convert the files, and predict the samples of the new store."
         )
-    for number, (_, reader) in enumerate(readers):
+    for number, (origin, reader) in enumerate(readers):
         with closing(reader):
-            x = spec.treat(reader.read(0, reader.shape[0])[None])
+            rows = reader.read(0, reader.shape[0])[None]
+        refuse_nan_in(rows, spec, origin)
+        x = spec.treat(rows, own[number])
         inputs = (x, np.ones(x.shape[:2], bool)) if spec.has_mask else x
         yield inputs, np.array([number]), np.array([number])
 

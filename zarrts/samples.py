@@ -256,6 +256,11 @@ class ChunkUnits:
         kept = owned < last
         return owned[kept], codes[kept]
 
+    def group_of(self, ids: IntArray) -> IntArray:
+        """Return the group of each sample id."""
+        rows, codes = self._groups
+        return np.asarray(codes[np.searchsorted(rows, self.index.first_rows(ids), "right") - 1])
+
     def unit_of(self, ids: IntArray) -> IntArray:
         """Return the unit that holds each sample id."""
         rows = self.index.first_rows(ids)

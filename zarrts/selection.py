@@ -35,7 +35,7 @@ from zarrts.windowing import Windowed
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples(Labelled, Divisible, Windowed, Batched):
+class Samples(Labelled, Divisible, Batched, Windowed):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,

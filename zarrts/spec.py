@@ -2,22 +2,24 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zarrts.errors import SampleError, StoreError
+from zarrts.errors import StoreError
 from zarrts.finish import Finish
 from zarrts.labels import Label
 from zarrts.loader import BatchOptions
-from zarrts.moments import STATISTICS, Moments
+from zarrts.nans import OnNan
+from zarrts.scaling import Scaling, make_scaler
 from zarrts.selection import Samples
+from zarrts.statistics import Linear
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray
 
-_FORMAT = "zarrts spec 1"
+_FORMAT = "zarrts spec 2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,15 @@ class Spec:
         recording.
     stored_dtype, dtype : str
         Of x in the store, and as the network gets it.
-    stats : Moments, or None
-        x becomes (x - mean) / std, per channel.
+    scaling : Scaling, or None
+        What x is scaled by.
     batch_size, memory_bytes : int
     padding : dict, or None
         The options pad, pad_value, truncate and buckets of ZarrSequence.
     has_mask : bool
         A mask of the padding is a second input.
+    nan : str
+        What is done with NaN, as ZarrSequence has it.
     """
 
     class_names: tuple[Label, ...] | None
@@ -49,17 +53,18 @@ class Spec:
     x_steps: Any
     stored_dtype: str
     dtype: str
-    stats: Moments | None
+    scaling: Scaling | None
     batch_size: int
     memory_bytes: int
     padding: Mapping[str, Any] | None = None
     has_mask: bool = False
+    nan: OnNan = "error"
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
-        values = asdict(self)
-        if self.stats is not None:
-            values["stats"] = {it: getattr(self.stats, it).tolist() for it in STATISTICS}
+        values = asdict(replace(self, scaling=None))
+        if self.scaling is not None:
+            values["scaling"] = self.scaling.to_dict()
         path = Path(path)
         make_folder(path.parent.absolute())
         replace_file(path, json.dumps({"format": _FORMAT, **values}, indent=1).encode())
@@ -77,12 +82,12 @@ class Spec:
             values = json.loads(Path(path).read_text("utf-8"))
             if values.pop("format") != _FORMAT:
                 raise ValueError("of another format")
-            stats = values.pop("stats")
-            if stats is not None:
-                stats = Moments(**{it: np.array(stats[it]) for it in STATISTICS})
+            scaling = values.pop("scaling")
+            if scaling is not None:
+                scaling = Scaling.from_dict(scaling)
             names = values.pop("class_names")
             return Spec(
-                stats=stats,
+                scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 **values,
@@ -94,19 +99,28 @@ class Spec:
                 f"{path} is no spec that seq.save_spec() wrote ({error}); save it again."
             ) from error
 
-    def treat(self, rows: AnyArray) -> AnyArray:
-        """Return rows of a source as the network gets them, as if they came from the store."""
+    def treat(self, rows: AnyArray, own: Linear | None = None) -> AnyArray:
+        """Return samples of a source as the network gets them, as if they came from the store.
+
+        Parameters
+        ----------
+        own : Linear, optional
+            What scales the subject that they are of, where the network was trained so.
+        """
         rows = rows.astype(self.stored_dtype, copy=False)
-        shift = scale = None
-        if self.stats is not None:
-            n_channels = self.row_shape[-1] if self.row_shape else 1
-            if self.stats.mean.shape != (n_channels,):
-                raise SampleError(f"The stats are of {self.stats.mean.size} channels.")
-            std = np.where(self.stats.std > 0, self.stats.std, 1)
-            wide = np.result_type(rows.dtype, self.dtype, np.float32)
-            shift, scale = self.stats.mean.astype(wide), (1 / std).astype(self.dtype)
-        out = np.empty(rows.shape, self.dtype)
-        Finish(dtype=np.dtype(self.dtype), shift=shift, scale=scale).scale_into(rows, out)
+        dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
+        if self.scaling is not None:
+            scaler = make_scaler(
+                self.scaling if own is None else replace(self.scaling, linear=own),
+                stored=rows.dtype,
+                n_channels=self.row_shape[-1] if self.row_shape else 1,
+                dtype=dtype,
+                has_nan=self.nan != "error",
+                fills=fills,
+            )
+        out = np.empty(rows.shape, dtype)
+        ids = np.zeros(len(rows), np.int64)
+        Finish(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids)
         return out
 
 
@@ -120,9 +134,10 @@ def spec_of(samples: Samples, options: BatchOptions, *, has_mask: bool) -> Spec:
         x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
         stored_dtype=x.dtype.str,
         dtype=options.dtype.str,
-        stats=options.stats,
+        scaling=options.scaling,
         batch_size=options.batch_size,
         memory_bytes=options.memory_bytes,
         padding=None if padding is None else asdict(padding),
         has_mask=has_mask,
+        nan=options.nan,
     )

@@ -1,0 +1,402 @@
+"""Scaling by statistics of all, of each subject and of each sample, and what becomes of NaN."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zarrts
+from zarrts import SampleError
+from zarrts.cuts import Fit
+from zarrts.keras import ZarrSequence
+from zarrts.scaling import LinearScaler, SampleScaler, Scaling
+from zarrts.statistics import Linear
+
+FEW = settings(deadline=None, max_examples=25)
+SIZES = (23, 9, 1, 17)
+OWNERS = ("ann", "ben", "ben", "cy")
+SUBJECT = np.repeat(OWNERS, SIZES)
+SHAPE = (12, 3)
+SCALES = ("standard", "minmax", "robust")
+ROUNDING = {"rtol": 1e-4, "atol": 2e-5}
+
+
+def numbers(rng, n, *shape):
+    """Subjects that differ, one channel constant."""
+    x = rng.standard_normal((n, *shape)) * rng.uniform(1, 9, 3) + rng.normal(size=3) * 20
+    x[..., 2] = 7.25
+    return x.astype(np.float32)
+
+
+def naive(x, scale, of, axes):
+    """Scale as a user with everything in memory would, NaN left out; `of` gives the statistics."""
+    of = of.astype(np.float64)
+    if scale == "standard":
+        shift, spread = np.nanmean(of, axes, keepdims=True), np.nanstd(of, axes, keepdims=True)
+    elif scale == "minmax":
+        shift = np.nanmin(of, axes, keepdims=True)
+        spread = np.nanmax(of, axes, keepdims=True) - shift
+    else:
+        low, shift, high = np.nanquantile(of, [0.25, 0.5, 0.75], axes, keepdims=True)
+        spread = high - low
+    return (x - shift) / np.where(spread > 1e-6, spread, 1)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    x = [numbers(rng, n, *SHAPE) for n in SIZES]
+    recordings = [
+        zarrts.Recording(name, it, np.arange(len(it)) % 2)
+        for name, it in zip(OWNERS, x, strict=True)
+    ]
+    path = tmp_path_factory.mktemp("scaling") / "a.zarr"
+    with zarrts.convert(recordings, path, chunk=2000, shard=8000, progress=False) as store:
+        yield store, np.concatenate(x)
+
+
+def assert_scaled(samples, expected, **options):
+    """Compare every batch, in the stream and alone, shuffled and in order."""
+    for shuffle in (False, True):
+        with samples.batches(7, shuffle=shuffle, memory="1MiB", **options) as batches:
+            seen = []
+            for batch in batches:
+                np.testing.assert_allclose(batch.x, expected[batch.sample_id], **ROUNDING)
+                seen += batch.sample_id.tolist()
+            assert sorted(seen) == samples.ids.tolist()
+
+
+# Of all, of subjects, of samples
+
+
+@pytest.mark.parametrize("scale", SCALES[:2])
+def test_all_samples_are_scaled_by_the_statistics_given(study, scale):
+    store, x = study
+    train, test = store.samples.split(test=["ben"])
+    expected = naive(x, scale, x[SUBJECT != "ben"], (0, 1))
+    for part in (train, test):
+        assert_scaled(part, expected, stats=train.stats(), scale=scale)
+
+
+@FEW
+@given(seed=st.integers(0, 1000), scale=st.sampled_from(SCALES[:2]))
+def test_each_subject_is_scaled_by_its_own_samples(study, seed, scale):
+    store, x = study
+    chosen = np.flatnonzero(np.random.default_rng(seed).random(len(x)) < 0.7)
+    expected = np.full(x.shape, np.nan)
+    for name in set(SUBJECT[chosen]):
+        own = chosen[SUBJECT[chosen] == name]
+        expected[own] = naive(x[own], scale, x[own], (0, 1))
+    assert_scaled(store.samples.select(ids=chosen), expected, stats="subject", scale=scale)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_sample_is_scaled_by_its_own_values(study, scale):
+    store, x = study
+    expected = np.stack([naive(it, scale, it, 0) for it in x])
+    assert_scaled(store.samples, expected, stats="sample", scale=scale)
+
+
+def test_a_subject_that_is_known_stays_as_it_was_trained(study):
+    store, x = study
+    train = store.samples.select(ids=np.flatnonzero(SUBJECT == "ann")[:10])
+    rest = store.samples.select(ids=np.flatnonzero(SUBJECT != "ben")[10:])
+    with ZarrSequence(train, 4, stats="subject") as seq, seq.like(rest) as other:
+        found = np.concatenate([other[i][0] for i in range(len(other))])
+    new = x[SUBJECT == "cy"]
+    expected = [naive(x[10:23], "standard", x[:10], (0, 1)), naive(new, "standard", new, (0, 1))]
+    np.testing.assert_allclose(found, np.concatenate(expected), **ROUNDING)
+
+
+def test_a_name_in_another_store_is_somebody_else(study, tmp_path):
+    store, _ = study
+    other = numbers(np.random.default_rng(5), 8, *SHAPE)
+    recording = zarrts.Recording("ann", other, np.arange(8) % 2)
+    with (
+        zarrts.convert(recording, tmp_path / "b.zarr", progress=False) as new,
+        ZarrSequence(store, 4, stats="subject") as seq,
+        seq.like(new) as treated,
+    ):
+        found = np.concatenate([treated[i][0] for i in range(len(treated))])
+    np.testing.assert_allclose(found, naive(other, "standard", other, (0, 1)), **ROUNDING)
+
+
+def test_what_cannot_be_scaled_is_refused(study):
+    store, _ = study
+    for options, message in (
+        ({"stats": "subjects"}, "stats='subjects' is unknown"),
+        ({"scale": "minmax"}, "scale='minmax' needs numbers: give stats="),
+        ({"stats": "subject", "scale": "max"}, "scale='max' is unknown"),
+        ({"stats": "sample", "dtype": "int16"}, "needs a float dtype, not int16"),
+        ({"nan": "drop"}, "nan='drop' is unknown; use 'error', 'keep' or 'fill'"),
+    ):
+        with pytest.raises(SampleError, match=message):
+            store.samples.batches(4, **options)
+
+
+# Series of unequal lengths, and windows
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    rng = np.random.default_rng(1)
+    x = [numbers(rng, n, 3) for n in (30, 12, 5, 40, 21)]
+    x = [(it + rng.normal(size=3)).astype(np.float32) for it in x]
+    names = ("ann", "ann", "ben", "cy", "cy")
+    recordings = [zarrts.Recording(*it, 0) for it in zip(names, x, strict=True)]
+    path = tmp_path_factory.mktemp("series") / "a.zarr"
+    with zarrts.convert(
+        recordings, path, kind="ragged", chunk=200, shard=800, progress=False
+    ) as store:
+        yield store, x, names
+
+
+@pytest.mark.parametrize("stats", ["subject", "sample"])
+@pytest.mark.parametrize("pad", ["batch", 15])
+def test_padding_is_no_part_of_the_statistics_and_comes_after_scaling(series, stats, pad):
+    store, x, names = series
+    if stats == "sample":  # of what is kept of them
+        kept = x if pad == "batch" else [it[:pad] for it in x]
+        expected = [naive(it, "standard", it, 0) for it in kept]
+    else:
+        own = {
+            name: np.concatenate([it for it, who in zip(x, names, strict=True) if who == name])
+            for name in names
+        }
+        expected = [naive(it, "standard", own[name], 0) for it, name in zip(x, names, strict=True)]
+    options = {"stats": stats, "pad": pad, "pad_value": -9.0, "memory": "1MiB"}
+    with store.samples.batches(2, **options) as batches:
+        for batch in batches:
+            for row, length, i in zip(batch.x, batch.length, batch.sample_id, strict=True):
+                np.testing.assert_allclose(row[:length], expected[i][:length], **ROUNDING)
+                assert (row[length:] == -9).all()
+
+
+@pytest.mark.parametrize("stats", ["subject", "sample"])
+def test_windows_are_scaled_alike(series, stats):
+    store, x, names = series
+    pairs = [
+        (it[at : at + 8], name)
+        for it, name in zip(x, names, strict=True)
+        for at in range(0, len(it) - 7, 5)
+    ]
+    cut = np.stack([it for it, _ in pairs])
+    owner = np.array([name for _, name in pairs])
+    if stats == "sample":
+        expected = np.stack([naive(it, "minmax", it, 0) for it in cut])
+    else:
+        expected = np.empty(cut.shape)
+        for name in set(names):
+            own = owner == name
+            expected[own] = naive(cut[own], "minmax", cut[own], (0, 1)) if own.any() else 0
+    assert_scaled(store.samples.windows(8, 5), expected, stats=stats, scale="minmax")
+
+
+def test_targets_that_are_values_are_scaled_by_their_subject(series):
+    samples = series[0].samples.windows(4, 6, label="next", target="x", channels=[1])
+    options = {"shuffle": False, "label_mode": "auto"}
+    with samples.batches(50, **options) as batches:
+        raw, wanted = (
+            np.concatenate(it) for it in zip(*((b.x, b.y) for b in batches), strict=True)
+        )
+    owner = samples.subject
+    with samples.batches(50, stats="subject", **options) as batches:
+        found = np.concatenate([batch.y for batch in batches])
+    for name in set(owner.tolist()):
+        own = owner == name
+        rows = raw[own].reshape(-1, 3).astype(np.float64)
+        expected = (wanted[own] - rows[:, 1].mean()) / rows[:, 1].std()
+        np.testing.assert_allclose(found[own], expected, **ROUNDING)
+    with pytest.raises(SampleError, match="cannot scale targets that are values of x"):
+        samples.batches(4, stats="sample", label_mode="auto")
+
+
+# The arithmetic
+
+
+@FEW
+@given(
+    seed=st.integers(0, 1000),
+    n=st.integers(1, 9),
+    steps=st.sampled_from([1, 2, 7, 90, 128, 300]),
+    channels=st.integers(1, 5),
+    stored=st.sampled_from(["float32", "float64", "int16"]),
+    is_same=st.booleans(),
+)
+def test_rows_laid_side_by_side_are_scaled_as_one_by_one(seed, n, steps, channels, stored, is_same):
+    rng = np.random.default_rng(seed)
+    rows = (rng.normal(size=(n, steps, channels)) * 100).astype(stored)
+    linear = Linear(
+        *[None] * 0, **{k: rng.uniform(1, 5, (4, channels)) for k in ("shift", "spread", "fill")}
+    )
+    which = rng.integers(0, 4, n)
+    scaler = LinearScaler(
+        linear=linear, stored=rows.dtype, dtype=np.dtype("f4"), row_of=lambda ids: which[ids]
+    )
+    out = rows if is_same and stored == "float32" else np.empty(rows.shape, "f4")
+    expected = (rows - linear.shift[which][:, None]) / linear.spread[which][:, None]
+    scaler.into(rows, out, np.arange(n), None)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-4)
+
+
+@FEW
+@given(
+    seed=st.integers(0, 1000),
+    scale=st.sampled_from(SCALES),
+    nan_share=st.sampled_from([0, 0.2, 1]),
+    offset=st.sampled_from([0, 1e6]),
+    is_padded=st.booleans(),
+)
+def test_samples_with_gaps_are_scaled_by_what_there_is(seed, scale, nan_share, offset, is_padded):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(5, 9, 2)) * 3 + offset
+    rows[rng.random(rows.shape) < nan_share] = np.nan
+    lengths = rng.integers(1, 10, 5) if is_padded else np.full(5, 9)
+    scaler = SampleScaler(scale=scale, n_channels=2, dtype=np.dtype("f8"), has_nan=True)
+    out = np.empty(rows.shape)
+    scaler.into(rows, out, np.arange(5), Fit(lengths=lengths, n_steps=9))
+    for row, found, length in zip(rows, out, lengths, strict=True):
+        for channel in range(2):
+            kept = row[:length, channel]
+            if not np.isnan(kept).all():
+                np.testing.assert_allclose(
+                    found[:length, channel], naive(kept, scale, kept, 0), rtol=1e-6, atol=1e-8
+                )
+
+
+def test_a_scaling_is_kept_as_json(study):
+    store, _ = study
+    for stats in ("subject", "sample", store.samples.stats()):
+        scaling = store.samples.scaling(stats, "minmax")
+        found = Scaling.from_dict(json.loads(json.dumps(scaling.to_dict())))
+        assert (found.scale, found.per, found.subjects) == ("minmax", scaling.per, scaling.subjects)
+        if scaling.linear is not None:
+            np.testing.assert_array_equal(found.linear.shift, scaling.linear.shift)
+
+
+# NaN
+
+
+@pytest.fixture(scope="module")
+def gappy(tmp_path_factory):
+    """Two subjects; sample 13, of the second, has a NaN in channel 1."""
+    x = [numbers(np.random.default_rng(i), 10, *SHAPE) for i in range(2)]
+    x[1][3, 5, 1] = np.nan
+    recordings = [zarrts.Recording(n, it, np.zeros(10)) for n, it in zip("ab", x, strict=True)]
+    path = tmp_path_factory.mktemp("gappy") / "a.zarr"
+    with zarrts.convert(
+        recordings, path, channels=["u", "v", "w"], chunk=500, shard=1000, progress=False
+    ) as store:
+        yield store, np.concatenate(x)
+
+
+def test_the_first_nan_is_named_with_a_remedy(gappy):
+    store, _ = gappy
+    message = (
+        r"Sample 13 of subject b \(.*, row 3\): x is NaN in channel 1 \(v\), as are 1 values of "
+        r"that recording; nan='fill' puts .*, nan='keep' hands .*select\(ids=...\) leaves"
+    )
+    with pytest.raises(SampleError, match=message):
+        store.samples.batches(4)
+    with pytest.raises(SampleError, match=message):
+        ZarrSequence(store, 4, stats=store.samples.stats())
+
+
+def test_samples_without_nan_pass_whatever_their_recording_holds(gappy):
+    store, x = gappy
+    others = np.delete(np.arange(20), 13)
+    with store.samples.select(ids=others).batches(4) as batches:
+        for batch in batches:
+            np.testing.assert_array_equal(batch.x, x[batch.sample_id])
+
+
+def test_nothing_is_read_where_no_recording_holds_nan(study, monkeypatch):
+    store, _ = study
+    monkeypatch.setattr("zarrts.measured.refuse_nan", lambda *args, **more: pytest.fail("read"))
+    store.samples.batches(4).close()
+
+
+def test_nan_are_kept_or_become_the_mean(gappy):
+    store, x = gappy
+    assert_scaled(store.samples, x, nan="keep")
+    assert_scaled(store.samples, np.nan_to_num(x), nan="fill")
+    for scale in SCALES[:2]:
+        expected = naive(x, scale, x, (0, 1))
+        mean = naive(np.nanmean(x, axis=(0, 1), keepdims=True, dtype="f8"), scale, x, (0, 1))
+        filled = np.where(np.isnan(expected), mean, expected)
+        assert_scaled(store.samples, filled, nan="fill", stats=store.samples.stats(), scale=scale)
+    own = np.concatenate([naive(it, "standard", it, (0, 1)) for it in (x[:10], x[10:])])
+    assert_scaled(store.samples, np.nan_to_num(own), nan="fill", stats="subject")
+    own = np.stack([naive(it, "standard", it, 0) for it in x])
+    assert_scaled(store.samples, np.nan_to_num(own), nan="fill", stats="sample")
+    assert_scaled(store.samples, own, nan="keep", stats="sample")
+
+
+def test_targets_are_never_made_up(tmp_path):
+    x = numbers(np.random.default_rng(0), 40, 3)
+    x[30, 0] = np.nan
+    with zarrts.convert(
+        zarrts.Recording("a", x, 0), tmp_path / "a.zarr", kind="ragged", progress=False
+    ) as store:
+        options = {"label": "next", "target": "x"}
+        samples = store.samples.windows(4, 1, channels=[0], **options)
+        with pytest.raises(SampleError, match=r"Sample 26 .* row 30\): its target is NaN"):
+            samples.batches(4, nan="fill", label_mode="auto")
+        samples = store.samples.windows(4, 1, channels=[1], **options)
+        samples.batches(4, nan="fill", label_mode="auto").close()
+
+
+# In Keras
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_layer_scales_as_the_loader_does(study, tmp_path, scale):
+    import keras
+
+    store, x = study
+    stats = store.samples.stats()
+    model = keras.Sequential([keras.layers.Input(SHAPE), stats.as_layer(scale, name="scaler")])
+    model.save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    with store.samples.batches(50, shuffle=False, stats=stats, scale=scale) as batches:
+        batch = next(batches)
+    np.testing.assert_allclose(model(batch.x * 0 + x), batch.x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", ["standard", "robust"])
+def test_new_files_are_scaled_by_their_own_statistics(study, tmp_path, scale):
+    import keras
+
+    store, _ = study
+    with ZarrSequence(store, 8, stats="subject", scale=scale) as seq:
+        seq.save_spec(tmp_path / "spec.json")
+    model = keras.Sequential([keras.layers.Input(SHAPE), keras.layers.Flatten()])
+    files = [numbers(np.random.default_rng(i), 5 + i, *SHAPE) for i in range(2)]
+    for i, it in enumerate(files):
+        np.save(tmp_path / f"new{i}.npy", it)
+    found = zarrts.predict(model, str(tmp_path / "new*.npy"), like=tmp_path / "spec.json")
+    expected = np.concatenate([naive(it, scale, it, (0, 1)).reshape(len(it), -1) for it in files])
+    # The quartiles of 60 values lie between two of them.
+    tolerance = ROUNDING if scale == "standard" else {"rtol": 0.1, "atol": 0.1}
+    np.testing.assert_allclose(found.values, expected, **tolerance)
+    files[1][3, 0, 1] = np.nan
+    np.save(tmp_path / "new1.npy", files[1])
+    with pytest.raises(zarrts.SourceError, match=r"new1.npy: channel 1 holds NaN"):
+        zarrts.predict(model, str(tmp_path / "new*.npy"), like=tmp_path / "spec.json")
+
+
+def test_windows_of_new_files_are_scaled_as_those_of_a_store(series, tmp_path):
+    import keras
+
+    store, x, _ = series
+    samples = store.samples.windows(8, 5)
+    with ZarrSequence(samples, 8, label_mode=None, stats="subject") as seq:
+        spec = seq.spec
+    model = keras.Sequential([keras.layers.Input((8, 3)), keras.layers.Flatten()])
+    np.save(tmp_path / "new.npy", x[0])
+    found = zarrts.predict(model, str(tmp_path / "new.npy"), like=spec, stride=5)
+    cut = np.stack([x[0][at : at + 8] for at in range(0, 23, 5)])
+    expected = naive(cut, "standard", cut, (0, 1)).reshape(5, -1)
+    np.testing.assert_allclose(found.values, expected, **ROUNDING)

@@ -1,0 +1,123 @@
+"""Quantiles from a sample of the values, drawn at places that depend on their number alone.
+
+Of a recording, one value a channel is drawn from each of some runs of equal length, at least
+`n_points` (where there are as many) and up to 32 times as many where the recording is long. What
+is kept are `n_points` of these, evenly spaced in rank. So the rank of a quantile is wrong by what
+a random sample of that many values would be wrong (of 4,096: below 0.03 in 99.9 % of cases, by
+the inequality of Dvoretzky, Kiefer and Wolfowitz), and by at most 1 / n_points from the thinning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.keyed import keyed_bits
+from zarrts.types import AnyArray, IntArray
+
+FloatArray = NDArray[np.float64]
+
+_MIN_POINTS, _MAX_POINTS = 16, 256
+_POINT_VALUES = 1 << 19  # of all recordings of a segment
+_DRAWN_PER_POINT = 16
+_DRAWN_SHARE = 32  # of the values of a long recording: more would slow the conversion
+_KEY = np.uint64(0x5A41525254535154)
+
+
+def count_points(n_recordings: int, n_channels: int) -> int:
+    """Return how many points a channel of each recording gets."""
+    points = _POINT_VALUES // max(1, n_recordings * n_channels)
+    return min(max(points, _MIN_POINTS), _MAX_POINTS)
+
+
+def step_of(n_values: int, n_points: int) -> int:
+    """Return from how many values of a channel one is drawn."""
+    wanted = min(_DRAWN_PER_POINT * n_points, n_values // _DRAWN_SHARE)
+    return max(1, n_values // max(wanted, n_points))
+
+
+def places(low: int, high: int, step: int) -> IntArray:
+    """Return which of the values `low` to `high` are drawn: one of each `step`, counted from 0."""
+    runs = np.arange(low // step, -(-high // step), dtype=np.int64)
+    inside = (keyed_bits(_KEY, runs) % np.uint64(step)).astype(np.int64)
+    found = runs * step + inside
+    return np.asarray(found[(found >= low) & (found < high)])
+
+
+def draw(rows: AnyArray, low: int, step: int) -> AnyArray:
+    """Return the drawn values, shape (n, n_channels), of rows of which `low` is the first."""
+    n_channels = rows.shape[-1] if rows.ndim > 1 else 1
+    values = rows.reshape(-1, n_channels)
+    first = low * (len(values) // max(1, len(rows)))
+    return values[places(first, first + len(values), step) - first]
+
+
+def condense(values: AnyArray, n_points: int) -> AnyArray:
+    """Return `n_points` of the values (n, n_channels), evenly spaced in rank, for each channel.
+
+    NaN are left out; where there is no number, floats are NaN and integers 0.
+    """
+    if len(values) == 0:
+        return np.full(
+            (n_points, values.shape[1]), np.nan if values.dtype.kind == "f" else 0
+        ).astype(values.dtype)
+    ordered = np.sort(values, axis=0)  # NaN come last
+    is_nan = np.isnan(ordered) if values.dtype.kind == "f" else np.zeros(ordered.shape, bool)
+    n_numbers = len(values) - is_nan.sum(axis=0)
+    ranks = (2 * np.arange(n_points)[:, None] + 1) * n_numbers // (2 * n_points)
+    return np.asarray(np.take_along_axis(ordered, ranks, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """Values, each of which stands for some others.
+
+    Attributes
+    ----------
+    values : float64, shape (n, n_channels)
+        In any order; NaN stand for nothing.
+    weights : float64, shape (n, n_channels)
+        For how many values.
+    """
+
+    values: FloatArray
+    weights: FloatArray
+
+    @staticmethod
+    def of_points(points: AnyArray, counts: IntArray) -> "Sketch":
+        """Return that of recordings.
+
+        Parameters
+        ----------
+        points : shape (n_recordings, n_points, n_channels)
+            As `condense` gives them.
+        counts : int64, shape (n_recordings, n_channels)
+            Numbers, NaN not counted, of each recording.
+        """
+        weights = np.broadcast_to(counts[:, None] / points.shape[1], points.shape)
+        n_channels = points.shape[2]
+        values = points.reshape(-1, n_channels).astype(np.float64)
+        return Sketch(values, weights.reshape(-1, n_channels).astype(np.float64))
+
+    @staticmethod
+    def joined(parts: "Sequence[Sketch]") -> "Sketch":
+        """Return that of all."""
+        return Sketch(
+            np.concatenate([it.values for it in parts]),
+            np.concatenate([it.weights for it in parts]),
+        )
+
+    def quantile(self, shares: Sequence[float]) -> FloatArray:
+        """Return quantiles, shape (n_shares, n_channels); NaN where there are no numbers."""
+        found = np.full((len(shares), self.values.shape[1]), np.nan)
+        for channel in range(self.values.shape[1]):
+            values, weights = self.values[:, channel], self.weights[:, channel]
+            kept = ~np.isnan(values) & (weights > 0)
+            if kept.any():
+                order = np.argsort(values[kept], kind="stable")
+                values, weights = values[kept][order], weights[kept][order]
+                ranks = np.cumsum(weights) - weights / 2
+                with np.errstate(invalid="ignore"):  # between infinities
+                    found[:, channel] = np.interp(np.asarray(shares) * weights.sum(), ranks, values)
+        return found
