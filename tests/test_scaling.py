@@ -142,7 +142,7 @@ def test_what_cannot_be_scaled_is_refused(study):
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):
     rng = np.random.default_rng(1)
-    x = [numbers(rng, n, 3) for n in (30, 12, 5, 40, 21)]
+    x = [numbers(rng, n, 3) for n in (30, 12, 9, 40, 21)]
     x = [(it + rng.normal(size=3)).astype(np.float32) for it in x]
     names = ("ann", "ann", "ben", "cy", "cy")
     recordings = [zarrts.Recording(*it, 0) for it in zip(names, x, strict=True)]

@@ -88,6 +88,7 @@ def test_statistics_of_subjects_are_numpys(dense):
         assert_stats_of(test.stats(), x[np.isin(subject, test.subjects)])
 
 
+@pytest.mark.filterwarnings("ignore:.* too short for a window")
 @FEW
 @given(
     length=st.integers(1, 60),
@@ -111,6 +112,7 @@ def test_a_row_counts_as_often_as_it_is_in_windows(ragged, length, stride, rate,
         assert_stats_of(windows.select(ids=chosen).stats(), expected[chosen])
 
 
+@pytest.mark.filterwarnings("ignore:.* too short for a window")
 def test_rows_that_are_only_targets_are_not_counted(ragged):
     store, x = ragged
     windows = store.samples.windows(4, 9, label="next", horizon=3, target="x")
