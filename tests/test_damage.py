@@ -379,7 +379,6 @@ def test_labels_that_a_sequence_does_not_give_are_not_read(study: Study, broken:
         np.testing.assert_array_equal(x, study.all_x)
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_fit_trains_on_what_can_be_read(tmp_path: Path, make_study: Any, shuffle: bool) -> None:
     pytest.importorskip("keras", exc_type=ImportError)

@@ -24,10 +24,8 @@ from zarrts.keras import ZarrSequence  # noqa: E402
 
 BATCH, N_BATCHES = 16, 11
 IS_TORCH = keras.backend.backend() == "torch"
+slow = pytest.mark.slow
 ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
 
 
 class Killed(Exception):
@@ -79,6 +77,20 @@ def train(study, folder, kill_at=None, epochs=3, save_freq=3, sequence=None, **o
     return network.get_weights(), history.history
 
 
+@pytest.fixture(scope="module")
+def whole_run(study, tmp_path_factory):
+    """Return weights and history of a run that was not killed, trained when first asked for."""
+    made = {}
+
+    def get(save_freq=3, **options):  # how often it was saved plays no part
+        key = repr(options)
+        if key not in made:
+            made[key] = train(study, tmp_path_factory.mktemp("whole"), **options)
+        return made[key]
+
+    return get
+
+
 def train_with_kills(study, folder, kills, **options):
     for kill_at in kills:
         with pytest.raises(Killed):
@@ -96,31 +108,31 @@ def assert_same_weights(found, expected):
     ("options", "kills"),
     [
         ({}, (5, 10)),
-        ({"save_freq": 1}, (1, 10)),
-        ({"save_freq": "epoch"}, (14,)),
-        ({"steps_per_epoch": 4, "epochs": 6}, (2, 9)),
+        pytest.param({"save_freq": 1}, (1, 10), marks=slow),
+        pytest.param({"save_freq": "epoch"}, (14,), marks=slow),
+        pytest.param({"steps_per_epoch": 4, "epochs": 6}, (2, 9), marks=slow),
         ({"steps_per_epoch": 4, "epochs": 7, "save_freq": 1}, (3, 5, 4)),
-        ({"steps_per_epoch": 11, "save_freq": 2}, (7,)),
+        pytest.param({"steps_per_epoch": 11, "save_freq": 2}, (7,), marks=slow),
         ({"steps_per_epoch": 15, "epochs": 2, "save_freq": 4}, (9,)),
-        ({"validates_itself": True, "class_weight": {0: 1.0, 1: 2.0, 2: 3.0}}, (8, 9)),
+        ({"validates_itself": True, "class_weight": {0: 1.0, 1: 2.0, 2: 3.0}, "epochs": 2}, (8, 9)),
     ],
 )
-def test_a_killed_run_ends_with_the_same_weights(study, tmp_path, options, kills):
-    expected, history = train(study, tmp_path / "whole", **options)
-    found, found_history = train_with_kills(study, tmp_path / "killed", kills, **options)
+def test_a_killed_run_ends_with_the_same_weights(study, whole_run, tmp_path, options, kills):
+    expected, history = whole_run(**options)
+    found, found_history = train_with_kills(study, tmp_path, kills, **options)
     assert_same_weights(found, expected)
     for name, values in found_history.items():
         assert values == history[name][-len(values) :], name
-    assert not list((tmp_path / "killed").iterdir()), "a finished run leaves no backup"
+    assert not list(tmp_path.iterdir()), "a finished run leaves no backup"
 
 
 @pytest.mark.skipif(IS_TORCH, reason="Keras on torch has one step per execution only")
-@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize("steps", [pytest.param(None, marks=slow), 4])
 @ran_out
-def test_several_steps_per_execution_resume_too(study, tmp_path, steps):
-    options = {"steps_per_execution": 2, "steps_per_epoch": steps, "epochs": 4}
-    expected, _ = train(study, tmp_path / "whole", **options)
-    found, _ = train_with_kills(study, tmp_path / "killed", (3, 2), **options)
+def test_several_steps_per_execution_resume_too(study, whole_run, tmp_path, steps):
+    options = {"steps_per_execution": 2, "steps_per_epoch": steps, "epochs": 3}
+    expected, _ = whole_run(**options)
+    found, _ = train_with_kills(study, tmp_path, (3,), **options)
     assert_same_weights(found, expected)
 
 
@@ -156,7 +168,7 @@ def run_killed(study, folder, kills, steps):
             env=env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert (ended.returncode == 0) == (kill_at == 0), ended.stderr
         assert weights.exists() == (kill_at == 0)
@@ -164,6 +176,20 @@ def run_killed(study, folder, kills, steps):
         return [file[name] for name in file.files]
 
 
+def test_a_process_that_was_killed_goes_on_in_another(study, tmp_path):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    backup, weights = tmp_path / "backup", tmp_path / "weights.npz"
+    command = [sys.executable, run.__file__, study.path, backup, weights, "17", "0"]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    assert ended.returncode != 0
+    assert (backup / "backup-0.npz").exists(), ended.stderr
+    run.main(study.path, backup, weights, 0, 0)
+    run.main(study.path, tmp_path / "other", tmp_path / "whole.npz", 0, 0)
+    with np.load(weights) as found, np.load(tmp_path / "whole.npz") as expected:
+        assert_same_weights([*found.values()], [*expected.values()])
+
+
+@slow
 @ran_out
 def test_processes_killed_at_ten_random_steps_end_with_the_same_weights(study, tmp_path):
     draw = random.Random(8)
@@ -190,8 +216,8 @@ def test_a_backup_that_is_cut_short_is_named(study, tmp_path):
         train(study, tmp_path)
 
 
-def test_a_write_that_fails_leaves_the_backup_before(study, tmp_path, monkeypatch):
-    expected, _ = train(study, tmp_path / "whole")
+def test_a_write_that_fails_leaves_the_backup_before(study, whole_run, tmp_path, monkeypatch):
+    expected, _ = whole_run()
     with pytest.raises(Killed):
         train(study, tmp_path / "killed", 4)
     before = (tmp_path / "killed" / "backup-0.npz").read_bytes()
@@ -255,8 +281,8 @@ def test_with_a_later_keras_runs_resume_at_an_epoch(study, tmp_path, monkeypatch
     monkeypatch.setattr(zarrts.adapter, "attach", lambda frame, sequence: None)
     monkeypatch.setattr(zarrts.adapter, "_has_warned", True)
     with pytest.warns(UserWarning, match="resumes at an epoch, not within one"):
-        expected, _ = train(study, tmp_path / "whole", shuffle=False)
-        found, _ = train_with_kills(study, tmp_path / "killed", (15,), shuffle=False)
+        expected, _ = train(study, tmp_path / "whole", shuffle=False, epochs=2)
+        found, _ = train_with_kills(study, tmp_path / "killed", (15,), shuffle=False, epochs=2)
     assert_same_weights(found, expected)
 
 

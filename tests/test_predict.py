@@ -16,9 +16,6 @@ from zarrts.results import Evaluation, Predictions  # noqa: E402
 from zarrts.spec import Spec  # noqa: E402
 
 BATCH = 16
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
 
 
 @pytest.fixture(scope="module")
