@@ -127,3 +127,11 @@ def test_windows_of_recordings_are_those_that_the_demo_saves(tmp_path, monkeypat
         np.testing.assert_array_equal(x, np.concatenate([it["data"] for it in saved]))
         names = np.array(store.class_names)[y]
     assert names.tolist() == np.concatenate([it["labels"] for it in saved]).tolist()
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="needs JAX")
+def test_jax_loop_learns_what_holds_for_other_subjects(folder):
+    said = run("jax_loop.py", folder, "--epochs", "3")
+    found = re.fullmatch(r"s03: (\d\.\d\d) correct\n", said)
+    assert found, said
+    assert float(found[1]) > 0.8
