@@ -99,7 +99,13 @@ def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Sequence]
     unbounded = getattr(dataset, "_input_dataset", None)
     if type(dataset).__name__ != "_PrefetchDataset" or unbounded is None:
         return dataset
-    return unbounded.prefetch(_READ_AHEAD)
+    bounded = unbounded.prefetch(_READ_AHEAD)
+    strategy = getattr(sys._getframe(1).f_locals.get("self"), "_distribute_strategy", None)
+    if not getattr(getattr(strategy, "extended", None), "_in_multi_worker_mode", bool)():
+        return bounded
+    # What Keras would do divides each batch by the number of workers, and deals the parts out
+    # among them, though each has samples of its own already.
+    return strategy.distribute_datasets_from_function(lambda context: bounded)
 
 
 def trainer_of(frame: FrameType) -> tuple[str, Any] | None:
