@@ -100,8 +100,9 @@ def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Sequence]
     if type(dataset).__name__ != "_PrefetchDataset" or unbounded is None:
         return dataset
     bounded = unbounded.prefetch(_READ_AHEAD)
-    strategy = getattr(sys._getframe(1).f_locals.get("self"), "_distribute_strategy", None)
-    if not getattr(getattr(strategy, "extended", None), "_in_multi_worker_mode", bool)():
+    strategy: Any = getattr(sys._getframe(1).f_locals.get("self"), "_distribute_strategy", None)
+    has_workers = getattr(getattr(strategy, "extended", None), "_in_multi_worker_mode", None)
+    if has_workers is None or not has_workers():
         return bounded
     # What Keras would do divides each batch by the number of workers, and deals the parts out
     # among them, though each has samples of its own already.
