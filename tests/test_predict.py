@@ -10,6 +10,7 @@ import zarrts
 keras = pytest.importorskip("keras", exc_type=ImportError)
 
 from keras_models import SMALL, Numbered, make_numbered  # noqa: E402
+from test_sources_edf import RATE, SECONDS, STAGES, write_edf  # noqa: E402
 
 from zarrts.keras import ZarrSequence  # noqa: E402
 from zarrts.results import Evaluation, Predictions  # noqa: E402
@@ -245,3 +246,28 @@ def test_numbers_are_not_evaluated_as_classes(tmp_path, make_study, model):
             zarrts.evaluate(model, study.path, like=seq)
         with pytest.raises(zarrts.SampleError, match="are numbers, not classes"):
             _ = zarrts.predict(model, study.path, like=seq).names
+
+
+def test_nights_are_predicted_from_their_files_whatever_lies_beside_them(tmp_path):
+    folder = tmp_path / "nights"
+    folder.mkdir()
+    names = ("EOG", "Fpz-Cz", "Temp")
+    for seed, night in enumerate(("a", "b")):
+        write_edf(folder / f"{night}-PSG.edf", names, [RATE, RATE, 1], seed=seed)
+        write_edf(folder / f"{night}-Hypnogram.edf", (), annotations=STAGES)
+    chosen = ["Fpz-Cz", "EOG"]
+    store = zarrts.convert(folder, tmp_path / "store.zarr", channels=chosen, progress=False)
+    windows = store.samples.windows("1s", "1s", label="majority")
+    inputs = keras.Input((RATE, 2))
+    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, outputs)
+    with ZarrSequence(windows, 8, stats=windows.stats(), memory="2MiB") as seq:
+        seq.save_spec(tmp_path / "spec.json")
+        from_store = zarrts.predict(model, windows, like=seq)
+        from_files = zarrts.predict(model, folder, like=seq)
+        from_spec = zarrts.predict(model, folder, like=tmp_path / "spec.json")
+    assert len(from_store) == 2 * SECONDS
+    np.testing.assert_array_equal(from_files.values, from_store.values)
+    np.testing.assert_array_equal(from_spec.values, from_store.values)
+    with pytest.raises(zarrts.SourceError, match=r"a-Hypnogram\.edf: holds no signals"):
+        zarrts.predict(model, folder / "a-Hypnogram.edf", like=seq)

@@ -74,7 +74,10 @@ def predict(
     spec = _spec_of(like)
     with ExitStack() as stack:
         if _is_source(samples):
-            readers = find_inputs(samples, x=x, axes=axes, is_series=spec.x_steps != [])
+            is_series = spec.x_steps != []
+            readers = find_inputs(
+                samples, x=x, axes=axes, channels=spec.channels, is_series=is_series
+            )
             n_samples, batches = _of_files(readers, spec, stride)
         else:
             seq = stack.enter_context(_sequence(samples, spec, label_mode=None))

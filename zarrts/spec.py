@@ -46,6 +46,8 @@ class Spec:
         A mask of the padding is a second input.
     nan : str
         What is done with NaN, as ZarrSequence has it.
+    channels : tuple of str, or None
+        Names of the channels, which choose the signals of EDF files.
     """
 
     class_names: tuple[Label, ...] | None
@@ -59,6 +61,7 @@ class Spec:
     padding: Mapping[str, Any] | None = None
     has_mask: bool = False
     nan: OnNan = "error"
+    channels: tuple[str, ...] | None = None
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -85,11 +88,12 @@ class Spec:
             scaling = values.pop("scaling")
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
-            names = values.pop("class_names")
+            names, channels = values.pop("class_names"), values.pop("channels", None)
             return Spec(
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
+                channels=None if channels is None else tuple(channels),
                 **values,
             )
         except OSError as error:
@@ -140,4 +144,5 @@ def spec_of(samples: Samples, options: BatchOptions, *, has_mask: bool) -> Spec:
         padding=None if padding is None else asdict(padding),
         has_mask=has_mask,
         nan=options.nan,
+        channels=tuple(header.channels) if header.channels else None,
     )

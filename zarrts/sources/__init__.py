@@ -195,6 +195,7 @@ def find_inputs(
     *,
     x: str | None = None,
     axes: Sequence[str] | None = None,
+    channels: Sequence[str] | None = None,
     is_series: bool = False,
 ) -> list[tuple[str, RowReader]]:
     """Return (name of the file, reader) of the inputs in files that need no labels.
@@ -203,6 +204,8 @@ def find_inputs(
     ----------
     source, x, axes
         As for `find`; files in sorted order.
+    channels : sequence of str, optional
+        Of files that hold signals by name, these; no other file is asked for them.
     is_series : bool
         Each file is one series of steps, not samples.
 
@@ -211,7 +214,7 @@ def find_inputs(
     SourceError
         Naming every file that cannot be used.
     """
-    options = ArrayOptions.of(x, None, axes, has_samples=not is_series)
+    options = ArrayOptions.of(x, None, axes, channels=channels, has_samples=not is_series)
     paths, _, _ = _sorted_out(source)
     suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
     found = search(paths, suffixes)

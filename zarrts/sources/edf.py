@@ -24,7 +24,7 @@ from zarrts.sources.edf_header import (
 )
 from zarrts.sources.inside import Contents
 from zarrts.sources.intervals import IntervalRows
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
+from zarrts.sources.kind import ArrayOptions, Draft, NoInputsError, Role, SourceFile
 from zarrts.sources.names import listed
 from zarrts.sources.rows import FileStamp, check_range, fill_from
 from zarrts.types import AnyArray, RowReader
@@ -165,6 +165,8 @@ class _Recording:
         origin, header = self.file.origin, self.header
         if options.axes is not None:
             raise SourceError(f"{origin}: axes= is not needed: EDF is always (time, channel).")
+        if not header.signals:
+            raise NoInputsError(f"{origin}: holds no signals; leave it out.")
         by_name: dict[str, list[Signal]] = defaultdict(list)
         for signal in header.signals:
             by_name[signal.name].append(signal)
@@ -181,8 +183,6 @@ class _Recording:
             raise SourceError(
                 f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
                 f"with channels=['{chosen[0].name}', ...] (--channels)."
-                if chosen
-                else f"{origin}: holds no signals; leave it out."
             )
         self.refuse_gaps()
         return EdfRows(self.stamp, header, chosen, self.stamp.path)

@@ -16,6 +16,10 @@ MAX_AXES = 32
 """NumPy's own limit before version 2."""
 
 
+class NoInputsError(SourceError):
+    """A file holds no inputs, as a hypnogram beside its recording does."""
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """A file to be read.

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from zarrts.errors import SourceError
 from zarrts.sources.inside import Contents
-from zarrts.sources.kind import ArrayOptions, SourceFile
+from zarrts.sources.kind import ArrayOptions, NoInputsError, SourceFile
 from zarrts.sources.names import X_NAMES, listed
 from zarrts.types import RowReader
 
@@ -17,7 +17,8 @@ def find_inputs(
 ) -> list[tuple[str, RowReader]]:
     """Return (origin, reader) of the inputs of each file.
 
-    Inputs are the array that `options.x` names, the only one, or the one with a usual name.
+    Inputs are the array that `options.x` names, the only one, or the one with a usual name. Files
+    that hold none, such as hypnograms beside recordings, are passed over.
 
     Raises
     ------
@@ -25,7 +26,7 @@ def find_inputs(
         Naming every file whose inputs cannot be told or read.
     """
     found: list[tuple[str, RowReader]] = []
-    problems = []
+    problems, empty = [], []
     for file in files:
         try:
             with open_contents(file) as contents:
@@ -36,9 +37,11 @@ def find_inputs(
                     found += [(f"{file.origin}[{i}]", it) for i, it in enumerate(series)]
                 else:
                     found.append((file.origin, series))
+        except NoInputsError as error:
+            empty.append(str(error))
         except SourceError as error:
             problems.append(str(error))
-    if problems:
+    if problems := problems or (empty if not found else []):
         raise SourceError("\n".join(problems))
     return found
 
