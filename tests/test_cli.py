@@ -248,6 +248,7 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
         },
         "raw_bytes": study.all_x.nbytes,
         "stored_bytes": sum(it.stat().st_size for it in shards if it.is_file()),
+        "window_amplification": None,
         "chunk_samples": [90],
         "reads_directly": True,
     }

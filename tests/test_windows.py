@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts import gathering
+from zarrts.chunks import DirectReader
+from zarrts.describe import describe_windows, summarize
 from zarrts.errors import SampleError
+from zarrts.memory import window_amplification
+from zarrts.sizes import parse_size
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* recordings are too short for a:UserWarning")
 QUICK = settings(deadline=None, max_examples=25)
@@ -483,3 +487,38 @@ def test_parts_that_are_not_cut_alike_are_no_split(by_row, tmp_path):
         split.save(tmp_path / "split.json")
     with pytest.raises(SampleError, match="share 86 samples"):
         zarrts.Split(train=split.test.narrowed(split.test.selection), test=split.test)
+
+
+@pytest.mark.parametrize(("memory", "run"), [("600KiB", 4), ("300KiB", 1), ("2MiB", 10)])
+def test_windows_decode_what_info_says(tmp_path, monkeypatch, memory, run):
+    n_rows = 128 * 700 if run == 10 else 128 * 160
+    x = np.zeros((n_rows, 8), "f4")  # 32 bytes a row, so that 128 of them are a chunk
+    store = zarrts.convert(
+        [zarrts.Recording("s", x, 1.0)], tmp_path / "a.zarr", chunk="4KiB", progress=False
+    )
+    chunks = []
+    real = DirectReader.read_into
+
+    def read_into(self, chunk, out):
+        chunks.append(chunk)
+        real(self, chunk, out)
+
+    monkeypatch.setattr(DirectReader, "read_into", read_into)
+    windows = store.samples.windows(100, stride=25)
+    n_windows = sum(len(it.sample_id) for it in windows.batches(8, memory=memory, label_mode=None))
+    assert n_windows == (n_rows - 100) // 25 + 1
+    said = window_amplification(parse_size(memory, "memory"), 4096)
+    assert said == 1 + 1 / run
+    assert len(chunks) / (n_rows // 128) == pytest.approx(said, rel=0.02)
+    summary = summarize(store)
+    assert summary["window_amplification"] == {"128MiB": 1.1, "512MiB": 1.1}
+    store.close()
+
+
+def test_info_names_the_remedy_where_windows_cost_much():
+    text = describe_windows({"128MiB": window_amplification(128 << 20, 1 << 20), "512MiB": 1.1})
+    assert text.startswith(
+        "in random order, bytes decoded for each byte of theirs: 1.33 times with"
+    )
+    assert text.endswith("1.1 times with memory 512MiB; a smaller --chunk lowers that")
+    assert "--chunk" not in describe_windows({"128MiB": 1.1})

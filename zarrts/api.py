@@ -103,7 +103,8 @@ def convert(
     memory : size
         Bounds the memory that the conversion takes, whatever the size of the files.
     chunk, shard : size
-        How much is read at once, and how large the files of the store are.
+        How much is read at once, and how large the files of the store are. `zarrts info` says
+        what windows cost to read, which is less with smaller chunks.
     codec : str
         "lz4" is fast to read, "zstd" is smaller, "none" does not compress. "auto" is "lz4", or
         "none" where lz4 saves less than a twentieth of the bytes of a few samples.

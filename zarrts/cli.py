@@ -204,6 +204,7 @@ def info(store: str, as_json: bool, split: str | None) -> None:
         describe_lengths,
         describe_shape,
         describe_split,
+        describe_windows,
         summarize,
     )
     from zarrts.study import open_store
@@ -235,6 +236,8 @@ def info(store: str, as_json: bool, split: str | None) -> None:
     piece = "samples" if lengths is None else "time steps"
     way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
     click.echo(f"reading   {way}, {summary['chunk_samples'][0]:,} {piece} at a time")
+    if summary["window_amplification"]:
+        click.echo(f"windows   {describe_windows(summary['window_amplification'])}")
     for name, part in summary.get("split", {}).items():
         click.echo(
             f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "

@@ -8,9 +8,10 @@ import numpy as np
 
 from zarrts.disjoint import Split
 from zarrts.labels import Label, LabelCounter, LabelScheme
+from zarrts.memory import window_amplification
 from zarrts.prepare import Prepared
 from zarrts.selection import Samples
-from zarrts.sizes import format_budget, format_size
+from zarrts.sizes import format_budget, format_size, parse_size
 from zarrts.sources import LINE_OF_A_TABLE
 from zarrts.study import Store
 from zarrts.types import IntArray
@@ -18,6 +19,8 @@ from zarrts.types import IntArray
 _FEW_PERCENT = 10
 _MAX_NAMES = 12
 _MAX_LACKS = 3
+_BUDGETS = ("128MiB", "512MiB")
+_MUCH = 1.15
 _LABELLED = {"recording": "recording", "row": "time step"}
 
 
@@ -242,9 +245,31 @@ def summarize(store: Store) -> dict[str, Any]:
         "class_counts": per_subject,
         "raw_bytes": sum(it.n_rows * it.x.row_bytes for it in store.header.segments),
         "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
+        "window_amplification": _window_costs(store),
         "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
         "reads_directly": all(it.is_direct for it in store.readers.x),
     }
+
+
+def _window_costs(store: Store) -> dict[str, float] | None:
+    """Return what is decoded for each byte that windows use, by memory budget."""
+    if not store.is_ragged:
+        return None
+    reader = store.samples.reader
+    chunk_bytes = reader.units.chunk_rows * reader.unit_row_bytes
+    return {
+        memory: round(window_amplification(parse_size(memory, "memory"), chunk_bytes), 3)
+        for memory in _BUDGETS
+    }
+
+
+def describe_windows(costs: Mapping[str, float]) -> str:
+    """Return what windows in a random order cost to read, and the remedy where it is much."""
+    shown = ", ".join(f"{cost:.3g} times with memory {it}" for it, cost in costs.items())
+    text = f"in random order, bytes decoded for each byte of theirs: {shown}"
+    if max(costs.values()) > _MUCH:
+        text += "; a smaller --chunk lowers that"
+    return text
 
 
 def describe_split(split: Split[Samples]) -> dict[str, dict[str, Any]]:

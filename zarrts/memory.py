@@ -82,10 +82,7 @@ class MemoryPlan:
         that is read again with the unit that it belongs to, and costs less the longer units are;
         but so few of them fit into memory that samples are mixed badly.
         """
-        head = units.head_chunks
-        wanted = max(1, _CHUNKS_PER_HEAD * head)
-        held = int(memory_bytes * _SHARE_OF_UNITS) // (_FEW_SLOTS * units.chunk_rows * row_bytes)
-        return max(1, min(wanted, held - head))
+        return _run(memory_bytes, units.head_chunks, units.chunk_rows * row_bytes)
 
     def count_ready(self, batch_bytes: int) -> int:
         """Return how many batches may be on their way at once.
@@ -106,6 +103,20 @@ class MemoryPlan:
         # Buffers of the threads and the order take room as well.
         spare = self.batch_bytes - min(_OVERHEAD_BYTES, self.batch_bytes // 2)
         return max(1, min(spare // max(1, batch_bytes), _MAX_READY))
+
+
+def window_amplification(memory_bytes: int, chunk_bytes: int) -> float:
+    """Return bytes decoded over bytes of the rows, of windows in a random order.
+
+    Windows are of at most one row more than a chunk has, and more than fit into memory.
+    """
+    return 1 + 1 / _run(memory_bytes, 1, chunk_bytes)
+
+
+def _run(memory_bytes: int, head_chunks: int, chunk_bytes: int) -> int:
+    wanted = max(1, _CHUNKS_PER_HEAD * head_chunks)
+    held = int(memory_bytes * _SHARE_OF_UNITS) // (_FEW_SLOTS * chunk_bytes)
+    return max(1, min(wanted, held - head_chunks))
 
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
