@@ -14,6 +14,10 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "types", "sizes", "keyed", "keywords", "system", "progress", "backend", "markup"},
+    {"addresses"},
+    {"bucket"},
+    {"objects"},
+    {"lease"},
     {"location"},
     {
         "checks",
@@ -34,6 +38,8 @@ LAYERS = [
         "crew",
         "sources",
     },
+    {"encoded"},
+    {"ranged"},
     {
         "losses",
         "label_sets",
@@ -71,6 +77,7 @@ LAYERS = [
         "matching",
         "places",
     },
+    {"read_ahead"},
     {"options", "grouping", "survey", "tasks", "contents", "reading", "schedule", "measuring"},
     {
         "balancing",

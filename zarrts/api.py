@@ -1,7 +1,7 @@
 """The functions that make, open, check and change a store."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from zarrts.conversion import run
 from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
+from zarrts.location import opened
 from zarrts.options import ConvertOptions
 from zarrts.prepare import prepare, prepare_append
 from zarrts.progress import show_progress
@@ -48,6 +49,7 @@ def convert(
     overwrite: bool = False,
     restart: bool = False,
     progress: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
 ) -> Store:
     """Turn the files of a study into one compressed store, and open it.
@@ -61,7 +63,7 @@ def convert(
         A folder is searched for `.npz`, `.npy`, HDF5 (extra hdf5), MATLAB (7.3: extra mat), EDF
         and BDF files; docs/files.md says what may be in them.
     target : path
-        Folder of the store to be made.
+        Folder of the store to be made, or its address, such as s3://lab/study.zarr (extra cloud).
     folders : str
         What folders stand for. "auto": nothing, they only tell apart files of one name.
         "subjects": root/subject/..., each folder is a person. "classes": root/class/series.npy,
@@ -122,6 +124,9 @@ def convert(
         Give up what an unfinished conversion of other sources or options left.
     progress : bool
         Show a progress bar, if there is a terminal.
+    storage_options : dict, optional
+        Of addresses, as fsspec has them: key, secret, endpoint_url, ... By default the credentials
+        are those of the environment.
 
     Returns
     -------
@@ -133,6 +138,8 @@ def convert(
         Naming every file that cannot be used, and why; nothing is written.
     PlanError
         Where memory, disk space, an option or the target forbids it.
+    BucketError
+        If the bucket cannot be read or written.
     """
     refuse_unknown(convert, unknown)
     options = ConvertOptions(
@@ -156,14 +163,14 @@ def convert(
         overwrite=overwrite,
         restart=restart,
     )
-    prepared = prepare(with_table(source, table), target, options)
+    prepared = prepare(with_table(source, table), target, options, storage_options)
     is_shown = progress and not prepared.is_done
     if not prepared.is_done:
         for warning in prepared.warnings:
             warnings.warn(warning, stacklevel=2)
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
-    return open_store(target)
+    return open_store(prepared.target)
 
 
 def append(
@@ -183,6 +190,7 @@ def append(
     scheduler: Any = None,
     restart: bool = False,
     progress: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
 ) -> Store:
     """Add the files of more subjects to a store, as a new version of it, and open that.
@@ -195,7 +203,7 @@ def append(
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
     source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
-    restart, progress
+    restart, progress, storage_options
         As in `convert`.
 
     Returns
@@ -225,11 +233,11 @@ def append(
         scheduler=scheduler,
         restart=restart,
     )
-    prepared = prepare_append(with_table(source, table), store, options)
+    prepared = prepare_append(with_table(source, table), store, options, storage_options)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
-    return open_store(store)
+    return open_store(prepared.target)
 
 
 def verify(
@@ -238,6 +246,7 @@ def verify(
     deep: bool = False,
     sources: Any = None,
     workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
 ) -> Verification:
     """Compare a store with its list of files, in seconds; or all of it, or with its sources.
@@ -251,6 +260,8 @@ def verify(
         What was converted: each sample and label is compared with it.
     workers : int, optional
         Files that are read at once; as many as there are processors by default.
+    storage_options
+        As in `convert`.
 
     Returns
     -------
@@ -265,11 +276,17 @@ def verify(
         If there are no sources to be read.
     """
     refuse_unknown(verify, unknown)
-    return verify_store(Path(store), is_deep=deep, source=sources, workers=workers)
+    with opened(store, storage_options) as root:
+        return verify_store(root, is_deep=deep, source=sources, workers=workers)
 
 
 def repair(
-    store: str | Path, sources: Any, *, workers: int | None = None, **unknown: object
+    store: str | Path,
+    sources: Any,
+    *,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **unknown: object,
 ) -> Repaired:
     """Write the damaged files of a store anew, from the files that were converted.
 
@@ -283,11 +300,17 @@ def repair(
         If somebody else writes to the store.
     """
     refuse_unknown(repair, unknown)
-    return repair_store(Path(store), sources, workers)
+    with opened(store, storage_options) as root:
+        return repair_store(root, sources, workers)
 
 
 def remove(
-    store: str | Path, *, subject: str, workers: int | None = None, **unknown: object
+    store: str | Path,
+    *,
+    subject: str,
+    workers: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **unknown: object,
 ) -> Removed:
     """Take a subject out of a store, whose files are not needed; nothing of it is left.
 
@@ -301,7 +324,8 @@ def remove(
         If somebody else writes to the store.
     """
     refuse_unknown(remove, unknown)
-    return remove_subject(Path(store), subject, workers)
+    with opened(store, storage_options) as root:
+        return remove_subject(root, subject, workers)
 
 
 def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:

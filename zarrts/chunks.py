@@ -5,19 +5,18 @@ from collections import OrderedDict
 from typing import Any, Protocol
 
 import numpy as np
-from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
-from zarrts.errors import ReadError
+from zarrts.encoded import EncodedChunks, can_decode
+from zarrts.errors import BucketError, ReadError
 from zarrts.location import Location, open_file
-from zarrts.shards import crc32c, is_missing, read_index, written_checksums
+from zarrts.objects import ObjectPath
+from zarrts.ranged import RangedReader
+from zarrts.shards import is_missing, read_index, written_checksums
 from zarrts.system import open_file_limit
 from zarrts.types import AnyArray, ArraySpec
 
-_CHECKSUM_BYTES = 4
-_BLOSC_HEADER = 16
 _ALIGNMENT = 64
-_KNOWN_CODECS = ((), ("crc32c",), ("blosc",), ("blosc", "crc32c"), ("zstd",), ("zstd", "crc32c"))
 
 
 class ChunkReader(Protocol):
@@ -42,8 +41,16 @@ class ChunkReader(Protocol):
         """
         ...
 
-    def will_need(self, chunk: int) -> None:
-        """Ask the system to start reading a chunk; returns at once."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read waits for a network, so that many should be asked for ahead."""
+        ...
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
+        """Ask for consecutive chunks to be read soon; returns at once.
+
+        Hold what is returned until they are read: what is asked for is forgotten with it.
+        """
         ...
 
     def close(self) -> None:
@@ -53,9 +60,9 @@ class ChunkReader(Protocol):
 
 def open_chunks(root: Location, spec: ArraySpec) -> ChunkReader:
     """Return the fastest reader that knows the codecs of an array."""
-    if spec.codecs in _KNOWN_CODECS and spec.dtype.newbyteorder("<") == spec.dtype:
-        return DirectReader(root, spec)
-    return ZarrReader(root, spec)
+    if not can_decode(spec):
+        return ZarrReader(root, spec)
+    return RangedReader(root, spec) if isinstance(root, ObjectPath) else DirectReader(root, spec)
 
 
 class _OpenShard:
@@ -86,6 +93,7 @@ class DirectReader:
     def __init__(self, root: Location, spec: ArraySpec) -> None:
         self.spec = spec
         self._root = root
+        self._chunks = EncodedChunks(root, spec)
         self._max_open = max(8, min(256, open_file_limit() // 8))
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
         self._lock = threading.Lock()
@@ -98,56 +106,31 @@ class DirectReader:
 
     def read_into(self, chunk: int, out: AnyArray) -> None:
         """Fill `out` with a chunk; see `ChunkReader`."""
-        self._decode(self.read_encoded(chunk), out, *divmod(chunk, self.spec.chunks_per_shard))
+        self._chunks.decode(self.read_encoded(chunk), out, chunk)
 
     def read_encoded(self, chunk: int) -> NDArray[np.uint8]:
         """Return a chunk as it is stored, in memory that this thread's next read reuses."""
         number, inside = divmod(chunk, self.spec.chunks_per_shard)
         shard = self._acquire(number)
         try:
-            return self._read(shard, number, inside)
+            return self._read(shard, chunk, inside)
         finally:
             self._release(shard)
 
-    def _read(self, shard: _OpenShard, number: int, inside: int) -> NDArray[np.uint8]:
+    def _read(self, shard: _OpenShard, chunk: int, inside: int) -> NDArray[np.uint8]:
         entry = shard.index[inside]
         if is_missing(entry):
-            raise self._error(number, inside, "is missing")
+            raise self._chunks.error(chunk, "is missing")
         offset, size = int(entry[0]), int(entry[1])
         encoded = self._buffer(size)
         try:
             n_bytes = shard.file.read_into(encoded, offset)
         except OSError as error:
-            raise self._error(number, inside, f"cannot be read ({error.strerror})") from error
+            raise self._chunks.error(chunk, f"cannot be read ({error.strerror})") from error
         if n_bytes < size:
-            raise self._error(number, inside, "is cut off")
-        if shard.checksums is not None:
-            stored = int.from_bytes(encoded[-_CHECKSUM_BYTES:].tobytes(), "little")
-            if inside >= len(shard.checksums) or stored != shard.checksums[inside]:
-                raise self._error(number, inside, "is not what was written there")
+            raise self._chunks.error(chunk, "is cut off")
+        self._chunks.check_place(encoded, shard.checksums, chunk)
         return encoded
-
-    def _decode(self, encoded: NDArray[np.uint8], out: AnyArray, number: int, inside: int) -> None:
-        codecs = self.spec.codecs or ()
-        if "crc32c" in codecs:
-            encoded, stored = encoded[:-_CHECKSUM_BYTES], encoded[-_CHECKSUM_BYTES:]
-            if len(stored) < _CHECKSUM_BYTES or crc32c(encoded) != int(stored.view("<u4")[0]):
-                raise self._error(number, inside, "does not match its checksum")
-        try:
-            if "blosc" in codecs:
-                # Fewer bytes than asked for would leave what was in the memory before.
-                if len(encoded) < _BLOSC_HEADER or int(encoded[4:8].view("<u4")[0]) != out.nbytes:
-                    raise ValueError("its header declares another size")
-                blosc.decompress(encoded, out)
-            elif "zstd" in codecs and "crc32c" in codecs:
-                zstd.decompress(encoded, out)
-            elif "zstd" in codecs:
-                # A frame that says it is shorter leaves what was in the memory before.
-                _copy(np.frombuffer(zstd.decompress(encoded), np.uint8), out)
-            else:
-                _copy(encoded, out)
-        except (RuntimeError, ValueError) as error:
-            raise self._error(number, inside, f"cannot be decoded ({error})") from error
 
     def _buffer(self, size: int) -> NDArray[np.uint8]:
         buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
@@ -158,8 +141,18 @@ class DirectReader:
             buffer = self._buffers.bytes = memory[-memory.ctypes.data % _ALIGNMENT :]
         return buffer[:size]
 
-    def will_need(self, chunk: int) -> None:
-        """Ask the system to start reading a chunk; returns at once."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read waits for a network: no."""
+        return False
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
+        """Ask the system to start reading some chunks; returns at once."""
+        for number in range(chunk, chunk + n_chunks):
+            self._will_need(number)
+        return None
+
+    def _will_need(self, chunk: int) -> None:
         number, inside = divmod(chunk, self.spec.chunks_per_shard)
         shard = self._acquire(number)
         try:
@@ -196,38 +189,10 @@ class DirectReader:
             shard.file.close()
 
     def _open_shard(self, number: int) -> _OpenShard:
-        key = self.spec.shard_key(number)
         try:
             return _OpenShard(self._root, self.spec, number)
-        except OSError as error:
-            if not (self._root / self.spec.path).exists():
-                raise ReadError(
-                    f"{self._root / self.spec.path} is not there any more. Open the store again, "
-                    "if it was replaced or a subject removed from it meanwhile; else copy it again."
-                ) from error
-            raise ReadError(
-                f"{error.filename or self._root / key}, needed for {self._rows(number)}, cannot be "
-                f"opened: {error.strerror}. Copy the store again, or convert again."
-            ) from error
-        except ReadError as error:
-            raise ReadError(
-                f"{error} It is needed for {self._rows(number)}. Copy the store again, or convert "
-                "again."
-            ) from error
-
-    def _rows(self, number: int, inside: int | None = None) -> str:
-        start = number * self.spec.shard_rows
-        stop = start + self.spec.shard_rows
-        if inside is not None:
-            start += inside * self.spec.chunk_rows
-            stop = start + self.spec.chunk_rows
-        return f"rows {start:,} to {min(stop, self.spec.shape[0]) - 1:,} of {self.spec.path}"
-
-    def _error(self, number: int, inside: int, what: str) -> ReadError:
-        return ReadError(
-            f"{self._root / self.spec.shard_key(number)}: the part that holds "
-            f"{self._rows(number, inside)} {what}. Copy the store again, or convert again."
-        )
+        except (OSError, ReadError) as error:
+            raise self._chunks.shard_error(number, error) from error
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
@@ -242,22 +207,19 @@ class DirectReader:
             shard.file.close()
 
 
-def _copy(decoded: NDArray[np.uint8], out: AnyArray) -> None:
-    if len(decoded) != out.nbytes:
-        raise ValueError(f"{len(decoded):,} bytes instead of {out.nbytes:,}")
-    out.reshape(-1).view(np.uint8)[:] = decoded
-
-
 def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:
     """Return rows `start` to `stop` of an array, in memory of their own."""
     spec = reader.spec
+    numbers = range(start // spec.chunk_rows, -(-stop // spec.chunk_rows))
+    asked = reader.will_need(numbers.start, len(numbers)) if reader.is_remote else None
     out = np.empty((stop - start, *spec.row_shape), spec.dtype)
     chunk = np.empty(spec.chunk_shape, spec.dtype)
-    for number in range(start // spec.chunk_rows, -(-stop // spec.chunk_rows)):
+    for number in numbers:
         first = number * spec.chunk_rows
         reader.read_into(number, chunk)
         low, high = max(start, first), min(stop, first + spec.chunk_rows)
         out[low - start : high - start] = chunk[low - first : high - first]
+    del asked  # which kept what was asked for until here
     return out
 
 
@@ -282,26 +244,44 @@ class ZarrReader:
         try:
             with self._lock:
                 if self._array is None:
-                    import zarr
-
-                    self._array = zarr.open_array(str(self._path), mode="r")
+                    self._array = self._open()
                 array = self._array
             self._check_file(array, start // self.spec.shard_rows)
             out[: stop - start] = array[start:stop]
+        except BucketError:
+            raise
         except Exception as error:  # other people's codecs raise what they like
             raise ReadError(
                 f"{self._path}: rows {start:,} to {stop - 1:,} cannot be read ({error}). "
                 "Copy the store again, or convert again."
             ) from error
 
+    def _open(self) -> Any:
+        import zarr
+
+        path = self._path
+        if not isinstance(path, ObjectPath):
+            return zarr.open_array(str(path), mode="r")
+        from zarr.storage import ObjectStore
+
+        store = ObjectStore(path.bucket.client(), read_only=True)
+        return zarr.open_array(store, path=path.key, mode="r")
+
     def _check_file(self, array: Any, number: int) -> None:
         # zarr-python reads a file that is missing or empty as zeros.
         key = array.metadata.encode_chunk_key((number, *(0 for _ in self.spec.row_shape)))
-        if (self._path / key).stat().st_size == 0:
-            raise ValueError(f"{key} is empty")
+        with open_file(self._path / key) as file:
+            if file.size() == 0:
+                raise ValueError(f"{key} is empty")
 
-    def will_need(self, chunk: int) -> None:
+    @property
+    def is_remote(self) -> bool:
+        """Whether many chunks should be asked for ahead: that cannot be done here."""
+        return False
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
         """Do nothing: zarr-python has no way to read ahead."""
+        return None
 
     def close(self) -> None:
         """Forget the array; a later read opens it again."""

@@ -15,6 +15,7 @@ from typing import Any
 from zarrts.crew import Crew, Place, check_workers
 from zarrts.errors import PlanError
 from zarrts.location import Location, open_file
+from zarrts.objects import ObjectPath
 from zarrts.plan import ShardTask
 from zarrts.sizes import format_budget
 from zarrts.targets import JOURNAL
@@ -171,8 +172,10 @@ class _Asked:
         return outcome
 
 
-def _place(root: Location) -> Place:
-    """Return what every worker has to see: the journal, by its first bytes."""
+def _place(root: Location) -> Place | None:
+    """Return what every worker has to see: the journal, by its first bytes; None in a bucket."""
+    if isinstance(root, ObjectPath):
+        return None
     path = root.absolute() / JOURNAL
     return path, path.read_bytes()[:_MARK_BYTES]
 

@@ -10,7 +10,7 @@ from zarrts.chunks import open_chunks
 from zarrts.cuts import View, view_of_store
 from zarrts.joined import open_labels
 from zarrts.labels import Label
-from zarrts.location import Location
+from zarrts.location import Location, close
 from zarrts.memory import Readers
 from zarrts.samples import Ranges
 from zarrts.store import StoreHeader
@@ -140,3 +140,4 @@ class Contents:
     def close(self) -> None:
         """Close the files; a later read opens them again."""
         self.readers.close()
+        close(self._root)

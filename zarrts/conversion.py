@@ -30,7 +30,15 @@ from zarrts.shards import crc32c_of_file
 from zarrts.sources import refuse_changes
 from zarrts.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
 from zarrts.table import RecordingTable, digest_of_table, write_table
-from zarrts.targets import JOURNAL, drop_partial, has_leftovers, only_writer, read_unfinished, sweep
+from zarrts.targets import (
+    JOURNAL,
+    Hold,
+    drop_partial,
+    has_leftovers,
+    only_writer,
+    read_unfinished,
+    sweep,
+)
 from zarrts.tasks import Job, OnRows, write_tasks
 
 WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
@@ -54,15 +62,15 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     if prepared.is_done:
         _clear_leftovers(prepared)
         return
-    with _writing(prepared) as write, only_writer(target):
+    with _writing(prepared) as write, only_writer(target) as hold:
         if prepared.is_done:  # by another process since
             return
         prepared.refuse_target()
         old = read_header(target) if is_store(target) else None
         if prepared.base is not None and (old is None or old.version != prepared.base.version):
             raise PlanError(f"{target} was changed by somebody else meanwhile; try again.")
-        with _explained(prepared):
-            _write_store(prepared, old, on_rows, write)
+        with _explained(prepared, hold):
+            _write_store(prepared, old, on_rows, write, hold)
 
 
 @contextlib.contextmanager
@@ -93,11 +101,15 @@ def _clear_leftovers(prepared: Prepared) -> None:
 
 
 def _write_store(
-    prepared: Prepared, old: StoreHeader | None, on_rows: OnRows, write: WriteTasks
+    prepared: Prepared,
+    old: StoreHeader | None,
+    on_rows: OnRows,
+    write: WriteTasks,
+    hold: Hold,
 ) -> None:
     target = prepared.target
     segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
-    finished = _write(prepared, segment, finished, on_rows, write)
+    finished = _write(prepared, segment, finished, on_rows, write, hold)
     drop_partial(target, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
     table = _table(prepared, results)
@@ -111,6 +123,7 @@ def _write_store(
         stored_bytes=sum(shard.size for shard in written),
         table_sha256=digest_of_table(target, segment.name),
     )
+    hold.check()
     publish(target, _header(prepared, segment, old), written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
         sweep(target)
@@ -191,6 +204,7 @@ def _write(
     finished: Mapping[int, WrittenTask],
     on_rows: OnRows,
     write: WriteTasks,
+    hold: Hold,
 ) -> dict[int, WrittenTask]:
     """Write the tasks that are not finished, and return all."""
     done = dict(finished)
@@ -203,6 +217,7 @@ def _write(
     with contextlib.closing(JournalWriter(prepared.target / JOURNAL, content)) as journal:
 
         def on_task(task: WrittenTask) -> None:
+            hold.check()
             journal.add(task)
             done[task.shard] = task
 
@@ -224,12 +239,14 @@ def _write(
 
 
 @contextlib.contextmanager
-def _explained(prepared: Prepared) -> Iterator[None]:
+def _explained(prepared: Prepared, hold: Hold) -> Iterator[None]:
     """Keep what is finished if the same command could go on from it, else nothing; say which."""
     target = prepared.target
     try:
         yield
     except BaseException as error:
+        if not hold.is_held:  # what is there may be another's
+            raise
         is_of_no_use = prepared.is_done or _is_of_no_use_after(error)
         n_kept = _clear_up(target, everything=is_of_no_use)
         if isinstance(error, ZarrtsError) and not n_kept:
@@ -257,7 +274,7 @@ def _explained(prepared: Prepared) -> Iterator[None]:
 
 def _is_of_no_use_after(error: BaseException) -> bool:
     """Return whether other sources or options are needed, rather than another attempt."""
-    is_said = isinstance(error, ZarrtsError) and not isinstance(error, PlanError)
+    is_said = isinstance(error, ZarrtsError) and not isinstance(error, PlanError | OSError)
     return is_said and not isinstance(error.__cause__, OSError)
 
 

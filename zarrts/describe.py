@@ -51,12 +51,16 @@ def describe_plan(prepared: Prepared) -> list[str]:
         f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
         f"{names[1]:{width}}{labels}",
         f"reads {format_size(prepared.source_bytes)}, "
-        f"writes about {format_size(prepared.stored_bytes)} "
-        f"({format_size(prepared.free_bytes)} free), "
+        f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
         f"memory {format_budget(prepared.options.memory_bytes)}, about "
         f"{_duration(prepared.seconds)}",
     ]
     return lines + [f"Warning: {warning}" for warning in prepared.warnings]
+
+
+def _describe_room(prepared: Prepared) -> str:
+    free = prepared.free_bytes
+    return "" if free is None else f" ({format_size(free)} free)"
 
 
 def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:

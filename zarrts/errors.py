@@ -23,3 +23,14 @@ class StoreError(ZarrtsError):
 
 class ReadError(ZarrtsError):
     """Bytes of a complete store are missing, damaged or cannot be read."""
+
+
+class BucketError(ZarrtsError, OSError):
+    """A bucket cannot be read or written: denied, not there, or no answer in time.
+
+    Made of an errno, what is wrong, and the address of the object.
+    """
+
+    def __str__(self) -> str:
+        where = f"{self.filename}: " if self.filename else ""
+        return f"{where}{self.strerror}."

@@ -35,10 +35,14 @@ class JoinedReader:
             reader.read_into(chunk, rows)
             out[name] = rows
 
-    def will_need(self, chunk: int) -> None:
-        """Ask the system to start reading a chunk of each."""
-        for reader in self._readers.values():
-            reader.will_need(chunk)
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read waits for a network."""
+        return any(it.is_remote for it in self._readers.values())
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
+        """Ask for consecutive chunks of each to be read soon; see `ChunkReader`."""
+        return [reader.will_need(chunk, n_chunks) for reader in self._readers.values()]
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""

@@ -2,18 +2,21 @@
 
 A line is the crc32c of what follows, in eight hexadecimal digits, a blank, and JSON. The first
 line says what is made; each other one is a finished part. A line that is cut off or does not
-match its checksum ends the journal: what follows was not yet durable when it was written.
+match its checksum ends the journal: what follows was not yet durable when it was written. In a
+bucket, the journal is a few objects, read one after the other.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zarrts.location import Location
+from zarrts.location import Location, read_files
 from zarrts.moments import STATISTICS, Moments, merge_all
+from zarrts.objects import ObjectPath
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.system import replace_file, sync_file
 
@@ -118,7 +121,7 @@ class JournalContent:
 def read_journal(path: Location) -> JournalContent | None:
     """Return what a journal says, or None if there is none that can be used."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = _read_lines(path)
     except FileNotFoundError:
         return None
     found = []
@@ -158,18 +161,65 @@ class JournalWriter:
             "stamps": dict(content.stamps),
         }
         lines = [_line(head), *(_line(_entry(task)) for task in content.entries.values())]
-        replace_file(path, b"".join(lines))
-        self._file = open(path, "ab")  # noqa: SIM115 - closed by close
+        begin = _ObjectLog if isinstance(path, ObjectPath) else _FileLog
+        self._log: _FileLog | _ObjectLog = begin(path, b"".join(lines))  # type: ignore[arg-type]
 
     def add(self, task: WrittenTask) -> None:
-        """Add a task whose files are on the disk."""
-        self._file.write(_line(_entry(task)))
+        """Add a task whose files are durable."""
+        self._log.add(_line(_entry(task)))
+
+    def close(self) -> None:
+        """Close the journal; twice does no harm."""
+        self._log.close()
+
+
+class _FileLog:
+    """Lines in one file."""
+
+    def __init__(self, path: Path, head: bytes) -> None:
+        replace_file(path, head)
+        self._file = open(path, "ab")  # noqa: SIM115 - closed by close
+
+    def add(self, line: bytes) -> None:
+        self._file.write(line)
         self._file.flush()
         sync_file(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file; twice does no harm."""
         self._file.close()
+
+
+class _ObjectLog:
+    """Lines in objects, one for all at the beginning and each other one by itself.
+
+    Nothing can be appended to an object.
+    """
+
+    def __init__(self, path: ObjectPath, head: bytes) -> None:
+        self._path, self._n_written = path, 0
+        old = [name for name in path.sizes() if name != _object_name(0)]
+        self.add(head)
+        # After what is in them is in the first one.
+        path.bucket.delete([(path / name).key for name in old])
+
+    def add(self, line: bytes) -> None:
+        path = self._path / _object_name(self._n_written)
+        path.bucket.put(path.key, line)
+        self._n_written += 1
+
+    def close(self) -> None:
+        pass
+
+
+def _object_name(number: int) -> str:
+    return f"{number:08d}"
+
+
+def _read_lines(path: Location) -> list[bytes]:
+    if not isinstance(path, ObjectPath):
+        return path.read_bytes().split(b"\n")
+    lines = b"".join(read_files(path, path.sizes()).values())
+    return lines.split(b"\n")
 
 
 def _line(content: Mapping[str, Any]) -> bytes:

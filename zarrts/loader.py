@@ -213,7 +213,7 @@ class EpochLoader:
             world_size=options.world_size,
         )
         self.plan = MemoryPlan.of(options.memory_bytes, reader.unit_bytes)
-        self._max_ready = self.plan.count_ready(self._batch_bytes())
+        self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
         self._memory: UnitMemory | None = None
         self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
         self._order: tuple[int, Order] | None = None
@@ -318,6 +318,7 @@ class EpochLoader:
             epoch=epoch,
             first_batch=first_batch,
             max_ready=self._max_ready,
+            fetched_bytes=self.plan.fetched_bytes,
             n_threads=self._options.n_threads,
             skips_damage=self._options.on_error == "skip",
         )

@@ -84,6 +84,8 @@ def pass_over(
         Leave out what cannot be read.
     """
     n_threads = min(_MAX_THREADS, count_cpus())
+    if reader.readers.is_remote:
+        n_threads = 2 * _MAX_THREADS  # most of which wait for an answer
     buffers = threading.local()
 
     def work(place: tuple[int, int]) -> Part | None:

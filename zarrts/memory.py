@@ -84,7 +84,12 @@ class MemoryPlan:
         """
         return _run(memory_bytes, units.head_chunks, units.chunk_rows * row_bytes)
 
-    def count_ready(self, batch_bytes: int) -> int:
+    @property
+    def fetched_bytes(self) -> int:
+        """What of a remote store may be asked for ahead, of what is left for batches."""
+        return self.batch_bytes // 3
+
+    def count_ready(self, batch_bytes: int, is_remote: bool = False) -> int:
         """Return how many batches may be on their way at once.
 
         Raises
@@ -102,6 +107,7 @@ class MemoryPlan:
             )
         # Buffers of the threads and the order take room as well.
         spare = self.batch_bytes - min(_OVERHEAD_BYTES, self.batch_bytes // 2)
+        spare -= self.fetched_bytes if is_remote else 0
         return max(1, min(spare // max(1, batch_bytes), _MAX_READY))
 
 
@@ -178,6 +184,11 @@ class Readers:
 
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is read through a network."""
+        return any(it.is_remote for it in self.x)
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
@@ -275,6 +286,10 @@ class LabelMemory:
         start = part * self._rows + at
         self.y[start : start + len(labels)] = labels
         self._is_held[part] = True
+
+    def has(self, unit: int) -> bool:
+        """Return whether the labels of a unit are there for good."""
+        return self._keeps_all and bool(self._is_held[unit])
 
     def rows(self, units: IntArray, slots: IntArray, inside: IntArray) -> IntArray:
         """Return where in `y` the labels of some samples are, by their place inside the unit."""

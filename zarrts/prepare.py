@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Prepared:
         Tasks that run at once.
     source_bytes, raw_bytes, stored_bytes, free_bytes : int
         To be read; of the arrays in memory; to be written (an estimate from a few compressed
-        chunks); and free on the disk.
+        chunks); and free on the disk, None in a bucket.
     seconds : float
         Estimate from the same chunks.
     plan : Plan
@@ -75,7 +75,7 @@ class Prepared:
     source_bytes: int
     raw_bytes: int
     stored_bytes: int
-    free_bytes: int
+    free_bytes: int | None
     seconds: float
     plan: Plan
     has_subjects_given: bool
@@ -122,7 +122,12 @@ class Prepared:
             refuse_unfinished(self.target, self.plan, restart=options.restart)
 
 
-def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
+def prepare(
+    source: Any,
+    target: str | Path,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Prepared:
     """Find the sources, read headers and labels, and refuse whatever cannot end well.
 
     Raises
@@ -132,15 +137,15 @@ def prepare(source: Any, target: str | Path, options: ConvertOptions) -> Prepare
     PlanError
         Where memory, disk space or an option forbids it.
     """
-    if "://" in str(target):
-        raise PlanError(
-            f"{target}: a store cannot be written to an address yet; choose a folder, and copy it "
-            "there afterwards."
-        )
-    return _prepared(_find(source, options), locate(target), options, None)
+    return _prepared(_find(source, options), locate(target, storage_options), options, None)
 
 
-def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> Prepared:
+def prepare_append(
+    source: Any,
+    store: str | Path,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Prepared:
     """Do the same as `prepare` for sources that are added to a store.
 
     Of the options, the store decides dtype, chunk, shard and codec.
@@ -152,7 +157,7 @@ def prepare_append(source: Any, target: str | Path, options: ConvertOptions) -> 
     SourceError, PlanError
         As in `prepare`, and where sources do not fit the store.
     """
-    target = locate(target)
+    target = locate(store, storage_options)
     header = read_header(target)
     options = _as_in_store(options, header)
     found = _find(source, options)
@@ -329,7 +334,7 @@ def _check_room(prepared: Prepared) -> None:
     if not prepared.options.restart:
         finished = finished_bytes(prepared.target, prepared.plan)
     needed = int(prepared.stored_bytes * _ROOM_MARGIN) - finished
-    if needed > prepared.free_bytes:
+    if prepared.free_bytes is not None and needed > prepared.free_bytes:
         raise PlanError(
             f"{prepared.target}: the store needs about {format_size(needed)}, but "
             f"{format_size(prepared.free_bytes)} are free; make room or choose another disk."

@@ -8,8 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.bucket import ConflictError
+from zarrts.errors import PlanError
 from zarrts.labels import LabelScheme
-from zarrts.location import Location, read_files, replace_file, write_files
+from zarrts.location import (
+    Location,
+    read_files,
+    replace_file,
+    replace_if,
+    write_files,
+)
 from zarrts.segments import CHECKSUMS, ROOT_KEY, Segment, read_documents, read_segment
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.store import (
@@ -22,6 +30,7 @@ from zarrts.store import (
     read_header,
     read_manifest,
     read_metadata,
+    read_root,
     root_bytes,
     sizes_below,
     zarr_files,
@@ -203,7 +212,10 @@ def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]
     StoreError
         If segments are taken over, and the manifest that lists their files is damaged.
     """
+    before = read_root(root)
     old = read_header(root) if is_store(root) else None
+    if (old.version if old else 0) != header.version - 1 or (before is not None and not old):
+        raise PlanError(f"{root} was changed by another conversion meanwhile; try again.")
     known = {it.name for it in old.segments} if old else set()
     taken_over = [it.name for it in header.segments if it.name in known]
     entries: dict[str, tuple[int, int]] = {}
@@ -235,7 +247,13 @@ def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]
         "attributes": {"zarrts": attributes},
         "consolidated_metadata": _consolidated(metadata),
     }
-    replace_file(root / ROOT_KEY, root_bytes(document))
+    try:
+        replace_if(root / ROOT_KEY, root_bytes(document), before)
+    except ConflictError:
+        raise PlanError(
+            f"{root} was published by another conversion meanwhile, which stays; open it, or "
+            "choose another name."
+        ) from None
 
 
 def _below(names: Iterable[str], of_paths: Mapping[str, Any]) -> dict[str, Any]:

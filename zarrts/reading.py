@@ -1,7 +1,8 @@
 """Read all selected samples, or only their labels, a bounded number at a time."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from zarrts.cuts import Fit
 from zarrts.errors import SampleError
 from zarrts.keywords import unknown_names
 from zarrts.labels import Label, LabelScheme
+from zarrts.read_ahead import units_ahead
 from zarrts.sample_reader import SampleReader
 from zarrts.samples import Ranges
 from zarrts.types import AnyArray, IntArray
@@ -16,11 +18,26 @@ from zarrts.types import AnyArray, IntArray
 _PIECE_BYTES = 32 << 20
 
 
-def ids_by_unit(reader: SampleReader) -> Iterator[IntArray]:
-    """Yield the selected ids, those of one unit after the other, no more than fit into memory."""
+def ids_by_unit(
+    reader: SampleReader, *, reads_x: bool = True, reads_y: bool = True
+) -> Iterator[IntArray]:
+    """Yield the selected ids, those of one unit after the other, no more than fit into memory.
+
+    `reads_x` and `reads_y` say what will be read of them.
+    """
+    units: Any = range(reader.units.n_units)
+    if reader.readers.is_remote:
+        reads_x = reads_x or (reads_y and reader.cut.y_of == "x")
+        ahead = [reader.readers.x] * reads_x
+        ahead += [reader.readers.y] * (reads_y and reader.has_row_labels)
+        units = units_ahead(reader, ahead, _PIECE_BYTES)
+    yield from _ids_of(reader, units)
+
+
+def _ids_of(reader: SampleReader, numbers: Iterable[int]) -> Iterator[IntArray]:
     units = reader.units
     step = max(1, _PIECE_BYTES // max(1, reader.max_bytes))
-    for unit in range(units.n_units):
+    for unit in numbers:
         low, high = units.edges(np.array([unit, unit + 1])).tolist()
         for start in range(low, high, step):
             yield units.selection.ids(np.arange(start, min(start + step, high)))
@@ -29,7 +46,7 @@ def ids_by_unit(reader: SampleReader) -> Iterator[IntArray]:
 def labels_by_unit(reader: SampleReader) -> Iterator[tuple[IntArray, AnyArray]]:
     """Yield (ids, labels as stored) of the selected samples."""
     reduce = reader.cut.reduce
-    for ids in ids_by_unit(reader):
+    for ids in ids_by_unit(reader, reads_x=False):
         stored = reader.fetch_y(ids)
         yield ids, stored if reduce is None else reduce(stored)
 
@@ -91,7 +108,7 @@ def load_labels(reader: SampleReader) -> AnyArray | list[AnyArray]:
     """Return the labels of all selected samples, as stored, in RAM; a list where rows have some."""
     if reader.cut.y_steps is None:
         labels: list[AnyArray] = []
-        for ids in ids_by_unit(reader):
+        for ids in ids_by_unit(reader, reads_x=False):
             fit = _to_the_end(reader, ids)
             stored = reader.fetch_y(ids, fit)
             labels += (it[:n].copy() for it, n in zip(stored, fit.lengths, strict=True))
@@ -158,7 +175,7 @@ def count_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
     """Return how many labels of each class the selected samples have; reads the labels."""
     n_classes = len(scheme.class_names or ())
     total = np.zeros(n_classes, np.int64)
-    for ids in ids_by_unit(reader):
+    for ids in ids_by_unit(reader, reads_x=False):
         fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
         stored = reader.fetch_y(ids, fit)
         if reader.cut.reduce is not None:

@@ -50,7 +50,7 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
     """
     workers = workers or count_cpus()
     read_header(root)
-    with only_writer(root):
+    with only_writer(root) as hold:
         header = read_header(root)
         if read_unfinished(root) is not None:
             raise PlanError(
@@ -81,9 +81,11 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 if kept.any():
                     rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
                     segments.append(rewrite.without(~kept, written))
+            hold.check()
             publish(root, _header(header, tuple(segments)), written)
         finally:
-            sweep(root)
+            if hold.is_held:
+                sweep(root)
     lost = tuple(it.name for it in header.segments if it not in segments)
     return Removed(n_removed, lost, header.version + 1)
 

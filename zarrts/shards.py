@@ -21,7 +21,6 @@ from zarrts.types import AnyArray, ArraySpec
 _NO_CHUNK = np.uint64(2**64 - 1)
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CHECKSUM_BYTES = 4
-_PIECE_BYTES = 1 << 20
 
 
 def crc32c(content: Any) -> int:
@@ -33,8 +32,8 @@ def crc32c(content: Any) -> int:
 def crc32c_of_file(path: Location) -> tuple[int, int]:
     """Return size and CRC-32C of a file, a piece at a time."""
     size = checksum = 0
-    piece = np.empty(_PIECE_BYTES, np.uint8)
     with open_file(path) as file:
+        piece = np.empty(file.piece_bytes, np.uint8)
         while count := file.read_into(piece, size):
             size += count
             checksum = int(google_crc32c.extend(checksum, piece[:count]))
@@ -158,17 +157,26 @@ def read_index(file: OpenFile, spec: ArraySpec, name: str) -> NDArray[np.uint64]
     ReadError
         If the file is too short, or the index does not match its checksum.
     """
-    length = index_bytes(spec)
     size = file.size()
-    content = np.zeros(length, np.uint8)
-    if size < length or file.read_into(content, size - length) < length:
+    content = np.zeros(min(size, index_bytes(spec)), np.uint8)
+    n_bytes = file.read_into(content, size - len(content))
+    return parse_index(content[:n_bytes], size, spec, name)
+
+
+def parse_index(
+    tail: NDArray[np.uint8], size: int, spec: ArraySpec, name: str
+) -> NDArray[np.uint64]:
+    """Return what `read_index` does, from the last bytes of a shard and its size."""
+    length = index_bytes(spec)
+    if len(tail) < length:
         raise ReadError(
             f"{name} is damaged: it holds {size:,} bytes, fewer than the {length:,} of its index."
         )
+    content = tail[-length:]
     index, stored = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if crc32c(index) != int.from_bytes(stored.tobytes(), "little"):
         raise ReadError(f"{name} is damaged: its index does not match its checksum.")
-    entries = index.view("<u8").reshape(-1, 2).astype(np.uint64)
+    entries = np.frombuffer(index.tobytes(), "<u8").reshape(-1, 2).astype(np.uint64)
     offsets, sizes = entries[entries[:, 0] != _NO_CHUNK].T
     # Compared so that nothing overflows, whatever the entries say.
     if (sizes > size).any() or (offsets > size - np.minimum(sizes, np.uint64(size))).any():
@@ -179,14 +187,13 @@ def read_index(file: OpenFile, spec: ArraySpec, name: str) -> NDArray[np.uint64]
 def chunk_checksums(root: Location, spec: ArraySpec, shard: int) -> tuple[int, ...]:
     """Return the crc32c of the chunks of a shard that is whole."""
     path = root / spec.shard_key(shard)
-    found = []
     with open_file(path) as file:
-        for offset, size in read_index(file, spec, str(path)).tolist():
-            if offset != int(_NO_CHUNK):
-                content = bytearray(_CHECKSUM_BYTES)
-                file.read_into(content, offset + size - _CHECKSUM_BYTES)
-                found.append(int.from_bytes(content, "little"))
-    return tuple(found)
+        ends = [
+            (offset + size - _CHECKSUM_BYTES, _CHECKSUM_BYTES)
+            for offset, size in read_index(file, spec, str(path)).tolist()
+            if offset != int(_NO_CHUNK)
+        ]
+        return tuple(int.from_bytes(content, "little") for content in file.read_ranges(ends))
 
 
 def written_checksums(root: Location, spec: ArraySpec, number: int) -> NDArray[np.uint32] | None:

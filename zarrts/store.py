@@ -21,14 +21,13 @@ sha256 of a manifest that lists every other object with size and crc32c.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from zarrts.errors import StoreError
+from zarrts.errors import BucketError, StoreError
 from zarrts.labels import LabelScheme, joint_scheme
 from zarrts.location import Location, list_files
 from zarrts.segments import ROOT_KEY, Segment, segment_of
@@ -173,6 +172,8 @@ def read_manifest(root: Location, header: StoreHeader) -> Entries:
     key = manifest_key(header.latest)
     try:
         content = (root / key).read_bytes()
+    except BucketError:
+        raise
     except OSError as error:
         raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
@@ -183,6 +184,14 @@ def read_manifest(root: Location, header: StoreHeader) -> Entries:
 def sizes_below(root: Location, name: str) -> dict[str, int]:
     """Return the sizes of all files of a segment, by their paths below the store, sorted."""
     return {f"{name}/{key}": size for key, size in list_files(root / name).items()}
+
+
+def read_root(root: Location) -> bytes | None:
+    """Return the root as it is written, or None if there is none."""
+    try:
+        return (root / ROOT_KEY).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def is_store(root: Location) -> bool:
@@ -273,6 +282,8 @@ def _read_root(root: Location) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(_why_no_store(root)) from error
+    except BucketError:
+        raise
     except PermissionError as error:
         raise StoreError(
             f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
@@ -294,8 +305,6 @@ def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:
 
 
 def _why_no_store(root: Location) -> str:
-    if not root.exists() and re.match(r"\w{2,}:/", root.as_posix()):
-        return f"{root} is an address, and only folders can be opened yet; copy the store here."
     if not root.exists():
         return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
     if root.is_file():

@@ -21,6 +21,7 @@ from zarrts.finish import Finish
 from zarrts.gathering import Building, Gatherer
 from zarrts.memory import BatchMemory, UnitMemory
 from zarrts.order import Order
+from zarrts.read_ahead import PlacesAhead
 from zarrts.sample_reader import SampleReader
 from zarrts.samples import format_ids
 from zarrts.schedule import Decode, Gather, Job, Plan, Schedule
@@ -44,6 +45,7 @@ class _Work:
         epoch: int,
         first_batch: int,
         max_ready: int,
+        fetched_bytes: int,
         skips_damage: bool,
     ) -> None:
         self.skips_damage = skips_damage
@@ -67,6 +69,10 @@ class _Work:
         self.next_place = -1  # the next to decode; unknown before the first piece
         self.opened = 0  # all places below are decoded
         self.schedule = Schedule(order, reader, memory, finish.lengths)
+        self.ahead: PlacesAhead | None = None  # where the store is remote
+        if self.readers.is_remote:
+            arrays = (self.readers.x, self.readers.y)
+            self.ahead = PlacesAhead(arrays, order.n_places, fetched_bytes)
         self.advised_left = 0  # how many more units to read ahead, because reading was slow
         self.decoding: dict[int, list[int]] = {}  # slot being decoded into: places that wait
         self.decoded: set[int] = set()  # places at or above `opened` that are decoded
@@ -126,11 +132,23 @@ class _Work:
             else:
                 self.memory.held[decode.slot] = -1
                 self.decoding[decode.slot] = [decode.place]
+                if self.ahead is not None:
+                    self._ask_ahead(self.ahead, decode)
                 return decode
         return None
 
+    def _ask_ahead(self, ahead: PlacesAhead, decode: Decode) -> None:
+        """Ask a remote store for what will be decoded next; nobody waits for it here."""
+        coming = {it: self.schedule[it] for it in ahead.next_places(decode.place, decode.n_chunks)}
+        held, labels = self.memory.held, self.memory.labels
+        ahead.ask(0, {at: it for at, it in coming.items() if held[it.slot] != it.unit})
+        if self.finish.target is not None and labels is not None:
+            ahead.ask(1, {at: it for at, it in coming.items() if not labels.has(it.unit)})
+
     def _mark_decoded(self, place: int) -> None:
         self.decoded.add(place)
+        if self.ahead is not None:
+            self.ahead.forget(place)
         while self.opened in self.decoded:
             self.decoded.remove(self.opened)
             self.opened += 1
@@ -167,7 +185,8 @@ class _Work:
                 self._mark_decoded(place)
             # Asking for what the page cache holds already costs as much as a twentieth of
             # decoding it, so it is asked for only where reading was slow lately.
-            if elapsed > job.n_chunks * x.spec.chunk_bytes / _WARM_BYTES_PER_S:
+            is_slow = elapsed > job.n_chunks * x.spec.chunk_bytes / _WARM_BYTES_PER_S
+            if is_slow and self.ahead is None:
                 self.advised_left = _ADVISED_AHEAD
             if self.advised_left and job.place + _ADVISED_AHEAD < self.order.n_places:
                 self.advised_left -= 1
@@ -272,6 +291,7 @@ class BatchStream(Iterator[Batch]):
         first_batch: int,
         max_ready: int,
         n_threads: int,
+        fetched_bytes: int = 0,
         skips_damage: bool = False,
     ) -> None:
         self._work = _Work(
@@ -283,6 +303,7 @@ class BatchStream(Iterator[Batch]):
             epoch,
             first_batch,
             max_ready,
+            fetched_bytes,
             skips_damage,
         )
         self.waited_s = 0.0  # how long batches were waited for, in all

@@ -1,14 +1,17 @@
 """The open store, as users hold it in their hands."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from zarrts.contents import Contents
 from zarrts.disjoint import Split
 from zarrts.errors import StoreError
 from zarrts.glance import glance_of
 from zarrts.keywords import did_you_mean, refuse_unknown
+from zarrts.location import Location, locate
+from zarrts.objects import ObjectPath
 from zarrts.selection import Samples
 from zarrts.split_files import read_split
 from zarrts.store import read_header
@@ -80,28 +83,38 @@ class Store(Contents):
         )
 
 
-def open_store(path: str | Path, version: int | None = None, **unknown: object) -> Store:
+def open_store(
+    path: str | Path | Location,
+    version: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **unknown: object,
+) -> Store:
     """Open a store; nothing but its root is read.
 
     Parameters
     ----------
     path : str or path
-        The folder that `convert` wrote.
+        The folder that `convert` wrote, or its address, such as s3://lab/study.zarr.
     version : int, optional
         An earlier version, as it was before `append`; by default the latest.
+    storage_options : dict, optional
+        For an address, as fsspec has them: key, secret, endpoint_url, anon, ... By default the
+        credentials are those of the environment.
 
     Raises
     ------
     StoreError
         If there is no complete store, or not that version.
+    BucketError
+        If the bucket cannot be read.
     """
     refuse_unknown(open_store, unknown, "open")
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike | ObjectPath):
         raise StoreError(
             f"zarrts.open takes the path of a store, not {type(path).__name__}; a Store and its "
             "samples are open already."
         )
-    root = Path(path)
+    root = locate(path, storage_options)
     header = read_header(root)
     if version is not None:
         try:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ class PositionalFile:
     Where the system has no positional reads (Windows), `_lock` guards the file's position.
     """
 
+    piece_bytes = 1 << 20
     _fd = -1
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,6 +43,15 @@ class PositionalFile:
                 break
             done += count
         return done
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return many short (offset, size) ranges."""
+        found = []
+        for offset, size in ranges:
+            content = bytearray(size)
+            n_bytes = self.read_into(content, offset)
+            found.append(bytes(content[:n_bytes]))
+        return found
 
     def _read_once(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "preadv"):

@@ -1,15 +1,18 @@
 """The table of recordings of a segment: whose samples they are, where from, and what they hold."""
 
 import hashlib
-from collections.abc import Mapping
+import itertools
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zarrts.errors import StoreError
+from zarrts.errors import BucketError, StoreError
 from zarrts.location import Location, list_files, read_files, write_files
 from zarrts.moments import STATISTICS, Moments
+from zarrts.objects import ObjectPath
 from zarrts.segments import ROOT_KEY, Segment
 from zarrts.store import zarr_files
 from zarrts.types import AnyArray, IntArray
@@ -60,8 +63,26 @@ def digest_of_table(root: Location, segment: str) -> str:
 def _read_files(root: Location, segment: str) -> dict[str, bytes]:
     folder = root / segment / "table"
     known = (*_COLUMNS, ROOT_KEY)
+    if isinstance(root, ObjectPath) and not root.can_list:
+        return read_files(folder, sorted(_published_keys(root / segment / ROOT_KEY)))
     keys = [key for key in list_files(folder) if key.partition("/")[0] in known]
     return read_files(folder, keys)
+
+
+def _published_keys(path: Location) -> Iterator[str]:
+    """Yield the files of the table of a segment, from the metadata of the segment."""
+    documents = json.loads(path.read_bytes())["consolidated_metadata"]["metadata"]
+    for name, node in documents.items():
+        if name.partition("/")[0] != "table":
+            continue
+        below = name.removeprefix("table").removeprefix("/")
+        yield f"{below}/{ROOT_KEY}".removeprefix("/")
+        if node["node_type"] == "array":
+            sizes = zip(
+                node["shape"], node["chunk_grid"]["configuration"]["chunk_shape"], strict=True
+            )
+            for chunk in itertools.product(*(range(-(-size // step)) for size, step in sizes)):
+                yield "/".join([below, "c", *map(str, chunk)])
 
 
 def _digest(files: Mapping[str, bytes]) -> str:
@@ -125,6 +146,8 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
+    except BucketError:
+        raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
             raise StoreError(

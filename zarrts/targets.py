@@ -5,12 +5,16 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
 
 import filelock
 
 from zarrts.errors import PlanError, StoreError
 from zarrts.journal import JournalContent, Plan, read_journal
-from zarrts.location import Location
+from zarrts.lease import Lease
+from zarrts.location import Location, open_file, refuse_read_only
+from zarrts.objects import ObjectPath
 from zarrts.segments import ROOT_KEY
 from zarrts.store import MANIFESTS, SEGMENT_MARK, StoreHeader, is_store, manifest_key, read_header
 from zarrts.system import make_folder
@@ -23,15 +27,55 @@ _MANIFEST_START = b'{"objects":'
 _MAX_NAMED = 3
 
 
+class Hold(Protocol):
+    """That nobody else writes to a place."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether that is still so."""
+        ...
+
+    def check(self) -> None:
+        """Raise PlanError if it is not."""
+        ...
+
+
+class _Locked:
+    """Of a folder, as long as the process lives."""
+
+    is_held = True
+
+    def check(self) -> None:
+        pass
+
+
 @contextlib.contextmanager
-def only_writer(root: Location) -> Iterator[None]:
-    """Hold the lock of a folder; a kill releases it. A new folder that stays empty is deleted.
+def only_writer(root: Location) -> Iterator[Hold]:
+    """Hold the lock of a folder, or the lease of a prefix; a kill ends it.
+
+    A new folder that stays empty is deleted.
 
     Raises
     ------
     PlanError
         If somebody else writes to it, or nobody can.
+    BucketError
+        If nobody can write to that bucket.
     """
+    refuse_read_only(root)
+    if not isinstance(root, ObjectPath):
+        with _lock_of_folder(root):
+            yield _Locked()
+        return
+    lease = Lease(root / LOCK)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+@contextlib.contextmanager
+def _lock_of_folder(root: Path) -> Iterator[None]:
     new_folders = [it for it in (root, *root.parents) if not it.exists()]
     path = root / LOCK
     lock = filelock.FileLock(path, timeout=0)
@@ -67,12 +111,9 @@ def refuse_target(root: Location, plan: Plan, *, overwrite: bool, restart: bool)
     was made by this plan already, with `overwrite` where there is another store, and with
     `restart` where another plan did not finish.
     """
-    first = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    if not first.is_dir():
-        raise PlanError(
-            f"{first} is a file, but the store is a folder to be made; give it a new name, such as "
-            "study.zarr."
-        )
+    refuse_read_only(root)
+    if not isinstance(root, ObjectPath):
+        _refuse_file(root)
     if (root / ROOT_KEY).exists():
         _refuse_store(root, plan, overwrite)
     else:
@@ -84,6 +125,15 @@ def refuse_target(root: Location, plan: Plan, *, overwrite: bool, restart: bool)
                 "Choose a new folder for the store."
             )
     refuse_unfinished(root, plan, restart=restart)
+
+
+def _refuse_file(root: Path) -> None:
+    first = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not first.is_dir():
+        raise PlanError(
+            f"{first} is a file, but the store is a folder to be made; give it a new name, such as "
+            "study.zarr."
+        )
 
 
 def refuse_unfinished(root: Location, plan: Plan, *, restart: bool) -> None:
@@ -173,12 +223,20 @@ def drop_partial(root: Location, segment: str) -> None:
 
     One that still writes cannot give its file a name any more.
     """
+    if isinstance(root, ObjectPath):
+        return  # where what is unfinished has no name
     for path in sorted((root / segment).rglob("*.partial")):
         path.unlink(missing_ok=True)
 
 
 def _delete(path: Location) -> None:
     """Delete a file or folder; a folder loses its name first, so that readers miss all of it."""
+    if isinstance(path, ObjectPath):
+        # What tells a segment from other prefixes goes last, or the rest would be nobody's.
+        mark = path / ROOT_KEY
+        path.bucket.delete([key for key in path.every_key() if key != mark.key])
+        path.bucket.delete([mark.key])
+        return
     if not path.is_dir():
         path.unlink()
         return
@@ -210,11 +268,15 @@ def _manifest_name(version: int) -> str:
 
 
 def _inside(folder: Location) -> list[Location]:
+    if isinstance(folder, ObjectPath):
+        return [*folder.iterdir()]
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _is_ours(path: Location) -> bool:
     """Return whether a conversion wrote this entry of a store's folder, whole or in part."""
+    if isinstance(path, ObjectPath) and path.name in (JOURNAL, LOCK):
+        return True
     if path.name in (f"{ROOT_KEY}.partial", JOURNAL, f"{JOURNAL}.partial", LOCK):
         return path.is_file()
     if path.name == MANIFESTS:
@@ -235,6 +297,7 @@ def _is_ours(path: Location) -> bool:
 def _is_manifest(path: Location) -> bool:
     if not re.fullmatch(r"\d+\.json(\.partial)?", path.name) or not path.is_file():
         return False
-    with open(path, "rb") as file:
-        start = file.read(len(_MANIFEST_START))
+    start = bytearray(len(_MANIFEST_START))
+    with open_file(path) as file:
+        file.read_into(start, 0)
     return start == _MANIFEST_START or path.suffix == ".partial"

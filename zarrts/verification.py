@@ -8,7 +8,7 @@ from typing import Any
 
 from zarrts.errors import StoreError
 from zarrts.inspection import check_content, check_sources
-from zarrts.location import Location
+from zarrts.location import Location, n_requests
 from zarrts.places import Places, Problem
 from zarrts.segments import ROOT_KEY, Segment
 from zarrts.shards import crc32c_of_file, is_in_place
@@ -20,7 +20,6 @@ from zarrts.store import (
     root_bytes,
     sizes_below,
 )
-from zarrts.system import count_cpus
 from zarrts.table import RecordingTable, read_table
 
 
@@ -54,7 +53,7 @@ def verify_store(
         If the sources are not those of the store.
     """
     header = read_header(root)
-    workers = workers or count_cpus()
+    workers = workers or n_requests(root)
     problems = list(_check_root(root))
     entries: Entries = {}
     try:

@@ -1,0 +1,223 @@
+"""From an address, such as s3://lab/study.zarr, and options to a client of its bucket.
+
+Options are fsspec's words, or those of obstore, which does the work. Credentials come from the
+options, the environment, or the files that the tools of a provider keep; they are handed on to
+obstore, and appear in no message.
+"""
+
+import configparser
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zarrts.errors import PlanError
+
+_TIMEOUT, _CONNECT_TIMEOUT = "60s", "10s"
+_SCHEMES = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gs",
+    "gcs": "gs",
+    "az": "az",
+    "abfs": "az",
+    "http": "http",
+    "https": "http",
+    "memory": "memory",
+}
+# fsspec's name: what obstore calls it.
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "s3": {
+        "key": "access_key_id",
+        "secret": "secret_access_key",
+        "token": "session_token",
+        "endpoint_url": "endpoint",
+        "anon": "skip_signature",
+        "region_name": "region",
+        "requester_pays": "request_payer",
+        "aws_access_key_id": "access_key_id",
+        "aws_secret_access_key": "secret_access_key",
+        "aws_session_token": "session_token",
+    },
+    "gs": {"anon": "skip_signature", "endpoint_url": "base_url"},
+    "az": {"anon": "skip_signature", "endpoint_url": "endpoint", "sas_token": "sas_key"},
+    "http": {},
+    "memory": {},
+}
+_OWN_WORDS = {
+    "s3": {
+        *("access_key_id", "secret_access_key", "session_token", "endpoint", "region"),
+        *("skip_signature", "request_payer", "virtual_hosted_style_request", "conditional_put"),
+        *("server_side_encryption", "sse_kms_key_id", "unsigned_payload", "checksum_algorithm"),
+    },
+    "gs": {"skip_signature", "base_url", "service_account", "service_account_key"}
+    | {"service_account_path", "application_credentials"},
+    "az": {"account_name", "account_key", "sas_key", "endpoint", "skip_signature", "client_id"}
+    | {"client_secret", "tenant_id", "use_emulator", "use_fabric_endpoint"},
+    "http": set[str](),
+    "memory": set[str](),
+}
+_SPECIAL = {"s3": {"client_kwargs", "profile"}, "gs": {"token"}, "az": {"connection_string"}}
+# The objects of memory:// live as long as the process, whoever opens them, as in fsspec.
+_MEMORY: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Address:
+    """A bucket, and how it is reached.
+
+    Attributes
+    ----------
+    kind : str
+        "s3", "gs", "az", "http" or "memory".
+    url : str
+        Of the bucket, without a slash at the end; what is in it is named by what follows.
+    options : dict
+        As the user gave them; in no representation, because they may be secret.
+    """
+
+    kind: str
+    url: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket, or the host."""
+        return self.url.partition("://")[2]
+
+
+def is_address(place: object) -> bool:
+    """Return whether a text is an address, and not a path of this machine's."""
+    return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.]+://", place) is not None
+
+
+def local_path(place: str) -> Path | None:
+    """Return the path that a file:// address stands for; None for any other."""
+    scheme, _, rest = place.partition("://")
+    if scheme.lower() != "file":
+        return None
+    # file:///C:/study.zarr names a drive of Windows.
+    return Path(rest[1:] if re.match(r"/[A-Za-z]:", rest) else rest)
+
+
+def parse_address(place: str, options: Mapping[str, Any] | None = None) -> tuple[Address, str]:
+    """Return the bucket of an address, and the key of what is in it.
+
+    Raises
+    ------
+    PlanError
+        If the address names no kind of bucket that is known, or an option is unknown.
+    """
+    scheme, _, rest = place.partition("://")
+    kind = _SCHEMES.get(scheme.lower())
+    if kind is None:
+        known = ", ".join(f"{it}://" for it in ("s3", "gs", "az", "http", "https", "file"))
+        raise PlanError(f"{scheme}:// is unknown; an address starts with {known} or memory://.")
+    bucket, _, key = rest.partition("/")
+    if "@" in bucket and kind != "az":
+        raise PlanError(
+            f"{scheme}://...@{bucket.rpartition('@')[2]}/{key}: an address holds no credentials, "
+            "because it is shown and kept; give them as storage_options, or in the environment."
+        )
+    if "?" in key and kind == "http":
+        raise PlanError(
+            f"{place.partition('?')[0]}?...: a store is many files, and an address with a query "
+            "names one; leave out what follows the question mark."
+        )
+    bucket = bucket.partition("@")[0]
+    if not bucket:
+        raise PlanError(f"{place} names no bucket; write {scheme}://BUCKET/study.zarr.")
+    address = Address(kind, f"{scheme.lower()}://{bucket}", dict(options or {}))
+    translated(address)
+    return address, "/".join(part for part in key.split("/") if part)
+
+
+def translated(address: Address) -> dict[str, Any]:
+    """Return the options of an address in the words of obstore.
+
+    Raises
+    ------
+    PlanError
+        If an option is unknown. Its value is not shown.
+    """
+    kind, found = address.kind, dict[str, Any]()
+    options = dict(address.options)
+    if kind == "s3":
+        options |= options.pop("client_kwargs", None) or {}
+    if kind == "gs" and "token" in options:
+        token = options.pop("token")
+        found |= {"skip_signature": True} if token == "anon" else {"service_account_path": token}
+    if kind == "az" and "connection_string" in options:
+        options |= _parts_of_connection(options.pop("connection_string"))
+    profile = options.pop("profile", None) if kind == "s3" else None
+    for name, value in options.items():
+        word = _WORDS[kind].get(name, name)
+        if word not in _OWN_WORDS[kind]:
+            known = sorted({*_WORDS[kind], *_OWN_WORDS[kind], *_SPECIAL.get(kind, ())})
+            raise PlanError(
+                f"{address.url}: the storage option {name!r} is unknown; known are "
+                f"{', '.join(known) or 'none'}."
+            )
+        if value is not None:
+            found[word] = value
+    if kind == "s3" and not {"access_key_id", "skip_signature"} & found.keys():
+        found = _from_profile(profile) | found
+    return found
+
+
+def _from_profile(profile: str | None) -> dict[str, Any]:
+    """Return what the files of the AWS tools say, unless the environment has credentials."""
+    if profile is None and os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    name = profile or os.environ.get("AWS_PROFILE", "default")
+    default = Path.home() / ".aws" / "credentials"
+    file = configparser.RawConfigParser()
+    file.read(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", default))
+    if not file.has_section(name):
+        if profile is not None:
+            raise PlanError(f"There is no profile {profile!r} in {default}.")
+        return {}
+    known = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region")
+    section = file[name]
+    return {_WORDS["s3"].get(it, it): section[it] for it in known if it in section}
+
+
+def _parts_of_connection(text: str) -> dict[str, Any]:
+    names = {"AccountName": "account_name", "AccountKey": "account_key"}
+    names |= {"BlobEndpoint": "endpoint", "SharedAccessSignature": "sas_token"}
+    parts = (part.partition("=") for part in text.split(";") if part)
+    return {names[name]: value for name, _, value in parts if name in names}
+
+
+def make_client(address: Address, max_retries: int = 0) -> Any:
+    """Return an obstore client of a bucket.
+
+    Raises
+    ------
+    ImportError
+        Naming the extra, if obstore is not there.
+    """
+    try:
+        from obstore import store
+    except ImportError as error:
+        raise ImportError(
+            f"{address.url} needs obstore: python -m pip install 'zarrts[cloud]'"
+        ) from error
+    if address.kind == "memory":
+        return _MEMORY.setdefault(address.bucket, store.MemoryStore())
+    # Plain http is used only where an endpoint says so.
+    client = {"allow_http": True, "timeout": _TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT}
+    more: dict[str, Any] = {
+        "client_options": client,
+        "retry_config": {"max_retries": max_retries},
+        **translated(address),
+    }
+    if address.kind == "http":
+        return store.HTTPStore.from_url(address.url, **more)
+    if address.kind == "gs":
+        return store.GCSStore(address.bucket, **more)
+    if address.kind == "az":
+        return store.AzureStore(container_name=address.bucket, **more)
+    return store.S3Store(address.bucket, **more)
