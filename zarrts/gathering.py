@@ -120,7 +120,7 @@ class Gatherer:
 
 def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
     # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
-    np.take(memory, rows, axis=0, out=out, mode="clip")
+    memory.take(rows, axis=0, out=out, mode="clip")
 
 
 def _copy_runs(memory: AnyArray, firsts: IntArray, length: int, out: AnyArray) -> None:

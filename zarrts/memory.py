@@ -133,7 +133,8 @@ def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
 
 
 def _aligned_part(memory: AnyArray, n_bytes: int) -> AnyArray:
-    start = -memory.ctypes.data % _ALIGNMENT
+    # Five times as fast as `memory.ctypes`, and this is done twice for each batch.
+    start = -memory.__array_interface__["data"][0] % _ALIGNMENT
     return memory[start : start + n_bytes]
 
 

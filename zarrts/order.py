@@ -11,6 +11,7 @@ edges(u) .. edges(u + 1).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,17 +79,17 @@ class Batching:
                 f"of {self.batch_size}; lower batch_size."
             )
 
-    @property
+    @cached_property
     def start(self) -> int:
         """First sample of this rank, counted along the epoch's units."""
         return self.n_samples * self.rank // self.world_size
 
-    @property
+    @cached_property
     def stop(self) -> int:
         """One after the last sample of this rank."""
         return self.n_samples * (self.rank + 1) // self.world_size
 
-    @property
+    @cached_property
     def n_batches(self) -> int:
         """Number of batches, the same on every rank."""
         per_rank = self.n_samples // self.world_size
