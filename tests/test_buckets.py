@@ -489,7 +489,12 @@ def test_a_request_that_fails_until_the_deadline_says_what_and_how_often(
     ids=["credentials", "read-only", "bucket"],
 )
 def test_one_line_says_what_is_wrong_and_no_secret(
-    study: Study, s3: FakeS3, name: str, fault: Any, text: str
+    study: Study,
+    s3: FakeS3,
+    name: str,
+    fault: Any,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     s3.fault = fault
     with pytest.raises(BucketError, match=text) as caught:
@@ -497,13 +502,17 @@ def test_one_line_says_what_is_wrong_and_no_secret(
     shown = "".join(traceback.format_exception(caught.value))
     assert "a secret" not in shown and "a key" not in shown
     assert "\n" not in str(caught.value)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     result = CliRunner().invoke(
         main,
-        ["convert", str(study.folder), f"s3://{name}/a.zarr", "--no-progress"],
+        [
+            *("convert", str(study.folder), f"s3://{name}/a.zarr", "--no-progress"),
+            *("--storage-options", f"endpoint_url={s3.url}"),
+        ],
         env={
             "AWS_ACCESS_KEY_ID": "a key",
             "AWS_SECRET_ACCESS_KEY": "a secret",
-            "AWS_ENDPOINT_URL": s3.url,
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",  # what is given as an option comes first
         },
     )
     assert result.exit_code == 1

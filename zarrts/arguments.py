@@ -31,6 +31,23 @@ def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tup
     return names_of(context, parameter, value) if value and "," in value else value
 
 
+def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, str] | None:
+    """Return options of an address, each given as NAME=VALUE; a value is not shown."""
+    pairs = [value.partition("=") for value in values]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise click.BadParameter("write NAME=VALUE, such as endpoint_url=https://s3.lab.org")
+    return {name: value for name, _, value in pairs} or None
+
+
+storage_options = click.option(
+    "--storage-options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_options_of,
+    help="Of an address, one at a time; credentials are better kept in the environment.",
+)
+
+
 def source_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what files hold and whose they are."""
     options = [

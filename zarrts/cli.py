@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from zarrts.arguments import Size, names_of, source_options, worker_options
+from zarrts.arguments import Size, names_of, source_options, storage_options, worker_options
 from zarrts.errors import ZarrtsError
 from zarrts.sizes import format_size
 
@@ -79,6 +79,7 @@ def main() -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
+@storage_options
 @_with_errors
 def convert(
     sources: tuple[str, ...], store: str | None, table: str | None, dry_run: bool, **options: Any
@@ -103,7 +104,8 @@ def convert(
     progress = options.pop("progress")
     sized = {f"{name}_bytes": options.pop(name) for name in ("memory", "chunk", "shard")}
     source = with_table(list(sources) or None, table)
-    prepared = prepare(source, store, ConvertOptions(**options, **sized))
+    address = options.pop("storage_options")
+    prepared = prepare(source, store, ConvertOptions(**options, **sized), address)
     for line in describe_plan(prepared):
         click.echo(line)
     if dry_run:
@@ -144,6 +146,7 @@ def _run(prepared: Any, progress: bool) -> None:
 @worker_options
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
+@storage_options
 @_with_errors
 def append(
     store: str,
@@ -166,7 +169,8 @@ def append(
         raise click.UsageError("Missing argument 'SOURCES...'.")
     source = with_table(list(sources) or None, table)
     options["memory_bytes"] = options.pop("memory")
-    prepared = prepare_append(source, store, ConvertOptions(**options))
+    address = options.pop("storage_options")
+    prepared = prepare_append(source, store, ConvertOptions(**options), address)
     for line in describe_plan(prepared):
         click.echo(line)
     if prepared.is_done:
@@ -196,8 +200,9 @@ def _next_lines(store: str, n_subjects: int) -> list[str]:
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--split", metavar="FILE", help="A split that was saved: what is in its parts.")
+@storage_options
 @_with_errors
-def info(store: str, as_json: bool, split: str | None) -> None:
+def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     """Say what a STORE holds."""
     from zarrts.describe import (
         describe_label_arrays,
@@ -209,7 +214,7 @@ def info(store: str, as_json: bool, split: str | None) -> None:
     )
     from zarrts.study import open_store
 
-    opened = open_store(store)
+    opened = open_store(store, **address)
     summary = summarize(opened)
     if split is not None:
         summary["split"] = describe_split(opened.load_split(split))
@@ -278,12 +283,15 @@ def _print_subjects(summary: dict[str, Any]) -> None:
 @click.option("--deep", is_flag=True, help="Read everything: checksums, labels, statistics.")
 @click.option("--sources", help="Compare each sample with the files that were converted.")
 @click.option("--workers", type=click.IntRange(1), help="Files read at once.")
+@storage_options
 @_with_errors
-def verify(store: str, deep: bool, sources: str | None, workers: int | None) -> None:
+def verify(
+    store: str, deep: bool, sources: str | None, workers: int | None, **address: Any
+) -> None:
     """Compare a STORE with its list of files; with --deep or --sources, all that is in them."""
     from zarrts.api import verify as verify_store
 
-    found = verify_store(store, deep=deep, sources=sources, workers=workers)
+    found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
     for problem in found.problems:
         click.echo(problem.text)
     how = " and ".join(
@@ -310,12 +318,13 @@ def verify(store: str, deep: bool, sources: str | None, workers: int | None) -> 
 @click.argument("store")
 @click.option("--sources", required=True, help="The files that were converted.")
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@storage_options
 @_with_errors
-def repair(store: str, sources: str, workers: int | None) -> None:
+def repair(store: str, sources: str, workers: int | None, **address: Any) -> None:
     """Write the damaged parts of a STORE anew; what is whole is not touched."""
     from zarrts.api import repair as repair_store
 
-    repaired = repair_store(store, sources, workers=workers)
+    repaired = repair_store(store, sources, workers=workers, **address)
     for problem in repaired.problems:
         click.echo(f"repaired: {problem.text}")
     click.echo(f"{store} is whole.")
@@ -325,12 +334,13 @@ def repair(store: str, sources: str, workers: int | None) -> None:
 @click.argument("store")
 @click.option("--subject", required=True, help="Whose samples are removed.")
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
+@storage_options
 @_with_errors
-def remove(store: str, subject: str, workers: int | None) -> None:
+def remove(store: str, subject: str, workers: int | None, **address: Any) -> None:
     """Take a subject out of a STORE; no byte of it is left there."""
     from zarrts.api import remove as remove_subject
 
-    removed = remove_subject(store, subject=subject, workers=workers)
+    removed = remove_subject(store, subject=subject, workers=workers, **address)
     click.echo(
         f"{removed.n_samples:,} samples of {subject} are removed; {store} is version "
         f"{removed.version}, and versions that held them are gone."
