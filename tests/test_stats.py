@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
+from zarrts.sketches import condense, places
 
 FEW = settings(deadline=None, max_examples=25)
 CHANNELS = 3
@@ -118,3 +119,104 @@ def test_rows_that_are_only_targets_are_not_counted(ragged):
     windows = store.samples.windows(4, 9, label="next", horizon=3, target="x")
     expected = [it[at : at + 4] for it in x for at in range(0, len(it) - 6, 9)]
     assert_stats_of(windows.stats(), np.stack(expected))
+
+
+# Quantiles
+
+
+def rank_error(x, found, share):
+    """How far the rank of a value is from the share that it stands for."""
+    x = np.sort(x[~np.isnan(x)])
+    low, high = (
+        np.searchsorted(x, found, "left") / len(x),
+        np.searchsorted(x, found, "right") / len(x),
+    )
+    return max(0, low - share, share - high)
+
+
+def long_recordings(lengths=(70_000, 300, 20_000), dtype="float32"):
+    rng = np.random.default_rng(0)
+    x = [rng.gamma(2.0, 1 + i, (n, 2)).cumsum(axis=1) + 3 * i for i, n in enumerate(lengths)]
+    x[0][:100, 0] = np.nan
+    return [it.astype(dtype) for it in x]
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    x = long_recordings()
+    made = []
+    for shard, workers in ((16_000, 1), (400_000, 2)):  # cut into many parts, and into few
+        path = tmp_path_factory.mktemp("long") / "a.zarr"
+        recordings = [zarrts.Recording(name, it, 0) for name, it in zip("abc", x, strict=True)]
+        options = {"chunk": 8000, "shard": shard, "workers": workers, "progress": False}
+        made.append(zarrts.convert(recordings, path, kind="ragged", **options))
+    yield made, x
+    for store in made:
+        store.close()
+
+
+def test_sketches_do_not_depend_on_how_the_work_was_cut(long):
+    (one, other), _ = long
+    for a, b in zip(one.catalog._tables, other.catalog._tables, strict=True):
+        np.testing.assert_array_equal(a.sketch, b.sketch)
+
+
+SHARES = (0.01, 0.25, 0.5, 0.75, 0.99)
+
+
+@pytest.mark.parametrize("names", ["a", "b", "c", "abc"])
+def test_quantiles_of_recordings_are_as_exact_as_promised_without_reading(long, names, monkeypatch):
+    (store, _), x = long
+    monkeypatch.setattr("zarrts.measured.sketch_samples", lambda reader: pytest.fail("read"))
+    stats = store.samples.select(subjects=list(names)).stats()
+    rows = np.concatenate([x["abc".index(name)] for name in names])
+    for share, found in zip(SHARES, stats.quantile(SHARES), strict=True):
+        for channel in range(2):
+            assert rank_error(rows[:, channel], found[channel], share) <= 0.03 + 1 / 256
+    np.testing.assert_array_equal(stats.median, stats.quantile(0.5))
+    low, high = stats.quantile([0.25, 0.75])
+    np.testing.assert_array_equal(stats.iqr, high - low)
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+def test_quantiles_of_other_samples_and_older_stores_come_from_a_pass(long, windowed, monkeypatch):
+    (store, _), x = long
+    monkeypatch.setattr("zarrts.catalog.Catalog.sketch", lambda self, recordings: None)
+    samples = store.samples.windows(200, 100) if windowed else store.samples
+    cut = [it[at : at + 200] for it in x for at in range(0, len(it) - 199, 100)]
+    rows = np.concatenate(cut if windowed else x)
+    for share, found in zip(SHARES, samples.stats().quantile(SHARES), strict=True):
+        for channel in range(2):
+            assert rank_error(rows[:, channel], found[channel], share) <= 0.03
+    with pytest.raises(zarrts.SampleError, match="between 0 and 1"):
+        samples.stats().quantile(2)
+
+
+@FEW
+@given(
+    n=st.integers(1, 300),
+    points=st.sampled_from([1, 16, 50]),
+    nan_share=st.sampled_from([0, 0.5, 1]),
+    dtype=st.sampled_from(["float32", "int16", "bool"]),
+)
+def test_points_are_evenly_spaced_in_rank(n, points, nan_share, dtype):
+    rng = np.random.default_rng(n)
+    x = (rng.normal(size=(n, 2)) * 50).astype(dtype)
+    if dtype == "float32":
+        x[rng.random(x.shape) < nan_share] = np.nan
+    found = condense(x, points)
+    assert found.dtype == x.dtype
+    np.testing.assert_array_equal(condense(found, points), found)
+    for channel in range(2):
+        kept = x[:, channel].astype(float)
+        if not np.isnan(kept).all():
+            for k, value in enumerate(found[:, channel].astype(float)):
+                assert rank_error(kept, value, (k + 0.5) / points) <= 1 / points
+
+
+@FEW
+@given(low=st.integers(0, 500), n=st.integers(0, 500), step=st.integers(1, 90))
+def test_one_value_of_each_run_is_drawn_wherever_the_work_is_cut(low, n, step):
+    every = places(0, 1200, step)
+    assert (every // step).tolist() == list(range(len(every)))
+    assert places(low, low + n, step).tolist() == [it for it in every if low <= it < low + n]

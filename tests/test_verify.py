@@ -388,7 +388,7 @@ def test_the_commands_say_what_is_wrong_and_what_is_mended(
         (["--deep", "--sources", folder], "all content and sources"),
     ):
         (line,) = command("verify", copy, *options, status=0)
-        assert re.fullmatch(f"{copy} is whole: 101 files, .*; compared: {compared}", line)
+        assert re.fullmatch(f"{copy} is whole: 105 files, .*; compared: {compared}", line)
     put(copy, "1/x/c/3/0/0", None)
     what = "1/x/c/3/0/0 is missing; it holds sample 87 of eve."
     first, last = command("verify", copy, status=1)

@@ -11,6 +11,7 @@ from zarrts.errors import SampleError
 from zarrts.keywords import unknown_names
 from zarrts.moments import Moments
 from zarrts.samples import Ranges
+from zarrts.sketches import Sketch
 from zarrts.table import RecordingTable
 from zarrts.types import IntArray
 
@@ -114,6 +115,22 @@ class Catalog:
     def moments(self) -> Moments:
         """Statistics of each recording, shape (n_recordings, n_channels)."""
         return Moments.joined([table.moments for table in self._tables])
+
+    def sketch(self, recordings: IntArray) -> Sketch | None:
+        """Return values that stand for those of some recordings; None where none are kept."""
+        parts, start = [], 0
+        for table in self._tables:
+            stop = start + len(table.subject)
+            some = recordings[(recordings >= start) & (recordings < stop)] - start
+            if len(some) and table.sketch is None:
+                return None
+            if len(some) and table.sketch is not None:
+                points, counts = table.sketch[some], table.moments.count[some]
+                if points.dtype.kind == "f" and (np.isnan(points[:, 0]) & (counts > 0)).any():
+                    return None  # only NaN happened to be drawn
+                parts.append(Sketch.of_points(points, counts))
+            start = stop
+        return Sketch.joined(parts)
 
     @cached_property
     def subject_runs(self) -> tuple[IntArray, IntArray]:

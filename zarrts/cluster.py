@@ -51,7 +51,7 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
     if crew.max_parts is not None:
         n_slots = min(n_slots, crew.max_parts)
     # Workers have folders of their own in which they were started.
-    writers = Writers(job.root.absolute(), job.segment, job.labels, place, n_slots)
+    writers = Writers(job.root.absolute(), job.segment, job.labels, job.n_points, place, n_slots)
     client.register_plugin(writers, name=name)
     asked = _Asked(job, crew, name)
     try:

@@ -18,6 +18,7 @@ from zarrts.journal import (
     WrittenTask,
     merged_moments,
     read_journal,
+    sketches_of,
 )
 from zarrts.labels import LabelScheme
 from zarrts.location import Location
@@ -27,6 +28,7 @@ from zarrts.publish import create_segment, publish, write_checksums
 from zarrts.recordwise import write_recordwise
 from zarrts.segments import Segment, read_segment
 from zarrts.shards import crc32c_of_file
+from zarrts.sketches import count_points
 from zarrts.sources import refuse_changes
 from zarrts.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
 from zarrts.table import RecordingTable, digest_of_table, write_table
@@ -226,6 +228,7 @@ def _write(
             segment=segment,
             recordings=dict(enumerate(prepared.recordings)),
             labels=prepared.labels,
+            n_points=_n_points(prepared),
             on_rows=on_rows,
             on_task=on_task,
         )
@@ -293,7 +296,7 @@ def _clear_up(target: Location, *, everything: bool) -> int:
 
 
 def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable:
-    labels = prepared.labels
+    labels, layout = prepared.labels, prepared.layout
     counts = None
     if labels.class_names is not None:
         counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
@@ -304,8 +307,20 @@ def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable
         starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
         source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
         label_counts=counts,
-        moments=merged_moments(results, len(prepared.recordings), prepared.layout.row_shape),
+        moments=merged_moments(results, len(prepared.recordings), layout.row_shape),
+        sketch=sketches_of(
+            results,
+            len(prepared.recordings),
+            layout.row_shape,
+            layout.dtype,
+            _n_points(prepared),
+        ),
     )
+
+
+def _n_points(prepared: Prepared) -> int:
+    row_shape = prepared.layout.row_shape
+    return count_points(len(prepared.recordings), row_shape[-1] if row_shape else 1)
 
 
 def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> StoreHeader:

@@ -6,6 +6,7 @@ match its checksum ends the journal: what follows was not yet durable when it wa
 bucket, the journal is a few objects, read one after the other.
 """
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from zarrts.location import Location, read_files
 from zarrts.moments import STATISTICS, Moments, merge_all
 from zarrts.objects import ObjectPath
 from zarrts.shards import WrittenShard, crc32c
+from zarrts.sketches import condense
 from zarrts.system import replace_file, sync_file
+from zarrts.types import AnyArray
 
 _FORMAT = 2
 _MAX_NAMED = 3
@@ -78,11 +81,14 @@ class WrittenTask:
         One for each array of the segment.
     moments : tuple of (recording, Moments)
         Statistics of the rows of each recording that are in the shard.
+    drawn : tuple of (recording, array)
+        Values drawn from these rows for its sketch, shape (n, n_channels).
     """
 
     shard: int
     files: tuple[WrittenShard, ...]
     moments: tuple[tuple[int, Moments], ...]
+    drawn: tuple[tuple[int, AnyArray], ...] = ()
 
 
 def merged_moments(
@@ -95,6 +101,22 @@ def merged_moments(
             parts[recording].append(moments)
     nothing = Moments.empty(row_shape[-1] if row_shape else 1)
     return Moments.stack([merge_all(it) if it else nothing for it in parts])
+
+
+def sketches_of(
+    tasks: Iterable[WrittenTask],
+    n_recordings: int,
+    row_shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    n_points: int,
+) -> AnyArray:
+    """Return the sketch of each recording, shape (n_recordings, n_points, n_channels)."""
+    parts: list[list[AnyArray]] = [[] for _ in range(n_recordings)]
+    for task in tasks:
+        for recording, values in task.drawn:
+            parts[recording].append(values)
+    nothing = np.zeros((0, row_shape[-1] if row_shape else 1), dtype)
+    return np.stack([condense(np.concatenate([nothing, *it]), n_points) for it in parts])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +257,10 @@ def _entry(task: WrittenTask) -> dict[str, Any]:
             [recording, {name: getattr(moments, name).tolist() for name in STATISTICS}]
             for recording, moments in task.moments
         ],
+        "drawn": [
+            [recording, values.dtype.str, base64.b64encode(values.tobytes()).decode()]
+            for recording, values in task.drawn
+        ],
     }
 
 
@@ -242,6 +268,7 @@ def _task(entry: Mapping[str, Any]) -> WrittenTask:
     kinds: dict[str, Any] = {
         name: np.int64 if name.endswith("count") else np.float64 for name in STATISTICS
     }
+    n_channels = max((len(of["count"]) for _, of in entry["moments"]), default=1)
     return WrittenTask(
         shard=entry["shard"],
         files=tuple(
@@ -254,5 +281,12 @@ def _task(entry: Mapping[str, Any]) -> WrittenTask:
                 Moments(**{name: np.array(of[name], kinds[name]) for name in STATISTICS}),
             )
             for recording, of in entry["moments"]
+        ),
+        drawn=tuple(
+            (
+                recording,
+                np.frombuffer(base64.b64decode(values), dtype).reshape(-1, n_channels),
+            )
+            for recording, dtype, values in entry["drawn"]
         ),
     )

@@ -94,7 +94,8 @@ class Measured:
         whole, partial = self.whole_and_partial()
         parts = []
         if len(whole):
-            parts.append(sketch_samples(self.of_recordings(whole).reader))
+            kept = self.store.catalog.sketch(whole)
+            parts.append(kept or sketch_samples(self.of_recordings(whole).reader))
         if partial is not None:
             parts.append(sketch_samples(partial.reader))
         return Sketch.joined(parts)

@@ -73,6 +73,8 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
     place : Place, or None
         A file of the target: on a worker where it is another, or none, the path of the target
         leads to another disk.
+    n_points : int
+        Of the sketch of a recording.
     n_slots : int
         Parts that a worker writes at once, whatever the number of its threads.
     """
@@ -82,11 +84,12 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         root: Location,
         segment: Segment,
         labels: LabelScheme,
+        n_points: int,
         place: Place | None,
         n_slots: int,
     ) -> None:
         self._root, self._segment, self._labels = root, segment, labels
-        self._place, self._n_slots = place, n_slots
+        self._n_points, self._place, self._n_slots = n_points, place, n_slots
 
     def setup(self, worker: Any) -> None:
         """Begin, on a worker that was there or has just joined."""
@@ -128,6 +131,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
             segment=self._segment,
             recordings=recordings,
             labels=self._labels,
+            n_points=self._n_points,
             attempt=uuid.uuid4().hex,
             stop=self._stop,
         )

@@ -7,6 +7,7 @@ a random sample of that many values would be wrong (of 4,096: below 0.03 in 99.9
 the inequality of Dvoretzky, Kiefer and Wolfowitz), and by at most 1 / n_points from the thinning.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,20 +54,56 @@ def draw(rows: AnyArray, low: int, step: int) -> AnyArray:
     return values[places(first, first + len(values), step) - first]
 
 
+class Drawing:
+    """Draws values from the rows of a recording, or of a part of it, as they come.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the recording.
+    first : int
+        Row of it that is the first of those that come.
+    n_points : int
+        Of its sketch; 0: nothing is drawn.
+    """
+
+    def __init__(self, shape: tuple[int, ...], first: int, n_points: int) -> None:
+        n_channels = shape[-1] if len(shape) > 1 else 1
+        self._n_points, self._n_rows, self._next = n_points, shape[0], first
+        self._is_whole = first == 0
+        self._step = step_of(math.prod(shape) // max(1, n_channels), max(1, n_points))
+        self._drawn: list[AnyArray] = []
+
+    def add(self, rows: AnyArray) -> None:
+        """Draw from the next rows."""
+        if self._n_points:
+            self._drawn.append(draw(rows, self._next, self._step))
+            self._next += len(rows)
+
+    def values(self) -> AnyArray:
+        """Return what was drawn; of a whole recording, its points."""
+        drawn = np.concatenate(self._drawn)
+        is_whole = self._is_whole and self._next == self._n_rows
+        return condense(drawn, self._n_points) if is_whole else drawn
+
+
 def condense(values: AnyArray, n_points: int) -> AnyArray:
     """Return `n_points` of the values (n, n_channels), evenly spaced in rank, for each channel.
 
     NaN are left out; where there is no number, floats are NaN and integers 0.
     """
+    is_float = values.dtype.kind == "f"
+    nothing = np.array(np.nan if is_float else 0).astype(values.dtype)
     if len(values) == 0:
-        return np.full(
-            (n_points, values.shape[1]), np.nan if values.dtype.kind == "f" else 0
-        ).astype(values.dtype)
-    ordered = np.sort(values, axis=0)  # NaN come last
-    is_nan = np.isnan(ordered) if values.dtype.kind == "f" else np.zeros(ordered.shape, bool)
-    n_numbers = len(values) - is_nan.sum(axis=0)
+        return np.full((n_points, values.shape[1]), nothing)
+    # The order of -0.0 and 0.0 is no promise of NumPy's sort, and bytes are one of ours.
+    ordered = np.sort(values + values.dtype.type(0) if is_float else values, axis=0)
+    n_numbers = np.full(values.shape[1], len(values))
+    if is_float:
+        n_numbers -= np.isnan(ordered).sum(axis=0)  # which come last
     ranks = (2 * np.arange(n_points)[:, None] + 1) * n_numbers // (2 * n_points)
-    return np.asarray(np.take_along_axis(ordered, ranks, axis=0))
+    found = np.take_along_axis(ordered, ranks, axis=0)
+    return np.where(n_numbers > 0, found, nothing)
 
 
 @dataclass(frozen=True, eq=False)

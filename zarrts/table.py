@@ -20,8 +20,8 @@ from zarrts.types import AnyArray, IntArray
 _TABLE_ROWS = 1 << 14
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
-_OPTIONAL = ("label_count", "mean_rest")
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS)
+_OPTIONAL = ("label_count", "mean_rest", "sketch")
+_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,8 @@ class RecordingTable:
     label_counts : int64, shape (n_recordings, n_classes), or None
         Where labels are classes.
     moments : Moments, shape (n_recordings, n_channels)
+    sketch : array, shape (n_recordings, n_points, n_channels), or None
+        Values evenly spaced in rank; see `sketches`. None in older stores.
     """
 
     subject: tuple[str, ...]
@@ -49,6 +51,7 @@ class RecordingTable:
     source_starts: IntArray
     label_counts: IntArray | None
     moments: Moments
+    sketch: AnyArray | None = None
 
 
 def digest_of_table(root: Location, segment: str) -> str:
@@ -112,6 +115,8 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
         if values.dtype.kind == "f":  # a NaN has a sign, which depends on how it came about
             values = np.where(np.isnan(values), np.nan, values)
         columns[name] = (values, ("channel",))
+    if table.sketch is not None:
+        columns["sketch"] = (table.sketch, ("point", "channel"))
     files: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     for name, (values, axes) in columns.items():
@@ -167,4 +172,5 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
         source_starts=columns["source_start"],
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
+        sketch=columns.get("sketch"),
     )

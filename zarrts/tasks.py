@@ -27,6 +27,7 @@ from zarrts.moments import Moments, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows
 from zarrts.segments import Segment, part_of
 from zarrts.shards import ShardWriter, WrittenShard
+from zarrts.sketches import Drawing
 from zarrts.types import AnyArray, SourceRecording
 
 OnRows = Callable[[int], None]
@@ -44,6 +45,8 @@ class Job:
     recordings : dict
         By number, those that are in the tasks.
     labels : LabelScheme
+    n_points : int
+        Of the sketch of a recording; 0: none is made.
     on_rows : callable
         Called with each number of rows done, from any thread.
     on_task : callable
@@ -59,6 +62,7 @@ class Job:
     segment: Segment
     recordings: Mapping[int, SourceRecording]
     labels: LabelScheme
+    n_points: int = 0
     on_rows: OnRows = lambda n_rows: None
     on_task: Callable[[WrittenTask], None] = lambda task: None
     is_wanted: Callable[[WrittenShard], bool] = lambda shard: True
@@ -144,6 +148,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
     """
     segment = job.segment
     moments: list[tuple[int, Moments]] = []
+    drawn: list[tuple[int, AnyArray]] = []
     with contextlib.ExitStack() as stack:
         fillers = {
             name: _ChunkFiller(
@@ -155,6 +160,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
         for span in task.spans:
             recording = job.recordings[span.recording]
             parts = []
+            drawing = Drawing(recording.x.shape, span.start, job.n_points)
             is_others = n_done > 0 and recording.paths != job.recordings[first].paths
             blocks = read_blocks(
                 recording, span, segment.x.chunk_rows, n_done, has_other_reader=is_others
@@ -164,6 +170,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                     raise KeyboardInterrupt
                 converted = cast_rows(inputs, segment.x.dtype, recording.origin)
                 parts.append(measure(converted))
+                drawing.add(converted)
                 fillers["x"].add(converted)
                 if segment.labels_per != "recording":
                     encoded = encode_labels(job.labels, labels, recording)
@@ -174,9 +181,11 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                 job.on_rows(len(inputs))
                 del inputs, labels, converted
             moments.append((span.recording, merge_all(parts)))
+            if job.n_points:
+                drawn.append((span.recording, drawing.values()))
             n_done += span.stop - span.start
         files = tuple(it.commit(job.is_wanted) for it in fillers.values())
-    return WrittenTask(shard=task.shard, files=files, moments=tuple(moments))
+    return WrittenTask(shard=task.shard, files=files, moments=tuple(moments), drawn=tuple(drawn))
 
 
 class _ChunkFiller:
