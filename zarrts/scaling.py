@@ -18,8 +18,7 @@ from zarrts.types import AnyArray, IntArray
 ScaledPer = Literal["all", "subject", "sample"]
 
 _BLOCK_VALUES = 1 << 16  # of a batch, scaled while the processor's cache still holds them
-_FEW_VALUES = 256  # that NumPy has to have in a row to be fast
-_MAX_SUMMED = 256  # float32 values added one after the other
+_FEW_VALUES = 1024  # that NumPy has to have in a row to be fast
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -241,11 +240,30 @@ class SampleScaler:
             base = np.where(has_none, 0, np.take_along_axis(rows, first, 1))
         wide = base.astype(np.result_type(rows.dtype, self.dtype, np.float32))
         np.subtract(rows, wide, out=out, casting="unsafe")
-        linear = self._linear(out, is_out)
-        out -= linear.shift.astype(self.dtype)
-        out *= (1 / linear.spread).astype(self.dtype)
+        n: int | IntArray = out.shape[1]
+        if is_out is not None:
+            n = np.maximum(n - is_out.sum(axis=1, keepdims=True), 1)
+        fill: FloatArray | float = 0.0
+        if self.scale == "robust":
+            shift, spread = _quartiles(out, is_out)
+            out -= shift.astype(self.dtype)
+        elif self.scale == "standard":
+            shift = _reduced(np.add, out, is_out, 0) / n
+            out -= shift.astype(self.dtype)
+            spread = np.sqrt(_reduced(np.add, np.square(out), is_out, 0) / n)
+            # Equal numbers deviate from their rounded mean by less than this.
+            spread[spread <= np.finfo(self.dtype).eps * np.abs(shift)] = 0
+        else:
+            shift = _reduced(np.minimum, out, is_out, np.inf)
+            shift[np.isinf(shift)] = 0
+            out -= shift.astype(self.dtype)
+            spread = np.maximum(_reduced(np.maximum, out, is_out, -np.inf), 0)
+        spread = np.where(spread > 0, spread, 1)
+        if self.fills and self.scale == "minmax":
+            fill = _reduced(np.add, out, is_out, 0) / n / spread
+        out *= (1 / spread).astype(self.dtype)
         if self.fills:
-            np.copyto(out, linear.fill.astype(self.dtype), where=np.isnan(out))
+            np.copyto(out, np.asarray(fill, self.dtype), where=np.isnan(out))
 
     def _is_none(self, rows: AnyArray, kept: IntArray | None) -> NDArray[np.bool_] | None:
         """Return which values are padding or NaN; None where there are none."""
@@ -258,42 +276,24 @@ class SampleScaler:
             is_out = is_nan if is_out is None else is_out | is_nan
         return is_out
 
-    def _linear(self, values: AnyArray, is_out: NDArray[np.bool_] | None) -> Linear:
-        """Return what scales values (sample, step, channel), one entry a sample and channel."""
-        n: int | IntArray = values.shape[1]
-        if is_out is not None:
-            n = np.maximum(n - is_out.sum(axis=1, keepdims=True), 1)
-        if self.scale == "robust":
-            shift, spread = _quartiles(values, is_out)
-            middle = shift
-        else:
-            zeroed = values if is_out is None else np.where(is_out, 0, values)
-            middle = _sums(zeroed) / n
-        if self.scale == "standard":
-            shift = middle
-            deviations = values - shift.astype(values.dtype)
-            if is_out is not None:
-                deviations[is_out] = 0
-            np.square(deviations, out=deviations)
-            spread = np.sqrt(_sums(deviations) / n)
-            # Equal numbers deviate from their rounded mean by less than this.
-            spread[spread <= np.finfo(self.dtype).eps * np.abs(shift)] = 0
-        elif self.scale == "minmax":
-            low = values if is_out is None else np.where(is_out, np.inf, values)
-            high = values if is_out is None else np.where(is_out, -np.inf, values)
-            shift = low.min(axis=1, keepdims=True).astype(np.float64)
-            spread = high.max(axis=1, keepdims=True) - shift
-            has_none = ~np.isfinite(spread)
-            shift[has_none] = spread[has_none] = 0
-        spread = np.where(spread > 0, spread, 1)
-        return Linear(shift=shift, spread=spread, fill=(middle - shift) / spread)
 
+def _reduced(
+    operation: np.ufunc, values: AnyArray, is_out: NDArray[np.bool_] | None, nothing: float
+) -> FloatArray:
+    """Return sums, or the least or largest, over axis 1, which is kept; some are left out.
 
-def _sums(values: AnyArray) -> FloatArray:
-    """Return the sums over axis 1, which is kept, exact enough in whatever dtype they come."""
-    starts = np.arange(0, values.shape[1], _MAX_SUMMED)
-    parts = np.add.reduceat(values, starts, axis=1)
-    return np.asarray(parts.sum(axis=1, keepdims=True, dtype=np.float64))
+    The halves are put together again and again: each step is as fast as a copy, and sums are as
+    exact as NumPy's along a single axis.
+    """
+    if is_out is not None:
+        values = np.where(is_out, values.dtype.type(nothing), values)
+    n = values.shape[1]
+    while n > 1:
+        half = (n + 1) // 2
+        folded = values[:, :half].copy()
+        operation(folded[:, : n - half], values[:, half:n], out=folded[:, : n - half])
+        values, n = folded, half
+    return values.astype(np.float64)
 
 
 def _quartiles(values: AnyArray, is_out: NDArray[np.bool_] | None) -> tuple[FloatArray, FloatArray]:

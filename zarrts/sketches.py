@@ -96,14 +96,16 @@ def condense(values: AnyArray, n_points: int) -> AnyArray:
     nothing = np.array(np.nan if is_float else 0).astype(values.dtype)
     if len(values) == 0:
         return np.full((n_points, values.shape[1]), nothing)
-    # The order of -0.0 and 0.0 is no promise of NumPy's sort, and bytes are one of ours.
-    ordered = np.sort(values + values.dtype.type(0) if is_float else values, axis=0)
-    n_numbers = np.full(values.shape[1], len(values))
+    # The order of -0.0 and 0.0 is no promise of NumPy's sort, and bytes are one of ours. Channels
+    # in rows are sorted several times as fast.
+    ordered = np.ascontiguousarray((values + values.dtype.type(0) if is_float else values).T)
+    ordered.sort(axis=1)
+    n_numbers = np.full((values.shape[1], 1), len(values))
     if is_float:
-        n_numbers -= np.isnan(ordered).sum(axis=0)  # which come last
-    ranks = (2 * np.arange(n_points)[:, None] + 1) * n_numbers // (2 * n_points)
-    found = np.take_along_axis(ordered, ranks, axis=0)
-    return np.where(n_numbers > 0, found, nothing)
+        n_numbers -= np.isnan(ordered).sum(axis=1, keepdims=True)  # which come last
+    ranks = (2 * np.arange(n_points) + 1) * n_numbers // (2 * n_points)
+    found = np.take_along_axis(ordered, ranks, axis=1)
+    return np.ascontiguousarray(np.where(n_numbers > 0, found, nothing).T)
 
 
 @dataclass(frozen=True, eq=False)
