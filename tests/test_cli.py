@@ -117,6 +117,34 @@ def test_convert_ends_with_lines_that_train_on_the_store(
     )
 
 
+@pytest.mark.parametrize(
+    ("lengths", "labels_per", "windows"),
+    [
+        ((300, 250), "row", 'windows(200, stride=100, label="last")'),
+        ((300, 7), "one", "windows(7,"),
+    ],
+)
+def test_recordings_of_unequal_lengths_end_with_lines_that_train_on_windows(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lengths: tuple[int, ...],
+    labels_per: str,
+    windows: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nights").mkdir()
+    for i, n in enumerate(lengths):
+        y = np.arange(n) % 3 if labels_per == "row" else np.array("W")
+        np.savez(f"nights/{i}.npz", x=np.random.default_rng(i).normal(size=(n, 2)), y=y)
+    output = said(zarrts_command("convert", "nights", "n.zarr", "--kind", "ragged"), 0)
+    code = [it.removeprefix("    ") for it in output.splitlines() if it.startswith("    ")]
+    assert windows in code[1]
+    scope: dict[str, Any] = {}
+    exec("\n".join(code[:3]), scope)
+    assert scope["train"].subjects + scope["test"].subjects == ["0", "1"]
+    assert code[3].startswith("model.fit(zarrts.ZarrSequence(train, ")
+
+
 def plan_of(*arguments: object) -> list[str]:
     return said(zarrts_command("convert", "--dry-run", *arguments), 0).splitlines()
 

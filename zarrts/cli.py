@@ -88,7 +88,7 @@ def convert(
 
     With --dry-run, SOURCES alone will do.
     """
-    from zarrts.describe import describe_plan
+    from zarrts.describe import describe_plan, next_lines
     from zarrts.options import ConvertOptions
     from zarrts.prepare import prepare
     from zarrts.sources import with_table
@@ -119,7 +119,7 @@ def convert(
     else:
         _run(prepared, progress)
         click.echo(f"{store} is complete. Train on it:")
-    for line in _next_lines(store, len({it.subject for it in prepared.recordings})):
+    for line in next_lines(store, prepared):
         click.echo(f"    {line}")
 
 
@@ -182,18 +182,6 @@ def append(
     else:
         _run(prepared, progress)
         click.echo(f"{store} is complete, with these as its latest version.")
-
-
-def _next_lines(store: str, n_subjects: int) -> list[str]:
-    path = Path(store).as_posix()
-    choose = f'train = zarrts.open("{path}").samples'
-    if n_subjects > 1:
-        choose = f'train, test = zarrts.open("{path}").samples.split(test=1)'
-    return [
-        "import zarrts",
-        choose,
-        "model.fit(zarrts.ZarrSequence(train, batch_size=32, stats=train.stats()), epochs=10)",
-    ]
 
 
 @main.command(short_help="Say what a store holds.")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,23 @@ def describe_plan(prepared: Prepared) -> list[str]:
         f"{_duration(prepared.seconds)}",
     ]
     return lines + [f"Warning: {warning}" for warning in prepared.warnings]
+
+
+def next_lines(store: str, prepared: Prepared) -> list[str]:
+    """Return code that trains on a store; of recordings of unequal lengths, on windows of them."""
+    samples = f'zarrts.open("{Path(store).as_posix()}").samples'
+    lines = ["import zarrts"]
+    if prepared.is_ragged:
+        length = min(200, *(it.x.shape[0] or 200 for it in prepared.recordings))
+        label = ', label="last"' if prepared.labels_per == "row" else ""
+        lines.append(f"windows = {samples}.windows({length}, stride={max(1, length // 2)}{label})")
+        samples = "windows"
+    if len({it.subject for it in prepared.recordings}) > 1:
+        lines.append(f"train, test = {samples}.split(test=1)")
+    else:
+        lines.append(f"train = {samples}")
+    sequence = "zarrts.ZarrSequence(train, batch_size=32, stats=train.stats())"
+    return [*lines, f"model.fit({sequence}, epochs=10)"]
 
 
 def _describe_room(prepared: Prepared) -> str:
