@@ -1,9 +1,11 @@
 """Stores in buckets: what a folder gives, a bucket gives as well, and nothing fails silently."""
 
+import inspect
 import itertools
 import json
 import pickle
 import random
+import re
 import threading
 import traceback
 from collections.abc import Iterator
@@ -310,15 +312,25 @@ def crash_after(
     return finished
 
 
+def wait_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the lease of a killed conversion at once; it leaves one behind."""
+
+    def wait(self: Any, real: Any = lease.Lease._wait_for_end) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lease, "LEASE_S", 0.05)
+            return real(self)
+
+    monkeypatch.setattr(lease.Lease, "_wait_for_end", wait)
+
+
 def test_another_machine_goes_on_where_one_was_killed(
     study: Study, folder: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_S", 0.05)  # the killed one leaves its lease behind
     finished = crash_after(monkeypatch, 3, study.folder, address)
     assert {JOURNAL, LOCK} <= {key.partition("/")[0] for key in files_of(address)}
     with pytest.raises(StoreError, match="conversion did not finish"):
         zarrts.open(address)
-    monkeypatch.setattr(lease, "LEASE_S", 1.0)
+    wait_briefly(monkeypatch)
     written = []
 
     def commit(self: Any, real: Any = shards.ShardWriter.commit) -> Any:
@@ -340,7 +352,7 @@ def test_another_machine_goes_on_where_one_was_killed(
 def test_unfinished_parts_of_other_sources_are_not_lost_by_accident(
     study: Study, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_S", 0.05)
+    wait_briefly(monkeypatch)
     crash_after(monkeypatch, 2, study.folder, address)
     with pytest.raises(PlanError, match=r"holds an unfinished conversion .*s03.npz: no longer"):
         zarrts.convert([study.folder / "s02.npz", study.folder / "s00.npz"], address, **SMALL)
@@ -362,7 +374,7 @@ def test_of_two_converters_one_wins_and_the_other_says_so(study: Study, address:
     root = locate(address)
     assert isinstance(root, ObjectPath)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lease, "LEASE_S", 0.2)
+        patch.setattr(lease, "LEASE_S", 2.0)
         held = lease.Lease(root / LOCK)
         try:
             with pytest.raises(PlanError, match=r"another conversion \(process \d+ on .*writing"):
@@ -376,7 +388,7 @@ def test_of_two_converters_one_wins_and_the_other_says_so(study: Study, address:
 def test_who_lost_the_lease_publishes_nothing_and_sweeps_nothing(
     study: Study, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_S", 0.2)
+    monkeypatch.setattr(lease, "LEASE_S", 2.0)
     root = locate(address)
     assert isinstance(root, ObjectPath)
 
@@ -613,3 +625,16 @@ def test_http_is_read_only(study: Study, folder: Path, s3: FakeS3) -> None:
         assert_same(batches_of(store), batches_of(zarrts.open(folder)))
     with pytest.raises(PlanError, match="can only be read"):
         zarrts.convert(study.folder, f"{s3.url}/lab/b.zarr", **SMALL)
+
+
+def test_the_snippets_of_the_page_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[1] / "docs" / "buckets.md"
+    found = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    monkeypatch.chdir(study.folder.parent)
+    scope: dict[str, Any] = {"zarrts": zarrts}
+    for code in found:
+        exec(code, scope)
+    assert len(found) == 2
+    assert scope["store"].n_samples == sum(SIZES)
+    assert {*scope["convert_there"]} <= {*inspect.signature(zarrts.convert).parameters}
+    scope["store"].close()
