@@ -220,3 +220,13 @@ def test_one_value_of_each_run_is_drawn_wherever_the_work_is_cut(low, n, step):
     every = places(0, 1200, step)
     assert (every // step).tolist() == list(range(len(every)))
     assert places(low, low + n, step).tolist() == [it for it in every if low <= it < low + n]
+
+
+def test_a_store_without_sketches_is_read_for_quantiles(tmp_path, monkeypatch):
+    monkeypatch.setattr("zarrts.conversion.sketches_of", lambda *args: None)
+    x = np.random.default_rng(0).normal(size=(50, 20, 2))
+    recording = zarrts.Recording("a", x, np.zeros(50))
+    with zarrts.convert(recording, tmp_path / "a.zarr", progress=False) as store:
+        assert store.catalog.sketch(np.array([0])) is None
+        expected = np.quantile(x.reshape(-1, 2), 0.5, axis=0)
+        np.testing.assert_allclose(store.samples.stats().median, expected, atol=5e-3)

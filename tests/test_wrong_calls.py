@@ -37,12 +37,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     stages = STAGES[np.arange(9) % 3]
     files = {f"s{i:02}": (rng.normal(size=(9, 8, 2)).astype("f4"), stages) for i in range(1, 5)}
     subjects = save(tmp / "subjects", **files)
+    gap = series("a", np.arange(9) / 7, 9, 8, 2)
+    gap.x[4, 3, 1] = np.nan
     ages = [series(name, np.arange(9) % 3 * 20, 9, 8, 2) for name in "ab"]
     return Place(
         tmp=tmp,
         subjects=subjects,
         study=store("study", subjects),
         two=store("two", ages),
+        gappy=store("gappy", gap),
         wide=store("wide", [series("a", np.arange(9) / 7, 9, 8, 3)]),
         ragged=store("ragged", [series("a", "W", 30, 2), series("b", "R", 50, 2)]),
     )
@@ -172,6 +175,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
         it, it.wide, label_mode="categorical"
     ),
     "stats are of 3 channels": lambda it: sequence(it, stats=it.wide.samples.stats()),
+    "x is NaN in channel": lambda it: sequence(it, it.gappy),
+    "scale='minmax' needs numbers": lambda it: sequence(it, scale="minmax"),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),
     "weights of classes are for fit(class_weight=...)": lambda it: sequence(
