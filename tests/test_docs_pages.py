@@ -9,6 +9,7 @@ import io
 import re
 import shlex
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def run_page(name: str, scope: dict[str, Any]) -> None:
         if language == "python":
             with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
                 warnings.simplefilter("error")
+                # Of Keras with TensorFlow, when a network is saved.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 exec(compile(block, f"docs/{name}", "exec"), scope)
             said = out.getvalue()
         elif language == "console":
@@ -76,3 +79,35 @@ def test_report(folder: Path) -> None:
         run_page("report.md", {"zarrts": zarrts, "store": store, "build_network": build_network})
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert {"Split", "Results"} <= set(re.findall("<h2>(.*?)</h2>", page))
+
+
+def test_first_hour(folder: Path) -> None:
+    """Each step, as written; only the installation is that of the tests."""
+    pytest.importorskip("keras", exc_type=ImportError)
+    pytest.importorskip("matplotlib", reason="pictures need the extra plot")
+    run_page("first_hour.md", {})
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["from_keras.md", "store.md"])
+def test_page_from_top_to_bottom(folder: Path, name: str) -> None:
+    pytest.importorskip("keras", exc_type=ImportError)
+    run_page(name, {})
+
+
+def test_api_page_has_every_public_name() -> None:
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    shown = [it.rpartition(".") for it in re.findall(r"^::: (\S+)$", page, re.MULTILINE)]
+    found = {name for _, _, name in shown}
+    for module, _, name in shown:
+        assert hasattr(import_module(module), name) or import_module(f"{module}.{name}")
+    errors = {name for name in zarrts.__all__ if name.endswith("Error")}
+    assert set(zarrts.__all__) - errors - {"open"} <= found
+    assert {"open_store", "errors"} <= found
+
+
+def test_site_has_only_pages_that_exist() -> None:
+    site = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    named = re.findall(r"^ +- (\S+\.md)$", site, re.MULTILINE)
+    assert len(named) >= 12
+    assert [name for name in named if not (DOCS / name).is_file()] == []
