@@ -138,6 +138,10 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "are none of class_names=": lambda it: convert(it, class_names=["N1", "RME", "W"]),
     "convert() has no keyword 'chunks'; use chunk=": lambda it: convert(it, chunks=(9, 8, 2)),
     "cannot be written (Permission denied)": no_right_to_write,
+    "needs obstore: python -m pip install 'zarrts[cloud]'": lambda it: without(
+        "obstore", lambda: zarrts.open("s3://lab/study.zarr")
+    ),
+    "an address holds no credentials": lambda it: zarrts.open("s3://key:secret@lab/study.zarr"),
     "Check the spelling, or make a store": lambda it: zarrts.open(it.tmp / "stuy.zarr"),
     "you have no permission to read it": no_right_to_read,
     "zarrts.open takes the path of a store": lambda it: zarrts.open(it.study),
