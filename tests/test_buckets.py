@@ -3,12 +3,14 @@
 import inspect
 import itertools
 import json
+import os
 import pickle
 import random
 import re
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,109 @@ def test_neighbours_are_read_with_one_request_and_what_fits_is_read_once(
         with again:
             list(again)
         assert s3.requests["GET"] == before  # small shards are kept with their index
+
+
+# What is kept on a local disk --------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(folder: Path, s3: FakeS3) -> FakeS3:
+    """The store on a server that notes the shards that are asked for."""
+    for key, content in files_of(folder).items():
+        s3.objects[f"a.zarr/{key}"] = content
+
+    def note(method: str, key: str) -> None:
+        s3.requests["shards"] += re.search(r"/0/[xy]/c/", key) is not None
+
+    s3.fault = note
+    return s3
+
+
+def kept_bytes(cache: Path) -> int:
+    return sum(it.stat().st_size for it in cache.glob("*/*"))
+
+
+def epoch_of(served: FakeS3, cache: Path, epoch: int = 0, **options: Any) -> list[Any]:
+    """Return the batches of an epoch of a store that was never opened before."""
+    place = {"storage_options": served.options, "cache": cache}
+    with zarrts.open("s3://lab/a.zarr", **place, **options) as store:
+        return batches_of(store, epoch=epoch, memory="8KiB")
+
+
+def test_what_is_cached_is_not_asked_for_again(
+    tmp_path: Path, folder: Path, served: FakeS3
+) -> None:
+    for epoch in range(2):
+        found = epoch_of(served, tmp_path / "cache", epoch)
+        assert_same(found, batches_of(zarrts.open(folder), epoch=epoch, memory="8KiB"))
+        if epoch == 0:
+            assert served.requests["shards"] > 0
+            served.requests.clear()
+    assert served.requests["shards"] == 0
+
+
+def test_damage_in_the_cache_is_mended_from_the_bucket(
+    tmp_path: Path, folder: Path, served: FakeS3
+) -> None:
+    cache = tmp_path / "cache"
+    epoch_of(served, cache)
+    files = sorted(cache.glob("*/*"))
+    for number, path in enumerate(files):
+        content = path.read_bytes()
+        if number % 3 == 0:
+            path.write_bytes(content[:9] + bytes([content[9] ^ 1]) + content[10:])
+        elif number % 3 == 1:
+            path.write_bytes(content[:-1])
+    assert_same(epoch_of(served, cache), batches_of(zarrts.open(folder), memory="8KiB"))
+    served.requests.clear()
+    assert_same(epoch_of(served, cache), batches_of(zarrts.open(folder), memory="8KiB"))
+    assert served.requests["shards"] == 0
+
+
+def test_a_cache_that_is_too_small_keeps_what_it_has(
+    tmp_path: Path, folder: Path, served: FakeS3
+) -> None:
+    cache = tmp_path / "cache"
+    epoch_of(served, cache, cache_bytes=4000)
+    first = {it.name for it in cache.glob("*/*")}
+    assert 3000 < kept_bytes(cache) <= 4000
+    found = epoch_of(served, cache, 1, cache_bytes=4000)
+    assert_same(found, batches_of(zarrts.open(folder), epoch=1, memory="8KiB"))
+    assert {it.name for it in cache.glob("*/*")} == first
+
+
+def test_what_was_used_longest_ago_of_other_stores_makes_room(
+    tmp_path: Path, served: FakeS3
+) -> None:
+    cache = tmp_path / "cache"
+    others = [cache / name / "0-00000000" for name in ("old", "new")]
+    for age, path in enumerate(others):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(8000))
+        os.utime(path, (age, age))
+    epoch_of(served, cache, cache_bytes=24_000)
+    assert [path.exists() for path in others] == [False, True]
+    assert 8000 < kept_bytes(cache) <= 24_000
+
+
+def test_several_readers_share_a_cache(tmp_path: Path, folder: Path, served: FakeS3) -> None:
+    cache = tmp_path / "cache"
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(epoch_of, served, cache, epoch) for epoch in range(3)]
+    for epoch, job in enumerate(jobs):
+        expected = batches_of(zarrts.open(folder), epoch=epoch, memory="8KiB")
+        assert_same(job.result(), expected)
+    assert not [*cache.glob("*/*.partial")]
+
+
+def test_caches_that_cannot_be(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(PlanError, match="is a folder already, and cache= is for addresses"):
+        zarrts.open(folder, cache=tmp_path / "cache")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlanError, match=r"cache='.*file' cannot be written"):
+        zarrts.open("memory://b/a.zarr", cache=tmp_path / "file")
+    with pytest.raises(PlanError, match="cache_bytes"):
+        zarrts.open("memory://b/a.zarr", cache=tmp_path / "cache", cache_bytes="much")
 
 
 # Changes -----------------------------------------------------------------------------------------
@@ -630,11 +735,11 @@ def test_http_is_read_only(study: Study, folder: Path, s3: FakeS3) -> None:
 def test_the_snippets_of_the_page_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Path(__file__).parents[1] / "docs" / "buckets.md"
     found = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
-    monkeypatch.chdir(study.folder.parent)
+    monkeypatch.chdir(study.folder.parent)  # where "subjects/" is
     scope: dict[str, Any] = {"zarrts": zarrts}
     for code in found:
         exec(code, scope)
-    assert len(found) == 2
+    assert len(found) == 3
     assert scope["store"].n_samples == sum(SIZES)
     assert {*scope["convert_there"]} <= {*inspect.signature(zarrts.convert).parameters}
     scope["store"].close()

@@ -14,7 +14,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "types", "sizes", "keyed", "keywords", "system", "progress", "backend", "markup"},
-    {"addresses"},
+    {"addresses", "chunk_cache"},
     {"bucket"},
     {"objects"},
     {"lease"},

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 from zarrts import system
 from zarrts.addresses import is_address, local_path, parse_address
 from zarrts.bucket import Bucket, ConflictError
+from zarrts.chunk_cache import ChunkCache
 from zarrts.errors import PlanError
 from zarrts.objects import ObjectFile, ObjectPath, Upload
 from zarrts.system import PositionalFile
@@ -105,6 +106,19 @@ def locate(
             f"{place} is a path, and storage_options are for addresses; leave them out."
         )
     return Path(place)
+
+
+def with_cache(path: Location, folder: str | Path, max_bytes: int) -> Location:
+    """Return the same place, with chunks that are read there kept in a folder.
+
+    Raises
+    ------
+    PlanError
+        If it is a folder itself, or nothing can be written to the other one.
+    """
+    if not isinstance(path, ObjectPath):
+        raise PlanError(f"{path} is a folder already, and cache= is for addresses; leave it out.")
+    return ObjectPath(path.bucket, path.key, ChunkCache(Path(folder), max_bytes))
 
 
 def refuse_read_only(path: Location) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from zarrts.bucket import Bucket
+from zarrts.chunk_cache import ChunkCache
 
 _PIECE_BYTES = 8 << 20
 
@@ -16,14 +17,14 @@ _PIECE_BYTES = 8 << 20
 class ObjectPath:
     """An object of a bucket, or the prefix that others are below; see `pathlib.Path`.
 
-    Shown as an address, in which no credentials are.
+    Shown as an address, in which no credentials are. `cache` keeps chunks that are read below it.
     """
 
-    def __init__(self, bucket: Bucket, key: str) -> None:
-        self.bucket, self.key = bucket, key
+    def __init__(self, bucket: Bucket, key: str, cache: ChunkCache | None = None) -> None:
+        self.bucket, self.key, self.cache = bucket, key, cache
 
     def __truediv__(self, key: str) -> "ObjectPath":
-        return ObjectPath(self.bucket, "/".join(it for it in (self.key, key) if it))
+        return ObjectPath(self.bucket, "/".join(it for it in (self.key, key) if it), self.cache)
 
     def __str__(self) -> str:
         return self.bucket.url(self.key)

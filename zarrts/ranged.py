@@ -11,7 +11,7 @@ import math
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
@@ -94,6 +94,7 @@ class RangedReader:
             self._chunks.decode(self.read_encoded(chunk), out, chunk)
         except ReadError:
             # Bytes may be damaged on their way; what is damaged in the bucket is so again.
+            self._forget_cached(chunk)
             with self._lock:
                 self._shards.pop(chunk // self.spec.chunks_per_shard, None)
                 self._checksums.clear()
@@ -148,15 +149,66 @@ class RangedReader:
     def _fetch(self, first: int, stop: int) -> Sequence[Bytes | ReadError]:
         """Return chunks of one shard as they are stored, checked to be what belongs there."""
         number, inside = divmod(first, self.spec.chunks_per_shard)
+        cached = self._cached(first, stop)
+        if len(cached) == stop - first:
+            return [cached[at] for at in range(stop - first)]
         shard = self._shard(number)
         entries = shard.index[inside : inside + stop - first]
-        found: dict[int, Bytes] = {}
-        for span in _spans(entries, shard.tail_start):
+        found = dict(cached)
+        for span in _spans(entries, shard.tail_start, cached):
             found |= self._fetch_span(number, entries, span)
-        return [
+        chunks = [
             self._checked(shard, first + at, entry, found.get(at))
             for at, entry in enumerate(entries)
         ]
+        for at, content in enumerate(chunks):
+            if at not in cached and not isinstance(content, ReadError):
+                self._keep(first + at, content)
+        return chunks
+
+    # The local cache: only of arrays whose checksums are listed, by which chunks are named ----
+
+    def _cached(self, first: int, stop: int) -> dict[int, Bytes]:
+        """Return what a local disk has of some chunks of one shard, by their place among them."""
+        cache = self._root.cache
+        if cache is None or self.spec.checksums is None:
+            return {}
+        found = {}
+        for chunk in range(first, stop):
+            content = cache.get(self._name, chunk, self._checksum(chunk))
+            if content is not None:
+                encoded = np.frombuffer(content, np.uint8)
+                # What is damaged further inside is found when it is decoded.
+                with contextlib.suppress(ReadError):
+                    self._chunks.check_place(encoded, self._checksums_of(chunk), chunk)
+                    found[chunk - first] = encoded
+        return found
+
+    def _keep(self, chunk: int, content: Bytes) -> None:
+        cache = self._root.cache
+        if cache is not None and self.spec.checksums is not None:
+            cache.add(self._name, chunk, self._checksum(chunk), content.tobytes())
+
+    def _forget_cached(self, chunk: int) -> None:
+        cache = self._root.cache
+        if cache is not None and self.spec.checksums is not None:
+            cache.discard(self._name, chunk, self._checksum(chunk))
+
+    @property
+    def _name(self) -> str:
+        return str(self._root / self.spec.path)
+
+    def _checksum(self, chunk: int) -> int:
+        return int(self._checksums_of(chunk)[chunk % self.spec.chunks_per_shard])
+
+    def _checksums_of(self, chunk: int) -> NDArray[np.uint32]:
+        number = chunk // self.spec.chunks_per_shard
+        try:
+            found = self._written_checksums(number)
+        except FileNotFoundError as error:
+            raise self._chunks.shard_error(number, error) from error
+        assert found is not None, "there is a list of them"
+        return found
 
     def _checked(
         self, shard: _Shard, chunk: int, entry: NDArray[np.uint64], encoded: Bytes | None
@@ -256,9 +308,9 @@ class RangedReader:
             return found
 
 
-def _spans(entries: NDArray[np.uint64], tail_start: int) -> list[list[int]]:
+def _spans(entries: NDArray[np.uint64], tail_start: int, cached: Container[int]) -> list[list[int]]:
     """Return which chunks are read with one request each, those that are known left out."""
-    known = [int(it) for it in range(len(entries)) if not is_missing(entries[it])]
+    known = [it for it in range(len(entries)) if it not in cached and not is_missing(entries[it])]
     wanted = sorted(
         (it for it in known if int(entries[it, 0]) < tail_start), key=lambda it: int(entries[it, 0])
     )

@@ -7,12 +7,13 @@ from typing import Any, NoReturn
 
 from zarrts.contents import Contents
 from zarrts.disjoint import Split
-from zarrts.errors import StoreError
+from zarrts.errors import PlanError, StoreError
 from zarrts.glance import glance_of
 from zarrts.keywords import did_you_mean, refuse_unknown
-from zarrts.location import Location, locate
+from zarrts.location import Location, locate, with_cache
 from zarrts.objects import ObjectPath
 from zarrts.selection import Samples
+from zarrts.sizes import parse_size
 from zarrts.split_files import read_split
 from zarrts.store import read_header
 
@@ -87,6 +88,8 @@ def open_store(
     path: str | Path | Location,
     version: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    cache: str | Path | None = None,
+    cache_bytes: int | str = "10GiB",
     **unknown: object,
 ) -> Store:
     """Open a store; nothing but its root is read.
@@ -100,6 +103,11 @@ def open_store(
     storage_options : dict, optional
         For an address, as fsspec has them: key, secret, endpoint_url, anon, ... By default the
         credentials are those of the environment.
+    cache : path, optional
+        For an address: a folder of this machine's that keeps chunks once they were read, for all
+        processes that name it.
+    cache_bytes : size
+        That the folder may take.
 
     Raises
     ------
@@ -115,6 +123,11 @@ def open_store(
             "samples are open already."
         )
     root = locate(path, storage_options)
+    if cache is not None:
+        try:
+            root = with_cache(root, cache, parse_size(cache_bytes, "cache_bytes"))
+        except ValueError as error:
+            raise PlanError(str(error)) from error
     header = read_header(root)
     if version is not None:
         try:

@@ -1,0 +1,138 @@
+"""Compressed chunks of remote stores on a local disk, for any number of processes.
+
+An array has a folder, named by a digest of its address; a chunk is a file in it, named by its
+number and by the checksum that the store has for it, so that what was replaced in the bucket is
+never taken for what is there now. Files appear whole.
+
+Each epoch reads each chunk once, in another order. Where not all of them fit, nothing is gained by
+putting one in the place of another: what is there of the arrays that are being read stays. What
+makes room are chunks of other arrays, those first that were used longest ago.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from zarrts.errors import PlanError
+
+_SCANS_PER_BUDGET = 64
+_PARTIAL, _LONGEST_WRITE_S = ".partial", 3600
+
+
+class ChunkCache:
+    """A folder of chunks. `_lock` guards the counts and the folders that are in use.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    max_bytes : int
+        All files in it take at most this, but for what other processes write at that moment.
+
+    Raises
+    ------
+    PlanError
+        If nothing can be written there.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        self._lock = threading.Lock()
+        self._in_use: set[str] = set()
+        self._is_full = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _replace(folder / "README", b"Chunks of remote stores. They may be deleted.\n")
+        except OSError as error:
+            raise PlanError(
+                f"cache={str(folder)!r} cannot be written ({error.strerror}); choose another "
+                "folder."
+            ) from error
+        self._n_bytes = sum(size for size, _, _ in self._files())
+
+    def get(self, array: str, chunk: int, checksum: int) -> bytes | None:
+        """Return a chunk, or None if it is not there.
+
+        What it holds is to be compared with its checksum by whoever decodes it.
+        """
+        path = self._path(array, chunk, checksum)
+        try:
+            content = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        return content
+
+    def add(self, array: str, chunk: int, checksum: int, content: bytes) -> None:
+        """Keep a chunk, if there is room or what is in other arrays can make some."""
+        if not self._take_room(len(content)):
+            return
+        path = self._path(array, chunk, checksum)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _replace(path, content)
+        except OSError:  # the disk is full, or somebody deletes the folder
+            with self._lock:
+                self._n_bytes -= len(content)
+                self._is_full = True
+
+    def discard(self, array: str, chunk: int, checksum: int) -> None:
+        """Forget a chunk that is damaged."""
+        with contextlib.suppress(OSError):
+            self._path(array, chunk, checksum).unlink()
+
+    def _path(self, array: str, chunk: int, checksum: int) -> Path:
+        name = hashlib.sha256(array.encode()).hexdigest()[:32]
+        with self._lock:
+            self._in_use.add(name)
+        return self._folder / name / f"{chunk}-{checksum:08x}"
+
+    def _take_room(self, n_bytes: int) -> bool:
+        with self._lock:
+            if self._is_full:
+                return False
+            if self._n_bytes + n_bytes > self._max_bytes:
+                self._make_room(n_bytes)
+            if self._n_bytes + n_bytes > self._max_bytes:
+                self._is_full = True  # of what is being read, until the store is opened again
+                return False
+            self._n_bytes += n_bytes
+            return True
+
+    def _make_room(self, n_bytes: int) -> None:
+        """Delete what was used longest ago of arrays that nobody reads here, some at once."""
+        files = self._files()
+        self._n_bytes = sum(size for size, _, _ in files)  # others may write, too
+        wanted = max(n_bytes, self._max_bytes // _SCANS_PER_BUDGET)
+        for size, used_at, path in sorted(files, key=lambda it: it[1]):
+            if self._n_bytes + wanted <= self._max_bytes:
+                break
+            is_left = path.suffix == _PARTIAL and time.time() - used_at > _LONGEST_WRITE_S
+            if is_left or path.parent.name not in self._in_use:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    self._n_bytes -= size
+
+    def _files(self) -> list[tuple[int, float, Path]]:
+        """Return (size, time of last use, path) of all chunks."""
+        found = []
+        for path in self._folder.glob("*/*"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found.append((status.st_size, status.st_mtime, path))
+        return found
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole; it need not outlive a loss of power."""
+    partial = path.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
