@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zarrts.moments import Moments, merge_all, pool
+from zarrts.journal import WrittenTask, merged_moments
+from zarrts.moments import Moments, MomentsList, merge_all, pool
 
 QUICK = settings(deadline=None, max_examples=60)
 
@@ -128,3 +129,35 @@ def test_the_values_are_not_changed():
     before = values.copy()
     Moments.of(values)
     assert np.array_equal(values, before)
+
+
+def test_parts_of_recordings_are_merged_whoever_wrote_them():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(3, 2, (40, 3))
+    rows[7, 1] = np.nan
+    spans = [[(0, 0, 5)], [(0, 5, 12), (1, 12, 13), (3, 13, 20)], [(3, 20, 33), (4, 33, 40)]]
+    tasks = []
+    for shard, some in enumerate(spans):
+        collected = MomentsList()
+        for _, start, stop in some:
+            collected.append(Moments.of(rows[start:stop]))
+        numbers = np.array([number for number, _, _ in some], np.int64)
+        tasks.append(
+            WrittenTask(shard=shard, files=(), recordings=numbers, moments=collected.stacked())
+        )
+    found = merged_moments(tasks, 6, (3,))
+    for number, (start, stop) in enumerate([(0, 12), (12, 13), (0, 0), (13, 33), (33, 40), (0, 0)]):
+        own = rows[start:stop]
+        np.testing.assert_array_equal(found.count[number], (~np.isnan(own)).sum(axis=0))
+        if stop > start:
+            np.testing.assert_allclose(found.mean[number], np.nanmean(own, axis=0))
+            np.testing.assert_allclose(found.std[number], np.nanstd(own, axis=0))
+            np.testing.assert_array_equal(found.max[number], np.nanmax(own, axis=0))
+    assert merged_moments([], 2, (3,)).count.tolist() == [[0] * 3] * 2
+
+
+def test_many_entries_are_collected_in_their_order():
+    collected = MomentsList()
+    for number in range(2500):
+        collected.append(Moments.of(np.full((2, 1), float(number))))
+    assert collected.stacked().mean[:, 0].tolist() == list(range(2500))

@@ -8,7 +8,7 @@ bucket, the journal is a few objects, read one after the other.
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from zarrts.location import Location, read_files
-from zarrts.moments import STATISTICS, Moments, merge_all
+from zarrts.moments import STATISTICS, Moments, pool
 from zarrts.objects import ObjectPath
 from zarrts.shards import WrittenShard, crc32c
 from zarrts.sketches import condense
 from zarrts.system import replace_file, sync_file
-from zarrts.types import AnyArray
+from zarrts.types import AnyArray, IntArray
 
-_FORMAT = 2
+_FORMAT = 3
 _MAX_NAMED = 3
 
 
@@ -79,28 +79,41 @@ class WrittenTask:
     shard : int
     files : tuple of WrittenShard
         One for each array of the segment.
-    moments : tuple of (recording, Moments)
-        Statistics of the rows of each recording that are in the shard.
+    recordings : int64, shape (n_spans,)
+        Whose rows are in the shard, ascending.
+    moments : Moments
+        Statistics of these rows, an entry for each of the recordings.
     drawn : tuple of (recording, array)
         Values drawn from these rows for its sketch, shape (n, n_channels).
     """
 
     shard: int
     files: tuple[WrittenShard, ...]
-    moments: tuple[tuple[int, Moments], ...]
+    recordings: IntArray
+    moments: Moments
     drawn: tuple[tuple[int, AnyArray], ...] = ()
 
 
 def merged_moments(
-    tasks: Iterable[WrittenTask], n_recordings: int, row_shape: tuple[int, ...]
+    tasks: Sequence[WrittenTask], n_recordings: int, row_shape: tuple[int, ...]
 ) -> Moments:
     """Return the statistics of each recording, merged in the order of the tasks."""
-    parts: list[list[Moments]] = [[] for _ in range(n_recordings)]
-    for task in tasks:
-        for recording, moments in task.moments:
-            parts[recording].append(moments)
-    nothing = Moments.empty(row_shape[-1] if row_shape else 1)
-    return Moments.stack([merge_all(it) if it else nothing for it in parts])
+    merged = Moments.empty(n_recordings, row_shape[-1] if row_shape else 1)
+    if not tasks:
+        return merged
+    recordings = np.concatenate([task.recordings for task in tasks])
+    order = np.argsort(recordings, kind="stable")
+    recordings = recordings[order]
+    parts = Moments.joined([task.moments for task in tasks]).row(order)
+    numbers, firsts, counts = np.unique(recordings, return_index=True, return_counts=True)
+    for name in STATISTICS:
+        getattr(merged, name)[numbers] = getattr(parts, name)[firsts]
+    for number, first, count in zip(numbers, firsts, counts, strict=True):
+        if count > 1:
+            pooled = pool(parts.row(np.arange(first, first + count)))
+            for name in STATISTICS:
+                getattr(merged, name)[number] = getattr(pooled, name)
+    return merged
 
 
 def sketches_of(
@@ -253,10 +266,9 @@ def _entry(task: WrittenTask) -> dict[str, Any]:
     return {
         "shard": task.shard,
         "files": [[it.key, it.size, it.checksum, it.chunk_checksums] for it in task.files],
-        "moments": [
-            [recording, {name: getattr(moments, name).tolist() for name in STATISTICS}]
-            for recording, moments in task.moments
-        ],
+        "recordings": _text(task.recordings),
+        "channels": task.moments.mean.shape[1],
+        "moments": {name: _text(getattr(task.moments, name)) for name in STATISTICS},
         "drawn": [
             [recording, values.dtype.str, base64.b64encode(values.tobytes()).decode()]
             for recording, values in task.drawn
@@ -265,22 +277,21 @@ def _entry(task: WrittenTask) -> dict[str, Any]:
 
 
 def _task(entry: Mapping[str, Any]) -> WrittenTask:
-    kinds: dict[str, Any] = {
-        name: np.int64 if name.endswith("count") else np.float64 for name in STATISTICS
-    }
-    n_channels = max((len(of["count"]) for _, of in entry["moments"]), default=1)
+    n_channels = entry["channels"]
     return WrittenTask(
         shard=entry["shard"],
         files=tuple(
             WrittenShard(key, size, checksum, tuple(chunks))
             for key, size, checksum, chunks in entry["files"]
         ),
-        moments=tuple(
-            (
-                recording,
-                Moments(**{name: np.array(of[name], kinds[name]) for name in STATISTICS}),
-            )
-            for recording, of in entry["moments"]
+        recordings=_array(entry["recordings"], "<i8"),
+        moments=Moments(
+            **{
+                name: _array(text, "<i8" if name.endswith("count") else "<f8").reshape(
+                    -1, n_channels
+                )
+                for name, text in entry["moments"].items()
+            }
         ),
         drawn=tuple(
             (
@@ -290,3 +301,12 @@ def _task(entry: Mapping[str, Any]) -> WrittenTask:
             for recording, dtype, values in entry["drawn"]
         ),
     )
+
+
+def _text(values: AnyArray) -> str:
+    """Return the bytes of numbers as text; as decimals they would take several times as much."""
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def _array(text: str, dtype: str) -> AnyArray:
+    return np.frombuffer(base64.b64decode(text), dtype)

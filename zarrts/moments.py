@@ -14,6 +14,7 @@ FloatArray = NDArray[np.float64]
 
 _VALUES_PER_PIECE = 1 << 18
 _ROWS_PER_FOLD = 32
+_ENTRIES_PER_PART = 1024
 _MAX_CANCELLED = 1e3  # digits that a difference of sums may lose
 _MAX_CANCELLED_PLAIN = 1e5  # the same where none are differences: means 300 deviations from 0
 
@@ -95,6 +96,30 @@ class Moments:
         return Moments(
             **{name: np.concatenate([getattr(it, name) for it in parts]) for name in STATISTICS}
         )
+
+
+class MomentsList:
+    """Statistics of one shape that come one by one; small arrays each would take much memory."""
+
+    def __init__(self) -> None:
+        self._joined: list[Moments] = []
+        self._some: list[Moments] = []
+
+    def append(self, moments: Moments) -> None:
+        """Add an entry."""
+        self._some.append(moments)
+        if len(self._some) == _ENTRIES_PER_PART:
+            self._join()
+
+    def stacked(self) -> Moments:
+        """Return all entries, at least one, along a leading axis."""
+        self._join()
+        return Moments.joined(self._joined)
+
+    def _join(self) -> None:
+        if self._some:
+            self._joined.append(Moments.stack(self._some))
+            self._some.clear()
 
 
 STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count", "mean_rest")

@@ -23,7 +23,7 @@ from zarrts.errors import SourceError
 from zarrts.journal import WrittenTask
 from zarrts.labels import LabelScheme
 from zarrts.location import Location
-from zarrts.moments import Moments, measure, merge_all
+from zarrts.moments import MomentsList, measure, merge_all
 from zarrts.plan import ShardTask, Span, block_rows
 from zarrts.segments import Segment, part_of
 from zarrts.shards import ShardWriter, WrittenShard
@@ -147,7 +147,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
         If the job was told to stop.
     """
     segment = job.segment
-    moments: list[tuple[int, Moments]] = []
+    moments = MomentsList()
     drawn: list[tuple[int, AnyArray]] = []
     with contextlib.ExitStack() as stack:
         fillers = {
@@ -180,12 +180,18 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                     fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))
                 del inputs, labels, converted
-            moments.append((span.recording, merge_all(parts)))
+            moments.append(merge_all(parts))
             if job.n_points:
                 drawn.append((span.recording, drawing.values()))
             n_done += span.stop - span.start
         files = tuple(it.commit(job.is_wanted) for it in fillers.values())
-    return WrittenTask(shard=task.shard, files=files, moments=tuple(moments), drawn=tuple(drawn))
+    return WrittenTask(
+        shard=task.shard,
+        files=files,
+        recordings=np.array([span.recording for span in task.spans], np.int64),
+        moments=moments.stacked(),
+        drawn=tuple(drawn),
+    )
 
 
 class _ChunkFiller:
