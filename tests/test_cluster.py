@@ -196,6 +196,22 @@ def test_shard_of_a_worker_that_ends_is_written_again(
     assert (tmp_path / "ended").exists()
 
 
+def test_outcome_that_died_with_its_worker_is_waited_for_again() -> None:
+    asked = cluster._Asked(None, None, "job")  # type: ignore[arg-type]
+
+    class Future:
+        status = "lost"
+
+        def add_done_callback(self, done: Any) -> None:
+            self.status = "finished"
+            done(self)
+
+    future = Future()
+    asked._done.put(future)
+    assert asked._next_done() is future
+    assert future.status == "finished"
+
+
 @needs_sigkill
 def test_part_that_kills_every_worker_is_given_up_and_the_rest_kept(
     workers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

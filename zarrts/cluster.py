@@ -5,6 +5,8 @@ A task carries names and offsets, never data. A worker that is lost has its shar
 by another, under other temporary names, and the same bytes replace each other.
 """
 
+import asyncio
+import concurrent.futures
 import contextlib
 import itertools
 import queue
@@ -24,6 +26,7 @@ from zarrts.tasks import Job, chains_of
 _MAX_ASKED = 512  # shards that the scheduler knows of at once
 _ALONE_S = 600.0  # without a single worker
 _POLL_S = 5.0
+_ENDED = ("finished", "error", "cancelled")
 _MARK_BYTES = 8  # of the journal; its checksum
 _N_TRIED = 16
 
@@ -138,10 +141,13 @@ class _Asked:
     def _next_done(self) -> Any:
         alone_s = 0.0
         while True:
-            try:
-                return self._done.get(timeout=_POLL_S)
-            except queue.Empty:
-                pass
+            with contextlib.suppress(queue.Empty):
+                future = self._done.get(timeout=_POLL_S)
+                if future.status in _ENDED:
+                    return future
+                # Its worker died with the outcome, and another one does it again.
+                future.add_done_callback(self._done.put)
+                continue
             if self._crew.client.status != "running":
                 continue  # trying to connect again; if that fails, all futures are cancelled
             alone_s = 0.0 if self._crew.client.nthreads() else alone_s + _POLL_S
@@ -155,18 +161,19 @@ class _Asked:
     def _result(self, future: Any, task: ShardTask) -> Any:
         from distributed.scheduler import KilledWorker
 
-        if future.status not in ("finished", "error"):
-            error = ConnectionError(f"{future.status}")
-            raise PlanError(f"the Dask scheduler at {self._crew.address} is lost.") from error
         try:
             outcome = future.result()
-        except KilledWorker as error:
+        except (concurrent.futures.CancelledError, asyncio.CancelledError) as cancelled:
+            error = ConnectionError("cancelled")
+            error.__cause__ = cancelled
+            raise PlanError(f"the Dask scheduler at {self._crew.address} is lost.") from error
+        except KilledWorker as killed:
             origin = self._job.recordings[task.spans[0].recording].origin
             raise PlanError(
                 f"a part of {origin} was given up, because every worker that wrote it died; most "
                 f"likely for want of memory: memory={format_budget(self._crew.memory_bytes)} is "
                 "what each worker may take beside what Python takes itself."
-            ) from error
+            ) from killed
         if outcome.error is not None:
             raise outcome.error from outcome.cause
         return outcome
