@@ -183,9 +183,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "scale='minmax' needs numbers": lambda it: sequence(it, scale="minmax"),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),
-    "weights of classes are for fit(class_weight=...)": lambda it: sequence(
-        it, sample_weight={0: 2.0}
-    ),
+    "are for fit(class_weight=...)": lambda it: sequence(it, sample_weight={0: 2.0}),
 }
 
 

@@ -8,6 +8,7 @@ from zarrts.contents import Contents
 from zarrts.finish import Transform
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import LabelModes
+from zarrts.labels import LabelScheme
 from zarrts.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
 from zarrts.measured import Stats
 from zarrts.nans import OnNan
@@ -29,6 +30,7 @@ class Batched:
     """Samples from which batches are drawn; `Samples` is one, and adds all else."""
 
     store: Contents
+    scheme: LabelScheme
 
     @property
     def reader(self) -> SampleReader:
@@ -245,7 +247,7 @@ class Batched:
         """Return what makes the batches of any epoch, and keeps its memory in between."""
         return EpochLoader(
             self.reader,
-            self.store.header.labels,
+            self.scheme,
             options,
             subjects=self.store.subjects,
             has_nan=self.has_nan(options.nan, skips_damage=options.on_error == "skip"),

@@ -220,6 +220,8 @@ def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     if len(summary["labels"]) > 1:
         first, *rest = describe_label_arrays(summary["labels"])
         click.echo("\n".join([f"labels    {first}", *(f"          {line}" for line in rest)]))
+    if summary["n_unlabelled"]:
+        click.echo(f"no label  {summary['n_unlabelled']:,} samples, kept out of training")
     if summary["channels"]:
         click.echo(f"channels  {', '.join(summary['channels'])}")
     if summary["rate_hz"]:

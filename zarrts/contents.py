@@ -9,12 +9,12 @@ from zarrts.catalog import Catalog, RecordingInfo
 from zarrts.chunks import open_chunks
 from zarrts.cuts import View, view_of_store
 from zarrts.joined import open_labels
-from zarrts.labels import Label
 from zarrts.location import Location, close
 from zarrts.memory import Readers
 from zarrts.samples import Ranges
 from zarrts.store import StoreHeader
 from zarrts.table import read_table
+from zarrts.types import Label
 
 
 class Contents:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from zarrts.disjoint import Split
-from zarrts.labels import Label, LabelCounter, LabelScheme
+from zarrts.labels import LabelCounter, LabelScheme
 from zarrts.memory import window_amplification
 from zarrts.prepare import Prepared
 from zarrts.selection import Samples
 from zarrts.sizes import format_budget, format_size, parse_size
 from zarrts.sources import LINE_OF_A_TABLE
 from zarrts.study import Store
-from zarrts.types import IntArray
+from zarrts.types import IntArray, Label
 
 _FEW_PERCENT = 10
 _MAX_NAMES = 12
@@ -265,6 +265,7 @@ def summarize(store: Store) -> dict[str, Any]:
             for code, subject in enumerate(store.subjects)
         },
         "class_counts": per_subject,
+        "n_unlabelled": store.samples.n_unlabelled,
         "raw_bytes": sum(it.n_rows * it.x.row_bytes for it in store.header.segments),
         "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
         "window_amplification": _window_costs(store),

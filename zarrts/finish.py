@@ -16,6 +16,7 @@ from zarrts.types import AnyArray, Batch, IntArray, Labels
 
 Target = Callable[[Any], Labels]
 Transform = Callable[[Batch, np.random.Generator], Batch]
+Weigh = Callable[[Batch, Any], Batch]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class Finish:
         What is behind the end of a sample, after scaling; targets have 0 there.
     has_step_labels : bool
         Each step of a sample of any length has a label.
+    weigh : callable, or None
+        Adds weights to a batch, from it and the stored labels.
     """
 
     dtype: np.dtype[Any]
@@ -57,6 +60,7 @@ class Finish:
     lengths: BatchLengths | None = None
     pad_value: float = 0.0
     has_step_labels: bool = False
+    weigh: Weigh | None = None
 
     def scale_into(
         self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None = None
@@ -86,6 +90,8 @@ class Finish:
             if self.has_step_labels and batch.mask is not None:
                 y = each_array(y, partial(_zeroed, mask=batch.mask))
             batch = replace(batch, y=y)
+            if self.weigh is not None:
+                batch = self.weigh(batch, stored)
         if self.transform is None:
             return batch
         rng = np.random.default_rng([*self.rng_key, epoch, index])
@@ -102,3 +108,17 @@ def _zeroed(y: AnyArray, mask: NDArray[np.bool_]) -> AnyArray:
     out = np.array(y)
     out[~mask] = 0
     return out
+
+
+def lengthened(batch: Batch, *, has_step_labels: bool) -> Batch:
+    """Return a batch with one step more, the last one again."""
+    y, weight = batch.y, batch.weight
+    if y is not None and has_step_labels:
+        y = each_array(y, _with_one_step_more)
+    if weight is not None:
+        weight = each_array(weight, lambda it: _with_one_step_more(it) if it.ndim > 1 else it)
+    return replace(batch, x=_with_one_step_more(batch.x), y=y, weight=weight)
+
+
+def _with_one_step_more(steps: AnyArray) -> AnyArray:
+    return np.concatenate([steps, steps[:, -1:]], axis=1)

@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from zarrts.sizes import parse_size
 from zarrts.spec import Spec, spec_of
 from zarrts.statistics import Scale
 from zarrts.study import Store, open_store
-from zarrts.types import AnyArray, Batch, IntArray, Labels
+from zarrts.types import Batch, IntArray, Labels
+from zarrts.weights import weights_of
 
 
 class ZarrSequence(Looped, OwnThreads):
@@ -61,8 +63,12 @@ class ZarrSequence(Looped, OwnThreads):
     transform : callable, optional
         Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
         (seed, epoch, rank, batch); returns a `Batch`. Runs in the loader's threads.
-    sample_weight : array, optional
-        One weight for each of the samples, in their order.
+    sample_weight : "class", "subject", dict, array or callable, optional
+        How much samples count in the loss. "class" or "subject": each class or subject as much as
+        any other. A dict: of classes, or of subjects, by name; 1 for others. An array: one weight
+        for each of the samples, in their order. A function: called with each `Batch` before the
+        transform, it returns one weight for each sample. Of several arrays of labels, one of
+        these for all, or a dict with one for each.
     balance : "class", "subject", "class+subject" or array, optional
         Equally many samples of each in every batch; see `samples.batches`.
     resample : "oversample" or "undersample"
@@ -135,7 +141,12 @@ class ZarrSequence(Looped, OwnThreads):
     ) -> None:
         refuse_unknown(ZarrSequence, unknown)
         super().__init__()
-        self.samples = _as_samples(samples)
+        given = _as_samples(samples)
+        # Labels that are missing teach nothing; whoever predicts asks for no labels.
+        self.samples = given if label_mode is None else given.labelled()
+        balance, sample_weight = (
+            _of_these(it, given, self.samples) for it in (balance, sample_weight)
+        )
         rank, world_size = resolve(rank, world_size)
         self._options = BatchOptions(
             batch_size=batch_size,
@@ -154,11 +165,11 @@ class ZarrSequence(Looped, OwnThreads):
             on_error=on_error,
             padding=padding_of(pad, pad_value, truncate, buckets),
             sampling=self.samples.sampling(balance, resample, order, shuffle),
+            weigh=weights_of(self.samples, sample_weight, label_mode),
         )
         if mask and pad is None:
             raise SampleError("mask=True tells samples from padding: give pad= too.")
         self._has_mask = mask
-        self._weights = _check_weights(sample_weight, self.samples, label_mode)
         self._loader = self.samples.loader(self._options)
         self.passes = Passes(self._loader)
 
@@ -203,10 +214,7 @@ class ZarrSequence(Looped, OwnThreads):
         x = self.inputs_of(batch)
         if self._options.label_mode is None:
             return (x,) if self._has_mask else x  # or Keras would take the mask for labels
-        if self._weights is None:
-            return x, batch.y
-        numbers = self.samples.selection.count_below(batch.sample_id)
-        return x, batch.y, self._weights[numbers]
+        return (x, batch.y) if batch.weight is None else (x, batch.y, batch.weight)
 
     def inputs_of(self, batch: Batch) -> Any:
         """Return what the network gets of a batch."""
@@ -230,12 +238,12 @@ class ZarrSequence(Looped, OwnThreads):
         mode = self._options.label_mode
         if mode is None:
             return None
-        return targets_of(self.samples.store.header.labels, mode)[1]
+        return targets_of(self.samples.scheme, mode)[1]
 
     @property
     def class_names(self) -> list[Any] | None:
         """The classes, in the order of label_mode="int"."""
-        return self.samples.store.class_names
+        return self.samples.class_names
 
     @property
     def sample_ids(self) -> IntArray:
@@ -282,13 +290,7 @@ class ZarrSequence(Looped, OwnThreads):
         With the same `stats`, labels, padding, batch size, dtype and memory; weights, balance,
         order, the transform (which augments) and ranks stay with the training.
         """
-        other = _as_samples(samples)
-        if other.store.class_names != self.class_names:
-            raise SampleError(
-                f"{other.store.path} has {_classes(other.store.class_names)}, but this sequence "
-                f"has {_classes(self.class_names)}; convert both with the same classes, for "
-                "example with class_names=."
-            )
+        other = self.alike(samples)
         pad = self._options.padding
         return ZarrSequence(
             other,
@@ -307,6 +309,29 @@ class ZarrSequence(Looped, OwnThreads):
             on_error=self._options.on_error,
             nan=self._options.nan,
         )
+
+    def alike(self, samples: "str | Path | Store | Samples") -> Samples:
+        """Return other samples with the classes of these, merged in the same way.
+
+        Raises
+        ------
+        SampleError
+            If they have others.
+        """
+        other, mine = _as_samples(samples), self.samples.scheme
+        is_unmerged = other.scheme.merges is None and other.scheme.missing == ()
+        if mine.merges is not None and other.scheme.class_names == mine.merges.stored_names:
+            scheme = replace(other.scheme, class_names=mine.class_names, merges=mine.merges)
+            other = other.with_scheme(scheme)
+        elif is_unmerged and mine.missing:
+            other = other.with_scheme(replace(other.scheme, missing=mine.missing))
+        if other.class_names != self.class_names:
+            raise SampleError(
+                f"{other.store.path} has {_classes(other.class_names)}, but this sequence has "
+                f"{_classes(self.class_names)}; convert both with the same classes, for example "
+                "with class_names=."
+            )
+        return other
 
     @property
     def spec(self) -> Spec:
@@ -349,26 +374,15 @@ def _as_samples(samples: "str | Path | Store | Samples") -> Samples:
     )
 
 
+def _of_these(values: Any, given: Samples, kept: Samples) -> Any:
+    """Return an array that has an entry for each sample given, for those that were kept."""
+    if values is None or isinstance(values, str | Mapping) or callable(values):
+        return values
+    array = np.asarray(values)
+    if kept is given or array.shape != (len(given),) or len(kept) == len(given):
+        return values
+    return array[given.selection.count_below(kept.ids)]
+
+
 def _classes(names: list[Any] | None) -> str:
     return "labels that are numbers" if names is None else f"the classes {names}"
-
-
-def _check_weights(
-    weights: Any, samples: Samples, label_mode: LabelModes | None
-) -> AnyArray | None:
-    if weights is None:
-        return None
-    if label_mode is None:
-        raise SampleError("sample_weight needs labels, but label_mode is None.")
-    if isinstance(weights, Mapping):
-        raise SampleError(
-            "sample_weight is a dict, but has to be one number a sample; weights of classes are "
-            "for fit(class_weight=...)."
-        )
-    array = np.asarray(weights, np.float32)
-    if array.shape != (len(samples),):
-        raise SampleError(
-            f"sample_weight has shape {array.shape}, but there are {len(samples):,} samples: "
-            f"give one weight each, shape ({len(samples)},)."
-        )
-    return array

@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts.errors import SampleError, SourceError
 from zarrts.keywords import did_you_mean
-from zarrts.types import AnyArray, IntArray
+from zarrts.merges import Merges
+from zarrts.types import AnyArray, IntArray, Label
 
 MAX_CLASSES = 1000
-Label = str | int | bool
 LabelMode = Literal["auto", "int", "categorical", "binary", "raw"]
 Encoding = Literal["codes", "numbers", "one_hot", "several"]
 _WORDS = {
@@ -90,6 +91,10 @@ class LabelScheme:
         Empty text is no class but a label that is missing, and stored as -1.
     parts : dict
         Of several arrays of labels, the scheme of each by its name.
+    merges : Merges, or None
+        Where `class_names` are not those of the store, what became of these.
+    missing : tuple
+        Values, beside NaN, that stand for a label that is missing, where labels are no classes.
     """
 
     encoding: Encoding
@@ -97,6 +102,8 @@ class LabelScheme:
     class_names: tuple[Label, ...] | None
     allows_missing: bool = False
     parts: Mapping[str, "LabelScheme"] = field(default_factory=dict)
+    merges: Merges | None = None
+    missing: tuple[float, ...] = ()
 
     @property
     def n_classes(self) -> int | None:
@@ -137,10 +144,26 @@ class LabelScheme:
     def classes_of(self, stored: AnyArray) -> IntArray:
         """Return the position in `class_names` of stored labels; -1 where one is missing."""
         if self.encoding == "codes":
-            return stored.astype(np.int64)
-        if self.encoding == "one_hot":
-            return np.asarray(stored.argmax(axis=-1), np.int64)
-        return self._positions(stored)
+            found = stored.astype(np.int64)
+        elif self.encoding == "one_hot":
+            found = np.asarray(stored.argmax(axis=-1), np.int64)
+        else:
+            found = self._positions(stored)
+        return found if self.merges is None else self.merges.new_of(found)
+
+    def is_missing(self, stored: AnyArray) -> NDArray[np.bool_]:
+        """Return which labels are missing: NaN, no class, or one of the values that mean so."""
+        if self.class_names is not None:
+            return np.asarray(self.classes_of(stored) < 0)
+        is_missing = np.isin(stored, self.missing) if self.missing else np.zeros(stored.shape, bool)
+        return is_missing | np.isnan(stored) if stored.dtype.kind == "f" else is_missing
+
+    def merged(self, classes: Mapping[Label, Sequence[Label] | Label]) -> "LabelScheme":
+        """Return a scheme of other classes; see `Merges.of`."""
+        if self.class_names is None:
+            raise SampleError("These labels are numbers, not classes; select by ids instead.")
+        merges = Merges.of(self.class_names, classes, self.merges)
+        return replace(self, class_names=tuple(classes), merges=merges)
 
     def _positions(self, values: AnyArray) -> IntArray:
         ordered, order = self._sorted_names
@@ -151,7 +174,8 @@ class LabelScheme:
 
     @cached_property
     def _sorted_names(self) -> tuple[AnyArray, IntArray]:
-        names = np.array(self.class_names)
+        stored = self.class_names if self.merges is None else self.merges.stored_names
+        names = np.array(stored)
         order = np.argsort(names)
         return names[order], order
 
@@ -324,5 +348,6 @@ def target_function(
                 "use 'int' or 'categorical'."
             )
         return lambda stored: scheme.classes_of(stored).astype(np.float32)[..., None], mode
-    identity = np.eye(len(names), dtype=np.float32)
+    # A label that is missing is -1, and gets the last row, of zeros.
+    identity = np.eye(len(names) + 1, len(names), dtype=np.float32)
     return lambda stored: identity[scheme.classes_of(stored)], mode

@@ -10,8 +10,8 @@ import numpy as np
 
 from zarrts.cuts import Fit
 from zarrts.errors import ReadError, SampleError
-from zarrts.finish import Finish, Transform
-from zarrts.label_sets import LabelModes, each_array, targets_of
+from zarrts.finish import Finish, Transform, Weigh, lengthened
+from zarrts.label_sets import LabelModes, targets_of
 from zarrts.labels import LabelScheme
 from zarrts.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
 from zarrts.nans import OnNan
@@ -57,6 +57,7 @@ class BatchOptions:
     on_error: OnError = "raise"
     padding: Padding | None = None
     sampling: Sampling | None = None
+    weigh: Weigh | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):
@@ -109,6 +110,7 @@ class BatchOptions:
             dtype=self.dtype,
             scaler=scaler,
             fills=has_nan and self.nan == "fill",
+            weigh=self.weigh,
             transform=self.transform,
             rng_key=(self.seed, self.rank),
             lengths=self._lengths(reader),
@@ -354,10 +356,7 @@ class EpochLoader:
         if lengths is None or len(lengths.choices) == 1:
             return []
         batch = self.batch(0, 0)
-        x, y = batch.x, batch.y
-        if y is not None and self._finish.has_step_labels:
-            y = each_array(y, _with_one_step_more)
-        return [batch, replace(batch, x=_with_one_step_more(x), y=y)]
+        return [batch, lengthened(batch, has_step_labels=self._finish.has_step_labels)]
 
     def _readable(self, ids: IntArray) -> IntArray:
         """Return the ids that can be read, where others are to be skipped; else all."""
@@ -394,7 +393,3 @@ class EpochLoader:
         self._memory = self._order = None
         self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
         self._reader.readers.close()
-
-
-def _with_one_step_more(batch: AnyArray) -> AnyArray:
-    return np.concatenate([batch, batch[:, -1:]], axis=1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zarrts.errors import SampleError
-from zarrts.labels import Label
+from zarrts.types import Label
 
 _SPARSE = {"sparsecategoricalcrossentropy"}
 _CATEGORICAL = {"categoricalcrossentropy", "categoricalfocalcrossentropy"}

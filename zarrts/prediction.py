@@ -105,7 +105,7 @@ def evaluate(model: Any, samples: Any, *, like: ZarrSequence) -> Evaluation:
     names = like.class_names
     if names is None:
         raise SampleError("evaluate counts classes, but these labels are numbers.")
-    with _sequence(samples, like.spec, label_mode="int") as seq:
+    with _sequence(like.alike(samples), like.spec, label_mode="int") as seq:
         catalog = seq.samples.store.catalog
         confusion = np.zeros((len(catalog.subjects), len(names), len(names)), np.int64)
         for batch in _batches(seq):

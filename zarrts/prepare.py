@@ -218,10 +218,7 @@ def _prepared(
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     label_dtypes = [it.y.dtype for it in recordings]
     if base is None:
-        allows_missing = recordings[0].labels_per == "row"
-        labels = scheme_of_study(
-            counters, label_dtypes, options.class_names, allows_missing=allows_missing
-        )
+        labels = scheme_of_study(counters, label_dtypes, options.class_names, allows_missing=True)
         dtype = stored_dtype(recordings, options.dtype)
         layout = lay_out(
             recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes

@@ -9,11 +9,11 @@ import numpy as np
 from zarrts.cuts import Fit
 from zarrts.errors import SampleError
 from zarrts.keywords import unknown_names
-from zarrts.labels import Label, LabelScheme
+from zarrts.labels import LabelScheme
 from zarrts.read_ahead import units_ahead
 from zarrts.sample_reader import SampleReader
 from zarrts.samples import Ranges
-from zarrts.types import AnyArray, IntArray
+from zarrts.types import AnyArray, IntArray, Label
 
 _PIECE_BYTES = 32 << 20
 
@@ -171,8 +171,14 @@ def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
         raise SampleError("These samples have several labels each, and so are of no one class.")
 
 
-def count_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
-    """Return how many labels of each class the selected samples have; reads the labels."""
+def count_classes(reader: SampleReader, scheme: LabelScheme, name: str | None = None) -> IntArray:
+    """Return how many labels of each class the selected samples have; reads the labels.
+
+    Parameters
+    ----------
+    name : str, optional
+        Of several arrays of labels, the one that `scheme` is of.
+    """
     n_classes = len(scheme.class_names or ())
     total = np.zeros(n_classes, np.int64)
     for ids in ids_by_unit(reader, reads_x=False):
@@ -182,6 +188,7 @@ def count_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
             stored = reader.cut.reduce(stored)
         elif fit is not None and reader.cut.y_steps is None:
             stored = stored[~fit.is_behind]
-        classes = scheme.classes_of(stored).reshape(-1)
+        own = stored if name is None else np.ascontiguousarray(stored[name])
+        classes = scheme.classes_of(own).reshape(-1)
         total += np.bincount(classes[classes >= 0], minlength=n_classes)
     return total

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
-from zarrts.labels import Label
 from zarrts.system import replace_file
-from zarrts.types import AnyArray, IntArray
+from zarrts.types import AnyArray, IntArray, Label
 
 Merge = Literal["mean", "vote"]
 

@@ -1,6 +1,6 @@
 """Samples of a store: choose, split, load, and draw batches; short methods over what lies below."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from zarrts.glance import glance_of
 from zarrts.keywords import refuse_unknown
 from zarrts.label_sets import by_name
 from zarrts.labelling import Labelled
-from zarrts.labels import Label
+from zarrts.labels import LabelScheme
 from zarrts.reading import (
     count_bytes,
     load_labels,
@@ -29,7 +29,7 @@ from zarrts.sample_reader import SampleReader
 from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
 from zarrts.sizes import format_budget, parse_size
 from zarrts.splitting import Divisible
-from zarrts.types import AnyArray, IntArray, Labels
+from zarrts.types import AnyArray, IntArray, Label, Labels
 from zarrts.windowing import Windowed
 
 _LOAD_LIMIT = "2GiB"
@@ -42,9 +42,16 @@ class Samples(Labelled, Divisible, Batched, Windowed):
     and stay what they are whatever is selected.
     """
 
-    def __init__(self, store: Contents, selection: Ranges, view: View | None = None) -> None:
+    def __init__(
+        self,
+        store: Contents,
+        selection: Ranges,
+        view: View | None = None,
+        scheme: LabelScheme | None = None,
+    ) -> None:
         self.store, self.selection = store, selection
         self.view = store.view if view is None else view
+        self.scheme = store.header.labels if scheme is None else scheme
 
     def __len__(self) -> int:
         return len(self.selection)
@@ -72,20 +79,24 @@ class Samples(Labelled, Divisible, Batched, Windowed):
 
     def reopened(self) -> "Samples":
         """Return the same samples, with files of their own."""
-        return Samples(self.store.reopened(), self.selection, self.view)
+        return Samples(self.store.reopened(), self.selection, self.view, self.scheme)
 
     def __reduce__(self) -> Any:
-        return Samples, (self.store, self.selection, self.view)
+        return Samples, (self.store, self.selection, self.view, self.scheme)
 
     def narrowed(self, selection: Ranges) -> "Samples":
         """Return those of these samples whose ids are in a set."""
-        return Samples(self.store, self.selection & selection, self.view)
+        return Samples(self.store, self.selection & selection, self.view, self.scheme)
+
+    def with_scheme(self, scheme: LabelScheme) -> "Samples":
+        """Return the same samples with labels that mean something else."""
+        return Samples(self.store, self.selection, self.view, scheme)
 
     def viewed(self, view: View) -> "Samples":
         """Return the samples of another view that lie in the recordings of these."""
         every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([view.index.n_samples]))
         chosen = self.per_recording > 0
-        return Samples(self.store, every, view).of_recordings(chosen)
+        return Samples(self.store, every, view, self.scheme).of_recordings(chosen)
 
     def of_recordings(self, chosen: IntArray | NDArray[np.bool_]) -> "Samples":
         """Return those of these samples that belong to some recordings of the store."""
@@ -156,7 +167,7 @@ class Samples(Labelled, Divisible, Batched, Windowed):
         self,
         *,
         subjects: Sequence[str] | None = None,
-        classes: Sequence[Label] | None = None,
+        classes: Sequence[Label] | Mapping[Label, Sequence[Label] | Label] | None = None,
         ids: Sequence[int] | IntArray | None = None,
         **unknown: object,
     ) -> "Samples":
@@ -165,8 +176,11 @@ class Samples(Labelled, Divisible, Batched, Windowed):
         Parameters
         ----------
         subjects : sequence of str
-        classes : sequence
-            Names as in `store.class_names`; reads the labels.
+        classes : sequence or dict
+            Names as in `class_names`; reads the labels. A dict gives the classes new names, and
+            merges those that share one: {"sit": ["sit", "lie"], "walk": "walk"}. These are the
+            only classes then, in this order; samples of others are left out, and of several
+            labels of a sample, those of others are missing.
         ids : sequence of int
             Sample ids; all have to be among these samples.
 
@@ -186,9 +200,10 @@ class Samples(Labelled, Divisible, Batched, Windowed):
                 raise SampleError(
                     f"{len(wanted) - len(found)} of the ids are not among these samples."
                 )
+        if isinstance(classes, Mapping):
+            return found.with_scheme(self.scheme.merged(classes)).labelled()
         if classes is not None:
-            scheme = self.store.header.labels
-            found = found.narrowed(samples_of_classes(found.reader, scheme, classes))
+            found = found.narrowed(samples_of_classes(found.reader, self.scheme, classes))
         return found
 
     # Reading -----------------------------------------------------------------------------

@@ -10,14 +10,13 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.finish import Finish
-from zarrts.labels import Label
 from zarrts.loader import BatchOptions
 from zarrts.nans import OnNan
 from zarrts.scaling import Scaling, make_scaler
 from zarrts.selection import Samples
 from zarrts.statistics import Linear
 from zarrts.system import make_folder, replace_file
-from zarrts.types import AnyArray
+from zarrts.types import AnyArray, Label
 
 _FORMAT = "zarrts spec 2"
 
@@ -133,7 +132,7 @@ def spec_of(samples: Samples, options: BatchOptions, *, has_mask: bool) -> Spec:
     cut, padding, header = samples.view.cut, options.padding, samples.store.header
     x = header.segments[0].x
     return Spec(
-        class_names=header.labels.class_names,
+        class_names=samples.scheme.class_names,
         row_shape=x.row_shape,
         x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
         stored_dtype=x.dtype.str,

@@ -14,6 +14,7 @@ from zarrts.disjoint import Split
 from zarrts.errors import SampleError
 from zarrts.grouping import Group, Groups, groups_of, refuse_divided_subjects
 from zarrts.keywords import refuse_unknown
+from zarrts.labels import LabelScheme
 from zarrts.samples import Ranges
 from zarrts.timecuts import Span, blocks, hold_out_last
 from zarrts.types import AnyArray, IntArray, Labels
@@ -25,6 +26,7 @@ class Divisible:
     store: Contents
     selection: Ranges
     view: View
+    scheme: LabelScheme
 
     def __len__(self) -> int:
         return len(self.selection)
@@ -178,7 +180,7 @@ class Divisible:
             If it puts a subject on both sides, as those without "Group" in their names do.
         """
         labels = None
-        if self.store.header.labels.class_names is not None:
+        if self.scheme.class_names is not None:
             stored = self.load_labels()
             if isinstance(stored, np.ndarray) and stored.ndim == 1:
                 labels = stored
@@ -204,7 +206,7 @@ class Divisible:
         return self.of_recordings(groups.recordings(names))
 
     def _class_counts_of(self, groups: Groups) -> IntArray:
-        if self.store.header.labels.class_names is None:
+        if self.scheme.class_names is None:
             raise SampleError("stratify=True needs classes, but these labels are numbers.")
         return np.stack([self._members(groups, [name]).class_counts for name in groups.names])
 
@@ -213,7 +215,7 @@ class Divisible:
     ) -> Split[Self]:
         chosen = {name: self._members(groups, members) for name, members in parts.items()}
         found = Split(allow_overlap=allow_overlap, **chosen)
-        if self.store.header.labels.class_names is not None:
+        if self.scheme.class_names is not None:
             _warn_of_missing_classes(found[0], found[1:])
         return found
 
@@ -312,7 +314,7 @@ def _warn_of_missing_classes(train: Divisible, others: Sequence[Divisible]) -> N
         counts = other.class_counts
         for code in np.flatnonzero((counts > 0) & ~have):
             owner = next(name for name in other.subjects if _of(other, name).class_counts[code])
-            name = (other.store.class_names or [])[code]
+            name = (other.scheme.class_names or [])[code]
             warnings.warn(
                 f"The training part has no sample of class {name!r}, which {owner} has: "
                 "no network can learn it. Train on a subject that has it.",

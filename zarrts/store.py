@@ -237,7 +237,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         version=attributes["version"],
         kind=attributes["kind"],
         write_id=attributes["write_id"],
-        labels=_labels(attributes["labels"], labels_per),
+        labels=_labels(attributes["labels"]),
         x_name=attributes["x_name"],
         y_name=attributes["y_name"],
         channels=attributes["channels"] and tuple(attributes["channels"]),
@@ -262,9 +262,9 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
     )
 
 
-def _labels(labels: Mapping[str, Any], labels_per: LabelsPer) -> LabelScheme:
+def _labels(labels: Mapping[str, Any]) -> LabelScheme:
     if "parts" in labels:
-        parts = {name: _labels(it, labels_per) for name, it in labels["parts"].items()}
+        parts = {name: _labels(it) for name, it in labels["parts"].items()}
         shapes = {name: tuple(it["shape"]) for name, it in labels["parts"].items()}
         return joint_scheme(parts, shapes)
     names = labels["class_names"]
@@ -272,7 +272,7 @@ def _labels(labels: Mapping[str, Any], labels_per: LabelsPer) -> LabelScheme:
         encoding=labels["encoding"],
         dtype=np.dtype(labels["dtype"]),
         class_names=None if names is None else tuple(names),
-        allows_missing=labels_per == "row" and labels["encoding"] == "codes",
+        allows_missing=labels["encoding"] == "codes",
     )
 
 

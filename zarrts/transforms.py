@@ -53,9 +53,10 @@ def sometimes(transform: Transform, p: float = 0.5) -> Transform:
                 f"{batch.x.shape[1:]}, but a batch is one array; transform all of them."
             )
         batch.x[chosen] = part.x
-        if batch.y is None:
-            return batch
-        return replace(batch, y=_each(partial(_put, chosen), batch.y, part.y))
+        put = partial(_put, chosen)
+        return replace(
+            batch, y=_each(put, batch.y, part.y), weight=_each(put, batch.weight, part.weight)
+        )
 
     return changed
 
@@ -182,10 +183,9 @@ def crop(length: float = 0.9, *, resize: bool = True, with_labels: bool = False)
         starts = rng.integers(0, n_steps - n_kept, len(x), endpoint=True)
         if not resize:
             rows = starts[:, None] + np.arange(n_kept)
-            y = batch.y
-            if with_labels and y is not None:
-                y = _each(lambda it: _take_steps(it, rows, n_steps, "crop"), y)
-            return replace(batch, x=_take_steps(x, rows, n_steps, "crop"), y=y)
+            if with_labels:
+                batch = _labels_taken(batch, rows, n_steps, "crop")
+            return replace(batch, x=_take_steps(x, rows, n_steps, "crop"))
         if n_kept < n_steps:
             at = np.linspace(0, n_kept - 1, n_steps)
             low = np.minimum(at.astype(np.int64), max(0, n_kept - 2))
@@ -239,9 +239,7 @@ def shift(
         x[...] = _take_steps(x, rows, n_steps, "shift")
         if is_constant:
             x[rows != wanted] = fill
-        if not with_labels or batch.y is None:
-            return batch
-        return replace(batch, y=_each(lambda it: _take_steps(it, rows, n_steps, "shift"), batch.y))
+        return _labels_taken(batch, rows, n_steps, "shift") if with_labels else batch
 
     return shifted
 
@@ -253,23 +251,17 @@ def mixup(alpha: float = 0.2) -> Transform:
     numbers that can be mixed: label_mode="categorical", "binary", or targets of a regression.
     H. Zhang, M. Cisse, Y. N. Dauphin and D. Lopez-Paz, "mixup: beyond empirical risk
     minimization", ICLR 2018.
-
-    Raises
-    ------
-    SampleError
-        If labels are integers: the number between two classes is a third one.
     """
     if not alpha > 0:
         raise SampleError(f"mixup: alpha={alpha} has to be above 0.")
 
     def mixed(batch: Batch, rng: np.random.Generator) -> Batch:
         x = _equal_lengths(batch, "mixup")
-        if batch.y is not None:
-            _each(_refuse_integers, batch.y)
+        _each(_refuse_integers, batch.y)
         others = rng.permutation(len(x))
         shares = rng.beta(alpha, alpha, len(x))
-        if batch.y is not None:
-            batch = replace(batch, y=_each(partial(_mix, others, shares), batch.y))
+        mix = partial(_mix, others, shares)
+        batch = replace(batch, y=_each(mix, batch.y), weight=_each(mix, batch.weight))
         x[...] = _mix(others, shares, x)
         return batch
 
@@ -355,7 +347,8 @@ def _part(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
     return replace(
         batch,
         x=batch.x[chosen],
-        y=None if batch.y is None else _each(lambda it: it[chosen], batch.y),
+        y=_each(lambda it: it[chosen], batch.y),
+        weight=_each(lambda it: it[chosen], batch.weight),
         sample_id=batch.sample_id[chosen],
         length=None if batch.length is None else batch.length[chosen],
     )
@@ -367,8 +360,20 @@ def _put(chosen: NDArray[np.bool_], whole: AnyArray, part: AnyArray) -> AnyArray
     return out
 
 
-def _each(function: Callable[..., AnyArray], labels: Labels, *others: Labels | None) -> Labels:
-    """Return a function of one array of labels, or of each of several."""
+def _labels_taken(batch: Batch, rows: NDArray[np.int64], n_steps: int, name: str) -> Batch:
+    """Return a batch with some steps of labels, and of weights that are of steps."""
+
+    take = partial(_take_steps, rows=rows, n_steps=n_steps, name=name)
+    weight = _each(lambda it: take(it) if it.ndim > 1 else it, batch.weight)
+    return replace(batch, y=_each(take, batch.y), weight=weight)
+
+
+def _each(
+    function: Callable[..., AnyArray], labels: Labels | None, *others: Labels | None
+) -> Labels | None:
+    """Return a function of one array of labels, or of each of several; of none, None."""
+    if labels is None:
+        return None
     if isinstance(labels, dict):
         return {
             name: function(it, *(other[name] for other in others if isinstance(other, dict)))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 AnyArray = NDArray[Any]
+Label = str | int | bool
 Labels = AnyArray | dict[str, AnyArray]
 """Labels as they are handed out: an array, or several by name."""
 
@@ -228,12 +229,16 @@ class Batch:
     length : int64, shape (batch,), or None
         How many steps of each sample are its own, where samples are of unequal lengths; the rest
         is padding.
+    weight : array, shape (batch,) or (batch, time), or None
+        How much each label counts, where some count more or less than others; a dictionary by
+        name where there are several arrays of labels.
     """
 
     x: AnyArray
     y: Labels | None
     sample_id: IntArray
     length: IntArray | None = None
+    weight: Labels | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources import fingerprint
+from zarrts.sources.absent import filled
 from zarrts.sources.intervals import IntervalRows
 from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows
 from zarrts.sources.named import named_rows
@@ -102,9 +103,10 @@ def _as_rows(array: Any, label: str) -> Any:
     except ValueError as error:
         raise SourceError(f"{label}: cannot be made an array ({error}).") from error
     if isinstance(array, np.ndarray) and array.dtype == object and array.size:
-        values = array.reshape(-1).tolist()
-        if all(isinstance(value, str) for value in values):
-            array = array.astype(np.str_)
+        values = filled(array.reshape(-1).tolist())
+        kinds = {type(value) for value in values}
+        if kinds in ({str}, {float}):
+            array = np.array(values).reshape(array.shape)
     return array
 
 

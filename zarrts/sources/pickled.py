@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources import npy
+from zarrts.sources.absent import filled
 from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows, rows_of
 from zarrts.sources.packed import SpooledRows, StreamedRows
 from zarrts.sources.pickle_machine import MAX_OPERATIONS, read_pickle
@@ -252,7 +253,7 @@ class _Understood:
 
     def values(self, items: list[Any], shape: tuple[int, ...], where: str) -> AnyArray:
         """Return single values as an array: labels in a list, or numbers that became objects."""
-        singles = [self.single(item, where) for item in items]
+        singles = filled([None if it is None else self.single(it, where) for it in items])
         kinds = {type(value) for value in singles}
         if kinds - {bool, int, float} and kinds != {str}:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
