@@ -4,6 +4,7 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import zarrts
@@ -17,10 +18,10 @@ def scope(tmp_path, make_study):
     study = make_study(tmp_path / "sources", sizes=(40, 30, 20), labels="text")
     with zarrts.convert(study.folder, tmp_path / "store.zarr", progress=False) as store:
         train, val = store.samples.split(val=1)
-        yield {"zarrts": zarrts, "store": store, "train": train, "val": val}
+        yield {"zarrts": zarrts, "np": np, "store": store, "train": train, "val": val}
 
 
-@pytest.mark.parametrize("name", ["augmentation.md"])
+@pytest.mark.parametrize("name", ["augmentation.md", "labels.md"])
 def test_snippets_run(name, scope):
     text = (DOCS / name).read_text("utf-8")
     found = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
@@ -32,6 +33,8 @@ def test_snippets_run(name, scope):
             if "seq = " in code:
                 with scope["seq"] as seq:
                     assert len(list(seq)) == len(seq)
+            if "class_names  #" in code:
+                assert scope["samples"].class_names == ["sleep", "wake"]
 
 
 def test_every_ready_made_transform_is_described():

@@ -71,6 +71,17 @@ def test_leave_one_subject_out_prints_a_table(folder):
     assert float(mean[1]) == pytest.approx(np.mean([float(row[2]) for row in rows]), abs=0.006)
 
 
+@needs_keras
+@pytest.mark.skipif(find_spec("seglearn") is None, reason="the data, seglearn, are missing")
+def test_unseen_people_shows_what_a_leaky_split_fakes(tmp_path):
+    said = run("unseen_people.py", tmp_path, "watch", "--epochs", "1", "--folds", "1")
+    line = re.compile(r"s01 +(\d+) +(\d\.\d{3})( +\d\.\d{3}){7}")
+    (found,) = (it for it in map(line.fullmatch, said.splitlines()) if it)
+    assert re.search(rf"unseen people   mean {found[2]}, .* published 0\.873\n", said)
+    assert re.search(r"random samples  \d\.\d{3}, which is no test; published 0\.996\n", said)
+    assert (tmp_path / "watch" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_recording_objects_reads_csv(folder):
     (folder / "csv").mkdir()
     rng = np.random.default_rng(0)
