@@ -97,6 +97,8 @@ def _as_rows(array: Any, label: str) -> Any:
     # Slices of a pandas Series go by its index, not by position.
     if hasattr(array, "to_numpy"):
         array = array.to_numpy()
+    if isinstance(array, list):
+        array = filled(array)
     try:
         if not (hasattr(array, "shape") and hasattr(array, "dtype")):
             array = np.asarray(array)
