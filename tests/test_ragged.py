@@ -154,7 +154,7 @@ def test_store_is_the_recordings_one_after_the_other(case: Case) -> None:
             assert (it.start, it.stop, it.n_rows) == (i, i + 1, case.lengths[i])
             assert it.subject == f"s{i * i // 5}"
         for i, one in enumerate(inputs):
-            found = store.catalog.moments[i]
+            found = store.catalog.moments.row(i)
             assert found.count.tolist() == [len(one)] * case.n_channels
             if len(one):
                 values = one.astype(stored_dtype(case.dtype)).astype("f8")
