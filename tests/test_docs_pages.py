@@ -95,6 +95,12 @@ def test_page_from_top_to_bottom(folder: Path, name: str) -> None:
     run_page(name, {})
 
 
+def test_choosing(folder: Path) -> None:
+    study = make_study(folder / "subjects", sizes=[40, 40])
+    zarrts.convert(study.folder, "study.zarr", progress=False).close()
+    run_page("choosing.md", {})
+
+
 def test_api_page_has_every_public_name() -> None:
     page = (DOCS / "api.md").read_text(encoding="utf-8")
     shown = [it.rpartition(".") for it in re.findall(r"^::: (\S+)$", page, re.MULTILINE)]
