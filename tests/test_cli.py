@@ -274,6 +274,7 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
             name: [int((y == stage).sum()) for stage in ("N1", "N2", "REM", "wake")]
             for name, y in zip(study.names, study.y, strict=True)
         },
+        "n_unlabelled": 0,
         "raw_bytes": study.all_x.nbytes,
         "stored_bytes": sum(it.stat().st_size for it in shards if it.is_file()),
         "window_amplification": None,
