@@ -191,9 +191,11 @@ def test_fit_takes_a_new_epoch_each_time(study, sequence):
     dataset = sequence(study.path).to_tf_dataset().map(note)
     history = model.fit(dataset, epochs=2, shuffle=False, verbose=0)  # Keras warns of True
     assert len(history.history["loss"]) == 2
-    epochs = numbers([(x,) for x in seen])
+    # On JAX, Keras looks at a batch before: of an iteration of its own.
+    first = 1 if keras.backend.backend() == "jax" else 0
+    epochs = numbers([(x,) for x in seen])[-2 * N_BATCHES :]
     other = sequence(study.path)
-    assert epochs == [*epoch_of(other, 0), *epoch_of(other, 1)]
+    assert epochs == [*epoch_of(other, first), *epoch_of(other, first + 1)]
 
 
 # Resuming ---------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ def test_a_network_learns_from_masked_series_in_few_shapes(series):
         n_built = len(counter.shapes)
         history = model.fit(seq, epochs=8, verbose=0)
     assert history.history["accuracy"][-1] > 0.9
-    assert len(counter.shapes) - n_built <= 3
+    if keras.backend.backend() != "torch":  # which traces nothing
+        assert len(counter.shapes) - n_built <= 3
 
 
 def test_predictions_do_not_depend_on_padding(series):
@@ -216,14 +217,14 @@ def test_a_stateful_network_sees_each_stretch_as_one_series(store, recordings):
     model = keras.Sequential([keras.Input(batch_shape=(batch, length, 2)), gru])
     with zarrts.ZarrSequence(samples, batch, order=order, shuffle=False) as seq:
         assert len(seq) == len(samples) // batch
-        found = [np.array(model(seq[i][0])) for i in range(len(seq))]
+        found = [keras.ops.convert_to_numpy(model(seq[i][0])) for i in range(len(seq))]
     rows = [x[at : at + length] for x, _ in recordings for at in range(0, len(x) - 4, length)]
     n = len(rows) // batch
     stretches = [np.concatenate(rows[:n]), np.concatenate(rows[n : 2 * n])]
     whole = keras.layers.GRU(3, return_sequences=True)
     whole.build((None, None, 2))
     whole.set_weights(gru.get_weights())
-    expected = np.array(whole(np.stack(stretches)))[:, length - 1 :: length]
+    expected = keras.ops.convert_to_numpy(whole(np.stack(stretches)))[:, length - 1 :: length]
     np.testing.assert_allclose(np.stack(found, axis=1), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(zarrts.SampleError, match="samples make no full batch"):
         samples.stateful_order(1000)
