@@ -196,6 +196,18 @@ def test_shard_of_a_worker_that_ends_is_written_again(
     assert (tmp_path / "ended").exists()
 
 
+@pytest.mark.parametrize(("limit", "n_parts"), [(0, 8), (400, 2), (50, 1), (9999, 8)])
+def test_worker_writes_no_more_at_once_than_its_memory_allows(limit: int, n_parts: int) -> None:
+    nothing: Any = None
+    writers = remote.Writers(Path("a"), nothing, nothing, 0, None, n_slots=8, part_bytes=100)
+    manager = SimpleNamespace(memory_limit=limit or None)
+    writers.setup(SimpleNamespace(address="tcp://here", memory_manager=manager))
+    assert [writers._slots.acquire(blocking=False) for _ in range(n_parts + 1)][-2:] == [
+        True,
+        False,
+    ]
+
+
 def test_outcome_that_died_with_its_worker_is_waited_for_again() -> None:
     asked = cluster._Asked(None, None, "job")  # type: ignore[arg-type]
 

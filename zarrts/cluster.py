@@ -54,8 +54,11 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
     if crew.max_parts is not None:
         n_slots = min(n_slots, crew.max_parts)
     # Workers have folders of their own in which they were started.
-    writers = Writers(job.root.absolute(), job.segment, job.labels, job.n_points, place, n_slots)
-    client.register_plugin(writers, name=name)
+    root = job.root.absolute()
+    client.register_plugin(
+        Writers(root, job.segment, job.labels, job.n_points, place, n_slots, crew.part_bytes),
+        name=name,
+    )
     asked = _Asked(job, crew, name)
     try:
         asked.write(chains)

@@ -20,6 +20,7 @@ from zarrts.tasks import Job, is_sequential, write_shard
 from zarrts.types import SourceRecording
 
 _PATIENCE_S = 60
+_SHARE_OF_LIMIT = 0.6  # Dask pauses a worker at 0.8 of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,10 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
     n_points : int
         Of the sketch of a recording.
     n_slots : int
-        Parts that a worker writes at once, whatever the number of its threads.
+        Parts that a worker writes at once, whatever the number of its threads; fewer where it has
+        a memory limit of its own that they would come near to.
+    part_bytes : int
+        Memory that a part takes.
     """
 
     def __init__(
@@ -87,14 +91,19 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         n_points: int,
         place: Place | None,
         n_slots: int,
+        part_bytes: int,
     ) -> None:
         self._root, self._segment, self._labels = root, segment, labels
-        self._n_points, self._place, self._n_slots = n_points, place, n_slots
+        self._n_points, self._place = n_points, place
+        self._n_slots, self._part_bytes = n_slots, part_bytes
 
     def setup(self, worker: Any) -> None:
         """Begin, on a worker that was there or has just joined."""
         self._address = worker.address
-        self._slots = threading.BoundedSemaphore(self._n_slots)
+        n_slots = self._n_slots
+        if limit := worker.memory_manager.memory_limit:
+            n_slots = min(n_slots, max(1, int(limit * _SHARE_OF_LIMIT) // self._part_bytes))
+        self._slots = threading.BoundedSemaphore(n_slots)
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the two below
         self._readers: dict[int, SourceRecording] = {}
