@@ -4,7 +4,8 @@ python examples/unseen_people.py watch --epochs 20
 
 The data are those of `zarrts demo`: smartwatch recordings during seven exercises. Published for
 unseen people (Burns and Whyne, arXiv:1802.01489): 0.873 correct; with windows of one person on
-both sides: 0.996.
+both sides: 0.996. With 20 epochs, this network came to 0.847 (0.68 to 0.95), and to 0.950 where
+samples were drawn at random.
 """
 
 import argparse
