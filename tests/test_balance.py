@@ -133,6 +133,22 @@ def test_epochs_and_seeds_differ_and_orders_stay_for_ever():
     assert digests[64, 0, 0] == "4eb0039b"
 
 
+def test_ranks_that_hold_unlike_units_draw_no_sample_twice():
+    codes = np.array([8, 2, 0, 0, 8, 8, -1, 8, -1, 0, -1, 8, 0])
+    balanced, units = Balanced(codes, "undersample"), whole(13, 2, 1)
+    for seed in range(20):
+        drawn = np.concatenate(
+            [
+                np.concatenate(
+                    batches_of(order_of(balanced, units, seed=seed, rank=rank, world_size=3))
+                )
+                for rank in range(3)
+            ]
+        )
+        plenty = drawn[codes[drawn] != 2]  # there is one sample of stratum 2, for three ranks
+        assert len(np.unique(plenty)) == len(plenty)
+
+
 def test_undersampling_shows_others_in_each_epoch():
     codes = (np.arange(2000) % 10 > 0).astype(int)
     for slots in (None, 40):

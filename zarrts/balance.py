@@ -144,18 +144,17 @@ class BalancedOrder:
         self._first, self._unit = strata.first[pairs], strata.unit[pairs]
         self._edges = np.concatenate([[0], np.cumsum(strata.count[pairs])])
         self._stratum = strata.stratum[pairs]
-        is_partial = bool((strata.sizes > self._all_draws).any())
-        found = [self._fitting(is_spread=True)]
-        if is_partial:
-            found.append(self._fitting(is_spread=False))
-        fitting = [it for it in found if slots is None or it.most_needed <= slots]
-        if not fitting:
-            needed = min(it.most_needed for it in found) / (slots or 1)
+        self._layout = self._best_layout(range(self._all_draws))
+        if batching.world_size > 1:
+            # All ranks spread their draws alike, or one would draw what is another's.
+            mine = range(self._draws * batching.rank, self._draws * (batching.rank + 1))
+            self._layout = self._fitting(mine, is_spread=self._layout.is_spread)
+        if not self._fits(self._layout):
+            needed = self._layout.most_needed / (slots or 1)
             raise SampleError(
                 f"balance= has {n_strata:,} groups, more than memory holds parts of the store to "
                 f"mix them; raise memory {needed:.2f} times, or balance by fewer groups."
             )
-        self._layout = min(fitting, key=lambda it: it.n_places)
         self._latest: _Phase | None = None
         self._blocks: dict[int, IntArray] = {}
 
@@ -277,17 +276,30 @@ class BalancedOrder:
 
     # Which units are open when -----------------------------------------------------------
 
-    def _fitting(self, *, is_spread: bool) -> Layout:
+    def _best_layout(self, draws: range) -> Layout:
+        """Return the layout that reads least of those that fit, else the one that needs least."""
+        found = [self._fitting(draws, is_spread=True)]
+        if (self._strata.sizes > self._all_draws).any():
+            found.append(self._fitting(draws, is_spread=False))
+        fitting = [it for it in found if self._fits(it)]
+        if fitting:
+            return min(fitting, key=lambda it: it.n_places)
+        return min(found, key=lambda it: it.most_needed)
+
+    def _fits(self, layout: Layout) -> bool:
+        return self._slots is None or layout.most_needed <= self._slots
+
+    def _fitting(self, draws: range, *, is_spread: bool) -> Layout:
         """Return the layout with the longest blocks whose units fit into memory, or the shortest.
 
         Where blocks are so short that units are opened again and again, they are kept open for
         longer instead.
         """
-        first, last = self._draws_of_pairs(is_spread)
+        first, last = self._draws_of_pairs(draws, is_spread)
         n_units = len(np.unique(self._unit[first <= last]))
         best = None
         for kept in _KEPT:
-            layout = self._longest(first, last, n_units, kept, is_spread)
+            layout = self._longest(first, last, len(draws), n_units, kept, is_spread)
             has_gained = best is None or self._cost(layout) < 0.9 * self._cost(best)
             best = layout if has_gained or best is None else best
             if self._cost(best) <= _MUCH * n_units or (
@@ -298,26 +310,31 @@ class BalancedOrder:
         return best
 
     def _cost(self, layout: Layout) -> float:
-        fits = self._slots is None or layout.most_needed <= self._slots
-        return layout.n_places if fits else np.inf
+        return layout.n_places if self._fits(layout) else np.inf
 
     def _longest(
-        self, first: IntArray, last: IntArray, n_units: int, kept: int, is_spread: bool
+        self,
+        first: IntArray,
+        last: IntArray,
+        n_draws: int,
+        n_units: int,
+        kept: int,
+        is_spread: bool,
     ) -> Layout:
-        n_blocks = -(-self._draws * len(self._turns) // _MAX_DRAWN)
+        n_blocks = -(-n_draws * len(self._turns) // _MAX_DRAWN)
         wanted = None
         if self._slots is not None:
             n_blocks = max(n_blocks, 2 * n_units // self._slots)
             # An eighth is for the units of the next phase, read while one is drawn.
             wanted = self._slots - self._slots // 8
         while True:
-            block = -(-self._draws // n_blocks)
+            block = -(-n_draws // n_blocks)
             layout = Layout.of(
                 first,
                 last,
                 self._unit,
                 self._rank,
-                n_draws=self._draws,
+                n_draws=n_draws,
                 block=block,
                 kept=kept,
                 is_spread=is_spread,
@@ -326,8 +343,8 @@ class BalancedOrder:
                 return layout
             n_blocks = max(n_blocks + 1, int(n_blocks * 1.15))
 
-    def _draws_of_pairs(self, is_spread: bool) -> tuple[IntArray, IntArray]:
-        """Return the first and last draw of this rank that can be of each pair."""
+    def _draws_of_pairs(self, draws: range, is_spread: bool) -> tuple[IntArray, IntArray]:
+        """Return the first and last of some draws, from 0 on, that can be of each pair."""
         low = self._edges[:-1] - self._strata.starts[self._stratum]
         high = self._edges[1:] - self._strata.starts[self._stratum]
         sizes, n_draws = self._strata.sizes[self._stratum], self._all_draws
@@ -337,8 +354,7 @@ class BalancedOrder:
             is_partial = sizes > n_draws
             first = np.where(is_partial, low, first)
             last = np.where(is_partial, np.minimum(high, n_draws) - 1, last)
-        start = self._draws * self.batching.rank
-        return np.maximum(first - start, 0), np.minimum(last - start, self._draws - 1)
+        return np.maximum(first - draws.start, 0), np.minimum(last - draws.start, len(draws) - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
