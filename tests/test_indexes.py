@@ -278,8 +278,8 @@ def test_times_are_turned_into_rows():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"length": 0}, "length=0 has to be at least 1"),
-        ({"stride": 0}, "stride=0 has to be at least 1"),
+        ({"length": 0}, "length=0 has to be a whole number, at least 1"),
+        ({"stride": 0}, "stride=0 has to be a whole number, at least 1"),
         ({"label": "middle"}, "label='middle' is unknown"),
         ({"target": "z"}, "target='z' is unknown"),
         ({"target": "x"}, "label='recording' names none"),
