@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import zarrts
 from zarrts import addresses, bucket, conversion, journal, lease, shards, system
 from zarrts.bucket import Bucket
+from zarrts.chunk_cache import ChunkCache
 from zarrts.cli import main
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
 from zarrts.location import list_files, locate, opened, read_files
@@ -278,6 +279,16 @@ def test_a_cache_that_is_too_small_keeps_what_it_has(
     found = epoch_of(served, cache, 1, cache_bytes=4000)
     assert_same(found, batches_of(zarrts.open(folder), epoch=1, memory="8KiB"))
     assert {it.name for it in cache.glob("*/*")} == first
+
+
+def test_arrays_that_are_being_read_make_no_room_for_each_other(tmp_path: Path) -> None:
+    ChunkCache(tmp_path, 100).add("x", 0, 1, bytes(60))
+    cache = ChunkCache(tmp_path, 100)
+    cache.use("x")
+    cache.use("y")
+    cache.add("y", 0, 1, bytes(60))
+    assert cache.get("x", 0, 1) == bytes(60)
+    assert cache.get("y", 0, 1) is None
 
 
 def test_what_was_used_longest_ago_of_other_stores_makes_room(

@@ -54,6 +54,11 @@ class ChunkCache:
             ) from error
         self._n_bytes = sum(size for size, _, _ in self._files())
 
+    def use(self, array: str) -> None:
+        """Take note that an array is being read, whose chunks then make no room for others."""
+        with self._lock:
+            self._in_use.add(_folder_name(array))
+
     def get(self, array: str, chunk: int, checksum: int) -> bytes | None:
         """Return a chunk, or None if it is not there.
 
@@ -86,10 +91,7 @@ class ChunkCache:
             self._path(array, chunk, checksum).unlink()
 
     def _path(self, array: str, chunk: int, checksum: int) -> Path:
-        name = hashlib.sha256(array.encode()).hexdigest()[:32]
-        with self._lock:
-            self._in_use.add(name)
-        return self._folder / name / f"{chunk}-{checksum:08x}"
+        return self._folder / _folder_name(array) / f"{chunk}-{checksum:08x}"
 
     def _take_room(self, n_bytes: int) -> bool:
         with self._lock:
@@ -125,6 +127,10 @@ class ChunkCache:
                 status = path.stat()
                 found.append((status.st_size, status.st_mtime, path))
         return found
+
+
+def _folder_name(array: str) -> str:
+    return hashlib.sha256(array.encode()).hexdigest()[:32]
 
 
 def _replace(path: Path, content: bytes) -> None:

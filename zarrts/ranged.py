@@ -77,6 +77,8 @@ class RangedReader:
         self._shards: OrderedDict[int, _Shard] = OrderedDict()
         self._checksums: dict[int, NDArray[np.uint32]] = {}
         self._asked: weakref.WeakValueDictionary[int, _Run] = weakref.WeakValueDictionary()
+        if root.cache is not None:
+            root.cache.use(self._name)
 
     @property
     def is_direct(self) -> bool:
