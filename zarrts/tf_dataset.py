@@ -45,6 +45,9 @@ def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> An
     spec = _spec_of(tf, sequence)
     start = 0 if piece is None else piece.start
 
+    # Nothing in these needs AutoGraph, which warns of each on Python 3.13.
+    plain = tf.autograph.experimental.do_not_convert
+
     def begin() -> IntArray:
         begun = _held(held).passes.begin_epoch(piece)
         return np.array(begun, np.int64)
@@ -65,7 +68,7 @@ def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> An
     def batches_of(begun: Any) -> Any:
         begun.set_shape((2,))
         numbers = tf.data.Dataset.range(start, n_batches)
-        return numbers.map(lambda index: batch_of(begun, index))
+        return numbers.map(plain(lambda index: batch_of(begun, index)))
 
     options = tf.data.Options()
     # Each rank has samples of its own already.
@@ -74,8 +77,8 @@ def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> An
     policies = tf.data.experimental.ExternalStatePolicy
     options.experimental_external_state_policy = policies.IGNORE
     epochs = tf.data.Dataset.from_tensors(0)
-    epochs = epochs.map(lambda _: tf.numpy_function(begin, [], tf.int64))
-    dataset = epochs.flat_map(batches_of)
+    epochs = epochs.map(plain(lambda _: tf.numpy_function(begin, [], tf.int64)))
+    dataset = epochs.flat_map(plain(batches_of))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches - start))
     dataset = dataset.prefetch(_READ_AHEAD).with_options(options)
     dataset.zarrts_sequence = sequence
