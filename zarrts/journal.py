@@ -122,8 +122,10 @@ def sketches_of(
     row_shape: tuple[int, ...],
     dtype: np.dtype[Any],
     n_points: int,
-) -> AnyArray:
-    """Return the sketch of each recording, shape (n_recordings, n_points, n_channels)."""
+) -> AnyArray | None:
+    """Return the sketch of each recording, shape (n_recordings, n_points, n_channels), if any."""
+    if n_points == 0:
+        return None
     parts: list[list[AnyArray]] = [[] for _ in range(n_recordings)]
     for task in tasks:
         for recording, values in task.drawn:

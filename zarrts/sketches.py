@@ -21,15 +21,21 @@ FloatArray = NDArray[np.float64]
 
 _MIN_POINTS, _MAX_POINTS = 16, 256
 _POINT_VALUES = 1 << 19  # of all recordings of a segment
+_MOST_VALUES = 1 << 21  # the same, where the least number of points makes more than those
 _DRAWN_PER_POINT = 16
 _DRAWN_SHARE = 32  # of the values of a long recording: more would slow the conversion
 _KEY = np.uint64(0x5A41525254535154)
 
 
 def count_points(n_recordings: int, n_channels: int) -> int:
-    """Return how many points a channel of each recording gets."""
-    points = _POINT_VALUES // max(1, n_recordings * n_channels)
-    return min(max(points, _MIN_POINTS), _MAX_POINTS)
+    """Return how many points a channel of each recording gets; 0, none, if these are too many.
+
+    Thousands of small recordings would take more memory for their points than for all else.
+    """
+    n_sketches = max(1, n_recordings * n_channels)
+    if n_sketches * _MIN_POINTS > _MOST_VALUES:
+        return 0
+    return min(max(_POINT_VALUES // n_sketches, _MIN_POINTS), _MAX_POINTS)
 
 
 def step_of(n_values: int, n_points: int) -> int:
