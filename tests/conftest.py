@@ -116,3 +116,30 @@ def no_leaks() -> Iterator[None]:
     assert not _loader_threads()
     left = _open_files() - files
     assert not left, f"left open: {sorted(left)}"
+
+
+@pytest.fixture(scope="module")
+def small_heap() -> Iterator[None]:
+    """Spare `no_leaks`, which collects garbage twice a test, the objects of Keras."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def sequence(no_leaks: None) -> Iterator[Callable[..., Any]]:
+    """Make sequences that are closed in the end; then no thread and no file may be left."""
+    from keras_models import SMALL
+
+    from zarrts.keras import ZarrSequence
+
+    made: list[Any] = []
+
+    def make(samples: Any, batch_size: int = 16, memory: Any = SMALL, **options: Any) -> Any:
+        made.append(ZarrSequence(samples, batch_size, memory=memory, **options))
+        return made[-1]
+
+    yield make
+    for seq in made:
+        seq.close()

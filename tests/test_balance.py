@@ -38,6 +38,16 @@ def order_of(balanced, units, *, size=8, slots=None, seed=0, epoch=0, rank=0, wo
     return balanced.order(units, batching, slots=slots, seed=seed, epoch=epoch)
 
 
+def check_open(order, piece, low, slots, unit_of):
+    """Check that what a piece draws from is open, and no more; return its lowest place."""
+    assert low <= piece.low <= piece.places.min()
+    assert piece.places.max() < piece.high <= order.n_places
+    assert slots is None or piece.high - piece.low <= slots
+    opened = order.units(piece.low, piece.high)[piece.places - piece.low]
+    assert np.array_equal(opened, unit_of[piece.numbers])
+    return piece.low
+
+
 @QUICK
 @given(
     drawn=st.data(),
@@ -76,12 +86,7 @@ def test_every_batch_holds_the_quotas_and_every_sample_its_due(
             found = []
             for piece in order.pieces(batch):
                 assert piece.start == sum(map(len, found))
-                assert low <= piece.low <= piece.places.min()
-                assert piece.places.max() < piece.high <= order.n_places
-                assert slots is None or piece.high - piece.low <= slots
-                opened = order.units(piece.low, piece.high)[piece.places - piece.low]
-                assert np.array_equal(opened, unit_of[piece.numbers])
-                low = piece.low
+                low = check_open(order, piece, low, slots, unit_of)
                 found.append(piece.numbers)
             numbers = np.concatenate(found)
             counts = [np.sum(codes[numbers] == it) for it in np.unique(codes[codes >= 0])]
@@ -227,12 +232,7 @@ def test_a_list_is_shown_as_it_is(drawn, selection, size, slots, world_size):
         low = 0
         for batch in range(batching.n_batches):
             for piece in order.pieces(batch):
-                assert low <= piece.low <= piece.places.min()
-                assert piece.places.max() < piece.high <= order.n_places
-                assert slots is None or piece.high - piece.low <= slots
-                opened = order.units(piece.low, piece.high)[piece.places - piece.low]
-                assert np.array_equal(opened, unit_of[piece.numbers])
-                low = piece.low
+                low = check_open(order, piece, low, slots, unit_of)
                 shown.append(piece.numbers)
     assert np.array_equal(np.concatenate(shown), numbers)
 

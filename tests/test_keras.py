@@ -1,7 +1,6 @@
 """ZarrSequence by itself: its batches, its options, and the errors of the first hour."""
 
 import dataclasses
-import gc
 import sys
 import threading
 import types
@@ -20,15 +19,7 @@ import zarrts.adapter  # noqa: E402
 from zarrts.keras import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_heap():
-    """Spare `no_leaks`, which collects garbage twice a test, the objects of Keras."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +40,6 @@ def study_of(tmp_path_factory, make_study):
         return made[labels]
 
     return get
-
-
-@pytest.fixture
-def sequence(no_leaks):
-    """Make sequences that are closed in the end; then no thread and no file may be left."""
-    made = []
-
-    def make(samples, batch_size=BATCH, memory=SMALL, **options):
-        made.append(ZarrSequence(samples, batch_size, memory=memory, **options))
-        return made[-1]
-
-    yield make
-    for seq in made:
-        seq.close()
 
 
 def as_keras_asks(seq, shuffle=True):

@@ -1,6 +1,5 @@
 """A run that was killed and started again ends as one that was not."""
 
-import gc
 import json
 import os
 import random
@@ -26,6 +25,7 @@ BATCH, N_BATCHES = 16, 11
 IS_TORCH = keras.backend.backend() == "torch"
 slow = pytest.mark.slow
 ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 class Killed(Exception):
@@ -44,14 +44,6 @@ class KillAt(keras.callbacks.Callback):
             self._left -= 1
             if self._left == 0:
                 raise Killed
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_heap():
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

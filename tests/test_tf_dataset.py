@@ -19,15 +19,7 @@ from keras_models import SMALL, Numbered, flat, make_numbered, numbers  # noqa: 
 from zarrts.keras import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_heap():
-    """Spare `no_leaks`, which collects garbage twice a test, the objects of TensorFlow."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +42,6 @@ def series(tmp_path_factory):
     )
     with store:
         yield store
-
-
-@pytest.fixture
-def sequence(no_leaks):
-    """Make sequences that are closed in the end; then no thread and no file may be left."""
-    made = []
-
-    def make(samples, batch_size=BATCH, memory=SMALL, **options):
-        made.append(ZarrSequence(samples, batch_size, memory=memory, **options))
-        return made[-1]
-
-    yield make
-    for seq in made:
-        seq.close()
 
 
 def read(dataset):
