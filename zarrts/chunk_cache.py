@@ -43,10 +43,14 @@ class ChunkCache:
         self._folder, self._max_bytes = folder, max_bytes
         self._lock = threading.Lock()
         self._in_use: set[str] = set()
-        self._is_full = False
+        self._n_writing = 0  # bytes that were promised room, and are no whole file yet
+        self._is_full = False  # nothing is left that could make room
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _replace(folder / "README", b"Chunks of remote stores. They may be deleted.\n")
+            readme = folder / "README"
+            partial = _partial_of(readme)
+            partial.write_bytes(b"Chunks of remote stores. They may be deleted.\n")
+            os.replace(partial, readme)
         except OSError as error:
             raise PlanError(
                 f"cache={str(folder)!r} cannot be written ({error.strerror}); choose another "
@@ -77,13 +81,21 @@ class ChunkCache:
         if not self._take_room(len(content)):
             return
         path = self._path(array, chunk, checksum)
+        partial = _partial_of(path)
         try:
             path.parent.mkdir(exist_ok=True)
-            _replace(path, content)
+            partial.write_bytes(content)
+            # Whoever counts the files counts this one either as one of them, or as being written.
+            with self._lock:
+                os.replace(partial, path)
+                self._n_writing -= len(content)
         except OSError:  # the disk is full, or somebody deletes the folder
+            with contextlib.suppress(OSError):
+                partial.unlink()
             with self._lock:
                 self._n_bytes -= len(content)
-                self._is_full = True
+                self._n_writing -= len(content)
+                self._max_bytes, self._is_full = self._n_bytes, True
 
     def discard(self, array: str, chunk: int, checksum: int) -> None:
         """Forget a chunk that is damaged."""
@@ -95,29 +107,31 @@ class ChunkCache:
 
     def _take_room(self, n_bytes: int) -> bool:
         with self._lock:
-            if self._is_full:
-                return False
-            if self._n_bytes + n_bytes > self._max_bytes:
+            if self._n_bytes + n_bytes > self._max_bytes and not self._is_full:
                 self._make_room(n_bytes)
             if self._n_bytes + n_bytes > self._max_bytes:
                 self._is_full = True  # of what is being read, until the store is opened again
                 return False
             self._n_bytes += n_bytes
+            self._n_writing += n_bytes
             return True
 
     def _make_room(self, n_bytes: int) -> None:
         """Delete what was used longest ago of arrays that nobody reads here, some at once."""
         files = self._files()
-        self._n_bytes = sum(size for size, _, _ in files)  # others may write, too
+        whole = sum(size for size, _, path in files if path.suffix != _PARTIAL)
+        self._n_bytes = whole + self._n_writing  # others may have written, too
         wanted = max(n_bytes, self._max_bytes // _SCANS_PER_BUDGET)
         for size, used_at, path in sorted(files, key=lambda it: it[1]):
             if self._n_bytes + wanted <= self._max_bytes:
                 break
-            is_left = path.suffix == _PARTIAL and time.time() - used_at > _LONGEST_WRITE_S
-            if is_left or path.parent.name not in self._in_use:
+            is_partial = path.suffix == _PARTIAL
+            if is_partial and time.time() - used_at <= _LONGEST_WRITE_S:
+                continue  # somebody is writing it
+            if is_partial or path.parent.name not in self._in_use:
                 with contextlib.suppress(OSError):
                     path.unlink()
-                    self._n_bytes -= size
+                    self._n_bytes -= 0 if is_partial else size
 
     def _files(self) -> list[tuple[int, float, Path]]:
         """Return (size, time of last use, path) of all chunks."""
@@ -133,12 +147,6 @@ def _folder_name(array: str) -> str:
     return hashlib.sha256(array.encode()).hexdigest()[:32]
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole; it need not outlive a loss of power."""
-    partial = path.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+def _partial_of(path: Path) -> Path:
+    """Return the name of a file until it is whole; it need not outlive a loss of power."""
+    return path.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
