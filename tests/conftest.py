@@ -132,7 +132,7 @@ def sequence(no_leaks: None) -> Iterator[Callable[..., Any]]:
     """Make sequences that are closed in the end; then no thread and no file may be left."""
     from keras_models import SMALL
 
-    from zarrts.keras import ZarrSequence
+    from zarrts.keras.sequence import ZarrSequence
 
     made: list[Any] = []
 

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from zarrts.catalog import Catalog
-from zarrts.cuts import view_of_store
-from zarrts.labels import LabelScheme
-from zarrts.moments import Moments
-from zarrts.samples import Ranges
+from zarrts.labels.scheme import LabelScheme
+from zarrts.reading.catalog import Catalog
+from zarrts.samples.cuts import view_of_store
+from zarrts.samples.units import Ranges
 from zarrts.selection import Samples
-from zarrts.table import RecordingTable
+from zarrts.stats.moments import Moments
+from zarrts.storage.table import RecordingTable
 
 
 def samples_of(recordings, *, n_classes=3, chunk_rows=8, write_id="0"):

@@ -18,11 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import Recording, conversion, journal, system
+from zarrts import Recording, system
 from zarrts.cli import main
+from zarrts.conversion import run as conversion
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import SourceError, StoreError
-from zarrts.options import ConvertOptions
-from zarrts.prepare import prepare_append
+from zarrts.storage import journal
 
 # Of samples of shape (6, 3), five are in a chunk and fifteen in a shard.
 SMALL: dict[str, Any] = {"chunk": 400, "shard": 1200, "progress": False}

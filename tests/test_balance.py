@@ -11,9 +11,9 @@ from test_order import batches_of, selections, whole
 
 import zarrts
 from zarrts.errors import SampleError
-from zarrts.listed import ListedOrder
-from zarrts.order import Batching
-from zarrts.sampling import Balanced, Listed
+from zarrts.ordering.listed import ListedOrder
+from zarrts.ordering.order import Batching
+from zarrts.ordering.sampling import Balanced, Listed
 
 QUICK = settings(deadline=None, max_examples=25)
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts.chunks import DirectReader
 from zarrts.errors import ReadError, SampleError
-from zarrts.loader import BatchOptions
-from zarrts.memory import BatchMemory, MemoryPlan
+from zarrts.loading.loader import BatchOptions
+from zarrts.reading.memory import BatchMemory, MemoryPlan
 from zarrts.sizes import parse_size
+from zarrts.storage.chunks import DirectReader
 
 SIZES = (40, 7, 25, 1, 60)
 N = sum(SIZES)
@@ -898,7 +898,7 @@ def test_statistics_of_some_samples_that_are_single_values(tmp_path):
 @pytest.mark.parametrize("shuffle", SHUFFLES)
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch, shuffle, share):
-    monkeypatch.setattr("zarrts.memory._SHARE_OF_LABELS", share)
+    monkeypatch.setattr("zarrts.reading.memory._SHARE_OF_LABELS", share)
     made = loader(store, shuffle=shuffle, memory_bytes=TIGHT)
     assert not made.keeps_all
     for epoch in range(3):
@@ -960,7 +960,7 @@ def test_batches_that_are_all_held_have_memory_of_their_own():
 
 
 def test_without_the_gil_memory_is_never_used_again(monkeypatch):
-    monkeypatch.setattr("zarrts.memory._COUNTS_ARE_EXACT", False)
+    monkeypatch.setattr("zarrts.reading.memory._COUNTS_ARE_EXACT", False)
     batches = BatchMemory(max_kept=2)
     block = batches.empty((8, 6), np.dtype("f4")).base
     assert all(batches.empty((8, 6), np.dtype("f4")).base is not block for _ in range(5))

@@ -11,8 +11,8 @@ from conftest import make_study
 from rich.console import Console
 
 import zarrts
-from zarrts.bench import BenchReport, Rate, show
 from zarrts.cli import main
+from zarrts.commands.bench import BenchReport, Rate, show
 
 RATES = {
     "read (compressed)": 1000.0,

@@ -23,14 +23,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import addresses, bucket, conversion, journal, lease, shards, system
-from zarrts.bucket import Bucket
-from zarrts.chunk_cache import ChunkCache
+from zarrts import system
+from zarrts.buckets import addresses, bucket, lease
+from zarrts.buckets.bucket import Bucket
+from zarrts.buckets.chunk_cache import ChunkCache
+from zarrts.buckets.objects import ObjectPath
 from zarrts.cli import main
+from zarrts.conversion import run as conversion
+from zarrts.conversion.targets import JOURNAL, LOCK
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
-from zarrts.location import list_files, locate, opened, read_files
-from zarrts.objects import ObjectPath
-from zarrts.targets import JOURNAL, LOCK
+from zarrts.storage import journal, shards
+from zarrts.storage.location import list_files, locate, opened, read_files
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
 

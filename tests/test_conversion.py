@@ -27,11 +27,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import conversion, system
-from zarrts.casting import cast_rows
+from zarrts import system
+from zarrts.conversion import run as conversion
+from zarrts.conversion.casting import cast_rows
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, SourceError, StoreError
-from zarrts.options import ConvertOptions
-from zarrts.prepare import prepare
 
 X_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool")
 LABELS = ("int", "uint8", "text", "bool", "one_hot", "one_hot_float", "float", "grid", "texts")
@@ -465,9 +466,9 @@ def test_nothing_opens_while_a_conversion_runs(tmp_path: Path, study: Study) -> 
 
 KILLED = """
     import os, signal, sys
-    from zarrts import conversion
-    from zarrts.options import ConvertOptions
-    from zarrts.prepare import prepare
+    from zarrts.conversion import run as conversion
+    from zarrts.conversion.options import ConvertOptions
+    from zarrts.conversion.prepare import prepare
     from zarrts import system
 
     source, target, step = sys.argv[1:]

@@ -14,9 +14,9 @@ import pytest
 from conftest import make_study
 
 import zarrts
-from zarrts import prepare as preparing
-from zarrts import shards
+from zarrts.conversion import prepare as preparing
 from zarrts.errors import PlanError, SourceError, ZarrtsError
+from zarrts.storage import shards
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -288,9 +288,9 @@ def test_fractions_are_no_integers(subjects: Path) -> None:
 
 
 def test_file_that_changes_meanwhile_is_refused(subjects: Path, tmp_path: Path) -> None:
-    from zarrts.conversion import run
-    from zarrts.options import ConvertOptions
-    from zarrts.prepare import prepare
+    from zarrts.conversion.options import ConvertOptions
+    from zarrts.conversion.prepare import prepare
+    from zarrts.conversion.run import run
 
     prepared = prepare(subjects, tmp_path / "a.zarr", ConvertOptions(chunk_bytes=100))
     spoil(subjects, "s03", y=np.full(7, 12345))

@@ -30,10 +30,10 @@ from test_append import (
 )
 
 import zarrts
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import PlanError, ReadError, StoreError, ZarrtsError
-from zarrts.loader import BatchOptions
-from zarrts.options import ConvertOptions
-from zarrts.prepare import prepare_append
+from zarrts.loading.loader import BatchOptions
 
 ROWS, SHARD_ROWS = 5, 15
 THOUSAND = {"lz4": 300, "zstd": 300, "none": 400}  # faults; each usual run makes a fifth of them

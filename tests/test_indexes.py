@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zarrts.cuts import Fit, View, majority
 from zarrts.errors import SampleError
-from zarrts.indexes import RecordingIndex, RowIndex
-from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
-from zarrts.windows import (
+from zarrts.samples.cuts import Fit, View, majority
+from zarrts.samples.indexes import RecordingIndex, RowIndex
+from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
+from zarrts.samples.windows import (
     WindowOptions,
     numbers_of_gaps,
     rows_of_time,

@@ -15,8 +15,8 @@ keras = pytest.importorskip("keras", exc_type=ImportError)
 
 from keras_models import LARGE, SMALL, Numbered, flat, make_numbered, numbers  # noqa: E402
 
-import zarrts.adapter  # noqa: E402
-from zarrts.keras import ZarrSequence  # noqa: E402
+import zarrts.keras.adapter  # noqa: E402
+from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
 pytestmark = pytest.mark.usefixtures("small_heap")
@@ -178,7 +178,7 @@ def test_batches_are_never_changed_after_they_were_handed_out(study, sequence):
 
 
 def test_a_later_keras_gets_right_batches_and_one_warning(study, sequence, monkeypatch):
-    monkeypatch.setattr(zarrts.adapter, "_has_warned", False)
+    monkeypatch.setattr(zarrts.keras.adapter, "_has_warned", False)
     later = types.ModuleType("keras.src.trainers.data_adapters.later_adapter")
     exec("def shuffled(seq, order):\n    return [seq[i] for i in order]", later.__dict__)
     seq = sequence(study.path)
@@ -192,7 +192,7 @@ def test_a_later_keras_gets_right_batches_and_one_warning(study, sequence, monke
 
 
 def test_the_keras_that_is_installed_is_known(study, sequence, monkeypatch):
-    monkeypatch.setattr(zarrts.adapter, "_has_warned", False)
+    monkeypatch.setattr(zarrts.keras.adapter, "_has_warned", False)
     seq = sequence(study.path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -522,7 +522,7 @@ def test_a_transform_that_returns_no_batch_is_named(study, sequence):
 
 def test_missing_keras_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
-    monkeypatch.delitem(sys.modules, "zarrts.keras")
+    monkeypatch.delitem(sys.modules, "zarrts.keras.sequence")
     monkeypatch.delitem(sys.modules, "zarrts.backend")
     with pytest.raises(ImportError, match=r"zarrts\[tensorflow\].*3\.11 to 3\.13"):
         _ = zarrts.ZarrSequence

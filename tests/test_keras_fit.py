@@ -26,8 +26,8 @@ from keras_models import (  # noqa: E402
     numbers,
 )
 
-import zarrts.adapter  # noqa: E402
-from zarrts.keras import ZarrSequence  # noqa: E402
+import zarrts.keras.adapter  # noqa: E402
+from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
 EVERYTHING = list(range(N))
@@ -308,8 +308,8 @@ def test_steps_of_evaluate_and_predict_are_the_first_batches(study, sequence):
 
 def test_a_later_keras_trains_right_with_one_warning(study, sequence, monkeypatch):
     """One whose adapters are not as we know them asks for batches by their numbers."""
-    monkeypatch.setattr(zarrts.adapter, "attach", lambda frame, sequence: None)
-    monkeypatch.setattr(zarrts.adapter, "_has_warned", False)
+    monkeypatch.setattr(zarrts.keras.adapter, "attach", lambda frame, sequence: None)
+    monkeypatch.setattr(zarrts.keras.adapter, "_has_warned", False)
     seq, model = sequence(study.path), Recorder.make()
     with pytest.warns(UserWarning, match=r"right, but slow.*[Uu]pgrade zarrts") as caught:
         fit(model, seq, epochs=2, validation_data=seq.like(seq.samples))

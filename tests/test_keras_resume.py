@@ -18,8 +18,8 @@ keras = pytest.importorskip("keras", exc_type=ImportError)
 import keras_resume_run as run  # noqa: E402
 from keras_models import SMALL, Numbered, Recorder, flat, make_numbered, numbers  # noqa: E402
 
-import zarrts.adapter  # noqa: E402
-from zarrts.keras import ZarrSequence  # noqa: E402
+import zarrts.keras.adapter  # noqa: E402
+from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
 BATCH, N_BATCHES = 16, 11
 IS_TORCH = keras.backend.backend() == "torch"
@@ -270,8 +270,8 @@ def test_another_data_set_than_that_of_fit_is_refused(study, tmp_path):
 
 def test_with_a_later_keras_runs_resume_at_an_epoch(study, tmp_path, monkeypatch):
     """Its order within an epoch is Keras' own then, so the seeds of both have to be fixed."""
-    monkeypatch.setattr(zarrts.adapter, "attach", lambda frame, sequence: None)
-    monkeypatch.setattr(zarrts.adapter, "_has_warned", True)
+    monkeypatch.setattr(zarrts.keras.adapter, "attach", lambda frame, sequence: None)
+    monkeypatch.setattr(zarrts.keras.adapter, "_has_warned", True)
     with pytest.warns(UserWarning, match="resumes at an epoch, not within one"):
         expected, _ = train(study, tmp_path / "whole", shuffle=False, epochs=2)
         found, _ = train_with_kills(study, tmp_path / "killed", (15,), shuffle=False, epochs=2)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError, SourceError
-from zarrts.labels import LabelCounter, scheme_of, target_function
+from zarrts.labels.scheme import LabelCounter, scheme_of, target_function
 
 QUICK = settings(deadline=None, max_examples=60)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zarrts.journal import WrittenTask, merged_moments
-from zarrts.moments import Moments, MomentsList, merge_all, pool
+from zarrts.stats.moments import Moments, MomentsList, merge_all, pool
+from zarrts.storage.journal import WrittenTask, merged_moments
 
 QUICK = settings(deadline=None, max_examples=60)
 

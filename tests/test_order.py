@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.order import Batching, SourceOrder
-from zarrts.rolling import RollingOrder
-from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
-from zarrts.uniform import UniformOrder
+from zarrts.ordering.order import Batching, SourceOrder
+from zarrts.ordering.rolling import RollingOrder
+from zarrts.ordering.uniform import UniformOrder
+from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
 
 QUICK = settings(deadline=None, max_examples=80)
 
@@ -373,9 +373,9 @@ def test_batches_are_as_good_as_those_of_a_full_shuffle():
 
 BILLION = """
 import tracemalloc, numpy as np
-from zarrts.order import Batching
-from zarrts.rolling import RollingOrder
-from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
+from zarrts.ordering.order import Batching
+from zarrts.ordering.rolling import RollingOrder
+from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
 n = 10**9
 selection = Ranges(np.zeros(1, np.int64), np.array([n]))
 groups = (np.arange(13) * (n // 13), np.arange(13))

@@ -12,9 +12,9 @@ keras = pytest.importorskip("keras", exc_type=ImportError)
 from keras_models import SMALL, Numbered, make_numbered  # noqa: E402
 from test_sources_edf import RATE, SECONDS, STAGES, write_edf  # noqa: E402
 
-from zarrts.keras import ZarrSequence  # noqa: E402
-from zarrts.results import Evaluation, Predictions  # noqa: E402
-from zarrts.spec import Spec  # noqa: E402
+from zarrts.keras.results import Evaluation, Predictions  # noqa: E402
+from zarrts.keras.sequence import ZarrSequence  # noqa: E402
+from zarrts.keras.spec import Spec  # noqa: E402
 
 BATCH = 16
 

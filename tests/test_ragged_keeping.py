@@ -12,8 +12,9 @@ import zarr
 from click.testing import CliRunner
 
 import zarrts
-from zarrts import conversion, recordwise, tasks
 from zarrts.cli import main
+from zarrts.conversion import recordwise, tasks
+from zarrts.conversion import run as conversion
 from zarrts.errors import SourceError
 
 LENGTHS = (9, 0, 1, 30, 12, 1, 17)

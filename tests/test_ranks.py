@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import zarrts
-from zarrts.ranks import resolve
+from zarrts.ordering.ranks import resolve
 
 WORKERS = ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
 
@@ -40,7 +40,8 @@ def has_torch(monkeypatch, rank, world_size):
 def test_a_process_alone_is_0_of_1():
     assert resolve("auto", 1) == (0, 1)
     code = (
-        "import sys; from zarrts.ranks import resolve; assert resolve('auto', 1) == (0, 1); "
+        "import sys; from zarrts.ordering.ranks import resolve; "
+        "assert resolve('auto', 1) == (0, 1); "
         "assert not {'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

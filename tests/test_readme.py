@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 import zarrts
-from zarrts import conversion
 from zarrts.cli import main
-from zarrts.options import ConvertOptions
-from zarrts.prepare import Prepared, prepare
+from zarrts.conversion import run as conversion
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.prepare import Prepared, prepare
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

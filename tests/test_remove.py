@@ -32,11 +32,13 @@ from test_append import (
 )
 
 import zarrts
-from zarrts import conversion, removal, targets
 from zarrts.cli import main
+from zarrts.conversion import run as conversion
+from zarrts.conversion import targets
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
-from zarrts.options import ConvertOptions
-from zarrts.prepare import prepare
+from zarrts.upkeep import removal
 
 NAMES = ("Aurelia", "Bruno", "Cosima", "Drusilla", "Eberhard")
 PARTS = {"0": {"Aurelia": 17, "Bruno": 4, "Cosima": 21}, "1": {"Drusilla": 33}}

@@ -20,8 +20,10 @@ import pytest
 from conftest import make_study
 
 import zarrts
-from zarrts import conversion, journal, prepare, shards
+from zarrts.conversion import prepare
+from zarrts.conversion import run as conversion
 from zarrts.errors import PlanError, SourceError, StoreError
+from zarrts.storage import journal, shards
 
 KINDS = ("npz", "compressed", "arrays")
 SIZES, SHARD_ROWS = (60, 30, 77), 39
@@ -145,7 +147,9 @@ DRIVER = """
     import json, os, resource, signal, sys
     import dask.threaded, dask.delayed, numpy as np, zarr
     import zarrts
-    from zarrts import journal, shards, system
+    from zarrts import system
+    from zarrts.storage import journal
+    from zarrts.storage import shards
 
     CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "sync", "shard", "line")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from studies import samples_of
 
 from zarrts.errors import SampleError
-from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
+from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
 
 IDS = st.sets(st.integers(0, 60), max_size=40)
 QUICK = settings(deadline=None, max_examples=150)
@@ -141,6 +141,6 @@ def test_a_unit_belongs_to_the_group_of_its_first_selected_sample(store):
 
 def test_missing_torch_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "zarrts.torch_dataset", raising=False)
+    monkeypatch.delitem(sys.modules, "zarrts.loading.torch_dataset", raising=False)
     with pytest.raises(ImportError, match=r"to_torch needs torch.*zarrts\[torch\]"):
         samples_of([("a", [3, 4, 5])]).to_torch(2)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts import SampleError
-from zarrts.cuts import Fit
-from zarrts.keras import ZarrSequence
-from zarrts.scaling import LinearScaler, SampleScaler, Scaling
-from zarrts.statistics import Linear
+from zarrts.keras.sequence import ZarrSequence
+from zarrts.samples.cuts import Fit
+from zarrts.stats.scaling import LinearScaler, SampleScaler, Scaling
+from zarrts.stats.statistics import Linear
 
 FEW = settings(deadline=None, max_examples=25)
 SIZES = (23, 9, 1, 17)
@@ -314,7 +314,9 @@ def test_samples_without_nan_pass_whatever_their_recording_holds(gappy):
 
 def test_nothing_is_read_where_no_recording_holds_nan(study, monkeypatch):
     store, _ = study
-    monkeypatch.setattr("zarrts.measured.refuse_nan", lambda *args, **more: pytest.fail("read"))
+    monkeypatch.setattr(
+        "zarrts.reading.measured.refuse_nan", lambda *args, **more: pytest.fail("read")
+    )
     store.samples.batches(4).close()
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.splits import folds, hold_out
+from zarrts.splits.hold_out import folds, hold_out
 
 QUICK = settings(deadline=None, max_examples=100)
 FIVE = ["a", "b", "c", "d", "e"]

@@ -12,7 +12,7 @@ from studies import samples_of
 
 import zarrts
 from zarrts.errors import SampleError
-from zarrts.stratified import even_parts, imbalance
+from zarrts.splits.stratified import even_parts, imbalance
 
 QUICK = settings(deadline=None, max_examples=50)
 SITES = ("Bonn", "Graz", "Oslo")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts.sketches import condense, places
+from zarrts.stats.sketches import condense, places
 
 FEW = settings(deadline=None, max_examples=25)
 CHANNELS = 3
@@ -167,7 +167,9 @@ SHARES = (0.01, 0.25, 0.5, 0.75, 0.99)
 @pytest.mark.parametrize("names", ["a", "b", "c", "abc"])
 def test_quantiles_of_recordings_are_as_exact_as_promised_without_reading(long, names, monkeypatch):
     (store, _), x = long
-    monkeypatch.setattr("zarrts.measured.sketch_samples", lambda reader: pytest.fail("read"))
+    monkeypatch.setattr(
+        "zarrts.reading.measured.sketch_samples", lambda reader: pytest.fail("read")
+    )
     stats = store.samples.select(subjects=list(names)).stats()
     rows = np.concatenate([x["abc".index(name)] for name in names])
     for share, found in zip(SHARES, stats.quantile(SHARES), strict=True):
@@ -181,7 +183,7 @@ def test_quantiles_of_recordings_are_as_exact_as_promised_without_reading(long, 
 @pytest.mark.parametrize("windowed", [False, True])
 def test_quantiles_of_other_samples_and_older_stores_come_from_a_pass(long, windowed, monkeypatch):
     (store, _), x = long
-    monkeypatch.setattr("zarrts.catalog.Catalog.sketch", lambda self, recordings: None)
+    monkeypatch.setattr("zarrts.reading.catalog.Catalog.sketch", lambda self, recordings: None)
     samples = store.samples.windows(200, 100) if windowed else store.samples
     cut = [it[at : at + 200] for it in x for at in range(0, len(it) - 199, 100)]
     rows = np.concatenate(cut if windowed else x)
@@ -223,7 +225,7 @@ def test_one_value_of_each_run_is_drawn_wherever_the_work_is_cut(low, n, step):
 
 
 def test_a_store_without_sketches_is_read_for_quantiles(tmp_path, monkeypatch):
-    monkeypatch.setattr("zarrts.sketches._MOST_VALUES", 16)  # too few for one recording
+    monkeypatch.setattr("zarrts.stats.sketches._MOST_VALUES", 16)  # too few for one recording
     x = np.random.default_rng(0).normal(size=(50, 20, 2))
     recording = zarrts.Recording("a", x, np.zeros(50))
     with zarrts.convert(recording, tmp_path / "a.zarr", progress=False) as store:

@@ -14,7 +14,7 @@ from conftest import Study, make_study
 
 import zarrts
 from zarrts.errors import StoreError, ZarrtsError
-from zarrts.store import is_store, read_header
+from zarrts.storage.store import is_store, read_header
 
 
 @pytest.fixture(scope="module")

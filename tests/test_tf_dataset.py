@@ -16,7 +16,7 @@ tf = pytest.importorskip("tensorflow", reason="tf.data needs TensorFlow")
 
 from keras_models import SMALL, Numbered, flat, make_numbered, numbers  # noqa: E402
 
-from zarrts.keras import ZarrSequence  # noqa: E402
+from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
 pytestmark = pytest.mark.usefixtures("small_heap")

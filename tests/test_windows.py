@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import gathering
-from zarrts.chunks import DirectReader
-from zarrts.describe import describe_windows, summarize
+from zarrts.commands.describe import describe_windows, summarize
 from zarrts.errors import SampleError
-from zarrts.memory import window_amplification
+from zarrts.loading import gathering
+from zarrts.reading.memory import window_amplification
 from zarrts.sizes import parse_size
+from zarrts.storage.chunks import DirectReader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* recordings are too short for a:UserWarning")
 QUICK = settings(deadline=None, max_examples=25)

@@ -14,8 +14,8 @@ import pytest
 from test_readme import ERRORS, prepared, save, stop_after
 
 import zarrts
-from zarrts import conversion
-from zarrts.losses import check_loss, count_outputs
+from zarrts.conversion import run as conversion
+from zarrts.labels.losses import check_loss, count_outputs
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
 STAGES = np.array(["N1", "REM", "W"])

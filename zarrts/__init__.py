@@ -22,11 +22,11 @@ from zarrts.errors import (
 if TYPE_CHECKING:
     from zarrts import transforms
     from zarrts.api import append, convert, open, remove, repair, verify
-    from zarrts.disjoint import Split, assert_disjoint
-    from zarrts.keras import ZarrSequence
-    from zarrts.prediction import SubjectMetrics, evaluate, predict
-    from zarrts.resume import BackupAndRestore
+    from zarrts.keras.prediction import SubjectMetrics, evaluate, predict
+    from zarrts.keras.resume import BackupAndRestore
+    from zarrts.keras.sequence import ZarrSequence
     from zarrts.selection import Samples
+    from zarrts.splits.disjoint import Split, assert_disjoint
     from zarrts.study import Store
     from zarrts.types import Batch, Recording
 
@@ -64,20 +64,20 @@ __all__ = [
 
 # Imported when first used, so that `import zarrts` pulls in neither Keras nor Dask nor Zarr.
 _HOMES = {
-    "BackupAndRestore": "zarrts.resume",
+    "BackupAndRestore": "zarrts.keras.resume",
     "Batch": "zarrts.types",
     "Recording": "zarrts.types",
     "Samples": "zarrts.selection",
-    "Split": "zarrts.disjoint",
+    "Split": "zarrts.splits.disjoint",
     "Store": "zarrts.study",
-    "ZarrSequence": "zarrts.keras",
-    "SubjectMetrics": "zarrts.prediction",
+    "ZarrSequence": "zarrts.keras.sequence",
+    "SubjectMetrics": "zarrts.keras.prediction",
     "append": "zarrts.api",
-    "assert_disjoint": "zarrts.disjoint",
+    "assert_disjoint": "zarrts.splits.disjoint",
     "convert": "zarrts.api",
-    "evaluate": "zarrts.prediction",
+    "evaluate": "zarrts.keras.prediction",
     "open": "zarrts.api",
-    "predict": "zarrts.prediction",
+    "predict": "zarrts.keras.prediction",
     "remove": "zarrts.api",
     "repair": "zarrts.api",
     "verify": "zarrts.api",

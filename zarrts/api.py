@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.conversion import run
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.prepare import prepare, prepare_append
+from zarrts.conversion.run import run
 from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
-from zarrts.location import opened
-from zarrts.options import ConvertOptions
-from zarrts.prepare import prepare, prepare_append
 from zarrts.progress import show_progress
-from zarrts.removal import Removed, remove_subject
-from zarrts.repairing import Repaired, repair_store
 from zarrts.sizes import parse_size
 from zarrts.sources import with_table
+from zarrts.storage.location import opened
 from zarrts.study import Store, open_store
-from zarrts.verification import Verification, verify_store
+from zarrts.upkeep.removal import Removed, remove_subject
+from zarrts.upkeep.repairing import Repaired, repair_store
+from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
 

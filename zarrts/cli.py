@@ -10,7 +10,13 @@ from typing import Any
 
 import click
 
-from zarrts.arguments import Size, names_of, source_options, storage_options, worker_options
+from zarrts.commands.arguments import (
+    Size,
+    names_of,
+    source_options,
+    storage_options,
+    worker_options,
+)
 from zarrts.errors import ZarrtsError
 from zarrts.sizes import format_size
 
@@ -88,9 +94,9 @@ def convert(
 
     With --dry-run, SOURCES alone will do.
     """
-    from zarrts.describe import describe_plan, next_lines
-    from zarrts.options import ConvertOptions
-    from zarrts.prepare import prepare
+    from zarrts.commands.describe import describe_plan, next_lines
+    from zarrts.conversion.options import ConvertOptions
+    from zarrts.conversion.prepare import prepare
     from zarrts.sources import with_table
 
     if dry_run and not sources and not (table and store):
@@ -124,7 +130,7 @@ def convert(
 
 
 def _run(prepared: Any, progress: bool) -> None:
-    from zarrts.conversion import run
+    from zarrts.conversion.run import run
     from zarrts.progress import show_progress
 
     try:
@@ -160,9 +166,9 @@ def append(
 
     Whoever trains on the version before is not disturbed.
     """
-    from zarrts.describe import describe_plan
-    from zarrts.options import ConvertOptions
-    from zarrts.prepare import prepare_append
+    from zarrts.commands.describe import describe_plan
+    from zarrts.conversion.options import ConvertOptions
+    from zarrts.conversion.prepare import prepare_append
     from zarrts.sources import with_table
 
     if not (sources or table):
@@ -192,7 +198,7 @@ def append(
 @_with_errors
 def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     """Say what a STORE holds."""
-    from zarrts.describe import (
+    from zarrts.commands.describe import (
         describe_label_arrays,
         describe_lengths,
         describe_shape,
@@ -368,7 +374,7 @@ def bench(store: str, as_json: bool, **options: Any) -> None:
     """Measure how fast this machine reads a STORE, and what limits it."""
     from rich.console import Console
 
-    from zarrts.bench import measure_store, show
+    from zarrts.commands.bench import measure_store, show
 
     report = measure_store(store, **options)
     if as_json:

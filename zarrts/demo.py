@@ -149,7 +149,7 @@ def _all_people(store: Store, epochs: int, say: Say) -> list[Result]:
 def _train(train: Samples, val: Samples, test: Samples, epochs: int) -> Result:
     import keras
 
-    from zarrts.keras import ZarrSequence
+    from zarrts.keras.sequence import ZarrSequence
 
     keras.utils.set_random_seed(0)
     model = build_network(train.store.sample_shape, train.store.n_classes or 0)

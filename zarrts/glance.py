@@ -5,9 +5,9 @@ from typing import Protocol
 import numpy as np
 
 from zarrts import markup
-from zarrts.contents import Contents
-from zarrts.cuts import View
-from zarrts.samples import Ranges
+from zarrts.reading.contents import Contents
+from zarrts.samples.cuts import View
+from zarrts.samples.units import Ranges
 from zarrts.types import IntArray
 
 _MAX_SUBJECTS = 12

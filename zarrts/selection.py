@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts import cost
-from zarrts.batched import Batched
-from zarrts.contents import Contents
-from zarrts.cuts import View
 from zarrts.errors import SampleError
 from zarrts.glance import glance_of
 from zarrts.keywords import refuse_unknown
-from zarrts.label_sets import by_name
-from zarrts.labelling import Labelled
-from zarrts.labels import LabelScheme
-from zarrts.reading import (
+from zarrts.labels.label_sets import by_name
+from zarrts.labels.scheme import LabelScheme
+from zarrts.loading.batched import Batched
+from zarrts.reading import cost
+from zarrts.reading.contents import Contents
+from zarrts.reading.labelling import Labelled
+from zarrts.reading.load import (
     count_bytes,
     load_labels,
     load_one,
@@ -25,12 +24,13 @@ from zarrts.reading import (
     load_series,
     samples_of_classes,
 )
-from zarrts.sample_reader import SampleReader
-from zarrts.samples import ChunkUnits, Ranges, SegmentGrid
+from zarrts.reading.sample_reader import SampleReader
+from zarrts.reading.windowing import Windowed
+from zarrts.samples.cuts import View
+from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
 from zarrts.sizes import format_budget, parse_size
-from zarrts.splitting import Divisible
+from zarrts.splits.splitting import Divisible
 from zarrts.types import AnyArray, IntArray, Label, Labels
-from zarrts.windowing import Windowed
 
 _LOAD_LIMIT = "2GiB"
 

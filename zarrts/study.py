@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from zarrts.contents import Contents
-from zarrts.disjoint import Split
+from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import PlanError, StoreError
 from zarrts.glance import glance_of
 from zarrts.keywords import did_you_mean, refuse_unknown
-from zarrts.location import Location, locate, with_cache
-from zarrts.objects import ObjectPath
+from zarrts.reading.contents import Contents
 from zarrts.selection import Samples
 from zarrts.sizes import parse_size
-from zarrts.split_files import read_split
-from zarrts.store import read_header
+from zarrts.splits.disjoint import Split
+from zarrts.splits.split_files import read_split
+from zarrts.storage.location import Location, locate, with_cache
+from zarrts.storage.store import read_header
 
 
 class Store(Contents):

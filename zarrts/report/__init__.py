@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from zarrts import markup
-from zarrts.describe import describe_lengths, describe_shape, summarize
-from zarrts.disjoint import Split
+from zarrts.commands.describe import describe_lengths, describe_shape, summarize
+from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.outcomes import parts_of_split, results
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.signals import channels_by_subject, some_samples
 from zarrts.report.subjects import subjects_and_labels
-from zarrts.results import Evaluation
 from zarrts.selection import Samples
 from zarrts.sizes import format_size
+from zarrts.splits.disjoint import Split
 from zarrts.study import Store, open_store
 from zarrts.system import replace_file
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.moments import Moments
+from zarrts.stats.moments import Moments
 
 _FACTOR = 8.0  # smaller ones are people
 _MIN_SUBJECTS = 3

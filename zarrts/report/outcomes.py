@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from zarrts import markup
-from zarrts.disjoint import Split
+from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.subjects import and_more
-from zarrts.results import Evaluation
 from zarrts.selection import Samples
+from zarrts.splits.disjoint import Split
 from zarrts.study import Store
 from zarrts.types import IntArray
 

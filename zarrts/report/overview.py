@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.labels import LabelScheme
-from zarrts.moments import Moments, pool
-from zarrts.reading import labels_by_unit
+from zarrts.labels.scheme import LabelScheme
+from zarrts.reading.load import labels_by_unit
 from zarrts.selection import Samples
+from zarrts.stats.moments import Moments, pool
 from zarrts.types import AnyArray, IntArray
 
 MAX_ROWS = 40

@@ -1,0 +1,366 @@
+"""How fast this machine reads a store, stage by stage, and what limits it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from zarrts.loading.finish import Finish
+from zarrts.loading.loader import BatchOptions, EpochLoader
+from zarrts.reading.memory import aligned_empty
+from zarrts.selection import Samples
+from zarrts.sizes import format_budget
+from zarrts.storage.chunks import DirectReader
+from zarrts.study import open_store
+from zarrts.types import AnyArray
+
+_CLEARLY_FASTER = 1.3
+_MODEL_SHARE = 0.9
+_RAM_BATCHES = 32
+_BLOCKS, _ASCII = "\u2588\u2593\u2592\u2591", "#=-."
+_STYLES = ("blue", "yellow", "green", "magenta")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one stage did by itself.
+
+    Attributes
+    ----------
+    stage : str
+    samples_per_s : float
+    bytes_per_s : float
+        Of x as it is in memory, whatever the stage moves.
+    waited : float, or None
+        Share of the time for which the consumer waited for a batch.
+    """
+
+    stage: str
+    samples_per_s: float
+    bytes_per_s: float
+    waited: float | None = None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """The rates of all stages, and what follows from them."""
+
+    store: str
+    way: str
+    n_threads: int
+    rates: tuple[Rate, ...]
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """Return the report for people."""
+        lines = [f"{self.store}: read {self.way}, {self.n_threads} threads"]
+        for rate in self.rates:
+            waited = "" if rate.waited is None else f"   waited {rate.waited:4.0%}"
+            lines.append(
+                f"{rate.stage:22}{rate.samples_per_s:12,.0f} samples/s"
+                f"{rate.bytes_per_s / 1e9:8.2f} GB/s{waited}"
+            )
+        return "\n".join(lines)
+
+    def parts(self) -> dict[str, float]:
+        """Return how long each stage takes for a sample, in seconds, by itself.
+
+        Stages run side by side, so that the longest, and not the sum, says how fast training is.
+        """
+        seconds = {it.stage: 1 / it.samples_per_s for it in self.rates if it.samples_per_s}
+        both = seconds.get("read and decode", 0.0)
+        read = seconds.get("read (compressed)")
+        parts = {"disk and decode": both}
+        if read is not None:
+            parts = {"disk": min(read, both), "decode": max(0.0, both - read)}
+        parts["gather"] = seconds.get("gather (from memory)", 0.0)
+        if "fit, arrays in RAM" in seconds:
+            parts["model"] = seconds["fit, arrays in RAM"]
+        return parts
+
+    def as_bar(self, width: int = 60, letters: str = _BLOCKS) -> Text:
+        """Return one bar of what each stage takes, and below it which is which."""
+        parts = self.parts()
+        total = sum(parts.values()) or 1.0
+        bar, names = Text("time      "), Text(" " * 10)
+        done = drawn = 0.0
+        for (name, seconds), letter, style in zip(parts.items(), letters, _STYLES, strict=False):
+            done += seconds
+            until = round(done / total * width)
+            bar.append(letter * int(until - drawn), style)
+            drawn = until
+            names.append(letter, style)
+            names.append(f" {name} {seconds / total:.0%}  ")
+        return Text("\n").join([bar, names])
+
+
+def measure_store(
+    path: str,
+    *,
+    batch_size: int = 128,
+    memory: int = 512 << 20,
+    workers: int | None = None,
+    seconds: float = 5.0,
+    fit: bool = True,
+) -> BenchReport:
+    """Measure reading, decoding, gathering, the loader, and (with Keras) a small network.
+
+    Parameters
+    ----------
+    path : str
+        Of the store.
+    batch_size, memory, workers
+        As for `Samples.batches`; `memory` in bytes.
+    seconds : float
+        At most so long for each figure.
+    fit : bool
+        Whether to train, where Keras is installed.
+    """
+    samples = open_store(path).samples
+    dtype = np.dtype(np.float32)
+    options = BatchOptions(
+        batch_size=batch_size, dtype=dtype, memory_bytes=memory, label_mode="auto", workers=workers
+    )
+    loader = samples.loader(options)
+    is_direct = all(reader.is_direct for reader in samples.store.readers.x)
+    rates = []
+    if is_direct:
+        steps = _read_only(samples, options.n_threads)
+        rates.append(_rate("read (compressed)", steps, samples, seconds))
+    rates += [
+        _rate("read and decode", _decode(samples, options.n_threads), samples, seconds),
+        _rate("gather (from memory)", _gather(samples, batch_size), samples, seconds),
+        *_loader_rates(loader, samples, seconds),
+    ]
+    keeps_all = loader.keeps_all
+    loader.close()
+    if fit and _can_fit(samples):
+        rates += _fit_rates(samples, options, seconds)
+    return BenchReport(
+        store=path,
+        way="straight into memory" if is_direct else "through zarr-python",
+        n_threads=options.n_threads,
+        rates=tuple(rates),
+        verdict=_verdict({rate.stage: rate for rate in rates}, keeps_all, options),
+    )
+
+
+def show(report: BenchReport, console: Console) -> None:
+    """Print the rates, one bar of where time goes, and one sentence of what limits it."""
+    letters = _BLOCKS
+    try:
+        letters.encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        letters = _ASCII
+    console.print(report.as_text(), soft_wrap=True)
+    console.print(report.as_bar(letters=letters), soft_wrap=True)
+    console.print(report.verdict, soft_wrap=True)
+
+
+# Each stage yields how many samples it has just done ----------------------------------------
+
+
+def _rate(stage: str, steps: Iterator[int], samples: Samples, seconds: float) -> Rate:
+    started = time.perf_counter()
+    first = next(steps)  # touches fresh memory and opens files: counts only if it is all
+    done, begun, elapsed = 0, started, 0.0
+    started = time.perf_counter()
+    for count in steps:
+        done += count
+        elapsed = time.perf_counter() - started
+        if elapsed > seconds:
+            break
+    if done == 0:
+        done, elapsed = first, started - begun
+    sample_bytes = samples.store.readers.x[0].spec.row_bytes
+    rate = done / max(elapsed, 1e-9)
+    return Rate(stage, rate, rate * sample_bytes)
+
+
+def _in_threads(
+    samples: Samples, n_threads: int, work: Callable[[int, int, int], int]
+) -> Iterator[int]:
+    """Yield what `work(segment, chunk, thread)` returns, a round of all threads at a time."""
+    store = samples.store
+    chunks = [
+        (segment, chunk)
+        for segment, reader in enumerate(store.readers.x)
+        for chunk in np.random.default_rng(0).permutation(reader.spec.n_chunks).tolist()
+    ]
+    step = 16
+
+    def many(thread: int, part: list[tuple[int, int]]) -> int:
+        return sum(work(segment, chunk, thread) for segment, chunk in part)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        for start in range(0, len(chunks), n_threads * step):
+            parts = [
+                chunks[start + thread * step : start + (thread + 1) * step]
+                for thread in range(n_threads)
+            ]
+            yield sum(pool.map(many, range(n_threads), parts))
+
+
+def _read_only(samples: Samples, n_threads: int) -> Iterator[int]:
+    readers = [reader for reader in samples.store.readers.x if isinstance(reader, DirectReader)]
+
+    def read(segment: int, chunk: int, thread: int) -> int:
+        readers[segment].read_encoded(chunk)
+        return readers[segment].spec.rows_of(chunk)
+
+    return _in_threads(samples, n_threads, read)
+
+
+def _decode(samples: Samples, n_threads: int) -> Iterator[int]:
+    readers = samples.store.readers.x
+    largest = max(readers, key=lambda reader: reader.spec.chunk_rows).spec
+    buffers = [np.empty(largest.chunk_shape, largest.dtype) for _ in range(n_threads)]
+
+    def decode(segment: int, chunk: int, thread: int) -> int:
+        spec = readers[segment].spec
+        readers[segment].read_into(chunk, buffers[thread][: spec.chunk_rows])
+        return spec.rows_of(chunk)
+
+    return _in_threads(samples, n_threads, decode)
+
+
+def _gather(samples: Samples, batch_size: int) -> Iterator[int]:
+    """Gather batches from samples in RAM, as if the whole store were there."""
+    spec = samples.store.readers.x[0].spec
+    n_rows = max(1, min(spec.shape[0], (256 << 20) // spec.row_bytes))
+    memory: AnyArray = np.zeros((n_rows, *spec.row_shape), spec.dtype)
+    rng = np.random.default_rng(0)
+    finish = Finish(dtype=np.dtype(np.float32))
+    for _ in range(100_000):
+        rows = rng.integers(0, n_rows, batch_size)
+        out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)
+        finish.scale_into(np.take(memory, rows, axis=0, mode="clip"), out, rows)
+        yield batch_size
+
+
+def _loader_rates(loader: EpochLoader, samples: Samples, seconds: float) -> list[Rate]:
+    """Measure the first epoch and later ones, in which memory is warm."""
+    rates = []
+    for stage, epoch in (("loader, first epoch", 0), ("loader, later epochs", 1)):
+        with loader.stream(epoch) as stream:
+            started, done, elapsed = time.perf_counter(), 0, 0.0
+            for batch in stream:
+                done += len(batch.sample_id)
+                elapsed = time.perf_counter() - started
+                if elapsed > seconds:
+                    break
+            rate = done / max(elapsed, 1e-9)
+            sample_bytes = samples.store.readers.x[0].spec.row_bytes
+            rates.append(Rate(stage, rate, rate * sample_bytes, stream.waited_s / elapsed))
+    return rates
+
+
+def _fit_rates(samples: Samples, options: BatchOptions, seconds: float) -> list[Rate]:
+    """Train a small network from arrays in RAM, and then from the store."""
+    import keras
+
+    from zarrts.keras.sequence import ZarrSequence
+
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+        """Counts batches from the fourth on, and ends the training after some seconds."""
+
+        n_batches, started, elapsed = -3, 0.0, 0.0
+
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            self.n_batches += 1
+            if self.n_batches == 0:
+                self.started = time.perf_counter()
+            self.elapsed = time.perf_counter() - self.started
+            if self.n_batches > 0 and self.elapsed > seconds:
+                self.model.stop_training = True
+
+        def rate(self, stage: str) -> Rate:
+            per_s = max(0, self.n_batches) * options.batch_size / max(self.elapsed, 1e-9)
+            return Rate(stage, per_s, per_s * samples.store.readers.x[0].spec.row_bytes)
+
+    sample_shape = samples.store.readers.x[0].spec.row_shape
+    model = build_network(sample_shape, samples.store.n_classes or 1)
+    from_ram, from_store = Clock(), Clock()
+    with ZarrSequence(
+        samples, options.batch_size, memory=options.memory_bytes, workers=options.workers
+    ) as seq:
+        some = [seq[i] for i in range(min(len(seq), _RAM_BATCHES))]
+        x, y = (np.concatenate([batch[k] for batch in some]) for k in (0, 1))
+        for clock, data in ((from_ram, (x, y)), (from_store, (seq,))):
+            model.fit(*data, **_fit_arguments(data, options), callbacks=[clock])
+    return [from_ram.rate("fit, arrays in RAM"), from_store.rate("fit, this store")]
+
+
+def _fit_arguments(data: tuple[Any, ...], options: BatchOptions) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"epochs": 1_000_000, "verbose": 0}
+    return arguments | ({"batch_size": options.batch_size} if len(data) == 2 else {})
+
+
+def _can_fit(samples: Samples) -> bool:
+    """Whether the labels are one number or class for each sample, and Keras is there."""
+    return not samples.store.readers.y[0].spec.row_shape and find_spec("keras") is not None
+
+
+def build_network(sample_shape: tuple[int, ...], n_classes: int) -> Any:
+    """Return a small compiled Conv1D network; with one class, it predicts a number."""
+    import keras
+    from keras import layers
+
+    steps = int(np.prod(sample_shape[:-1], dtype=np.int64))
+    outputs = layers.Dense(n_classes, activation="softmax" if n_classes > 1 else None)
+    model = keras.Sequential(
+        [
+            layers.Input(sample_shape),
+            layers.Reshape((steps, sample_shape[-1] if sample_shape else 1)),
+            layers.Conv1D(16, min(5, steps), strides=min(2, steps), activation="relu"),
+            layers.GlobalAveragePooling1D(),
+            outputs,
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy" if n_classes > 1 else "mse")
+    return model
+
+
+# What follows ---------------------------------------------------------------------------------
+
+
+def _verdict(rates: Mapping[str, Rate], keeps_all: bool, options: BatchOptions) -> str:
+    """Return, in one sentence, what the limit is and which option would help."""
+    loader = rates["loader, later epochs"].samples_per_s
+    if "fit, this store" in rates:
+        ratio = rates["fit, this store"].samples_per_s / rates["fit, arrays in RAM"].samples_per_s
+        if ratio > _MODEL_SHARE:
+            return (
+                f"The model is the limit: it trains from this store at {ratio:.0%} of its speed "
+                "from arrays in RAM; a faster store would not help."
+            )
+    if keeps_all:
+        return (
+            "Gathering is the limit: all samples fit into "
+            f"memory={format_budget(options.memory_bytes)} and are decoded only once; more workers "
+            "help where there are more processors."
+        )
+    read = rates.get("read (compressed)")
+    if read is not None and read.samples_per_s < _CLEARLY_FASTER * loader:
+        return (
+            "The disk is the limit: codec='zstd' makes the store smaller, a local SSD reads faster."
+        )
+    if rates["read and decode"].samples_per_s < _CLEARLY_FASTER * loader:
+        return (
+            "Decoding is the limit: codec='lz4' decodes fastest, more workers help where there are "
+            "more processors, and with memory= above the size of the selection it is decoded once."
+        )
+    return (
+        "Gathering is the limit: a larger batch_size costs less per sample, and more workers help "
+        "where there are more processors."
+    )

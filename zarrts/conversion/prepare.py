@@ -1,0 +1,396 @@
+"""Before a conversion: find the sources, understand them, and refuse whatever cannot end well."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts import sources
+from zarrts.conversion.checks import check_duplicates, check_recordings, refuse
+from zarrts.conversion.options import AUTO, ConvertOptions
+from zarrts.conversion.plan import (
+    Layout,
+    count_workers,
+    lay_out,
+    lay_out_in,
+    stored_dtype,
+    task_bytes,
+    warn_of_axes,
+)
+from zarrts.conversion.publish import codec_of
+from zarrts.conversion.survey import count_labels, try_chunks
+from zarrts.conversion.targets import finished_bytes, refuse_target, refuse_unfinished
+from zarrts.errors import PlanError
+from zarrts.labels.label_sets import extended_scheme, scheme_of_study
+from zarrts.labels.scheme import LabelCounter, LabelScheme
+from zarrts.sizes import format_size
+from zarrts.storage.journal import Plan
+from zarrts.storage.location import Location, free_bytes, locate
+from zarrts.storage.store import StoreHeader, is_store, read_header
+from zarrts.storage.table import read_table
+from zarrts.system import count_cpus
+from zarrts.types import LabelsPer, SourceRecording
+
+_ROOM_MARGIN = 1.1
+_WORTH_COMPRESSING = 0.95
+_MAX_NAMES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A conversion that is understood and checked; nothing is written yet.
+
+    Attributes
+    ----------
+    target : Location
+    recordings : tuple of SourceRecording
+    layout : Layout
+    labels : LabelScheme
+    counters : tuple of LabelCounter
+        Labels of each recording.
+    workers : int
+        Tasks that run at once.
+    source_bytes, raw_bytes, stored_bytes, free_bytes : int
+        To be read; of the arrays in memory; to be written (an estimate from a few compressed
+        chunks); and free on the disk, None in a bucket.
+    seconds : float
+        Estimate from the same chunks.
+    plan : Plan
+        What fixes the bytes of the new segment.
+    base : StoreHeader, or None
+        The store that the segment is added to.
+    """
+
+    target: Location
+    options: ConvertOptions
+    recordings: tuple[SourceRecording, ...]
+    layout: Layout
+    labels: LabelScheme
+    counters: tuple[LabelCounter, ...]
+    workers: int
+    source_bytes: int
+    raw_bytes: int
+    stored_bytes: int
+    free_bytes: int | None
+    seconds: float
+    plan: Plan
+    has_subjects_given: bool
+    base: StoreHeader | None = None
+
+    @property
+    def labels_per(self) -> LabelsPer:
+        """What has a label: samples that are rows; or recordings, or their rows."""
+        return self.recordings[0].labels_per
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether a sample is a recording of any length."""
+        return self.labels_per != "sample"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks wrong, but need not be."""
+        if self.options.axes is not None:
+            return []
+        shape = self.layout.row_shape
+        if self.is_ragged:
+            shape = (max(it.x.shape[0] for it in self.recordings), *shape)
+        return warn_of_axes(shape, is_series=self.is_ragged)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the target holds all of this already."""
+        if not is_store(self.target):
+            return False
+        header = read_header(self.target)
+        if self.base is not None:
+            return header.segments[-1].write_id == self.plan.write_id
+        return header.write_id == self.plan.write_id
+
+    def refuse_target(self) -> None:
+        """Raise PlanError unless the target may be written to; nothing is touched."""
+        options = self.options
+        if self.base is None:
+            refuse_target(
+                self.target, self.plan, overwrite=options.overwrite, restart=options.restart
+            )
+        else:
+            refuse_unfinished(self.target, self.plan, restart=options.restart)
+
+
+def prepare(
+    source: Any,
+    target: str | Path,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Find the sources, read headers and labels, and refuse whatever cannot end well.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used, and why.
+    PlanError
+        Where memory, disk space or an option forbids it.
+    """
+    return _prepared(_find(source, options), locate(target, storage_options), options, None)
+
+
+def prepare_append(
+    source: Any,
+    store: str | Path,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Do the same as `prepare` for sources that are added to a store.
+
+    Of the options, the store decides dtype, chunk, shard and codec.
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    SourceError, PlanError
+        As in `prepare`, and where sources do not fit the store.
+    """
+    target = locate(store, storage_options)
+    header = read_header(target)
+    options = _as_in_store(options, header)
+    found = _find(source, options)
+    if len(header.versions) > 1:
+        latest = read_table(target, header.segments[-1])
+        same = [(it.origin, it.fingerprint) for it in found.recordings]
+        if same == list(zip(latest.source, latest.fingerprint, strict=True)):
+            before = header.at(header.versions[-2].version)
+            prepared = _prepared(found, target, options, before)
+            if prepared.is_done:
+                return prepared
+    return _prepared(found, target, options, header)
+
+
+def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
+    """Return options with what was said when the store was made, unless it is said otherwise."""
+    then, is_flat = header.segments[0].options, len(header.segments[0].x.shape) == 2
+    is_certain = is_flat or header.kind == "ragged"
+    return replace(
+        options,
+        x=options.x or then["x"],
+        y=options.y or (tuple(then["y"]) if isinstance(then["y"], list) else then["y"]),
+        axes=options.axes or (then["axes"] and tuple(then["axes"])),
+        channels=options.channels or (then["channels"] and tuple(then["channels"])),
+        folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
+        kind=header.kind if is_certain else options.kind,
+    )
+
+
+def _find(source: Any, options: ConvertOptions) -> sources.Found:
+    return sources.find(
+        source,
+        subject=options.subject,
+        x=options.x,
+        y=options.y,
+        kind=options.kind,
+        axes=options.axes,
+        channels=options.channels,
+        folders=options.folders,
+        class_names=options.class_names,
+        follow_links=options.follow_links,
+    )
+
+
+def _prepared(
+    found: sources.Found, target: Location, options: ConvertOptions, base: StoreHeader | None
+) -> Prepared:
+    if base is not None:
+        recordings = tuple(sources.as_in_store(it, base.labels_per) for it in found.recordings)
+        found = replace(found, recordings=recordings)
+    recordings = found.recordings
+    problems = [*found.problems]
+    problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
+    problems += _misfits(target, base, found) if base else check_duplicates(recordings)
+    if not found.has_subjects_given:
+        problems += _sessions([*(it.subject for it in recordings), *_subjects(target, base)])
+    refuse(problems, "Nothing was added." if base else "Nothing was converted.")
+    counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
+    label_dtypes = [it.y.dtype for it in recordings]
+    if base is None:
+        labels = scheme_of_study(counters, label_dtypes, options.class_names, allows_missing=True)
+        dtype = stored_dtype(recordings, options.dtype)
+        layout = lay_out(
+            recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
+        )
+    else:
+        labels = extended_scheme(base.labels, counters, label_dtypes)
+        x = base.segments[0].x
+        dtype = x.dtype
+        layout = lay_out_in(recordings, dtype, x.chunk_rows, x.shard_rows)
+        options = replace(options, codec=codec_of(x), rate_hz=options.rate_hz or base.rate_hz)
+    workers = count_workers(
+        task_bytes(recordings, layout),
+        options.memory_bytes,
+        min(options.workers or count_cpus(), len(layout.tasks)),
+    )
+    options, ratio, bytes_per_s = _with_codec(recordings, layout, options)
+    plan = _plan(recordings, digests, layout, options, base)
+    raw_bytes = layout.n_rows * int(np.prod(layout.row_shape, dtype=np.int64)) * dtype.itemsize
+    prepared = Prepared(
+        target=target,
+        options=options,
+        recordings=recordings,
+        layout=layout,
+        labels=labels,
+        counters=counters,
+        workers=workers,
+        source_bytes=sum(it.size_bytes for it in recordings),
+        raw_bytes=raw_bytes,
+        stored_bytes=int(raw_bytes * ratio),
+        free_bytes=free_bytes(target),
+        seconds=raw_bytes / bytes_per_s / workers,
+        plan=plan,
+        has_subjects_given=found.has_subjects_given,
+        base=base,
+    )
+    if not prepared.is_done:
+        prepared.refuse_target()
+        _check_room(prepared)
+    return prepared
+
+
+def _with_codec(
+    recordings: Sequence[SourceRecording], layout: Layout, options: ConvertOptions
+) -> tuple[ConvertOptions, float, float]:
+    """Return the options with a codec, bytes stored per byte, and bytes per second."""
+    if options.codec != AUTO:
+        return options, *try_chunks(recordings, layout, options.codec)
+    # By size alone, never by a clock: the same sources have to give the same bytes.
+    ratio, bytes_per_s = try_chunks(recordings, layout, "lz4")
+    if ratio <= _WORTH_COMPRESSING:
+        return replace(options, codec="lz4"), ratio, bytes_per_s
+    return replace(options, codec="none"), *try_chunks(recordings, layout, "none")
+
+
+def _misfits(target: Location, base: StoreHeader, found: sources.Found) -> list[str]:
+    """Return a sentence for each recording that does not fit the store it is added to."""
+    tables = [read_table(target, segment) for segment in base.segments]
+    stored = [
+        (fingerprint, int(n_samples), source)
+        for table in tables
+        for fingerprint, n_samples, source in zip(
+            table.fingerprint, np.diff(table.starts), table.source, strict=True
+        )
+    ]
+    problems = check_duplicates(found.recordings, stored)
+    x, y = base.segments[0].x, base.segments[0].y
+    known = {name for table in tables for name in table.subject}
+    for it in found.recordings:
+        if (it.labels_per == "sample") != (base.kind == "dense"):
+            here = "ragged" if base.kind == "dense" else "dense"
+            problems.append(
+                f"{it.origin}: is {here}, but the store is {base.kind}; make a store of its own."
+            )
+        elif it.labels_per != base.labels_per:
+            problems.append(
+                f"{it.origin}: has one label for each {it.labels_per}, but the store has one for "
+                f"each {base.labels_per}; save them alike."
+            )
+        elif it.x.shape[1:] != x.row_shape:
+            what = "rows" if base.kind == "ragged" else "samples"
+            problems.append(
+                f"{it.origin}: {what} of shape {it.x.shape[1:]}, but the store's have "
+                f"{x.row_shape}; save them alike."
+            )
+        elif it.y.shape[1:] != y.row_shape:
+            problems.append(
+                f"{it.origin}: labels of shape {it.y.shape[1:]}, but the store's have "
+                f"{y.row_shape}; save them alike."
+            )
+        elif None not in (it.channels, base.channels) and it.channels != base.channels:
+            problems.append(
+                f"{it.origin}: channels {', '.join(it.channels or ())}, but the store's are "
+                f"{', '.join(base.channels or ())}; their order and names have to be the same."
+            )
+        elif None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
+            problems.append(
+                f"{it.origin}: a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} "
+                "Hz; resample it before."
+            )
+        if it.subject in known and not found.has_subjects_given:
+            problems.append(
+                f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
+                "person, or another one, say who is who with subject= (--subject)."
+            )
+    return problems
+
+
+def _check_room(prepared: Prepared) -> None:
+    finished = 0
+    if not prepared.options.restart:
+        finished = finished_bytes(prepared.target, prepared.plan)
+    needed = int(prepared.stored_bytes * _ROOM_MARGIN) - finished
+    if prepared.free_bytes is not None and needed > prepared.free_bytes:
+        raise PlanError(
+            f"{prepared.target}: the store needs about {format_size(needed)}, but "
+            f"{format_size(prepared.free_bytes)} are free; make room or choose another disk."
+        )
+
+
+def _subjects(target: Location, base: StoreHeader | None) -> list[str]:
+    """Return the subjects of a store that is added to."""
+    tables = (read_table(target, segment) for segment in base.segments) if base else ()
+    return [name for table in tables for name in table.subject]
+
+
+def _sessions(subjects: Sequence[str]) -> list[str]:
+    groups = sources.session_like(sorted({*subjects}))
+    if not groups:
+        return []
+    shown = [
+        f"{', '.join(names[:_MAX_NAMES])}{' ...' if len(names) > _MAX_NAMES else ''}"
+        for names in groups[:_MAX_NAMES]
+    ]
+    more = f"; and {len(groups) - _MAX_NAMES} more" if len(groups) > _MAX_NAMES else ""
+    return [
+        f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
+        "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
+        "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
+        "each file is another person."
+    ]
+
+
+def _plan(
+    recordings: Sequence[SourceRecording],
+    label_digests: Sequence[str],
+    layout: Layout,
+    options: ConvertOptions,
+    base: StoreHeader | None,
+) -> Plan:
+    chosen = {
+        "x": options.x,
+        "y": list(options.y) if isinstance(options.y, tuple) else options.y,
+        "axes": options.axes and list(options.axes),
+        "folders": options.folders,
+        "class_names": options.class_names and list(options.class_names),
+        "channels": options.channels and list(options.channels),
+        "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
+        "dtype": layout.dtype.name,
+        "codec": options.codec,
+        "samples in a chunk": layout.chunk_rows,
+        "samples in a shard": layout.shard_rows,
+    }
+    if recordings[0].labels_per != "sample":
+        chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
+    found = [
+        [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
+        for it, digest in zip(recordings, label_digests, strict=True)
+    ]
+    known = base and base.labels.class_names  # new names get the codes after these
+    content = json.dumps([chosen, found, known], sort_keys=True).encode()
+    return Plan(
+        write_id=hashlib.sha256(content).hexdigest()[:32],
+        options=chosen,
+        sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
+    )

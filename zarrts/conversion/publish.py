@@ -1,0 +1,330 @@
+"""Create the segments of a store, and publish them in one atomic step."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrts.buckets.bucket import ConflictError
+from zarrts.errors import PlanError
+from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.location import (
+    Location,
+    read_files,
+    replace_file,
+    replace_if,
+    write_files,
+)
+from zarrts.storage.segments import CHECKSUMS, ROOT_KEY, Segment, read_documents, read_segment
+from zarrts.storage.shards import WrittenShard, crc32c
+from zarrts.storage.store import (
+    SCHEMA,
+    SEGMENT_MARK,
+    StoreHeader,
+    is_store,
+    manifest_key,
+    metadata_bytes,
+    read_header,
+    read_manifest,
+    read_metadata,
+    read_root,
+    root_bytes,
+    sizes_below,
+    zarr_files,
+)
+from zarrts.types import ArraySpec, LabelsPer
+
+CODECS = ("lz4", "zstd", "none")
+_INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
+_ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
+_BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
+
+
+def create_segment(
+    root: Location,
+    name: str,
+    *,
+    x: tuple[tuple[int, ...], np.dtype[Any]],
+    y: tuple[tuple[int, ...], np.dtype[Any]],
+    chunk_rows: int,
+    shard_rows: int,
+    codec: str,
+    axes: Sequence[str] | None = None,
+    labels_per: LabelsPer = "sample",
+    n_recordings: int = 0,
+) -> Segment:
+    """Write the metadata of the arrays of a new segment, and return what they are.
+
+    Made in memory and written one by one, because Zarr's own writing goes on in its threads after
+    the first error.
+
+    The root stays without a `zarr.json`, so that nothing opens as a store yet.
+
+    Parameters
+    ----------
+    x, y : (shape, dtype)
+        The dtype of several arrays of labels has a field for each.
+    chunk_rows, shard_rows : int
+    codec : str
+        One of `CODECS`.
+    axes : sequence of str, optional
+        What the axes of x are called, samples first; by default (sample, time, channel). Where
+        rows are time, the first is always called row.
+    labels_per : str
+        "sample" for a dense segment, "row" or "recording" for a ragged one.
+    n_recordings : int
+        Of a ragged segment.
+    """
+    import zarr
+    from zarr.storage import MemoryStore
+
+    sizes = (chunk_rows, shard_rows)
+    y_sizes = (n_recordings, n_recordings) if labels_per == "recording" else sizes
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {
+        "x": (*x, _axes_of_x(len(x[0]), axes, is_ragged=labels_per != "sample"), sizes),
+    }
+    for array, shape, dtype in _label_arrays(*y):
+        arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *_label_axes(len(shape))), y_sizes)
+    if labels_per == "sample":
+        arrays["recording"] = ((x[0][0],), np.dtype(np.int32), ("sample",), sizes)
+    else:
+        n_edges = n_recordings + 1
+        arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
+    files: dict[str, Any] = {}
+    mark = {SEGMENT_MARK: {"schema": SCHEMA}}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
+    for array, (shape, dtype, names, (chunk, shard)) in arrays.items():
+        group.create_array(
+            array,
+            shape=shape,
+            dtype=dtype,
+            chunks=(chunk, *shape[1:]),
+            shards=(shard, *shape[1:]),
+            compressors=_compressors(codec, dtype),
+            fill_value=dtype.type(0),
+            dimension_names=names,
+            config={"write_empty_chunks": True},
+        )
+    checksums = group.create_group(CHECKSUMS)
+    for array, (shape, _, _, (chunk, _)) in arrays.items():
+        n_chunks = -(-shape[0] // chunk)
+        checksums.create_array(
+            array,
+            shape=(n_chunks,),
+            dtype=np.dtype(np.uint32),
+            chunks=(max(1, n_chunks),),
+            compressors=None,
+            dimension_names=("chunk",),
+            config={"write_empty_chunks": True},
+        )
+    write_files(root / name, zarr_files(files))
+    return read_segment(root, name)
+
+
+def trial_spec(chunk_shape: tuple[int, ...], dtype: np.dtype[Any], codec: str) -> ArraySpec:
+    """Return an array of one chunk, to try out how its bytes compress."""
+    first = _compressors(codec, dtype)[0].to_dict()
+    names = ("crc32c",) if codec == "none" else ("blosc", "crc32c")
+    return ArraySpec(
+        path="",
+        shape=chunk_shape,
+        dtype=dtype,
+        chunk_rows=chunk_shape[0],
+        shard_rows=chunk_shape[0],
+        codecs=names,
+        compressor=first.get("configuration", {}),
+    )
+
+
+def codec_of(spec: ArraySpec) -> str:
+    """Return which of `CODECS` an array of ours is compressed with."""
+    cname = spec.compressor.get("cname")
+    return next((name for name, (known, _) in _BLOSC.items() if known == cname), "none")
+
+
+def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> Sequence[str]:
+    """Return what the axes of x are called."""
+    if is_ragged:
+        inner = (*(f"axis_{n}" for n in range(1, n_axes - 1)), "channel")[: n_axes - 1]
+        return ("row", *(axes[1:] if axes else inner))
+    return axes or ("sample", *_INNER_AXES.get(n_axes - 1, _many_axes(n_axes - 1)))
+
+
+def _many_axes(n_axes: int) -> tuple[str, ...]:
+    return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
+
+
+def _label_arrays(
+    shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
+    """Return (path in the segment, shape, dtype) of each array of labels."""
+    if dtype.names is None:
+        return [("y", shape, dtype)]
+    fields = {name: dtype[name] for name in sorted(dtype.names)}
+    return [(f"y/{name}", (*shape, *it.shape), it.base) for name, it in fields.items()]
+
+
+def _label_axes(n_axes: int) -> tuple[str, ...]:
+    return tuple(f"label_axis_{n}" for n in range(1, n_axes))
+
+
+def _compressors(codec: str, dtype: np.dtype[Any]) -> list[Any]:
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
+    if codec == "none":
+        return [Crc32cCodec()]
+    cname, level = _BLOSC[codec]
+    shuffle = "shuffle" if dtype.itemsize > 1 else "noshuffle"
+    blosc = BloscCodec(cname=cname, clevel=level, shuffle=shuffle, typesize=dtype.itemsize)  # type: ignore[arg-type]
+    return [blosc, Crc32cCodec()]
+
+
+def write_checksums(root: Location, segment: Segment, written: Iterable[WrittenShard]) -> None:
+    """Write the crc32c of every chunk of a segment's arrays, from all shards in order.
+
+    A shard that was swapped with another is as good as ever by its own checksums; by these it is
+    not.
+    """
+    of_array: dict[str, list[tuple[int, ...]]] = {array: [] for array in segment.arrays}
+    for shard in written:
+        array = shard.key.removeprefix(f"{segment.name}/").rpartition("/c/")[0]
+        of_array[array].append(shard.chunk_checksums)
+    contents = {f"{array}/c/0": checksums_bytes(it) for array, it in of_array.items()}
+    write_files(root / segment.name / CHECKSUMS, contents)
+
+
+def checksums_bytes(of_shards: Iterable[tuple[int, ...]]) -> bytes:
+    """Return the file that lists the checksums of the chunks of all shards of an array."""
+    return np.array(list(itertools.chain(*of_shards)), "<u4").tobytes()
+
+
+def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
+    """Make the segments of a header the content of the store, in one atomic step.
+
+    `written` are shards of new segments. What the root says of segments that it has already is
+    taken over as it is: measured again, their damage would become what is right.
+
+    Raises
+    ------
+    StoreError
+        If segments are taken over, and the manifest that lists their files is damaged.
+    """
+    before = read_root(root)
+    old = read_header(root) if is_store(root) else None
+    if (old.version if old else 0) != header.version - 1 or (before is not None and not old):
+        raise PlanError(f"{root} was changed by another conversion meanwhile; try again.")
+    known = {it.name for it in old.segments} if old else set()
+    taken_over = [it.name for it in header.segments if it.name in known]
+    entries: dict[str, tuple[int, int]] = {}
+    metadata: dict[str, Any] = {}
+    if old and taken_over:
+        entries = _below(taken_over, read_manifest(root, old))
+        metadata = _below(taken_over, read_metadata(root))
+    entries |= {it.key: (it.size, it.checksum) for it in written}
+    for segment in header.segments:
+        if segment.name not in known:
+            metadata |= _consolidate_segment(root, segment.name)
+            # A worker that was taken for dead may have begun a shard again.
+            small = [
+                key
+                for key in sizes_below(root, segment.name)
+                if key not in entries and not key.endswith(".partial")
+            ]
+            for file, content in read_files(root, small).items():
+                entries[file] = len(content), crc32c(content)
+    manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()
+    key = manifest_key(header.version)
+    write_files(root, {key: manifest})
+    attributes = _attributes(header) | {
+        "manifest": {"key": key, "sha256": hashlib.sha256(manifest).hexdigest()}
+    }
+    document = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"zarrts": attributes},
+        "consolidated_metadata": _consolidated(metadata),
+    }
+    try:
+        replace_if(root / ROOT_KEY, root_bytes(document), before)
+    except ConflictError:
+        raise PlanError(
+            f"{root} was published by another conversion meanwhile, which stays; open it, or "
+            "choose another name."
+        ) from None
+
+
+def _below(names: Iterable[str], of_paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what belongs to some segments."""
+    wanted = {*names}
+    return {path: it for path, it in of_paths.items() if path.split("/")[0] in wanted}
+
+
+def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": "inline", "must_understand": False, "metadata": metadata}
+
+
+def _consolidate_segment(root: Location, name: str) -> dict[str, Any]:
+    """Put the metadata of a segment's arrays into its own `zarr.json`, and return all of it."""
+    documents = read_documents(root, name)
+    for path, node in documents.items():
+        if node["node_type"] == "group":
+            documents[path] = node | {"consolidated_metadata": _consolidated({})}
+    replace_file(root / name / ROOT_KEY, metadata_bytes(segment_document(documents, name)))
+    return documents
+
+
+def segment_document(documents: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the metadata of a segment's group, those of all that is in it included."""
+    below = {
+        path.removeprefix(f"{name}/"): node
+        for path, node in sorted(documents.items())
+        if path.startswith(f"{name}/")
+    }
+    return {**documents[name], "consolidated_metadata": _consolidated(below)}
+
+
+def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:
+    if labels.parts:
+        parts = {
+            name: _attributes_of_labels(it) | {"shape": list(labels.dtype[name].shape)}
+            for name, it in labels.parts.items()
+        }
+        return {"encoding": labels.encoding, "parts": parts}
+    return {
+        "encoding": labels.encoding,
+        "dtype": labels.dtype.name,
+        "class_names": labels.class_names and list(labels.class_names),
+    }
+
+
+def _attributes(header: StoreHeader) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "version": header.version,
+        "kind": header.kind,
+        "write_id": header.write_id,
+        "labels": _attributes_of_labels(header.labels),
+        "x_name": header.x_name,
+        "y_name": header.y_name,
+        "channels": header.channels and list(header.channels),
+        "rate_hz": header.rate_hz,
+        "segments": [
+            {
+                "name": it.name,
+                "stored_bytes": it.stored_bytes,
+                "write_id": it.write_id,
+                "options": dict(it.options),
+                "table_sha256": it.table_sha256,
+            }
+            for it in header.segments
+        ],
+        "versions": [
+            {"version": it.version, "segments": list(it.segments), "n_classes": it.n_classes}
+            for it in header.versions
+        ],
+        "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
+        **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
+    }

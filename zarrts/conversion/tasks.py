@@ -1,0 +1,266 @@
+"""Write the shards of a segment with Dask, from whichever recordings overlap them.
+
+Here by threads; `cluster` does the same on many machines. Each Dask task owns one whole shard of
+every array and pulls its rows from whichever files overlap it, a chunk at a time, so that a task
+takes the memory of a few chunks whatever the size of files and shards. (A Dask array of blocks
+stored into Zarr would hold whole shards, several times over, and two tasks that meet in a shard
+lose data without a word.)
+"""
+
+import contextlib
+import copy
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from zarrts.conversion.casting import cast_rows
+from zarrts.conversion.plan import ShardTask, Span, block_rows
+from zarrts.errors import SourceError
+from zarrts.labels.scheme import LabelScheme
+from zarrts.stats.moments import MomentsList, measure, merge_all
+from zarrts.stats.sketches import Drawing
+from zarrts.storage.journal import WrittenTask
+from zarrts.storage.location import Location
+from zarrts.storage.segments import Segment, part_of
+from zarrts.storage.shards import ShardWriter, WrittenShard
+from zarrts.types import AnyArray, SourceRecording
+
+OnRows = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all tasks share.
+
+    Attributes
+    ----------
+    root : Location
+    segment : Segment
+        Whose metadata are on the disk.
+    recordings : dict
+        By number, those that are in the tasks.
+    labels : LabelScheme
+    n_points : int
+        Of the sketch of a recording; 0: none is made.
+    on_rows : callable
+        Called with each number of rows done, from any thread.
+    on_task : callable
+        Called with each finished task, one at a time.
+    is_wanted : callable
+        Called with each shard before it takes its place; False leaves what is there.
+    attempt : str
+        Makes the names of unfinished files this job's own, where another machine that was taken
+        for dead may still write to the same shard.
+    """
+
+    root: Location
+    segment: Segment
+    recordings: Mapping[int, SourceRecording]
+    labels: LabelScheme
+    n_points: int = 0
+    on_rows: OnRows = lambda n_rows: None
+    on_task: Callable[[WrittenTask], None] = lambda task: None
+    is_wanted: Callable[[WrittenShard], bool] = lambda shard: True
+    attempt: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
+    """Write the shards of some tasks, `workers` at a time.
+
+    Raises
+    ------
+    SourceError
+        If a source cannot be read to its end.
+    OSError
+        If the shards cannot be written.
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    write = delayed(partial(_write_after, job), name="write-shard", pure=False)
+    written = []
+    for chain in chains_of(tasks, job.recordings):
+        latest = None
+        for task in chain:
+            # Dask takes what is ready by name: in the order of the rows, and of the files.
+            name = f"write-shard-{task.shard:09d}"
+            latest = write(delayed(task, traverse=False), latest, dask_key_name=name)
+            written.append(latest)
+    # Dask gives up at the first error and leaves other tasks running in its own pool. This one is
+    # waited for: nothing may write to the target while it is swept.
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="zarrts-convert")
+    try:
+        compute(*written, scheduler="threads", pool=pool)  # type: ignore[no-untyped-call]
+    finally:
+        job.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        for recording in job.recordings.values():
+            recording.x.close()
+            recording.y.close()
+
+
+def chains_of(
+    tasks: Sequence[ShardTask], recordings: Mapping[int, SourceRecording]
+) -> list[list[ShardTask]]:
+    """Return the tasks in chains, each to be written in order; most are chains of one.
+
+    Shards that begin in one compressed file are a chain, so that it is read only once.
+    """
+    chains: dict[object, list[ShardTask]] = {}
+    for task in tasks:
+        first = recordings[task.spans[0].recording]
+        # Several recordings of one file share its stream.
+        key = (first.paths or first.origin) if is_sequential(first) else task.shard
+        chains.setdefault(key, []).append(task)
+    return list(chains.values())
+
+
+def is_sequential(recording: SourceRecording) -> bool:
+    """Return whether reading backwards starts again from the first row."""
+    return recording.x.is_sequential or recording.y.is_sequential
+
+
+def _write_after(job: Job, task: ShardTask, after: object) -> None:
+    """Write a task's shards; `after` only says which task has to come before."""
+    written = write_shard(job, task)
+    with job.lock:
+        job.on_task(written)
+
+
+def write_shard(job: Job, task: ShardTask) -> WrittenTask:
+    """Write one shard of each array, and return what was written.
+
+    Raises
+    ------
+    SourceError
+        If a source cannot be read to its end.
+    OSError
+        If the shards cannot be written.
+    KeyboardInterrupt
+        If the job was told to stop.
+    """
+    segment = job.segment
+    moments = MomentsList()
+    drawn: list[tuple[int, AnyArray]] = []
+    with contextlib.ExitStack() as stack:
+        fillers = {
+            name: _ChunkFiller(
+                stack.enter_context(ShardWriter(job.root, spec, task.shard, job.attempt))
+            )
+            for name, spec in segment.row_arrays.items()
+        }
+        n_done, first = 0, task.spans[0].recording
+        for span in task.spans:
+            recording = job.recordings[span.recording]
+            parts = []
+            drawing = Drawing(recording.x.shape, span.start, job.n_points)
+            is_others = n_done > 0 and recording.paths != job.recordings[first].paths
+            blocks = read_blocks(
+                recording, span, segment.x.chunk_rows, n_done, has_other_reader=is_others
+            )
+            for inputs, labels in blocks:
+                if job.stop.is_set():
+                    raise KeyboardInterrupt
+                converted = cast_rows(inputs, segment.x.dtype, recording.origin)
+                parts.append(measure(converted))
+                drawing.add(converted)
+                fillers["x"].add(converted)
+                if segment.labels_per != "recording":
+                    encoded = encode_labels(job.labels, labels, recording)
+                    for name in segment.labels:
+                        fillers[name].add(part_of(encoded, name))
+                if "recording" in fillers:
+                    fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
+                job.on_rows(len(inputs))
+                del inputs, labels, converted
+            moments.append(merge_all(parts))
+            if job.n_points:
+                drawn.append((span.recording, drawing.values()))
+            n_done += span.stop - span.start
+        files = tuple(it.commit(job.is_wanted) for it in fillers.values())
+    return WrittenTask(
+        shard=task.shard,
+        files=files,
+        recordings=np.array([span.recording for span in task.spans], np.int64),
+        moments=moments.stacked(),
+        drawn=tuple(drawn),
+    )
+
+
+class _ChunkFiller:
+    """Collects rows into chunks and hands full ones to a shard's writer."""
+
+    def __init__(self, writer: ShardWriter) -> None:
+        self._writer = writer
+        self._chunk = np.zeros(writer.spec.chunk_shape, writer.spec.dtype)
+        self._n_rows = 0
+
+    def add(self, rows: AnyArray) -> None:
+        size = len(self._chunk)
+        while len(rows):
+            if self._n_rows == 0 and len(rows) >= size:
+                self._writer.append(np.ascontiguousarray(rows[:size]))
+                rows = rows[size:]
+                continue
+            count = min(len(rows), len(self._chunk) - self._n_rows)
+            self._chunk[self._n_rows : self._n_rows + count] = rows[:count]
+            self._n_rows += count
+            rows = rows[count:]
+            if self._n_rows == len(self._chunk):
+                self._writer.append(self._chunk)
+                self._n_rows = 0
+
+    def commit(self, is_wanted: Callable[[WrittenShard], bool]) -> WrittenShard:
+        if self._n_rows:
+            self._chunk[self._n_rows :] = 0
+            self._writer.append(self._chunk)
+        written = self._writer.finish()
+        return self._writer.commit() if is_wanted(written) else written
+
+
+def read_blocks(
+    recording: SourceRecording,
+    span: Span,
+    chunk_rows: int,
+    n_before: int = 0,
+    *,
+    has_other_reader: bool = False,
+) -> Iterator[tuple[AnyArray, AnyArray]]:
+    """Yield inputs and labels of a span, a bounded number of rows at a time.
+
+    A label for the whole recording is not among them: the labels are empty then.
+
+    `n_before` rows of other recordings are in the shard already: blocks end where chunks do.
+    """
+    x, y = recording.x, recording.y
+    is_one_label = recording.labels_per == "recording"
+    # The head of a compressed file that another task reads from there on: a reader of its own,
+    # or the other's would start again from the first row.
+    with contextlib.ExitStack() as stack:
+        if has_other_reader and is_sequential(recording):
+            x, y = (stack.enter_context(contextlib.closing(copy.deepcopy(it))) for it in (x, y))
+        step = block_rows(recording, chunk_rows)
+        cuts = range(span.start + step - n_before % step, span.stop, step)
+        for start, stop in itertools.pairwise([span.start, *cuts, span.stop]):
+            try:
+                inputs = x.read(start, stop)
+                labels = y.read(0, 0) if is_one_label else y.read(start, stop)
+            except OSError as error:
+                raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
+            yield inputs, labels
+            del inputs, labels  # or they would be there still while the next ones are read
+
+
+def encode_labels(labels: LabelScheme, block: AnyArray, recording: SourceRecording) -> AnyArray:
+    """Return labels of a recording as they are stored."""
+    try:
+        return labels.encode(block)
+    except SourceError as error:
+        raise SourceError(f"{recording.origin}: {error}; convert again.") from error

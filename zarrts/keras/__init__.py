@@ -1,0 +1,1 @@
+"""Everything that needs Keras: the data set, callbacks, evaluation, and what a network is fed."""

@@ -1,0 +1,170 @@
+"""All that zarrts knows of the inside of Keras: how its trainers read a data set.
+
+In `fit`, `evaluate` and `predict` an adapter of Keras asks a data set for batch i. By default it
+permutes the i with the global `random`, and on TensorFlow `tf.data` reads ahead of it without a
+bound in bytes. Both are undone here, once for each adapter: it gets its batches from a pass of
+ours, and TensorFlow reads ahead by two. A Keras that is built otherwise is not touched: it asks
+the sequence for batch i, which is right, though slow; see `warn_of_unknown`.
+"""
+
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol
+
+from zarrts.loading.passes import Pass, Passes, Reader
+
+_ADAPTERS = "keras.src.trainers.data_adapters"
+_PROBE = "get_tf_dataset"
+_NEEDED = ("_get_iterator", "_standardize_batch", _PROBE)
+_READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
+
+
+class Sequence(Protocol):
+    """What an adapter reads."""
+
+    passes: Passes
+
+    def next_of(self, current: Pass) -> Any:
+        """Return the next batch of a pass as Keras wants it, or None at its end."""
+        ...
+
+    def unlike_batches(self) -> list[Any]:
+        """Return batches that differ in every axis in which any may differ, if any may."""
+        ...
+
+
+def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
+    """Let an adapter that is being made read passes; return its reader.
+
+    Parameters
+    ----------
+    frame : frame
+        Of whoever asked `sequence` how many workers it has; None is returned if that is no
+        adapter as we know it.
+    """
+    adapter = frame.f_locals.get("self")
+    is_known = (
+        frame.f_code.co_name == "__init__"
+        and frame.f_globals.get("__name__", "").startswith(_ADAPTERS)
+        and getattr(adapter, "py_dataset", None) is sequence
+        and all(callable(getattr(adapter, name, None)) for name in _NEEDED)
+    )
+    if adapter is None or not is_known:
+        return None
+    reader = Reader()
+    # TensorFlow never frees a generator, nor what it refers to: each sequence that was read once
+    # would keep its threads and memory to the end of the process. `fit` itself holds it.
+    adapter.py_dataset = weakref.proxy(sequence)
+    held = weakref.ref(sequence)
+    adapter._get_iterator = partial(_read_pass, held, reader, adapter._standardize_batch)
+    adapter.get_tf_dataset = partial(_bounded, adapter, adapter.get_tf_dataset, held)
+    adapter.zarrts_reader = reader
+    return reader
+
+
+def _read_pass(
+    held: "weakref.ref[Sequence]", reader: Reader, standardize: Callable[[Any], Any]
+) -> Iterator[Any]:
+    """Yield the batches of one pass, which begins when the first is asked for."""
+    current = None
+    while (sequence := held()) is not None:
+        if current is None:
+            current = sequence.passes.begin(reader)
+        batch = sequence.next_of(current)
+        del sequence
+        if batch is None:
+            return
+        yield standardize(batch)
+
+
+def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Sequence]") -> Any:
+    """Return Keras' tf.data set, reading ahead by a few batches, however large they are.
+
+    TensorFlow wants to know beforehand in which axes batches differ. Keras looks at the first two,
+    which may have one length by chance; then a later batch would be an error.
+    """
+    sequence = held()
+    unlike = sequence.unlike_batches() if sequence is not None else []
+    if unlike and getattr(adapter, "_output_signature", True) is None:
+        from keras.src.trainers.data_adapters import data_adapter_utils
+
+        standard = [adapter._standardize_batch(batch) for batch in unlike]
+        adapter._output_signature = data_adapter_utils.get_tensor_spec(standard)
+    del sequence
+    dataset = make()
+    unbounded = getattr(dataset, "_input_dataset", None)
+    if type(dataset).__name__ != "_PrefetchDataset" or unbounded is None:
+        return dataset
+    bounded = unbounded.prefetch(_READ_AHEAD)
+    strategy: Any = getattr(sys._getframe(1).f_locals.get("self"), "_distribute_strategy", None)
+    has_workers = getattr(getattr(strategy, "extended", None), "_in_multi_worker_mode", None)
+    if has_workers is None or not has_workers():
+        return bounded
+    # What Keras would do divides each batch by the number of workers, and deals the parts out
+    # among them, though each has samples of its own already.
+    return strategy.distribute_datasets_from_function(lambda context: bounded)
+
+
+def trainer_of(frame: FrameType) -> tuple[str, Any] | None:
+    """Return which of `fit`, `evaluate` and `predict` made an adapter, and of which network.
+
+    Parameters
+    ----------
+    frame : frame
+        Of the adapter, as for `attach`.
+    """
+    caller: FrameType | None = frame
+    while caller is not None:
+        name = caller.f_code.co_name
+        is_keras = caller.f_globals.get("__name__", "").startswith("keras.src.backend.")
+        if is_keras and name in ("fit", "evaluate", "predict"):
+            return name, caller.f_locals.get("self")
+        caller = caller.f_back
+    return None
+
+
+_has_warned = False
+
+
+def warn_of_unknown(frame: FrameType, version: str) -> None:
+    """Say once that this Keras reads in a way that zarrts does not know.
+
+    Parameters
+    ----------
+    frame : frame
+        Of whoever asked a sequence for a batch by its number.
+    version : str
+        Of Keras.
+    """
+    global _has_warned
+    if frame.f_code.co_name == "<listcomp>" and frame.f_back:  # a frame until Python 3.11
+        frame = frame.f_back
+    module = frame.f_globals.get("__name__", "")
+    if module.startswith(_ADAPTERS) and frame.f_code.co_name != _PROBE and not _has_warned:
+        _has_warned = True
+        warnings.warn(
+            f"Keras {version} asks for batches in a way that this version of zarrts does not "
+            "know: batches are right, but slow, and the same in each epoch. Upgrade zarrts.",
+            stacklevel=3,
+        )
+
+
+def epoch_iterator() -> Any:
+    """Return what counts the batches of the `fit` that called us, or None if it is not found."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        found = frame.f_locals.get("epoch_iterator")
+        if frame.f_code.co_name == "fit" and found is not None:
+            return found
+        frame = frame.f_back
+    return None
+
+
+def reader_behind(counter: Any) -> Reader | None:
+    """Return the reader of the adapter whose batches an epoch iterator counts."""
+    found: Reader | None = getattr(counter.data_adapter, "zarrts_reader", None)
+    return found

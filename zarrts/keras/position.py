@@ -1,0 +1,87 @@
+"""Where training is in its batches, and what has to be alike for that to mean the same."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zarrts.errors import SampleError
+from zarrts.loading.loader import BatchOptions
+from zarrts.selection import Samples
+
+_WORDS = {
+    "store": "the store",
+    "samples": "the selection of samples",
+    "memory_bytes": "memory",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """The next batch that training needs.
+
+    Attributes
+    ----------
+    epoch, batch : int
+        Of the order of batches, not of `fit`'s count.
+    next_epoch : int
+        The epoch of the pass after this one.
+    order : dict
+        Whatever fixes the order of batches; see `order_of`.
+    """
+
+    epoch: int
+    batch: int
+    next_epoch: int
+    order: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(state: Mapping[str, Any], order: Mapping[str, Any], n_batches: int) -> "Position":
+        """Return the position that a dict holds.
+
+        Raises
+        ------
+        SampleError
+            If it is none, or one among other batches than those of `order`.
+        """
+        try:
+            found = Position(**state)
+        except TypeError as error:
+            raise SampleError(f"This is no state of a ZarrSequence: {error}.") from error
+        differing = [name for name in order if found.order.get(name) != order[name]]
+        if differing:
+            changes = ", ".join(
+                f"{_WORDS.get(name, name)} was {found.order.get(name)}, now {order[name]}"
+                for name in differing
+            )
+            raise SampleError(
+                f"The position cannot be resumed among other batches: {changes}. Use what it was, "
+                "or start anew."
+            )
+        if found.epoch < 0 or not 0 <= found.batch < n_batches:
+            raise SampleError(f"Batch {found.batch} of epoch {found.epoch} is not among them.")
+        return found
+
+
+def order_of(samples: Samples, options: BatchOptions) -> dict[str, Any]:
+    """Return whatever fixes the order of batches, as JSON can hold it."""
+    digest = hashlib.sha256(repr(samples.view.key).encode())
+    for bounds in (samples.selection.starts, samples.selection.stops):
+        digest.update(bounds.astype("<i8").tobytes())
+    return {
+        "store": samples.store.header.write_id,
+        "samples": digest.hexdigest()[:16],
+        "batch_size": options.batch_size,
+        "drop_last": options.drop_last,
+        "shuffle": options.shuffle,
+        "seed": options.seed,
+        "memory_bytes": options.memory_bytes,
+        "rank": options.rank,
+        "world_size": options.world_size,
+        "padding": repr(options.padding),
+        "sampling": None if options.sampling is None else options.sampling.key,
+    }

@@ -1,0 +1,376 @@
+"""Let a network predict samples of a store, or files that it has never seen, and count what is
+right; out of core, a batch at a time.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.backend import keras
+from zarrts.errors import SampleError, SourceError, StoreError
+from zarrts.keras.results import Evaluation, Merge, Predictions, codes_of
+from zarrts.keras.sequence import ZarrSequence
+from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
+from zarrts.keras.spec import Spec
+from zarrts.loading.passes import Piece
+from zarrts.selection import Samples
+from zarrts.sources import find_inputs
+from zarrts.stats.statistics import Linear
+from zarrts.storage.store import is_store
+from zarrts.study import Store, open_store
+from zarrts.types import AnyArray, Batch, IntArray, RowReader
+
+Like = ZarrSequence | Spec | str | Path
+Fed = tuple[Any, IntArray, IntArray]
+
+
+def predict(
+    model: Any,
+    samples: Any,
+    *,
+    like: Like,
+    out: str | Path | None = None,
+    merge: Merge | None = None,
+    x: str | None = None,
+    axes: Sequence[str] | None = None,
+    stride: int | None = None,
+) -> Predictions:
+    """Return what a network predicts of samples, or of files that need no labels.
+
+    Parameters
+    ----------
+    model : keras.Model
+    samples : Samples, Store, or path
+        A path is that of a store, or of source files (a file, a folder, a pattern, or a list).
+    like : ZarrSequence, Spec or path
+        What the network was trained with, for scaling, lengths and class names; or what
+        `seq.save_spec(path)` wrote.
+    out : path, optional
+        Write the predictions there as they come: `.npy` for one array, `.zarr` for a group of
+        `prediction` and `sample_id`. By default they are kept in memory.
+    merge : "mean" or "vote", optional
+        One prediction a recording; see `Predictions.merged`.
+    x, axes
+        Of source files, as for `convert`.
+    stride : int, optional
+        Of windows of source files, in rows; by default they do not overlap.
+
+    Returns
+    -------
+    Predictions
+        In ascending order of sample ids; of source files, in the order of files and rows.
+
+    Raises
+    ------
+    SampleError, SourceError, StoreError
+        If the samples do not fit what the network was trained with.
+    """
+    if merge is not None and out is not None:
+        raise SampleError("merge= with out=: merge the predictions afterwards, .merged(...).")
+    spec = _spec_of(like)
+    with ExitStack() as stack:
+        if _is_source(samples):
+            is_series = spec.x_steps != []
+            readers = find_inputs(
+                samples, x=x, axes=axes, channels=spec.channels, is_series=is_series
+            )
+            n_samples, batches = _of_files(readers, spec, stride)
+        else:
+            seq = stack.enter_context(_sequence(samples, spec, label_mode=None))
+            n_samples, batches = len(seq.samples), _of_sequence(seq)
+        found = _predict(model, batches, n_samples, out, spec.class_names)
+    return found if merge is None else found.merged(merge)
+
+
+def evaluate(model: Any, samples: Any, *, like: ZarrSequence) -> Evaluation:
+    """Return how many samples of each subject and class a network takes for which class.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Gives one value a class, or for two classes a single one, above 0.5 for the second.
+    samples : Samples, Store or path of a store
+    like : ZarrSequence
+        What the network was trained with.
+
+    Raises
+    ------
+    SampleError
+        If labels are no classes, or the network has not one output a class.
+    """
+    names = like.class_names
+    if names is None:
+        raise SampleError("evaluate counts classes, but these labels are numbers.")
+    with _sequence(like.alike(samples), like.spec, label_mode="int") as seq:
+        catalog = seq.samples.store.catalog
+        confusion = np.zeros((len(catalog.subjects), len(names), len(names)), np.int64)
+        for batch in _batches(seq):
+            predicted = codes_of(_output(model, seq.inputs_of(batch)), len(names))
+            true = np.asarray(batch.y)
+            if predicted.shape != true.shape:
+                raise SampleError(
+                    f"The network predicts shape {predicted.shape}, but labels have {true.shape}."
+                )
+            subject = catalog.subject_codes[_recordings_of(seq.samples, batch.sample_id)]
+            subject = np.broadcast_to(subject.reshape(-1, *[1] * (true.ndim - 1)), true.shape)
+            counted = true >= 0
+            if batch.mask is not None and true.ndim == 2:
+                counted &= batch.mask
+            np.add.at(confusion, (subject[counted], true[counted], predicted[counted]), 1)
+        chosen = [list(catalog.subjects).index(it) for it in seq.samples.subjects]
+    return Evaluation(
+        subjects=tuple(catalog.subjects[i] for i in chosen),
+        class_names=tuple(names),
+        confusion=confusion[chosen],
+    )
+
+
+class SubjectMetrics(keras.callbacks.Callback):  # type: ignore[misc]
+    """Evaluates each subject apart at the end of an epoch, beside `fit`'s own validation.
+
+    It reads the samples once more. Logs get `val_accuracy/<subject>`, so that `History` and
+    callbacks that come after this one see them.
+
+    Attributes
+    ----------
+    evaluations : list of Evaluation
+        One an epoch that was validated.
+    """
+
+    def __init__(self, samples: Samples, like: ZarrSequence, validation_freq: int = 1) -> None:
+        super().__init__()
+        self.samples, self.like, self.validation_freq = samples, like, validation_freq
+        self.evaluations: list[Evaluation] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Evaluate, and add to the logs."""
+        if (epoch + 1) % self.validation_freq:
+            return
+        found = evaluate(self.model, self.samples, like=self.like)
+        self.evaluations.append(found)
+        if logs is not None:
+            for subject, accuracy in zip(found.subjects, found.subject_accuracy, strict=True):
+                logs[f"val_accuracy/{subject}"] = float(accuracy)
+
+
+# Samples of a store -----------------------------------------------------------------------
+
+
+def _spec_of(like: Any) -> Spec:
+    if isinstance(like, ZarrSequence):
+        return like.spec
+    if isinstance(like, Spec):
+        return like
+    if isinstance(like, str | Path):
+        return Spec.load(like)
+    raise SampleError(
+        f"like={like!r} has to say how the network was trained: the ZarrSequence, or the file that "
+        "seq.save_spec(path) wrote. Without it, new data would be scaled otherwise."
+    )
+
+
+def _sequence(samples: Any, spec: Spec, label_mode: Any) -> ZarrSequence:
+    """Return a sequence of samples in their order, fed as `spec` says."""
+    if isinstance(samples, str | Path):
+        samples = open_store(samples).samples
+    samples = samples.samples if isinstance(samples, Store) else samples
+    options = {} if spec.padding is None else dict(spec.padding)
+    seq = ZarrSequence(
+        samples,
+        batch_size=spec.batch_size,
+        shuffle=False,
+        label_mode=label_mode,
+        stats=spec.scaling,
+        nan=spec.nan,
+        dtype=spec.dtype,
+        pad=options.get("pad"),
+        pad_value=options.get("value", 0.0),
+        truncate=options.get("truncate", "post"),
+        buckets=options.get("buckets"),
+        mask=spec.has_mask,
+        memory=spec.memory_bytes,
+    )
+    found = seq.spec
+    if (found.row_shape, found.x_steps) != (spec.row_shape, spec.x_steps):
+        raise SampleError(
+            f"{samples!r} has rows of shape {found.row_shape} cut at {found.x_steps}, but the "
+            f"network was trained on {spec.row_shape} cut at {spec.x_steps}; cut the same windows."
+        )
+    if label_mode is not None and found.class_names != spec.class_names:
+        raise SampleError(
+            f"{samples.store.path} has the classes {found.class_names}, but the network was "
+            f"trained on {spec.class_names}; convert both with the same classes."
+        )
+    return seq
+
+
+def _batches(seq: ZarrSequence) -> Iterator[Batch]:
+    current = seq.passes.begin(piece=Piece(epoch=0, start=0, stop=len(seq)))
+    while (batch := seq.passes.take(current)) is not None:
+        yield batch
+
+
+def _of_sequence(seq: ZarrSequence) -> Iterator[Fed]:
+    for batch in _batches(seq):
+        recordings = _recordings_of(seq.samples, batch.sample_id)
+        yield seq.inputs_of(batch), batch.sample_id, recordings
+
+
+def _recordings_of(samples: Samples, ids: IntArray) -> IntArray:
+    return np.asarray(np.searchsorted(samples.starts, ids, "right") - 1)
+
+
+# Source files -----------------------------------------------------------------------------
+
+
+def _is_source(samples: Any) -> bool:
+    """Whether these are files to be read as they are; a folder may be a store."""
+    if isinstance(samples, Samples | Store):
+        return False
+    if isinstance(samples, list | tuple):
+        return True
+    if not isinstance(samples, str | os.PathLike):
+        raise StoreError(
+            f"predict reads samples, a store or source files, not {type(samples).__name__}; "
+            "arrays go into model.predict directly."
+        )
+    return not is_store(Path(samples))
+
+
+def _of_files(
+    readers: Sequence[tuple[str, RowReader]], spec: Spec, stride: int | None
+) -> tuple[int, Iterator[Fed]]:
+    """Return the number of samples in files, and their batches."""
+    for origin, reader in readers:
+        if reader.shape[1:] != spec.row_shape or reader.dtype.kind not in "biuf":
+            raise SourceError(
+                f"{origin}: x has shape {reader.shape} and dtype {reader.dtype}, but the network "
+                f"was trained on rows of shape {spec.row_shape}; other axes are named with axes=."
+            )
+    if spec.x_steps is None:
+        return len(readers), _whole(readers, spec, linear_of_files(readers, spec, 1))
+    steps = np.array(spec.x_steps, np.int64)
+    span = int(steps.max()) + 1 if steps.size else 1
+    step = (stride or span) if steps.ndim else 1
+    counts = [max(0, (reader.shape[0] - span) // step + 1) for _, reader in readers]
+    own = linear_of_files(readers, spec, step)
+    return sum(counts), _cut(readers, spec, own, steps, step, counts)
+
+
+def _cut(
+    readers: Sequence[tuple[str, RowReader]],
+    spec: Spec,
+    own: Sequence[Linear | None],
+    steps: IntArray,
+    step: int,
+    counts: Sequence[int],
+) -> Iterator[Fed]:
+    before = 0
+    for number, ((origin, reader), count) in enumerate(zip(readers, counts, strict=True)):
+        with closing(reader):
+            for start in range(0, count, spec.batch_size):
+                numbers = np.arange(start, min(start + spec.batch_size, count))
+                rows = numbers.reshape(-1, *[1] * steps.ndim) * step + steps
+                first = int(rows.min())
+                x = reader.read(first, int(rows.max()) + 1)[rows - first]
+                refuse_nan_in(x, spec, origin)
+                yield spec.treat(x, own[number]), numbers + before, np.full(len(numbers), number)
+        before += count
+
+
+def _whole(
+    readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Linear | None]
+) -> Iterator[Fed]:
+    padding = spec.padding or {}
+    if padding.get("pad") != "batch" or padding.get("buckets") is not None:
+        raise SampleError(
+            "The network was trained on samples of one length, padded to that of the store; "
+            "convert the files, and predict the samples of the new store."
+        )
+    for number, (origin, reader) in enumerate(readers):
+        with closing(reader):
+            rows = reader.read(0, reader.shape[0])[None]
+        refuse_nan_in(rows, spec, origin)
+        x = spec.treat(rows, own[number])
+        inputs = (x, np.ones(x.shape[:2], bool)) if spec.has_mask else x
+        yield inputs, np.array([number]), np.array([number])
+
+
+# Predicting -------------------------------------------------------------------------------
+
+
+def _output(model: Any, x: Any) -> AnyArray:
+    values = model.predict_on_batch(x)
+    if not isinstance(values, np.ndarray):
+        raise SampleError(
+            f"The network has several outputs ({type(values).__name__}); give one with a single "
+            "output, such as keras.Model(model.inputs, model.outputs[0])."
+        )
+    return values
+
+
+def _predict(
+    model: Any,
+    batches: Iterator[Fed],
+    n_samples: int,
+    out: str | Path | None,
+    class_names: Any,
+) -> Predictions:
+    """Predict batch after batch into memory or a file, which appears when it is whole."""
+    if n_samples == 0:
+        raise SampleError("There are no samples to predict: the files are shorter than a window.")
+    target = None if out is None else Path(out)
+    if target is not None and target.suffix not in (".npy", ".zarr"):
+        raise SampleError(f"out={str(out)!r} has to end in .npy or .zarr.")
+    partial = None if target is None else target.with_name(target.name + ".partial")
+    values: Any = None
+    ids, recordings = np.empty(n_samples, np.int64), np.empty(n_samples, np.int64)
+    done = 0
+    for x, some_ids, some_recordings in batches:
+        found = _output(model, x)
+        if values is None:
+            values = _make(partial, (n_samples, *found.shape[1:]), found.dtype, target)
+        if found.shape[1:] != values.shape[1:]:
+            raise SampleError(
+                f"The network gives shape {found.shape[1:]} and {values.shape[1:]}: predictions of "
+                "unequal lengths fit no array; pad to one length."
+            )
+        part = slice(done, done + len(found))
+        values[part], ids[part], recordings[part] = found, some_ids, some_recordings
+        done += len(found)
+    if partial is not None and target is not None:
+        values = _publish(values, partial, target, ids)
+    return Predictions(
+        values=values, sample_ids=ids, recordings=recordings, class_names=class_names
+    )
+
+
+def _make(partial: Path | None, shape: tuple[int, ...], dtype: Any, target: Path | None) -> Any:
+    if partial is None or target is None:
+        return np.empty(shape, dtype)
+    if target.exists():
+        raise SampleError(f"out={str(target)!r} is there already; choose another name.")
+    if target.suffix == ".npy":
+        return np.lib.format.open_memmap(partial, "w+", dtype, shape)
+    import zarr
+
+    return zarr.create_array(
+        str(partial), name="prediction", shape=shape, dtype=dtype, overwrite=True
+    )
+
+
+def _publish(values: Any, partial: Path, target: Path, ids: IntArray) -> Any:
+    if target.suffix == ".npy":
+        values.flush()
+        os.replace(partial, target)
+        return np.load(target, mmap_mode="r")
+    import zarr
+
+    group = zarr.open_group(str(partial), mode="a")
+    group.create_array("sample_id", data=ids)
+    os.replace(partial, target)
+    return zarr.open_group(str(target), mode="r")["prediction"]

@@ -1,0 +1,147 @@
+"""What a network has to be fed with: the treatment of its training, kept beside the saved model."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import StoreError
+from zarrts.loading.finish import Finish
+from zarrts.loading.loader import BatchOptions
+from zarrts.reading.nans import OnNan
+from zarrts.selection import Samples
+from zarrts.stats.scaling import Scaling, make_scaler
+from zarrts.stats.statistics import Linear
+from zarrts.system import make_folder, replace_file
+from zarrts.types import AnyArray, Label
+
+_FORMAT = "zarrts spec 2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """How samples were fed to a network, and what its classes are.
+
+    Attributes
+    ----------
+    class_names : tuple, or None
+        None where labels are no classes.
+    row_shape : tuple of int
+        Of one stored row: of a sample, or of a step of a recording.
+    x_steps : tuple, or None
+        Which rows a sample is, counted from its first; () is the row itself, None all of a
+        recording.
+    stored_dtype, dtype : str
+        Of x in the store, and as the network gets it.
+    scaling : Scaling, or None
+        What x is scaled by.
+    batch_size, memory_bytes : int
+    padding : dict, or None
+        The options pad, pad_value, truncate and buckets of ZarrSequence.
+    has_mask : bool
+        A mask of the padding is a second input.
+    nan : str
+        What is done with NaN, as ZarrSequence has it.
+    channels : tuple of str, or None
+        Names of the channels, which choose the signals of EDF files.
+    """
+
+    class_names: tuple[Label, ...] | None
+    row_shape: tuple[int, ...]
+    x_steps: Any
+    stored_dtype: str
+    dtype: str
+    scaling: Scaling | None
+    batch_size: int
+    memory_bytes: int
+    padding: Mapping[str, Any] | None = None
+    has_mask: bool = False
+    nan: OnNan = "error"
+    channels: tuple[str, ...] | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON; a file that is there is replaced atomically."""
+        values = asdict(replace(self, scaling=None))
+        if self.scaling is not None:
+            values["scaling"] = self.scaling.to_dict()
+        path = Path(path)
+        make_folder(path.parent.absolute())
+        replace_file(path, json.dumps({"format": _FORMAT, **values}, indent=1).encode())
+
+    @staticmethod
+    def load(path: str | Path) -> "Spec":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        StoreError
+            If the file is no such spec.
+        """
+        try:
+            values = json.loads(Path(path).read_text("utf-8"))
+            if values.pop("format") != _FORMAT:
+                raise ValueError("of another format")
+            scaling = values.pop("scaling")
+            if scaling is not None:
+                scaling = Scaling.from_dict(scaling)
+            names, channels = values.pop("class_names"), values.pop("channels", None)
+            return Spec(
+                scaling=scaling,
+                class_names=None if names is None else tuple(names),
+                row_shape=tuple(values.pop("row_shape")),
+                channels=None if channels is None else tuple(channels),
+                **values,
+            )
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read ({error.strerror}).") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{path} is no spec that seq.save_spec() wrote ({error}); save it again."
+            ) from error
+
+    def treat(self, rows: AnyArray, own: Linear | None = None) -> AnyArray:
+        """Return samples of a source as the network gets them, as if they came from the store.
+
+        Parameters
+        ----------
+        own : Linear, optional
+            What scales the subject that they are of, where the network was trained so.
+        """
+        rows = rows.astype(self.stored_dtype, copy=False)
+        dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
+        if self.scaling is not None:
+            scaler = make_scaler(
+                self.scaling if own is None else replace(self.scaling, linear=own),
+                stored=rows.dtype,
+                n_channels=self.row_shape[-1] if self.row_shape else 1,
+                dtype=dtype,
+                has_nan=self.nan != "error",
+                fills=fills,
+            )
+        out = np.empty(rows.shape, dtype)
+        ids = np.zeros(len(rows), np.int64)
+        Finish(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids)
+        return out
+
+
+def spec_of(samples: Samples, options: BatchOptions, *, has_mask: bool) -> Spec:
+    """Return how some samples are fed to a network."""
+    cut, padding, header = samples.view.cut, options.padding, samples.store.header
+    x = header.segments[0].x
+    return Spec(
+        class_names=samples.scheme.class_names,
+        row_shape=x.row_shape,
+        x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
+        stored_dtype=x.dtype.str,
+        dtype=options.dtype.str,
+        scaling=options.scaling,
+        batch_size=options.batch_size,
+        memory_bytes=options.memory_bytes,
+        padding=None if padding is None else asdict(padding),
+        has_mask=has_mask,
+        nan=options.nan,
+        channels=tuple(header.channels) if header.channels else None,
+    )

@@ -1,0 +1,116 @@
+"""A `tf.data` set of the batches of a sequence: what `ZarrSequence.to_tf_dataset` returns.
+
+Each iteration begins by asking which epoch it is, and then asks for batches by their numbers, in
+order; threads of ours read ahead of it. TensorFlow keeps every function that it was given, and
+whatever that refers to, to the end of the process: so these refer to the sequence weakly, and the
+data set keeps it.
+"""
+
+import weakref
+from typing import Any, Protocol
+
+import numpy as np
+
+from zarrts.errors import SampleError
+from zarrts.loading.passes import Passes, Piece
+from zarrts.types import AnyArray, Batch, IntArray
+
+_READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
+
+
+class Sequence(Protocol):
+    """What the data set reads."""
+
+    passes: Passes
+
+    def as_tuple(self, batch: Batch) -> Any:
+        """Return a batch as Keras wants it."""
+        ...
+
+    def unlike_batches(self) -> list[Any]:
+        """Return batches that differ in every axis in which any may differ, if any may."""
+        ...
+
+
+def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> Any:
+    """Return a `tf.data.Dataset` whose iterations each give a piece, or else the next epoch.
+
+    Parameters
+    ----------
+    n_batches : int
+        Of an epoch.
+    """
+    tf = _tensorflow()
+    held = weakref.ref(sequence)
+    spec = _spec_of(tf, sequence)
+    start = 0 if piece is None else piece.start
+
+    # Nothing in these needs AutoGraph, which warns of each on Python 3.13.
+    plain = tf.autograph.experimental.do_not_convert
+
+    def begin() -> IntArray:
+        begun = _held(held).passes.begin_epoch(piece)
+        return np.array(begun, np.int64)
+
+    def take(begun: IntArray, index: IntArray) -> list[AnyArray]:
+        sequence = _held(held)
+        epoch, n_closed = (int(it) for it in begun)
+        batch = sequence.passes.batch_ahead(epoch, int(index), n_closed)
+        return [np.asarray(it) for it in tf.nest.flatten(sequence.as_tuple(batch))]
+
+    def batch_of(begun: Any, index: Any) -> Any:
+        flat_spec = tf.nest.flatten(spec)
+        parts = tf.numpy_function(take, [begun, index], [it.dtype for it in flat_spec])
+        for part, its_spec in zip(parts, flat_spec, strict=True):
+            part.set_shape(its_spec.shape)
+        return tf.nest.pack_sequence_as(spec, parts)
+
+    def batches_of(begun: Any) -> Any:
+        begun.set_shape((2,))
+        numbers = tf.data.Dataset.range(start, n_batches)
+        return numbers.map(plain(lambda index: batch_of(begun, index)))
+
+    options = tf.data.Options()
+    # Each rank has samples of its own already.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # A position is epoch and batch, which a checkpoint of an iterator holds.
+    policies = tf.data.experimental.ExternalStatePolicy
+    options.experimental_external_state_policy = policies.IGNORE
+    epochs = tf.data.Dataset.from_tensors(0)
+    epochs = epochs.map(plain(lambda _: tf.numpy_function(begin, [], tf.int64)))
+    dataset = epochs.flat_map(plain(batches_of))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches - start))
+    dataset = dataset.prefetch(_READ_AHEAD).with_options(options)
+    dataset.zarrts_sequence = sequence
+    return dataset
+
+
+def _tensorflow() -> Any:
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise ImportError(
+            "to_tf_dataset needs TensorFlow, whatever the backend of Keras: python -m pip install "
+            "'zarrts[tensorflow]'."
+        ) from error
+    return tensorflow
+
+
+def _held(sequence: "weakref.ref[Sequence]") -> Sequence:
+    found = sequence()
+    if found is None:
+        raise SampleError("The sequence of this data set is gone: keep it, or the data set.")
+    return found
+
+
+def _spec_of(tf: Any, sequence: Sequence) -> Any:
+    """Return the TensorSpec of each part of a batch; an axis that may vary is None."""
+    batches = sequence.unlike_batches() or [sequence.as_tuple(sequence.passes.batch(0, 0))]
+    is_fixed = sequence.passes.has_equal_batches
+
+    def spec_of(*parts: AnyArray) -> Any:
+        shapes = [np.shape(it) for it in parts]
+        shape = [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)]
+        return tf.TensorSpec([shape[0] if is_fixed else None, *shape[1:]], parts[0].dtype)
+
+    return tf.nest.map_structure(spec_of, *batches)

@@ -1,0 +1,126 @@
+"""Several arrays of labels: the same as for one, for each by its name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SampleError, SourceError
+from zarrts.labels.scheme import (
+    LabelCounter,
+    LabelMode,
+    LabelScheme,
+    extended,
+    joint_scheme,
+    scheme_of,
+    target_function,
+)
+from zarrts.types import AnyArray, Labels
+
+LabelModes = LabelMode | Mapping[str, LabelMode]
+"""How labels are given: one mode for all, or one for each of several arrays by name."""
+
+
+def scheme_of_study(
+    counters: Sequence[LabelCounter],
+    dtypes: Sequence[np.dtype[Any]],
+    class_names: Sequence[str] | None = None,
+    *,
+    allows_missing: bool = False,
+) -> LabelScheme:
+    """Return how the labels of a study are encoded; see `labels.scheme_of`."""
+    if not counters[0].parts:
+        return scheme_of(counters, dtypes, class_names, allows_missing=allows_missing)
+    if class_names is not None:
+        raise SourceError(
+            "class_names= orders the classes of one array of labels, but there are several; leave "
+            "it out."
+        )
+
+    def of_part(name: str) -> LabelScheme:
+        return scheme_of(*_own(name, counters, dtypes), allows_missing=allows_missing)
+
+    parts = {name: _explained(name, of_part) for name in counters[0].parts}
+    return joint_scheme(parts, {name: dtypes[0][name].shape for name in parts})
+
+
+def extended_scheme(
+    scheme: LabelScheme, counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]
+) -> LabelScheme:
+    """Return the scheme of a store to which more labels are added; see `labels.extended`."""
+    known, new = scheme.parts.keys(), counters[0].parts.keys()
+    if known != new:
+        have, want = (", ".join(it) or "one array" for it in (new, known))
+        raise SourceError(f"The new labels are {have}, but those in the store {want}.")
+    if not known:
+        return extended(scheme, counters, dtypes)
+
+    def of_part(name: str) -> LabelScheme:
+        return extended(scheme.parts[name], *_own(name, counters, dtypes))
+
+    return replace(scheme, parts={name: _explained(name, of_part) for name in known})
+
+
+def _own(
+    name: str, counters: Sequence[LabelCounter], dtypes: Sequence[np.dtype[Any]]
+) -> tuple[list[LabelCounter], list[np.dtype[Any]]]:
+    return [it.parts[name] for it in counters], [it[name].base for it in dtypes]
+
+
+def _explained(name: str, scheme: Callable[[str], LabelScheme]) -> LabelScheme:
+    try:
+        return scheme(name)
+    except SourceError as error:
+        raise SourceError(f"Labels {name!r}: {error}") from error
+
+
+def targets_of(
+    scheme: LabelScheme, mode: LabelModes
+) -> tuple[Callable[[Any], Labels], str | dict[str, str]]:
+    """Return what turns stored labels into targets, and the mode; see `labels.target_function`.
+
+    Of several arrays, both are dictionaries by name.
+
+    Raises
+    ------
+    SampleError
+        If a mode does not fit its labels, or names are lacking.
+    """
+    if not scheme.parts:
+        if not isinstance(mode, str):
+            raise SampleError(
+                f"label_mode={mode!r} is for several arrays of labels, but there is one; give "
+                "'auto', for example."
+            )
+        function, meaning = target_function(scheme, mode)
+        return function, meaning
+    modes = dict.fromkeys(scheme.parts, mode) if isinstance(mode, str) else dict(mode)
+    if modes.keys() != scheme.parts.keys():
+        raise SampleError(
+            f"label_mode= has to name each of the labels {', '.join(scheme.parts)} once, not "
+            f"{', '.join(map(str, modes))}."
+        )
+    found = {name: target_function(it, modes[name]) for name, it in scheme.parts.items()}
+
+    def targets(stored: Any) -> Labels:
+        return {
+            name: function(np.ascontiguousarray(stored[name]))
+            for name, (function, _) in found.items()
+        }
+
+    return targets, {name: meaning for name, (_, meaning) in found.items()}
+
+
+def by_name(stored: AnyArray) -> Labels:
+    """Return records of several arrays of labels as a dictionary; other labels as they are."""
+    if stored.dtype.names is None:
+        return stored
+    return {name: np.array(stored[name]) for name in stored.dtype.names}
+
+
+def each_array(labels: Labels, function: Callable[[AnyArray], AnyArray]) -> Labels:
+    """Return labels with a function called on each array."""
+    if isinstance(labels, dict):
+        return {name: function(it) for name, it in labels.items()}
+    return function(labels)

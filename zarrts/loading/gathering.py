@@ -1,0 +1,130 @@
+"""Take the samples of a batch from the memory of open units."""
+
+import math
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.loading.finish import Finish
+from zarrts.loading.schedule import Gather
+from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
+from zarrts.reading.sample_reader import SampleReader
+from zarrts.types import AnyArray, Batch, IntArray
+
+# Shorter rows are copied faster in one run than each by itself, once a run is so long. The
+# threads do not wait for each other in the one call that takes all rows of all samples.
+_CACHE_LINE_BYTES = 64
+_LONG_BYTES = 1 << 14
+
+
+@dataclass
+class Building:
+    """A batch of which some pieces are gathered.
+
+    `lengths` are those of samples of unequal lengths; `is_read` says which could be read.
+    """
+
+    ids: IntArray
+    x: AnyArray
+    y: AnyArray
+    lengths: IntArray | None
+    is_read: NDArray[np.bool_]
+    missing: int
+
+    def batch(self) -> tuple[Batch, AnyArray]:
+        """Return what could be read, without targets, and its labels as stored."""
+        x, y, ids, lengths = self.x, self.y, self.ids, self.lengths
+        if not self.is_read.all():
+            x, y, ids = (it[self.is_read] for it in (x, y, ids))
+            lengths = None if lengths is None else lengths[self.is_read]
+        return Batch(x, None, ids, lengths), y
+
+
+class Gatherer:
+    """Fills batches from open units, from any number of threads.
+
+    Each thread has its own buffer for rows that are not of the batch's dtype yet.
+    """
+
+    def __init__(self, reader: SampleReader, memory: UnitMemory, finish: Finish) -> None:
+        self._reader, self._cut = reader, reader.cut
+        self._memory, self._finish = memory, finish
+        self._buffers = threading.local()
+
+    def begin(self, gather: Gather, batches: BatchMemory) -> Building:
+        """Return an empty batch, for the first of its pieces."""
+        n, fit = gather.n_batch, gather.fit
+        x_shape = (n, *self._cut.n_x(fit), *self._memory.x.shape[2:])
+        y_step, y_dtype = self._reader.y_step
+        return Building(
+            ids=np.empty(n, np.int64),
+            x=batches.empty(x_shape, self._finish.dtype),
+            y=aligned_empty((n, *self._cut.n_y(fit), *y_step), y_dtype),
+            lengths=None if fit is None else np.empty(n, np.int64),
+            is_read=np.ones(n, bool),
+            missing=n,
+        )
+
+    def gather(self, job: Gather, building: Building) -> None:
+        """Fill the part of a batch that a piece is."""
+        part = slice(job.piece.start, job.piece.stop)
+        building.ids[part] = job.ids
+        self._gather_x(job, building.x[part])
+        if self._finish.target is not None:
+            self._gather_y(job, building.y[part])
+        if job.fit is not None and building.lengths is not None:
+            building.lengths[part] = job.fit.kept
+            building.x[part][job.fit.is_behind] = self._finish.pad_value
+        if self._memory.damaged:
+            building.is_read[part] = ~np.isin(job.units, list(self._memory.damaged))
+
+    def _gather_x(self, job: Gather, out: AnyArray) -> None:
+        memory = self._memory.rows_of_x
+        rows = out if memory.dtype == out.dtype else self._buffer(out.shape)
+        runs = self._long_runs()
+        if runs is None:
+            _take(memory, self._cut.x_rows(job.rows, job.fit), rows)
+        else:
+            steps, length = runs
+            firsts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
+            _copy_runs(memory, firsts.ravel(), length, rows)
+        self._finish.scale_into(rows, out, job.ids, job.fit)
+
+    def _long_runs(self) -> tuple[IntArray, int] | None:
+        """Return the runs of rows that x is, if copying them one by one is worth while."""
+        runs, row_bytes = self._cut.x_runs, self._memory.rows_of_x.strides[0]
+        if runs is None or row_bytes >= _CACHE_LINE_BYTES or runs[1] * row_bytes < _LONG_BYTES:
+            return None
+        return runs
+
+    def _gather_y(self, job: Gather, out: AnyArray) -> None:
+        cut, memory = self._cut, self._memory
+        if cut.y_of == "recording":
+            out[...] = self._reader.spread(job.label_rows)
+        elif memory.labels is not None:
+            _take(memory.labels.y, cut.y_rows(job.label_rows, job.fit), out)
+        elif cut.y_channels is None:
+            _take(memory.rows_of_x, cut.y_rows(job.rows, job.fit), out)
+        else:
+            out[...] = memory.rows_of_x[cut.y_rows(job.rows, job.fit)][..., cut.y_channels]
+
+    def _buffer(self, shape: tuple[int, ...]) -> AnyArray:
+        size = math.prod(shape)
+        buffer: AnyArray | None = getattr(self._buffers, "values", None)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers.values = np.empty(size, self._memory.x.dtype)
+        return buffer[:size].reshape(shape)
+
+
+def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
+    # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
+    memory.take(rows, axis=0, out=out, mode="clip")
+
+
+def _copy_runs(memory: AnyArray, firsts: IntArray, length: int, out: AnyArray) -> None:
+    """Copy runs of consecutive rows, each at once."""
+    out = out.reshape(len(firsts), length, *memory.shape[1:])
+    for number, first in enumerate(firsts.tolist()):
+        out[number] = memory[first : first + length]

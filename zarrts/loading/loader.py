@@ -1,0 +1,395 @@
+"""The batches of any epoch, from one budget of memory."""
+
+import math
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrts.errors import ReadError, SampleError
+from zarrts.labels.label_sets import LabelModes, targets_of
+from zarrts.labels.scheme import LabelScheme
+from zarrts.loading.finish import Finish, Transform, Weigh, lengthened
+from zarrts.loading.stream import BatchStream
+from zarrts.ordering.order import Batching, Order, SourceOrder
+from zarrts.ordering.rolling import RollingOrder
+from zarrts.ordering.sampling import Sampling
+from zarrts.ordering.uniform import UniformOrder
+from zarrts.reading.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
+from zarrts.reading.nans import OnNan
+from zarrts.reading.sample_reader import SampleReader
+from zarrts.samples.cuts import Fit
+from zarrts.samples.padding import BatchLengths, Padding, describe_lengths
+from zarrts.stats.scaling import Scaler, Scaling, make_scaler
+from zarrts.system import count_cpus
+from zarrts.types import AnyArray, Batch, IntArray, Labels
+
+_SOURCE_ORDER_SLOTS = 32
+_MAX_THREADS = 8
+_HELD_BATCHES = 2  # by the consumer
+
+Shuffle = bool | Literal["global"]
+OnError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What fixes the batches of every epoch, and the resources that make them.
+
+    What each means stands at `Samples.batches` and `ZarrSequence`.
+    """
+
+    batch_size: int
+    dtype: np.dtype[Any]
+    memory_bytes: int
+    shuffle: Shuffle = True
+    seed: int = 0
+    label_mode: LabelModes | None = "raw"
+    scaling: Scaling | None = None
+    nan: OnNan = "error"
+    transform: Transform | None = None
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+    workers: int | None = None
+    on_error: OnError = "raise"
+    padding: Padding | None = None
+    sampling: Sampling | None = None
+    weigh: Weigh | None = None
+
+    def __post_init__(self) -> None:
+        if self.shuffle not in (True, False, "global"):
+            raise SampleError(f"shuffle={self.shuffle!r} is unknown; use True, False or 'global'.")
+        if self.on_error not in ("raise", "skip"):
+            raise SampleError(f"on_error={self.on_error!r} is unknown; use 'raise' or 'skip'.")
+        for name in ("batch_size", "seed", "workers"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer | None):
+                raise SampleError(f"{name}={value!r} has to be a whole number.")
+        if self.seed < 0:
+            raise SampleError(f"seed={self.seed} has to be 0 or more.")
+        if self.workers is not None and self.workers < 1:
+            raise SampleError(f"workers={self.workers} has to be at least 1.")
+        if self.transform is not None and not callable(self.transform):
+            raise SampleError(
+                f"transform={self.transform!r} is no function: it is called as "
+                "transform(batch, rng) and returns a Batch."
+            )
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that read, decode and gather."""
+        return self.workers or min(_MAX_THREADS, count_cpus())
+
+    def finish(
+        self,
+        labels: LabelScheme,
+        reader: SampleReader,
+        *,
+        subjects: Sequence[str] = (),
+        has_nan: bool = False,
+    ) -> Finish:
+        """Return what is done to each batch of some samples.
+
+        Parameters
+        ----------
+        subjects : sequence of str
+            Of the store, by their codes.
+        has_nan : bool
+            Batches may hold NaN.
+
+        Raises
+        ------
+        SampleError
+            If label mode, statistics or padding do not fit the samples.
+        """
+        scaler = None if self.scaling is None else self._scaler(reader, subjects, has_nan)
+        finish = Finish(
+            dtype=self.dtype,
+            scaler=scaler,
+            fills=has_nan and self.nan == "fill",
+            weigh=self.weigh,
+            transform=self.transform,
+            rng_key=(self.seed, self.rank),
+            lengths=self._lengths(reader),
+            pad_value=0.0 if self.padding is None else self.padding.value,
+            has_step_labels=reader.cut.y_steps is None,
+        )
+        if self.label_mode is None:
+            return finish
+        if reader.cut.y_of != "x":
+            return replace(finish, target=targets_of(labels, self.label_mode)[0])
+        if self.label_mode not in ("auto", "raw"):
+            raise SampleError(
+                f"label_mode={self.label_mode!r} is for labels, but target='x' gives values; use "
+                "'auto'."
+            )
+        return replace(
+            finish,
+            target=self._as_x,
+            target_scaler=scaler and scaler.of_targets(reader.cut.y_channels),
+        )
+
+    def _as_x(self, stored: AnyArray) -> AnyArray:
+        """Return targets that are values of x; they are scaled as x is."""
+        return stored.astype(self.dtype, copy=False)
+
+    def _scaler(self, reader: SampleReader, subjects: Sequence[str], has_nan: bool) -> Scaler:
+        assert self.scaling is not None
+        spec = reader.readers.x[0].spec
+        rows = {name: row for row, name in enumerate(self.scaling.subjects)}
+        by_code = np.array([rows.get(name, -1) for name in subjects], np.int64)
+        units = reader.units
+        return make_scaler(
+            self.scaling,
+            stored=spec.dtype,
+            n_channels=spec.row_shape[-1] if spec.row_shape else 1,
+            dtype=self.dtype,
+            has_nan=has_nan,
+            fills=has_nan and self.nan == "fill",
+            row_of=(lambda ids: by_code[units.group_of(ids)]) if rows else None,
+        )
+
+    def _lengths(self, reader: SampleReader) -> BatchLengths | None:
+        if reader.cut.is_of_equal_lengths:
+            if self.padding is not None:
+                raise SampleError("pad= is for samples of unequal lengths; these all have one.")
+            return None
+        lengths = reader.lengths_of_store
+        if self.padding is None:
+            raise SampleError(
+                f"These samples have {describe_lengths(lengths)}, and a batch is one array: pad "
+                "them, with pad='batch', pad='longest' or pad=LENGTH, or cut them into windows of "
+                "one length, with samples.windows(LENGTH)."
+            )
+        return self.padding.lengths_of(lengths)
+
+
+def dtype_of(dtype: Any) -> np.dtype[Any]:
+    """Return what `dtype=` means.
+
+    Raises
+    ------
+    SampleError
+        If it means nothing to NumPy.
+    """
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise SampleError(
+            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+        ) from error
+    return found
+
+
+class EpochLoader:
+    """Makes the batches of any epoch; at most one stream of it runs at a time.
+
+    `close` gives back files and memory; a later call takes them again.
+    """
+
+    def __init__(
+        self,
+        reader: SampleReader,
+        labels: LabelScheme,
+        options: BatchOptions,
+        *,
+        subjects: Sequence[str] = (),
+        has_nan: bool = False,
+    ) -> None:
+        run = MemoryPlan.run(options.memory_bytes, reader.units, reader.unit_row_bytes)
+        reader = reader.with_run(run)
+        self._reader, self._units, self._options = reader, reader.units, options
+        self._finish = options.finish(labels, reader, subjects=subjects, has_nan=has_nan)
+        self.target = self._finish.target
+        n_samples = len(reader.units.selection)
+        if options.sampling is not None:
+            n_samples = options.sampling.n_samples(options.world_size)
+        self.batching = Batching(
+            n_samples=n_samples,
+            batch_size=options.batch_size,
+            drop_last=options.drop_last,
+            rank=options.rank,
+            world_size=options.world_size,
+        )
+        self.plan = MemoryPlan.of(options.memory_bytes, reader.unit_bytes)
+        self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
+        self._memory: UnitMemory | None = None
+        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
+        self._order: tuple[int, Order] | None = None
+        self._stream: weakref.ref[BatchStream] | None = None
+
+    def _batch_bytes(self) -> int:
+        cut, finish = self._reader.cut, self._finish
+        most = None
+        if finish.lengths is not None:
+            longest = int(self._reader.lengths_of_store.max())
+            most = Fit(lengths=np.ones(1, np.int64), n_steps=finish.lengths.most(longest))
+        x = self._reader.readers.x[0].spec
+        values = math.prod((*cut.n_x(most), *x.row_shape))
+        y_step, y_dtype = self._reader.y_step
+        labels = math.prod((*cut.n_y(most), *y_step))
+        per_sample = values * finish.dtype.itemsize + labels * y_dtype.itemsize
+        start, stop = self.batching.bounds(self.n_batches - 1)
+        return max(min(self.batching.batch_size, stop), stop - start) * per_sample
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches of an epoch."""
+        return self.batching.n_batches
+
+    @property
+    def has_equal_batches(self) -> bool:
+        """Whether all batches have as many samples."""
+        start, stop = self.batching.bounds(self.n_batches - 1)
+        can_differ = self._options.on_error == "skip" or self._options.transform is not None
+        return stop - start == self.batching.batch_size and not can_differ
+
+    def targets_of(self, stored: Any, ids: IntArray) -> Labels:
+        """Return the targets of stored labels of some samples; there have to be targets."""
+        return self._finish.target_of(stored, ids)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether all samples fit into the memory budget, and are decoded only once."""
+        return self._unit_memory().keeps_all
+
+    def order(self, epoch: int) -> Order:
+        """Return the order of an epoch; the last one is kept."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self._make_order(epoch))
+        return self._order[1]
+
+    def _make_order(self, epoch: int) -> Order:
+        options = self._options
+        if options.sampling is not None:
+            memory = self._unit_memory()
+            return options.sampling.order(
+                self._units,
+                self.batching,
+                slots=None if memory.keeps_all else memory.slots,
+                seed=options.seed,
+                epoch=epoch,
+            )
+        if not options.shuffle:
+            return SourceOrder(self._units, self.batching)
+        if options.shuffle == "global":
+            return UniformOrder(
+                self._units,
+                self.batching,
+                seed=options.seed,
+                epoch=epoch,
+                max_samples=max(1, self.plan.slots // 2),
+            )
+        n_units = self._units.n_units
+        span = 2 * n_units if self._unit_memory().keeps_all else self.plan.span
+        return RollingOrder(
+            self._units,
+            self.batching,
+            span=span,
+            seed=options.seed,
+            epoch=epoch,
+            max_steps=self.plan.max_steps,
+        )
+
+    def _unit_memory(self) -> UnitMemory:
+        if self._memory is None:
+            slots = self.plan.slots
+            if not self._options.shuffle and self._options.sampling is None:
+                slots = min(slots, _SOURCE_ORDER_SLOTS)
+            self._memory = UnitMemory(
+                self._units,
+                self._reader.readers,
+                slots,
+                self.plan.label_bytes,
+                has_labels=self._reader.has_row_labels,
+            )
+        return self._memory
+
+    def stream(self, epoch: int, first_batch: int = 0) -> BatchStream:
+        """Return the batches of an epoch from some batch on; ends the stream before."""
+        self._end_stream()
+        stream = BatchStream(
+            self.order(epoch),
+            self._reader,
+            self._unit_memory(),
+            self._batch_memory,
+            self._finish,
+            epoch=epoch,
+            first_batch=first_batch,
+            max_ready=self._max_ready,
+            fetched_bytes=self.plan.fetched_bytes,
+            n_threads=self._options.n_threads,
+            skips_damage=self._options.on_error == "skip",
+        )
+        self._stream = weakref.ref(stream)
+        return stream
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """Return one batch by itself: the same as in the stream, without its speed."""
+        order = self.order(epoch)
+        numbers = np.concatenate([piece.numbers for piece in order.pieces(index)])
+        every = self._units.selection.ids(numbers)
+        ids = self._readable(every)
+        finish, reader = self._finish, self._reader
+        # Of all of the batch, so that what is left of it has the same length.
+        fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
+        if fit is not None:
+            fit = fit[np.isin(every, ids)]
+        stored = reader.fetch_x(ids, fit)
+        x = aligned_empty(stored.shape, finish.dtype)
+        finish.scale_into(stored, x, ids, fit)
+        if fit is not None:
+            x[fit.is_behind] = finish.pad_value
+        batch = Batch(x, None, ids, None if fit is None else fit.kept)
+        y = stored
+        if finish.target is not None:
+            y = reader.fetch_y(ids, fit)
+            y = y if reader.cut.reduce is None else reader.cut.reduce(y)
+        return finish.complete(batch, y, epoch, index)
+
+    def unlike_batches(self) -> list[Batch]:
+        """Return a batch, and the same with one step more, if batches differ in length."""
+        lengths = self._finish.lengths
+        if lengths is None or len(lengths.choices) == 1:
+            return []
+        batch = self.batch(0, 0)
+        return [batch, lengthened(batch, has_step_labels=self._finish.has_step_labels)]
+
+    def _readable(self, ids: IntArray) -> IntArray:
+        """Return the ids that can be read, where others are to be skipped; else all."""
+        if self._options.on_error == "raise":
+            return ids
+        of_unit = self._units.unit_of(ids)
+        damaged = []
+        for unit in np.unique(of_unit):
+            try:
+                self._read(unit)
+            except ReadError:
+                damaged.append(unit)
+        return ids[~np.isin(of_unit, damaged)]
+
+    def _read(self, unit: int) -> None:
+        """Read all that a stream reads of a unit, and drop it."""
+        segment, chunk, n_chunks, _ = (int(it) for it in self._units.chunks(np.array(unit)))
+        has_labels = self._finish.target is not None and self._reader.has_row_labels
+        readers = self._reader.readers
+        for reader in (readers.x[segment], *([readers.y[segment]] * has_labels)):
+            rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
+            for number in range(chunk, chunk + n_chunks):
+                reader.read_into(number, rows)
+
+    def _end_stream(self) -> None:
+        stream = None if self._stream is None else self._stream()
+        if stream is not None:
+            stream.close()
+        self._stream = None
+
+    def close(self) -> None:
+        """End the stream, close the files and free the memory."""
+        self._end_stream()
+        self._memory = self._order = None
+        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
+        self._reader.readers.close()

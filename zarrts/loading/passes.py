@@ -1,0 +1,173 @@
+"""Passes over a loader: who reads which epoch, and from which batch on.
+
+A pass is one run through the batches of an epoch. Each new pass takes the next epoch, unless its
+epoch is given; several may be under way, but only the one read last has threads that read ahead.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zarrts.errors import SampleError
+from zarrts.loading.loader import EpochLoader
+from zarrts.loading.stream import BatchStream
+from zarrts.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Batches `start` to `stop` of an epoch: all of it, or what is left after a resume."""
+
+    epoch: int
+    start: int
+    stop: int
+
+
+class Pass:
+    """One run through a piece; `next_batch` is the batch that it gives next."""
+
+    def __init__(self, piece: Piece, n_closed: int) -> None:
+        self.piece, self.next_batch = piece, piece.start
+        self.n_closed = n_closed  # how often the passes were closed when it began
+
+
+class Reader:
+    """Whoever reads passes in turn, such as one call of `fit`.
+
+    Attributes
+    ----------
+    planned : deque of Piece
+        What its next passes are; those after them take new epochs.
+    latest : Pass, or None
+        The last that it began.
+    """
+
+    def __init__(self) -> None:
+        self.planned: deque[Piece] = deque()
+        self.latest: Pass | None = None
+
+
+class Passes:
+    """Gives the batches of passes over one loader. `_lock` guards every attribute.
+
+    Attributes
+    ----------
+    n_begun : int
+        The epoch that the next new pass takes.
+    """
+
+    def __init__(self, loader: EpochLoader) -> None:
+        self._loader = loader
+        self._lock = threading.Lock()
+        self._reading: tuple[Pass, BatchStream] | None = None
+        self._n_closed = 0
+        self._planned: deque[Piece] = deque()
+        self._ahead: Pass | None = None
+        self.n_begun = 0
+
+    def plan(self, pieces: Sequence[Piece], n_begun: int, reader: Reader | None = None) -> None:
+        """Say what the next passes are, of one reader or of whoever comes first.
+
+        Parameters
+        ----------
+        n_begun : int
+            The epoch of the first new pass after them.
+        """
+        with self._lock:
+            self.n_begun = n_begun
+            planned = self._planned if reader is None else reader.planned
+            planned.clear()
+            planned.extend(pieces)
+
+    def begin(self, reader: Reader | None = None, piece: Piece | None = None) -> Pass:
+        """Begin the pass that is planned or given, or else one of the next epoch."""
+        with self._lock:
+            if piece is None and reader is not None and reader.planned:
+                piece = reader.planned.popleft()
+            if piece is None and self._planned:
+                piece = self._planned.popleft()
+            if piece is None:
+                piece = Piece(epoch=self.n_begun, start=0, stop=self._loader.n_batches)
+                self.n_begun += 1
+            begun = Pass(piece, self._n_closed)
+            if reader is not None:
+                reader.latest = begun
+            return begun
+
+    def take(self, current: Pass) -> Batch | None:
+        """Return the next batch of a pass, or None at its end."""
+        with self._lock:
+            if current.next_batch == current.piece.stop:
+                return None
+            return self._take(current)
+
+    def _take(self, current: Pass) -> Batch:
+        # tf.data may still read ahead for a fit that has ended: it must not start threads.
+        if current.n_closed < self._n_closed:
+            raise SampleError("The sequence was closed while it was read; start again.")
+        batch = self._stream_of(current).take()
+        current.next_batch += 1
+        if current.next_batch == current.piece.stop:
+            self._reading = None
+        return batch
+
+    def _stream_of(self, current: Pass) -> BatchStream:
+        if self._reading is not None:
+            reading, stream = self._reading
+            if reading is current and not stream.is_closed:
+                return stream
+        self._reading = None  # frees what the other pass had read ahead
+        stream = self._loader.stream(current.piece.epoch, current.next_batch)
+        self._reading = (current, stream)
+        return stream
+
+    def end(self, current: Pass) -> None:
+        """Free what was read ahead for a pass that nobody reads any more."""
+        with self._lock:
+            if self._reading is not None and self._reading[0] is current:
+                self._reading = None
+
+    def begin_epoch(self, piece: Piece | None = None) -> tuple[int, int]:
+        """Return the epoch of a new pass, and how often the passes were closed before.
+
+        For a consumer who asks for batches by number: `batch_ahead`.
+        """
+        begun = self.begin(piece=piece)
+        return begun.piece.epoch, begun.n_closed
+
+    def batch_ahead(self, epoch: int, index: int, n_closed: int) -> Batch:
+        """Return one batch of an epoch, and read ahead those that follow."""
+        with self._lock:
+            current = self._ahead
+            if (
+                current is None
+                or (current.piece.epoch, current.next_batch) != (epoch, index)
+                or current.n_closed != n_closed
+            ):
+                piece = Piece(epoch=epoch, start=index, stop=self._loader.n_batches)
+                current = self._ahead = Pass(piece, n_closed)
+            return self._take(current)
+
+    @property
+    def has_equal_batches(self) -> bool:
+        """Whether all batches have as many samples."""
+        with self._lock:
+            return self._loader.has_equal_batches
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """Return one batch by itself, whatever passes are under way."""
+        with self._lock:
+            return self._loader.batch(epoch, index)
+
+    def unlike_batches(self) -> list[Batch]:
+        """Return batches that differ in length, if any do; whatever passes are under way."""
+        with self._lock:
+            return self._loader.unlike_batches()
+
+    def close(self) -> None:
+        """End the threads, close the files and free the memory; passes that began are over."""
+        with self._lock:
+            self._n_closed += 1
+            self._reading = None
+            self._loader.close()

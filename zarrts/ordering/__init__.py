@@ -1,0 +1,1 @@
+"""Which samples an epoch shows, and in which order; reads no file."""

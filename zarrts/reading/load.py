@@ -1,0 +1,194 @@
+"""Read all selected samples, or only their labels, a bounded number at a time."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SampleError
+from zarrts.keywords import unknown_names
+from zarrts.labels.scheme import LabelScheme
+from zarrts.reading.read_ahead import units_ahead
+from zarrts.reading.sample_reader import SampleReader
+from zarrts.samples.cuts import Fit
+from zarrts.samples.units import Ranges
+from zarrts.types import AnyArray, IntArray, Label
+
+_PIECE_BYTES = 32 << 20
+
+
+def ids_by_unit(
+    reader: SampleReader, *, reads_x: bool = True, reads_y: bool = True
+) -> Iterator[IntArray]:
+    """Yield the selected ids, those of one unit after the other, no more than fit into memory.
+
+    `reads_x` and `reads_y` say what will be read of them.
+    """
+    units: Any = range(reader.units.n_units)
+    if reader.readers.is_remote:
+        reads_x = reads_x or (reads_y and reader.cut.y_of == "x")
+        ahead = [reader.readers.x] * reads_x
+        ahead += [reader.readers.y] * (reads_y and reader.has_row_labels)
+        units = units_ahead(reader, ahead, _PIECE_BYTES)
+    yield from _ids_of(reader, units)
+
+
+def _ids_of(reader: SampleReader, numbers: Iterable[int]) -> Iterator[IntArray]:
+    units = reader.units
+    step = max(1, _PIECE_BYTES // max(1, reader.max_bytes))
+    for unit in numbers:
+        low, high = units.edges(np.array([unit, unit + 1])).tolist()
+        for start in range(low, high, step):
+            yield units.selection.ids(np.arange(start, min(start + step, high)))
+
+
+def labels_by_unit(reader: SampleReader) -> Iterator[tuple[IntArray, AnyArray]]:
+    """Yield (ids, labels as stored) of the selected samples."""
+    reduce = reader.cut.reduce
+    for ids in ids_by_unit(reader, reads_x=False):
+        stored = reader.fetch_y(ids)
+        yield ids, stored if reduce is None else reduce(stored)
+
+
+def count_bytes(reader: SampleReader) -> int:
+    """Return how much memory all selected samples take, as stored."""
+    units, cut = reader.units, reader.cut
+    x, (shape, dtype) = reader.readers.x[0].spec, reader.y_step
+    n_samples = len(units.selection)
+    label_bytes = math.prod(shape) * dtype.itemsize
+    if cut.x_steps is not None and cut.y_steps is not None:
+        return n_samples * (cut.x_steps.size * x.row_bytes + cut.y_steps.size * label_bytes)
+    n_rows = int(reader.lengths(units.selection.ids(np.arange(n_samples))).sum())
+    n_labels = n_rows if cut.y_steps is None else n_samples
+    return n_rows * x.row_bytes + n_labels * label_bytes
+
+
+def load_one(reader: SampleReader, ids: IntArray) -> tuple[AnyArray, AnyArray]:
+    """Return input and label, as stored, of a single sample."""
+    fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
+    x, y = reader.fetch(ids, fit)
+    return x[0], y[0] if reader.cut.reduce is None else reader.cut.reduce(y)[0]
+
+
+def load_samples(reader: SampleReader) -> tuple[AnyArray, AnyArray]:
+    """Return all selected samples, as stored, in RAM."""
+    reduce = reader.cut.reduce
+    spec, n_samples = reader.readers.x[0].spec, len(reader.units.selection)
+    x = np.empty((n_samples, *reader.cut.n_x(None), *spec.row_shape), spec.dtype)
+    labels, done = [], 0
+    for ids in ids_by_unit(reader):
+        x[done : done + len(ids)], stored = reader.fetch(ids)
+        labels.append(stored if reduce is None else reduce(stored))
+        done += len(ids)
+    return x, _joined(reader, labels)
+
+
+def load_series(reader: SampleReader) -> tuple[list[AnyArray], AnyArray | list[AnyArray]]:
+    """Return all selected samples of unequal lengths, as stored, in RAM: a list, and labels."""
+    series: list[AnyArray] = []
+    labels: list[AnyArray] = []
+    for ids in ids_by_unit(reader):
+        fit = _to_the_end(reader, ids)
+        x, y = reader.fetch(ids, fit)
+        series += (it[:length].copy() for it, length in zip(x, fit.lengths, strict=True))
+        if reader.cut.y_steps is None:
+            labels += (it[:length].copy() for it, length in zip(y, fit.lengths, strict=True))
+        else:
+            labels.append(y)
+    return series, labels if reader.cut.y_steps is None else _joined(reader, labels)
+
+
+def _to_the_end(reader: SampleReader, ids: IntArray) -> Fit:
+    lengths = reader.lengths(ids)
+    return Fit(lengths=lengths, n_steps=int(lengths.max()))
+
+
+def load_labels(reader: SampleReader) -> AnyArray | list[AnyArray]:
+    """Return the labels of all selected samples, as stored, in RAM; a list where rows have some."""
+    if reader.cut.y_steps is None:
+        labels: list[AnyArray] = []
+        for ids in ids_by_unit(reader, reads_x=False):
+            fit = _to_the_end(reader, ids)
+            stored = reader.fetch_y(ids, fit)
+            labels += (it[:n].copy() for it, n in zip(stored, fit.lengths, strict=True))
+        return labels
+    return _joined(reader, [stored for _, stored in labels_by_unit(reader)])
+
+
+def _joined(reader: SampleReader, labels: Sequence[AnyArray]) -> AnyArray:
+    if labels:
+        return np.concatenate(labels)
+    shape, dtype = reader.y_step
+    return np.empty((0, *reader.cut.n_y(None), *shape), dtype)
+
+
+def samples_of_classes(
+    reader: SampleReader, scheme: LabelScheme, names: Sequence[Label] | Label
+) -> Ranges:
+    """Return the selected samples with one of some classes; reads the labels.
+
+    Raises
+    ------
+    SampleError
+        If there are no classes, a name is unknown, or samples have several labels each.
+    """
+    if scheme.class_names is None:
+        raise SampleError("These labels are numbers, not classes; select by ids instead.")
+    wanted = [names] if isinstance(names, str | int) else list(names)
+    unknown = [str(name) for name in wanted if name not in scheme.class_names]
+    if unknown:
+        raise SampleError(unknown_names("No class", unknown, scheme.class_names, "classes"))
+    _refuse_several_labels(reader, scheme)
+    codes = [scheme.class_names.index(name) for name in wanted]
+    parts = []
+    for ids, stored in labels_by_unit(reader):
+        parts.append(ids[np.isin(scheme.classes_of(stored), codes)])
+    return Ranges.of_ids(np.concatenate([np.zeros(0, np.int64), *parts]))
+
+
+def read_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
+    """Return the class of each selected sample, -1 where its label is missing; reads the labels.
+
+    Raises
+    ------
+    SampleError
+        If there are no classes, or samples have several labels each.
+    """
+    if scheme.class_names is None:
+        raise SampleError("These labels are not classes of one kind: they are numbers, or several.")
+    _refuse_several_labels(reader, scheme)
+    parts = [scheme.classes_of(stored) for _, stored in labels_by_unit(reader)]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
+    shape = reader.readers.y[0].spec.row_shape
+    n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
+    steps = reader.cut.y_steps
+    has_one_step = steps is not None and (steps.ndim == 0 or reader.cut.reduce is not None)
+    if n_axes or not has_one_step:
+        raise SampleError("These samples have several labels each, and so are of no one class.")
+
+
+def count_classes(reader: SampleReader, scheme: LabelScheme, name: str | None = None) -> IntArray:
+    """Return how many labels of each class the selected samples have; reads the labels.
+
+    Parameters
+    ----------
+    name : str, optional
+        Of several arrays of labels, the one that `scheme` is of.
+    """
+    n_classes = len(scheme.class_names or ())
+    total = np.zeros(n_classes, np.int64)
+    for ids in ids_by_unit(reader, reads_x=False):
+        fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
+        stored = reader.fetch_y(ids, fit)
+        if reader.cut.reduce is not None:
+            stored = reader.cut.reduce(stored)
+        elif fit is not None and reader.cut.y_steps is None:
+            stored = stored[~fit.is_behind]
+        own = stored if name is None else np.ascontiguousarray(stored[name])
+        classes = scheme.classes_of(own).reshape(-1)
+        total += np.bincount(classes[classes >= 0], minlength=n_classes)
+    return total

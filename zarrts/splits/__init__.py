@@ -1,0 +1,1 @@
+"""Parts of one study that share no subject: hold-out, folds, and the files that keep them."""

@@ -1,0 +1,122 @@
+"""What stays whole in a split: subjects, or what users group them or their recordings by."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SampleError
+from zarrts.reading.catalog import Catalog
+from zarrts.types import IntArray
+
+Group = str | Mapping[str, Any] | Callable[[str], Any] | Sequence[Any] | None
+_MAX_NAMES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Which group each recording of a store belongs to.
+
+    Attributes
+    ----------
+    names : tuple of str
+        In order of first appearance; groups without selected samples are left out.
+    of_recording : int64, shape (n_recordings,)
+        Position in `names`; -1 for recordings without selected samples.
+    """
+
+    names: tuple[str, ...]
+    of_recording: IntArray
+
+    def recordings(self, names: Sequence[str]) -> IntArray:
+        """Return which recordings belong to some groups, ascending."""
+        codes = [self.names.index(name) for name in names]
+        return np.flatnonzero(np.isin(self.of_recording, codes))
+
+
+def groups_of(
+    catalog: Catalog, is_selected: "np.ndarray[Any, np.dtype[np.bool_]]", group: Group
+) -> Groups:
+    """Return the groups of all recordings that hold selected samples.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    is_selected : bool, shape (n_recordings,)
+    group : None, str, mapping, callable or array
+        None or "subject": each subject. "recording": each recording, named by its file. A mapping
+        or callable gives the group of a subject's name; an array has one entry for each selected
+        subject, or for each recording of the store.
+
+    Raises
+    ------
+    SampleError
+        If a subject has no group, or an array another length.
+    """
+    subjects = [catalog.subjects[code] for code in catalog.subject_codes]
+    selected = np.flatnonzero(is_selected)
+    if group is None or group == "subject":
+        found = subjects
+    elif isinstance(group, str):
+        if group != "recording":
+            raise SampleError(
+                f"group={group!r} is unknown; use 'subject', 'recording', a dict or function that "
+                "gives the group of each subject, or an array."
+            )
+        found = [_name_of_recording(catalog, i) for i in range(len(subjects))]
+    elif isinstance(group, Mapping):
+        lacking = list(dict.fromkeys(subjects[i] for i in selected if subjects[i] not in group))
+        if lacking:
+            more = " ..." if len(lacking) > _MAX_NAMES else ""
+            raise SampleError(
+                f"group= has no entry for {', '.join(lacking[:_MAX_NAMES])}{more}; name the group "
+                "of every subject."
+            )
+        found = [str(group.get(name)) for name in subjects]
+    elif callable(group):
+        groups = {subjects[i]: str(group(subjects[i])) for i in selected}
+        found = [groups.get(name, "") for name in subjects]
+    else:
+        found = _given(list(group), subjects, selected)
+    names = tuple(dict.fromkeys(found[i] for i in selected))
+    positions = {name: code for code, name in enumerate(names)}
+    codes = np.full(len(subjects), -1, np.int64)
+    codes[selected] = [positions[found[i]] for i in selected]
+    return Groups(names=names, of_recording=codes)
+
+
+def _given(group: list[Any], subjects: list[str], selected: IntArray) -> list[str]:
+    names = list(dict.fromkeys(subjects[i] for i in selected))
+    if len(group) == len(subjects):
+        return [str(value) for value in group]
+    if len(group) == len(names):
+        of_subject = dict(zip(names, group, strict=True))
+        return [str(of_subject.get(name)) for name in subjects]
+    raise SampleError(
+        f"group= has {len(group)} entries, but there are {len(names)} subjects in these samples, "
+        f"and {len(subjects)} recordings in the store; give one for each of either."
+    )
+
+
+def _name_of_recording(catalog: Catalog, index: int) -> str:
+    recording = catalog.recordings[index]
+    is_alone = sum(it.source == recording.source for it in catalog.recordings) == 1
+    return recording.source if is_alone else f"{recording.source}#{recording.source_start}"
+
+
+def refuse_divided_subjects(catalog: Catalog, groups: Groups) -> None:
+    """Raise the error of subjects whose recordings are in several groups."""
+    selected = groups.of_recording >= 0
+    pairs = np.unique(
+        np.stack([catalog.subject_codes[selected], groups.of_recording[selected]], axis=1), axis=0
+    )
+    codes, counts = np.unique(pairs[:, 0], return_counts=True)
+    divided = [catalog.subjects[code] for code in codes[counts > 1]]
+    if divided:
+        more = " ..." if len(divided) > _MAX_NAMES else ""
+        raise SampleError(
+            f"Recordings of {', '.join(divided[:_MAX_NAMES])}{more} are in several groups, so that "
+            "a subject would be on both sides of a split. Group whole subjects; or, if that is "
+            "meant, allow_overlap=True."
+        )

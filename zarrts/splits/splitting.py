@@ -1,0 +1,324 @@
+"""Divide samples into parts that share nobody: split, folds, and splits that others made."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.errors import SampleError
+from zarrts.keywords import refuse_unknown
+from zarrts.labels.scheme import LabelScheme
+from zarrts.reading.contents import Contents
+from zarrts.samples.cuts import View
+from zarrts.samples.units import Ranges
+from zarrts.splits.disjoint import Split
+from zarrts.splits.grouping import Group, Groups, groups_of, refuse_divided_subjects
+from zarrts.splits.hold_out import Folds, Wanted, folds, hold_out
+from zarrts.splits.timecuts import Span, blocks, hold_out_last
+from zarrts.types import AnyArray, IntArray, Labels
+
+
+class Divisible:
+    """Samples that can be divided; `Samples` is one, and adds all else."""
+
+    store: Contents
+    selection: Ranges
+    view: View
+    scheme: LabelScheme
+
+    def __len__(self) -> int:
+        return len(self.selection)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names of the subjects that these samples belong to, in the order of the store."""
+        raise NotImplementedError
+
+    @property
+    def subject(self) -> AnyArray:
+        """Subject of each sample."""
+        raise NotImplementedError
+
+    @property
+    def class_counts(self) -> IntArray:
+        """How many labels of each class these samples have, shape (n_classes,)."""
+        raise NotImplementedError
+
+    def load_labels(self) -> Labels | list[Labels]:
+        """Return the labels of all of these samples, as stored, in RAM."""
+        raise NotImplementedError
+
+    @property
+    def starts(self) -> IntArray:
+        """First id of each recording of the store, selected or not, and the number of ids."""
+        raise NotImplementedError
+
+    def narrowed(self, selection: Ranges) -> Self:
+        """Return those of these samples whose ids are in a set."""
+        raise NotImplementedError
+
+    def of_recordings(self, chosen: IntArray | NDArray[np.bool_]) -> Self:
+        """Return those of these samples that belong to some recordings of the store."""
+        raise NotImplementedError
+
+    def split(
+        self,
+        *,
+        val: Wanted = None,
+        test: Wanted = None,
+        seed: int = 0,
+        stratify: bool = False,
+        group: Group = None,
+        within: str | None = None,
+        gap: int = 0,
+        allow_overlap: bool = False,
+        **unknown: object,
+    ) -> Split[Self]:
+        """Divide by subjects: (train, test), (train, val) or (train, val, test).
+
+        Parameters
+        ----------
+        val, test : names, a count or a fraction of subjects
+            Always whole subjects. Counts and fractions are drawn with `seed`, and what a
+            fraction came to is printed.
+        stratify : bool
+            Whom counts and fractions draw is chosen so that all parts have about the same
+            proportions of classes.
+        group : "recording", dict, callable or array, optional
+            What stays whole (and is named, counted and drawn) instead of the subject: the group
+            of each subject, or of each recording of the store.
+        within : "subject" or "recording", optional
+            Divide each subject (or recording) in time instead: its first samples train, the last
+            are held out. `val` and `test` are fractions or counts of its samples then. Everybody
+            is on all sides.
+        gap : int
+            With `within`: samples left out between two parts, because neighbours are alike; of
+            windows that overlap, at least so many that no row is in two parts.
+        allow_overlap : bool
+            Recordings of one subject may be in several groups.
+
+        Raises
+        ------
+        SampleError
+            If a name is unknown, or no subject is left to train on.
+        """
+        refuse_unknown(self.split, unknown)
+        _refuse_labels(stratify)
+        if within is not None:
+            _refuse_with_within(stratify=stratify, group=group)
+            return self._split_in_time(val, test, within, gap)
+        _refuse_gap(gap)
+        groups = self._groups(group, allow_overlap)
+        counts = self._class_counts_of(groups) if stratify else None
+        parts = hold_out(groups.names, val=val, test=test, seed=seed, counts=counts)
+        found = self._as_split(groups, parts, allow_overlap)
+        for name, wanted in (("val", val), ("test", test)):
+            if isinstance(wanted, float):
+                n_held = len(found[found.names.index(name)])
+                print(
+                    f"{name}: {wanted} of {len(groups.names)} subjects is {len(parts[name])}: "
+                    f"{', '.join(parts[name])}, {n_held / len(self):.0%} of samples"
+                )
+        return found
+
+    def folds(
+        self,
+        k: Folds = None,
+        *,
+        val: int = 0,
+        seed: int = 0,
+        stratify: bool = False,
+        repeats: int = 1,
+        group: Group = None,
+        within: str | None = None,
+        gap: int = 0,
+        allow_overlap: bool = False,
+        **unknown: object,
+    ) -> Iterator[Split[Self]]:
+        """Yield (train, test) of each fold, or (train, val, test) with val=1 or more.
+
+        Without `k`, leaves one subject out at a time; with it, k groups of subjects drawn at
+        random. Every subject is tested once. Folds of folds: `train.folds(...)`.
+
+        Parameters
+        ----------
+        k : int, or list of lists of names
+            Who is tested in each fold; whom a list does not name is always trained on.
+        val : int
+            Subjects that validate: those tested in the folds after.
+        stratify : bool
+            Draw folds of about the same proportions of classes.
+        repeats : int
+            Draw all folds so many times.
+        group, within, gap, allow_overlap
+            As for `split`. Within subjects, fold i tests the i-th of k stretches of each, and
+            `gap` samples before and after it are left out.
+        """
+        refuse_unknown(self.folds, unknown)
+        _refuse_labels(stratify)
+        if within is not None:
+            _refuse_with_within(stratify=stratify, group=group, val=val, repeats=repeats - 1)
+            yield from self._folds_in_time(k, within, gap)
+            return
+        _refuse_gap(gap)
+        groups = self._groups(group, allow_overlap)
+        counts = self._class_counts_of(groups) if stratify else None
+        found = folds(groups.names, k, val=val, seed=seed, counts=counts, repeats=repeats)
+        for parts in found:
+            yield self._as_split(groups, parts, allow_overlap)
+
+    def split_by(self, splitter: Any, *, allow_overlap: bool = False) -> Iterator[Split[Self]]:
+        """Yield (train, test) as a splitter of scikit-learn divides these samples.
+
+        It is given the subject of each sample as `groups`, and classes as `y`.
+
+        Raises
+        ------
+        SampleError
+            If it puts a subject on both sides, as those without "Group" in their names do.
+        """
+        labels = None
+        if self.scheme.class_names is not None:
+            stored = self.load_labels()
+            if isinstance(stored, np.ndarray) and stored.ndim == 1:
+                labels = stored
+        positions = np.zeros((len(self), 1))
+        for train, test in splitter.split(positions, labels, groups=self.subject):
+            yield Split(
+                train=self.narrowed(Ranges.of_ids(self.selection.ids(np.asarray(train)))),
+                test=self.narrowed(Ranges.of_ids(self.selection.ids(np.asarray(test)))),
+                allow_overlap=allow_overlap,
+            )
+
+    # Groups ------------------------------------------------------------------------------
+
+    def _groups(self, group: Group, allow_overlap: bool) -> Groups:
+        catalog = self.store.catalog
+        is_selected = np.diff(self.selection.count_below(self.starts)) > 0
+        groups = groups_of(catalog, is_selected, group)
+        if not allow_overlap:
+            refuse_divided_subjects(catalog, groups)
+        return groups
+
+    def _members(self, groups: Groups, names: Sequence[str]) -> Self:
+        return self.of_recordings(groups.recordings(names))
+
+    def _class_counts_of(self, groups: Groups) -> IntArray:
+        if self.scheme.class_names is None:
+            raise SampleError("stratify=True needs classes, but these labels are numbers.")
+        return np.stack([self._members(groups, [name]).class_counts for name in groups.names])
+
+    def _as_split(
+        self, groups: Groups, parts: Mapping[str, Sequence[str]], allow_overlap: bool
+    ) -> Split[Self]:
+        chosen = {name: self._members(groups, members) for name, members in parts.items()}
+        found = Split(allow_overlap=allow_overlap, **chosen)
+        if self.scheme.class_names is not None:
+            _warn_of_missing_classes(found[0], found[1:])
+        return found
+
+    # Time --------------------------------------------------------------------------------
+
+    def _whole_gap(self, gap: int) -> int:
+        """Return how many samples to leave out between parts, so that no two share a row."""
+        if not isinstance(gap, int | np.integer) or gap < 0:
+            raise SampleError(f"gap={gap!r} has to be a number of samples, 0 or more.")
+        return max(int(gap), self.view.index.n_sharing)
+
+    def _stretches(self, within: str) -> Iterator[tuple[str, Ranges]]:
+        """Yield (name, samples) of each subject or recording."""
+        if within not in ("subject", "recording"):
+            raise SampleError(f"within={within!r} is unknown; use 'subject' or 'recording'.")
+        groups = self._groups(within, allow_overlap=True)
+        for name in groups.names:
+            yield name, self._members(groups, [name]).selection
+
+    def _split_in_time(self, val: Wanted, test: Wanted, within: str, gap: int) -> Split[Self]:
+        gap = self._whole_gap(gap)
+        found: dict[str, list[Ranges]] = {}
+        for name, owned in self._stretches(within):
+            spans = hold_out_last(
+                len(owned),
+                val=cast(float | None, val),
+                test=cast(float | None, test),
+                gap=gap,
+                who=name,
+            )
+            for part, span in spans.items():
+                found.setdefault(part, []).append(_slice(owned, span))
+        parts = {name: self.narrowed(_union(some)) for name, some in found.items()}
+        return Split(allow_overlap=True, **parts)
+
+    def _folds_in_time(self, k: Folds, within: str, gap: int) -> Iterator[Split[Self]]:
+        gap = self._whole_gap(gap)
+        if not isinstance(k, int | np.integer):
+            raise SampleError(f"folds({k!r}) within a {within}: give the number of folds.")
+        stretches = list(self._stretches(within))
+        all_blocks = [
+            list(blocks(len(owned), int(k), gap=gap, who=name)) for name, owned in stretches
+        ]
+        for number in range(k):
+            train, test = [], []
+            for (_, owned), spans in zip(stretches, all_blocks, strict=True):
+                before_and_after, inside = spans[number]
+                train += [_slice(owned, span) for span in before_and_after]
+                test.append(_slice(owned, inside))
+            yield Split(
+                train=self.narrowed(_union(train)),
+                test=self.narrowed(_union(test)),
+                allow_overlap=True,
+            )
+
+
+def _slice(owned: Ranges, span: Span) -> Ranges:
+    """Return the members of a set that have some numbers, counted along it."""
+    first, last = owned.ids(np.array([span[0], span[1] - 1]))
+    return owned & Ranges.of_bounds(np.array([first]), np.array([last + 1]))
+
+
+def _union(some: Sequence[Ranges]) -> Ranges:
+    starts = np.concatenate([it.starts for it in some])
+    stops = np.concatenate([it.stops for it in some])
+    order = np.argsort(starts)
+    return Ranges.of_bounds(starts[order], stops[order])
+
+
+def _refuse_labels(stratify: object) -> None:
+    if not isinstance(stratify, bool | np.bool_):
+        raise SampleError(
+            f"stratify is a {type(stratify).__name__}, but has to be True or False: the classes "
+            "are those of the store."
+        )
+
+
+def _refuse_gap(gap: int) -> None:
+    if gap:
+        raise SampleError(f"gap={gap} needs within='subject': whole subjects have no neighbours.")
+
+
+def _refuse_with_within(**others: object) -> None:
+    for name, value in others.items():
+        if value:
+            raise SampleError(
+                f"{name}= and within= exclude each other: in time, nothing is drawn or grouped."
+            )
+
+
+def _warn_of_missing_classes(train: Divisible, others: Sequence[Divisible]) -> None:
+    have = train.class_counts > 0
+    for other in others:
+        counts = other.class_counts
+        for code in np.flatnonzero((counts > 0) & ~have):
+            owner = next(name for name in other.subjects if _of(other, name).class_counts[code])
+            name = (other.scheme.class_names or [])[code]
+            warnings.warn(
+                f"The training part has no sample of class {name!r}, which {owner} has: "
+                "no network can learn it. Train on a subject that has it.",
+                stacklevel=4,
+            )
+
+
+def _of(samples: Divisible, subject: str) -> Divisible:
+    return samples.of_recordings(samples.store.catalog.recordings_of([subject]))

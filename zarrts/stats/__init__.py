@@ -1,0 +1,1 @@
+"""Count, mean, variance, range and quantiles that merge, and scaling by them; reads no file."""

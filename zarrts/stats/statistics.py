@@ -1,0 +1,158 @@
+"""What `samples.stats()` returns, and how such numbers scale a channel."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrts.errors import SampleError
+from zarrts.stats.moments import STATISTICS, FloatArray, Moments
+from zarrts.stats.sketches import Sketch
+from zarrts.types import IntArray
+
+Scale = Literal["standard", "minmax", "robust"]
+SCALES = ("standard", "minmax", "robust")
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics(Moments):
+    """Statistics of some samples, one entry a channel; quantiles are worked out when asked for."""
+
+    make_sketch: Callable[[], Sketch] = field(repr=False, compare=False)
+
+    @staticmethod
+    def with_sketch(moments: Moments, make_sketch: Callable[[], Sketch]) -> "Statistics":
+        """Return these, with quantiles."""
+        values = {name: getattr(moments, name) for name in STATISTICS}
+        return Statistics(**values, make_sketch=make_sketch)
+
+    @cached_property
+    def _sketch(self) -> Sketch:
+        return self.make_sketch()
+
+    def quantile(self, shares: float | Sequence[float]) -> FloatArray:
+        """Return estimated quantiles, such as 0.25, per channel; NaN are left out.
+
+        Whole recordings are not read, where the store keeps sketches of them. How exact they are
+        stands in docs/scaling.md.
+
+        Parameters
+        ----------
+        shares : float or sequence of float
+            Between 0 and 1.
+
+        Returns
+        -------
+        float64, shape (n_channels,), or (n_shares, n_channels) for a sequence
+        """
+        wanted = np.atleast_1d(np.asarray(shares, np.float64))
+        if not ((wanted >= 0) & (wanted <= 1)).all():
+            raise SampleError(f"quantile({shares!r}): shares lie between 0 and 1.")
+        found = np.clip(self._sketch.quantile(wanted.tolist()), self.min, self.max)
+        found = np.where(np.isnan(found), self.mean, found)
+        return np.asarray(found if np.ndim(shares) else found[0])
+
+    @property
+    def median(self) -> FloatArray:
+        """Estimated median; see `quantile`."""
+        return self.quantile(0.5)
+
+    @property
+    def iqr(self) -> FloatArray:
+        """Estimated distance of the quartiles; see `quantile`."""
+        low, high = self.quantile((0.25, 0.75))
+        return np.asarray(high - low)
+
+    def as_layer(self, scale: Scale = "standard", **options: Any) -> Any:
+        """Return a Keras `Normalization` layer that scales as the loader would.
+
+        A model that begins with it carries its scaler, and is fed without `stats=`.
+
+        Parameters
+        ----------
+        scale : "standard", "minmax" or "robust"
+        **options
+            For the layer, such as `name`.
+        """
+        from zarrts.backend import keras
+
+        linear = Linear.of(self, scale)
+        if linear.shift.size == 1:  # whether or not samples have an axis of channels
+            return keras.layers.Normalization(
+                axis=None,
+                mean=float(linear.shift[0]),
+                variance=float(linear.spread[0] ** 2),
+                **options,
+            )
+        return keras.layers.Normalization(
+            axis=-1, mean=linear.shift.tolist(), variance=(linear.spread**2).tolist(), **options
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linear:
+    """x becomes (x - shift) / spread, per channel; leading axes are subjects.
+
+    Attributes
+    ----------
+    shift, spread : float64, shape (..., n_channels)
+        The spread is 1 where values are all alike, so that they become 0.
+    fill : float64, shape (..., n_channels)
+        What stands for NaN: the mean, or the median of "robust", as it is after scaling.
+    """
+
+    shift: FloatArray
+    spread: FloatArray
+    fill: FloatArray
+
+    @staticmethod
+    def of(stats: Moments, scale: Scale) -> "Linear":
+        """Return what some statistics do.
+
+        Raises
+        ------
+        SampleError
+            If values are infinite, or statistics come without the quantiles that are asked for.
+        """
+        has_none = stats.count == 0
+        mean = np.where(has_none, 0, stats.mean)
+        if scale == "standard":
+            shift, spread, middle = mean, stats.std, mean
+        elif scale == "minmax":
+            low, high = (np.where(has_none, 0, it) for it in (stats.min, stats.max))
+            shift, spread, middle = low, high - low, mean
+        elif isinstance(stats, Statistics):
+            low, middle, high = np.where(has_none, 0, stats.quantile(QUARTILES))
+            shift, spread = middle, high - low
+        else:
+            raise SampleError("scale='robust' needs quantiles: take stats from samples.stats().")
+        is_infinite = ~np.isfinite(shift + spread)
+        if is_infinite.any():
+            raise SampleError(
+                f"Channel {int(np.flatnonzero(is_infinite)[0])} holds infinite values, which have "
+                "no mean: replace them in the source files, and convert again."
+            )
+        spread = np.where(spread > 0, spread, 1)
+        return Linear(shift=shift, spread=spread, fill=(middle - shift) / spread)
+
+    @staticmethod
+    def stack(parts: "Sequence[Linear]") -> "Linear":
+        """Return several, with a new leading axis."""
+        return Linear(
+            shift=np.stack([it.shift for it in parts]),
+            spread=np.stack([it.spread for it in parts]),
+            fill=np.stack([it.fill for it in parts]),
+        )
+
+    def row(self, index: int) -> "Linear":
+        """Return one entry of the leading axis."""
+        return Linear(shift=self.shift[index], spread=self.spread[index], fill=self.fill[index])
+
+    def channels(self, some: IntArray) -> "Linear":
+        """Return that of some channels."""
+        return Linear(
+            shift=self.shift[..., some], spread=self.spread[..., some], fill=self.fill[..., some]
+        )

@@ -1,0 +1,289 @@
+"""Decode chunks of a store into memory that the caller owns."""
+
+import threading
+from collections import OrderedDict
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.buckets.objects import ObjectPath
+from zarrts.errors import BucketError, ReadError
+from zarrts.storage.encoded import EncodedChunks, can_decode
+from zarrts.storage.location import Location, open_file
+from zarrts.storage.ranged import RangedReader
+from zarrts.storage.shards import is_missing, read_index, written_checksums
+from zarrts.system import open_file_limit
+from zarrts.types import AnyArray, ArraySpec
+
+_ALIGNMENT = 64
+
+
+class ChunkReader(Protocol):
+    """Reads one array, chunk by chunk, from any number of threads."""
+
+    spec: ArraySpec
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, without zarr-python."""
+        ...
+
+    def read_into(self, chunk: int, out: AnyArray) -> None:
+        """Fill `out`, C-contiguous with the spec's chunk_shape and dtype, with a chunk.
+
+        Rows beyond the end of the array are not defined.
+
+        Raises
+        ------
+        ReadError
+            If the chunk is missing or damaged; never zeros instead.
+        """
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read waits for a network, so that many should be asked for ahead."""
+        ...
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
+        """Ask for consecutive chunks to be read soon; returns at once.
+
+        Hold what is returned until they are read: what is asked for is forgotten with it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        ...
+
+
+def open_chunks(root: Location, spec: ArraySpec) -> ChunkReader:
+    """Return the fastest reader that knows the codecs of an array."""
+    if not can_decode(spec):
+        return ZarrReader(root, spec)
+    return RangedReader(root, spec) if isinstance(root, ObjectPath) else DirectReader(root, spec)
+
+
+class _OpenShard:
+    """A shard file, its index, and how many threads are reading it just now.
+
+    `checksums` are those of its chunks as they were written, where they are known.
+    """
+
+    def __init__(self, root: Location, spec: ArraySpec, number: int) -> None:
+        path = root / spec.shard_key(number)
+        self.checksums = written_checksums(root, spec, number)
+        self.file = open_file(path)
+        try:
+            self.index = read_index(self.file, spec, str(path))
+        except BaseException:
+            self.file.close()
+            raise
+        self.users = 0
+        self.is_closing = False
+
+
+class DirectReader:
+    """Reads shards at their chunks' offsets and decodes with numcodecs, without zarr-python.
+
+    `_lock` guards the open files. Each thread has its own buffer for compressed bytes.
+    """
+
+    def __init__(self, root: Location, spec: ArraySpec) -> None:
+        self.spec = spec
+        self._root = root
+        self._chunks = EncodedChunks(root, spec)
+        self._max_open = max(8, min(256, open_file_limit() // 8))
+        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
+        self._lock = threading.Lock()
+        self._buffers = threading.local()
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, without zarr-python."""
+        return True
+
+    def read_into(self, chunk: int, out: AnyArray) -> None:
+        """Fill `out` with a chunk; see `ChunkReader`."""
+        self._chunks.decode(self.read_encoded(chunk), out, chunk)
+
+    def read_encoded(self, chunk: int) -> NDArray[np.uint8]:
+        """Return a chunk as it is stored, in memory that this thread's next read reuses."""
+        number, inside = divmod(chunk, self.spec.chunks_per_shard)
+        shard = self._acquire(number)
+        try:
+            return self._read(shard, chunk, inside)
+        finally:
+            self._release(shard)
+
+    def _read(self, shard: _OpenShard, chunk: int, inside: int) -> NDArray[np.uint8]:
+        entry = shard.index[inside]
+        if is_missing(entry):
+            raise self._chunks.error(chunk, "is missing")
+        offset, size = int(entry[0]), int(entry[1])
+        encoded = self._buffer(size)
+        try:
+            n_bytes = shard.file.read_into(encoded, offset)
+        except OSError as error:
+            raise self._chunks.error(chunk, f"cannot be read ({error.strerror})") from error
+        if n_bytes < size:
+            raise self._chunks.error(chunk, "is cut off")
+        self._chunks.check_place(encoded, shard.checksums, chunk)
+        return encoded
+
+    def _buffer(self, size: int) -> NDArray[np.uint8]:
+        buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
+        if buffer is None or len(buffer) < size:
+            # Reading into an array that starts 16 bytes into a page, as large ones do, takes a
+            # fifth longer on some processors.
+            memory = np.empty(size + size // 8 + _ALIGNMENT, np.uint8)
+            buffer = self._buffers.bytes = memory[-memory.ctypes.data % _ALIGNMENT :]
+        return buffer[:size]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each read waits for a network: no."""
+        return False
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
+        """Ask the system to start reading some chunks; returns at once."""
+        for number in range(chunk, chunk + n_chunks):
+            self._will_need(number)
+        return None
+
+    def _will_need(self, chunk: int) -> None:
+        number, inside = divmod(chunk, self.spec.chunks_per_shard)
+        shard = self._acquire(number)
+        try:
+            if not is_missing(shard.index[inside]):
+                shard.file.will_need(*(int(value) for value in shard.index[inside]))
+        finally:
+            self._release(shard)
+
+    def _acquire(self, number: int) -> _OpenShard:
+        with self._lock:
+            shard = self._open.get(number)
+            if shard is not None:
+                self._open.move_to_end(number)
+                shard.users += 1
+                return shard
+        opened = self._open_shard(number)
+        with self._lock:
+            shard = self._open.setdefault(number, opened)
+            shard.users += 1
+            unused = [old for old, it in self._open.items() if not it.users]
+            excess = len(self._open) - self._max_open
+            closing = [self._open.pop(old) for old in unused[: max(0, excess)]]
+        if shard is not opened:
+            closing.append(opened)
+        for old in closing:
+            old.file.close()
+        return shard
+
+    def _release(self, shard: _OpenShard) -> None:
+        with self._lock:
+            shard.users -= 1
+            is_last = shard.is_closing and not shard.users
+        if is_last:
+            shard.file.close()
+
+    def _open_shard(self, number: int) -> _OpenShard:
+        try:
+            return _OpenShard(self._root, self.spec, number)
+        except (OSError, ReadError) as error:
+            raise self._chunks.shard_error(number, error) from error
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        with self._lock:
+            shards, self._open = list(self._open.values()), OrderedDict()
+            for shard in shards:
+                shard.is_closing = True
+            # A number of a closed file may be that of another one at once: whoever still reads
+            # closes it.
+            unused = [shard for shard in shards if not shard.users]
+        for shard in unused:
+            shard.file.close()
+
+
+def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:
+    """Return rows `start` to `stop` of an array, in memory of their own."""
+    spec = reader.spec
+    numbers = range(start // spec.chunk_rows, -(-stop // spec.chunk_rows))
+    asked = reader.will_need(numbers.start, len(numbers)) if reader.is_remote else None
+    out = np.empty((stop - start, *spec.row_shape), spec.dtype)
+    chunk = np.empty(spec.chunk_shape, spec.dtype)
+    for number in numbers:
+        first = number * spec.chunk_rows
+        reader.read_into(number, chunk)
+        low, high = max(start, first), min(stop, first + spec.chunk_rows)
+        out[low - start : high - start] = chunk[low - first : high - first]
+    del asked  # which kept what was asked for until here
+    return out
+
+
+class ZarrReader:
+    """Reads through zarr-python: slower, and knows every codec."""
+
+    def __init__(self, root: Location, spec: ArraySpec) -> None:
+        self.spec = spec
+        self._path = root / spec.path
+        self._array: Any = None
+        self._lock = threading.Lock()  # guards the opening of _array
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether chunks are decoded straight into memory, without zarr-python."""
+        return False
+
+    def read_into(self, chunk: int, out: AnyArray) -> None:
+        """Fill `out` with a chunk; see `ChunkReader`."""
+        start = chunk * self.spec.chunk_rows
+        stop = min(start + self.spec.chunk_rows, self.spec.shape[0])
+        try:
+            with self._lock:
+                if self._array is None:
+                    self._array = self._open()
+                array = self._array
+            self._check_file(array, start // self.spec.shard_rows)
+            out[: stop - start] = array[start:stop]
+        except BucketError:
+            raise
+        except Exception as error:  # other people's codecs raise what they like
+            raise ReadError(
+                f"{self._path}: rows {start:,} to {stop - 1:,} cannot be read ({error}). "
+                "Copy the store again, or convert again."
+            ) from error
+
+    def _open(self) -> Any:
+        import zarr
+
+        path = self._path
+        if not isinstance(path, ObjectPath):
+            return zarr.open_array(str(path), mode="r")
+        from zarr.storage import ObjectStore
+
+        store = ObjectStore(path.bucket.client(), read_only=True)
+        return zarr.open_array(store, path=path.key, mode="r")
+
+    def _check_file(self, array: Any, number: int) -> None:
+        # zarr-python reads a file that is missing or empty as zeros.
+        key = array.metadata.encode_chunk_key((number, *(0 for _ in self.spec.row_shape)))
+        with open_file(self._path / key) as file:
+            if file.size() == 0:
+                raise ValueError(f"{key} is empty")
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether many chunks should be asked for ahead: that cannot be done here."""
+        return False
+
+    def will_need(self, chunk: int, n_chunks: int = 1) -> object:
+        """Do nothing: zarr-python has no way to read ahead."""
+        return None
+
+    def close(self) -> None:
+        """Forget the array; a later read opens it again."""
+        with self._lock:
+            self._array = None

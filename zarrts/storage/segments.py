@@ -1,0 +1,211 @@
+"""A segment: the immutable group of arrays that one conversion wrote.
+
+What its metadata say is all that is known of it; nothing else is read here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from zarrts.storage.location import Location, list_files, read_files
+from zarrts.types import AnyArray, ArraySpec, LabelsPer
+
+ROOT_KEY = "zarr.json"
+CHECKSUMS = "checksum"
+_LABELS_PER: Mapping[str, LabelsPer] = {"row": "row", "recording_id": "recording"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """The arrays that one conversion wrote: of equal lengths ("dense"), or not ("ragged").
+
+    Attributes
+    ----------
+    name : str
+        Of the folder below the store.
+    x : ArraySpec
+    labels : dict
+        Arrays of labels: "y"; or "y/NAME" for each of several, sorted by name.
+    recording : ArraySpec, or None
+        Which recording each row belongs to; dense only.
+    offsets : ArraySpec, or None
+        First row of each recording, and the number of rows; ragged only.
+    labels_per : str
+        What has one entry in y: "sample" (dense), "recording" or "row" (ragged).
+    stored_bytes : int
+        Of all shards.
+    write_id : str
+        Digest of the sources and options that it was made from.
+    options : dict
+        Those options.
+    table_sha256 : str
+        Of the files of its table.
+    axes : tuple of str
+        What the axes of x are called.
+    """
+
+    name: str
+    x: ArraySpec
+    labels: Mapping[str, ArraySpec]
+    recording: ArraySpec | None = None
+    offsets: ArraySpec | None = None
+    labels_per: LabelsPer = "sample"
+    stored_bytes: int = 0
+    write_id: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    table_sha256: str = ""
+    axes: tuple[str, ...] = ()
+
+    @cached_property
+    def y(self) -> ArraySpec:
+        """The labels as one array; of several, a row is a record with a field for each."""
+        if "y" in self.labels:
+            return self.labels["y"]
+        fields = [
+            (label_name(array), spec.dtype, spec.row_shape) for array, spec in self.labels.items()
+        ]
+        some = next(iter(self.labels.values()))
+        return ArraySpec(
+            path=f"{self.name}/y",
+            shape=some.shape[:1],
+            dtype=np.dtype(fields),
+            chunk_rows=some.chunk_rows,
+            shard_rows=some.shard_rows,
+            codecs=None,
+        )
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether a sample is a recording of any length, and not a row."""
+        return self.offsets is not None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of x."""
+        return self.x.shape[0]
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples: of rows, or of recordings where the segment is ragged."""
+        return self.x.shape[0] if self.offsets is None else self.offsets.shape[0] - 1
+
+    @property
+    def arrays(self) -> Mapping[str, ArraySpec]:
+        """Every array by its name."""
+        every = {
+            "x": self.x,
+            **self.labels,
+            "recording": self.recording,
+            "offsets": self.offsets,
+        }
+        return {name: spec for name, spec in every.items() if spec is not None}
+
+    @property
+    def row_arrays(self) -> Mapping[str, ArraySpec]:
+        """The arrays with the rows, chunks and shards of x; any other is one chunk."""
+        small = {"offsets", *(self.labels if self.labels_per == "recording" else [])}
+        return {name: spec for name, spec in self.arrays.items() if name not in small}
+
+
+def label_name(array: str) -> str:
+    """Return the name of one of several arrays of labels, "stage" of "y/stage"."""
+    return array.removeprefix("y/")
+
+
+def part_of(labels: AnyArray, array: str) -> AnyArray:
+    """Return what an array of labels holds of labels, which are records where there are several."""
+    return labels if labels.dtype.names is None else labels[label_name(array)]
+
+
+def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
+    """Return the arrays of a segment, from the metadata of all arrays by path."""
+    several = sorted(path for path in metadata if path.startswith(f"{name}/y/"))
+    known = [f"{name}/{array}" for array in ("x", "y", "recording", "offsets")]
+    specs: dict[str, ArraySpec] = {}
+    for path in (*known, *several):
+        if metadata.get(path, {}).get("node_type") == "array":
+            array = path.removeprefix(f"{name}/")
+            spec = array_spec(path, metadata[path])
+            specs[array] = replace(spec, checksums=f"{name}/{CHECKSUMS}/{array}/c/0")
+    labels = {array: spec for array, spec in specs.items() if array.partition("/")[0] == "y"}
+    if not labels:
+        raise ValueError(f"segment {name} has no labels")
+    if ("recording" in specs) == ("offsets" in specs):
+        raise ValueError(f"segment {name} has to hold either recording or offsets")
+    entry = metadata[next(iter(labels.values())).path]["dimension_names"][0]
+    return Segment(
+        name=name,
+        x=specs["x"],
+        labels=labels,
+        recording=specs.get("recording"),
+        offsets=specs.get("offsets"),
+        labels_per=_LABELS_PER.get(entry, "sample"),
+        axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
+    )
+
+
+def read_segment(root: Location, name: str) -> Segment:
+    """Return the arrays of a segment that is on disk, published or not."""
+    return segment_of(read_documents(root, name), name)
+
+
+def read_documents(root: Location, name: str) -> dict[str, Any]:
+    """Return the metadata of a segment and of all that is in it, by path, as they are there."""
+    keys = [key for key in list_files(root / name) if key.rpartition("/")[2] == ROOT_KEY]
+    return {
+        f"{name}/{key}".removesuffix(f"/{ROOT_KEY}"): json.loads(content)
+        for key, content in read_files(root / name, keys).items()
+    }
+
+
+def read_array_spec(root: Location, path: str) -> ArraySpec:
+    """Return what the metadata of one array on disk say."""
+    return array_spec(path, json.loads((root / path / ROOT_KEY).read_bytes()))
+
+
+def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
+    """Return what the metadata of one array say."""
+    shape = tuple(metadata["shape"])
+    outer = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    codecs = metadata["codecs"]
+    is_sharded = [codec["name"] for codec in codecs] == ["sharding_indexed"]
+    inner = codecs[0]["configuration"]["chunk_shape"] if is_sharded else outer
+    chain, compressor, order = _known_chain(metadata) if is_sharded else (None, {}, "<")
+    if tuple(inner[1:]) != shape[1:] or tuple(outer[1:]) != shape[1:]:
+        chain = None
+    return ArraySpec(
+        path=path,
+        shape=shape,
+        dtype=np.dtype(metadata["data_type"]).newbyteorder(order),
+        chunk_rows=inner[0],
+        shard_rows=outer[0],
+        codecs=chain,
+        compressor=compressor,
+    )
+
+
+def _known_chain(
+    metadata: Mapping[str, Any],
+) -> tuple[tuple[str, ...] | None, Mapping[str, Any], str]:
+    """Return (codecs after the bytes, compressor's configuration, byte order) of a shard."""
+    sharding = metadata["codecs"][0]["configuration"]
+    first, *rest = sharding["codecs"]
+    names = tuple(codec["name"] for codec in rest)
+    index_names = [codec["name"] for codec in sharding["index_codecs"]]
+    endian = first.get("configuration", {}).get("endian", "little")
+    order = "<" if endian == "little" else ">"
+    separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
+    is_known = (
+        first["name"] == "bytes"
+        and index_names == ["bytes", "crc32c"]
+        and sharding["index_codecs"][0]["configuration"]["endian"] == "little"
+        and sharding.get("index_location", "end") == "end"
+        and metadata["chunk_key_encoding"]["name"] == "default"
+        and separator == "/"
+    )
+    compressor = rest[0].get("configuration", {}) if rest else {}
+    return (names if is_known else None), compressor, order

@@ -1,0 +1,322 @@
+"""The schema on disk, and how a published store is opened.
+
+A store is a Zarr v3 group whose root `zarr.json` was written last. It holds segments "0", "1",
+..., each a group of arrays that share chunk length on axis 0. Where all series have equal
+lengths, the store is "dense":
+
+    0/x            [sample, time, channel]     0/y           [sample, ...]
+    0/recording    [sample]                    0/table/...   [recording, ...]
+
+Else it is "ragged", and rows of x are steps in time; the table counts rows. Labels are per row,
+in the chunks of x, or per recording, in one chunk, as the offsets are:
+
+    0/x            [row, channel]              0/y           [row, ...] or [recording, ...]
+    0/offsets      [recording + 1]             0/table/...   [recording, ...]
+
+In both, 0/checksum/NAME [chunk] holds the crc32c of every chunk of an array.
+
+The root's attributes say everything that `open` needs, with a checksum of their own, and the
+sha256 of a manifest that lists every other object with size and crc32c.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import BucketError, StoreError
+from zarrts.labels.scheme import LabelScheme, joint_scheme
+from zarrts.storage.location import Location, list_files
+from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
+from zarrts.storage.shards import crc32c
+from zarrts.types import LabelsPer
+
+Entries = Mapping[str, tuple[int, int]]
+"""Size and crc32c of files, by their paths below the store."""
+
+SCHEMA = 1
+MANIFESTS = "manifests"
+SEGMENT_MARK = "zarrts_segment"
+_MAKE = "zarrts convert SOURCES study.zarr"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version that can be opened: its segments, and how many classes were known then."""
+
+    version: int
+    segments: tuple[str, ...]
+    n_classes: int | None
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Versions that cannot be opened any more, and why."""
+
+    versions: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreHeader:
+    """What the root of a store says.
+
+    `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
+    `versions` are those that can be opened, this one last; `gone` are those that could be.
+    """
+
+    version: int
+    kind: str
+    write_id: str
+    labels: LabelScheme
+    x_name: str
+    y_name: str
+    channels: tuple[str, ...] | None
+    rate_hz: float | None
+    segments: tuple[Segment, ...]
+    versions: tuple[Version, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    manifest_sha256: str = ""
+    labels_per: LabelsPer = "sample"
+
+    @property
+    def latest(self) -> int:
+        """The latest version of the store that this is one of."""
+        return max((it.version for it in self.versions), default=self.version)
+
+    def at(self, version: int) -> "StoreHeader":
+        """Return what the root said when some version was published.
+
+        Raises
+        ------
+        StoreError
+            If there is no such version, or no more.
+        """
+        for it in self.versions:
+            if it.version == version:
+                names = self.labels.class_names
+                return replace(
+                    self,
+                    version=version,
+                    labels=replace(self.labels, class_names=names and names[: it.n_classes]),
+                    segments=tuple(one for one in self.segments if one.name in it.segments),
+                )
+        for gone in self.gone:
+            if version in gone.versions:
+                raise StoreError(f"Version {version} is gone: {gone.why}.")
+        known = ", ".join(str(it.version) for it in self.versions)
+        raise StoreError(f"There is no version {version}; there is {known}.")
+
+
+def combined_id(segments: Sequence[Segment]) -> str:
+    """Return the write id of a store of several segments; of one, its own."""
+    if len(segments) == 1:
+        return segments[0].write_id
+    return hashlib.sha256(" ".join(it.write_id for it in segments).encode()).hexdigest()[:32]
+
+
+def manifest_key(version: int) -> str:
+    """Return where the manifest of a version is."""
+    return f"{MANIFESTS}/{version}.json"
+
+
+def root_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a root as it is written, with its checksum."""
+    attributes = document["attributes"]
+    ours = attributes["zarrts"] | {"crc32c": _checksum(document)}
+    whole = {**document, "attributes": {**attributes, "zarrts": ours}}
+    return json.dumps(whole, indent=1).encode()
+
+
+def _checksum(document: Mapping[str, Any]) -> int:
+    """Return the crc32c of a root, whatever checksum it has, in one way of writing it."""
+    attributes = document["attributes"]
+    ours = {key: value for key, value in attributes["zarrts"].items() if key != "crc32c"}
+    whole = {**document, "attributes": {**attributes, "zarrts": ours}}
+    return crc32c(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode())
+
+
+def metadata_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return the metadata of an array or group as they are written."""
+    return json.dumps(document, indent=1).encode()
+
+
+def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return what Zarr made in memory as files, their metadata in our way of writing them."""
+    found = {}
+    for key, content in files.items():
+        found[key] = content.to_bytes()
+        if key.endswith(ROOT_KEY):
+            document = json.loads(found[key])
+            document.pop("consolidated_metadata", None)  # null, from some releases of Zarr
+            found[key] = metadata_bytes(document)
+    return found
+
+
+def read_metadata(root: Location) -> dict[str, Any]:
+    """Return the metadata of every array and group of a store, by path, as the root has them."""
+    return dict(_read_root(root)["consolidated_metadata"]["metadata"])
+
+
+def read_manifest(root: Location, header: StoreHeader) -> Entries:
+    """Return size and crc32c of every file of a store, as it was written.
+
+    Raises
+    ------
+    StoreError
+        If the manifest is damaged.
+    """
+    key = manifest_key(header.latest)
+    try:
+        content = (root / key).read_bytes()
+    except BucketError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
+    if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
+        raise StoreError(f"{root}: {key} does not match its checksum.")
+    return {name: (size, crc) for name, (size, crc) in json.loads(content)["objects"].items()}
+
+
+def sizes_below(root: Location, name: str) -> dict[str, int]:
+    """Return the sizes of all files of a segment, by their paths below the store, sorted."""
+    return {f"{name}/{key}": size for key, size in list_files(root / name).items()}
+
+
+def read_root(root: Location) -> bytes | None:
+    """Return the root as it is written, or None if there is none."""
+    try:
+        return (root / ROOT_KEY).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_store(root: Location) -> bool:
+    """Return whether a folder holds a complete store of ours."""
+    try:
+        read_header(root)
+    except StoreError:
+        return False
+    return True
+
+
+def read_header(root: Location) -> StoreHeader:
+    """Read the root of a store; nothing else is touched.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, it is not complete, or a newer version wrote it.
+    """
+    document = _read_root(root)
+    try:
+        attributes = document.get("attributes", {}).get("zarrts")
+        if attributes is None:
+            raise StoreError(_why_not_ours(root, document))
+        if attributes["schema"] != SCHEMA:
+            raise StoreError(
+                f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
+                f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
+            )
+        if attributes["crc32c"] != _checksum(document):
+            raise ValueError("it does not match its checksum")
+        return _header(document, attributes)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"{root / ROOT_KEY} is damaged ({type(error).__name__}: {error}). Copy the store "
+            "again, or convert again."
+        ) from error
+
+
+def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> StoreHeader:
+    labels_per = attributes.get("labels_per", "sample")
+    return StoreHeader(
+        version=attributes["version"],
+        kind=attributes["kind"],
+        write_id=attributes["write_id"],
+        labels=_labels(attributes["labels"]),
+        x_name=attributes["x_name"],
+        y_name=attributes["y_name"],
+        channels=attributes["channels"] and tuple(attributes["channels"]),
+        rate_hz=attributes["rate_hz"],
+        segments=tuple(
+            replace(
+                segment_of(document["consolidated_metadata"]["metadata"], it["name"]),
+                stored_bytes=it["stored_bytes"],
+                write_id=it["write_id"],
+                options=it["options"],
+                table_sha256=it["table_sha256"],
+            )
+            for it in attributes["segments"]
+        ),
+        versions=tuple(
+            Version(it["version"], tuple(it["segments"]), it["n_classes"])
+            for it in attributes["versions"]
+        ),
+        gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
+        manifest_sha256=attributes["manifest"]["sha256"],
+        labels_per=labels_per,
+    )
+
+
+def _labels(labels: Mapping[str, Any]) -> LabelScheme:
+    if "parts" in labels:
+        parts = {name: _labels(it) for name, it in labels["parts"].items()}
+        shapes = {name: tuple(it["shape"]) for name, it in labels["parts"].items()}
+        return joint_scheme(parts, shapes)
+    names = labels["class_names"]
+    return LabelScheme(
+        encoding=labels["encoding"],
+        dtype=np.dtype(labels["dtype"]),
+        class_names=None if names is None else tuple(names),
+        allows_missing=labels["encoding"] == "codes",
+    )
+
+
+def _read_root(root: Location) -> dict[str, Any]:
+    path = root / ROOT_KEY
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(_why_no_store(root)) from error
+    except BucketError:
+        raise
+    except PermissionError as error:
+        raise StoreError(
+            f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
+            "as somebody who has."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} cannot be read ({error}). Copy the store again, or convert again."
+        ) from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{path} is damaged. Copy the store again, or convert again.")
+    return document
+
+
+def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:
+    if SEGMENT_MARK in document.get("attributes", {}):
+        return f"{root} is a part of a store; open the folder that it is in: {root.parent}"
+    return f"{root} is a Zarr {document['node_type']}, but no zarrts store. Make one: {_MAKE}"
+
+
+def _why_no_store(root: Location) -> str:
+    if not root.exists():
+        return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
+    if root.is_file():
+        return f"{root} is a file, not a store. Make one: zarrts convert {root} study.zarr"
+    suffixes = {path.suffix.lower() for path in root.iterdir()}
+    if (root / "0" / ROOT_KEY).exists():
+        return (
+            f"{root} is a store whose conversion did not finish. Run the same zarrts convert again."
+        )
+    if suffixes & {".npz", ".npy"}:
+        return (
+            f"{root} holds source files, not a store. Convert them first: "
+            f"zarrts convert {root} study.zarr, and open study.zarr."
+        )
+    return f"{root} is a folder, but no store. Make one: {_MAKE}"

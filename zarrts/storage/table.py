@@ -1,0 +1,176 @@
+"""The table of recordings of a segment: whose samples they are, where from, and what they hold."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zarrts.buckets.objects import ObjectPath
+from zarrts.errors import BucketError, StoreError
+from zarrts.stats.moments import STATISTICS, Moments
+from zarrts.storage.location import Location, list_files, read_files, write_files
+from zarrts.storage.segments import ROOT_KEY, Segment
+from zarrts.storage.store import zarr_files
+from zarrts.types import AnyArray, IntArray
+
+_TABLE_ROWS = 1 << 14
+_TEXTS = ("subject", "source", "fingerprint")
+# Labels need not be classes, and older stores hold fewer statistics.
+_OPTIONAL = ("label_count", "mean_rest", "sketch")
+_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingTable:
+    """One entry for each recording of a segment, in the order of their rows.
+
+    Attributes
+    ----------
+    subject, source, fingerprint : tuple of str
+        Who it belongs to, which file it came from, and a digest of that file's content.
+    starts : int64, shape (n_recordings + 1,)
+        First row of each recording in the segment (a sample, or a step in time where the segment
+        is ragged); the last entry is the total.
+    source_starts : int64, shape (n_recordings,)
+        Row of the source file that is the recording's first.
+    label_counts : int64, shape (n_recordings, n_classes), or None
+        Where labels are classes.
+    moments : Moments, shape (n_recordings, n_channels)
+    sketch : array, shape (n_recordings, n_points, n_channels), or None
+        Values evenly spaced in rank; see `sketches`. None in older stores.
+    """
+
+    subject: tuple[str, ...]
+    source: tuple[str, ...]
+    fingerprint: tuple[str, ...]
+    starts: IntArray
+    source_starts: IntArray
+    label_counts: IntArray | None
+    moments: Moments
+    sketch: AnyArray | None = None
+
+
+def digest_of_table(root: Location, segment: str) -> str:
+    """Return the sha256 of the names and contents of all files of a segment's table.
+
+    A crc32c would not do: each file ends with its own, and so that of all depends on their sizes
+    alone.
+    """
+    return _digest(_read_files(root, segment))
+
+
+def _read_files(root: Location, segment: str) -> dict[str, bytes]:
+    folder = root / segment / "table"
+    known = (*_COLUMNS, ROOT_KEY)
+    if isinstance(root, ObjectPath) and not root.can_list:
+        return read_files(folder, sorted(_published_keys(root / segment / ROOT_KEY)))
+    keys = [key for key in list_files(folder) if key.partition("/")[0] in known]
+    return read_files(folder, keys)
+
+
+def _published_keys(path: Location) -> Iterator[str]:
+    """Yield the files of the table of a segment, from the metadata of the segment."""
+    documents = json.loads(path.read_bytes())["consolidated_metadata"]["metadata"]
+    for name, node in documents.items():
+        if name.partition("/")[0] != "table":
+            continue
+        below = name.removeprefix("table").removeprefix("/")
+        yield f"{below}/{ROOT_KEY}".removeprefix("/")
+        if node["node_type"] == "array":
+            sizes = zip(
+                node["shape"], node["chunk_grid"]["configuration"]["chunk_shape"], strict=True
+            )
+            for chunk in itertools.product(*(range(-(-size // step)) for size, step in sizes)):
+                yield "/".join([below, "c", *map(str, chunk)])
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for key, content in files.items():
+        digest.update(f"{key} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def write_table(root: Location, segment: str, table: RecordingTable) -> None:
+    """Write the table of recordings of a segment."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+    from zarr.storage import MemoryStore
+
+    columns: dict[str, tuple[AnyArray, tuple[str, ...]]] = {
+        **{name: (np.array(getattr(table, name), object), ()) for name in _TEXTS},
+        "start": (table.starts[:-1], ()),
+        "stop": (table.starts[1:], ()),
+        "source_start": (table.source_starts, ()),
+    }
+    if table.label_counts is not None:
+        columns["label_count"] = (table.label_counts, ("class",))
+    for name in STATISTICS:
+        values = getattr(table.moments, name)
+        if values.dtype.kind == "f":  # a NaN has a sign, which depends on how it came about
+            values = np.where(np.isnan(values), np.nan, values)
+        columns[name] = (values, ("channel",))
+    if table.sketch is not None:
+        columns["sketch"] = (table.sketch, ("point", "channel"))
+    files: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3)
+    for name, (values, axes) in columns.items():
+        is_text = values.dtype == object
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=str if is_text else values.dtype,
+            chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            dimension_names=("recording_id", *axes),
+            config={"write_empty_chunks": True},
+        )
+        array[:] = values
+    write_files(root / segment / "table", zarr_files(files))
+
+
+def read_table(root: Location, segment: Segment) -> RecordingTable:
+    """Read the table of recordings of a segment."""
+    import zarr
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
+
+    try:
+        files = _read_files(root, segment.name)
+        if _digest(files) != segment.table_sha256:
+            raise ValueError("it does not match its checksum")
+        as_buffer = default_buffer_prototype().buffer.from_bytes
+        store = MemoryStore({key: as_buffer(content) for key, content in files.items()})
+        columns = {
+            name: np.asarray(zarr.open_array(store, path=name, mode="r")[:])
+            for name in _COLUMNS
+            if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
+        }
+    except BucketError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        if not (root / segment.name).exists():
+            raise StoreError(
+                f"{root / segment.name} is not there any more. Open the store again, if it was "
+                "replaced or a subject removed from it meanwhile; else copy it again."
+            ) from error
+        raise StoreError(
+            f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
+            "Copy the store again, or convert again."
+        ) from error
+    columns.setdefault("mean_rest", np.zeros_like(columns["mean"]))
+    return RecordingTable(
+        subject=tuple(str(value) for value in columns["subject"]),
+        source=tuple(str(value) for value in columns["source"]),
+        fingerprint=tuple(str(value) for value in columns["fingerprint"]),
+        starts=np.append(columns["start"], segment.n_rows).astype(np.int64),
+        source_starts=columns["source_start"],
+        label_counts=columns.get("label_count"),
+        moments=Moments(**{name: columns[name] for name in STATISTICS}),
+        sketch=columns.get("sketch"),
+    )

@@ -1,0 +1,1 @@
+"""Look after a published store: compare it with its sources, repair it, take a subject out."""

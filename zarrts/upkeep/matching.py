@@ -1,0 +1,70 @@
+"""Find the files that a segment of a store was made from."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zarrts import sources
+from zarrts.storage.segments import Segment
+from zarrts.storage.table import RecordingTable
+from zarrts.types import SourceRecording
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The sources of a segment: by number of the recording; and a sentence for each lacking."""
+
+    recordings: Mapping[int, SourceRecording]
+    problems: tuple[str, ...]
+
+
+def match_sources(
+    source: Any, segment: Segment, table: RecordingTable, needed: Container[int] | None = None
+) -> Matched:
+    """Find the recordings of a segment (or those that are needed) by name and content.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing to be read.
+    """
+    options = segment.options
+    # Subjects are the store's; asked for by name, so that no two files are taken for one.
+    found = sources.find(
+        source,
+        subject=lambda path: path,
+        x=options.get("x"),
+        y=options.get("y"),
+        kind="ragged" if segment.is_ragged else "dense",
+        axes=options.get("axes"),
+        channels=options.get("channels"),
+        folders=options.get("folders", "auto"),
+        class_names=options.get("class_names"),
+        follow_links=True,
+        has_owners=any(map(sources.is_of_owner, table.source)),
+    )
+    # By content: names depend on how the folders were given, and no two have the same content.
+    by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}
+    by_name = {_file_name(it.origin) for it in found.recordings}
+    refused = {_file_name(text.partition(": ")[0]): text for text in found.problems}
+    recordings, problems = {}, []
+    for number, (origin, fingerprint) in enumerate(
+        zip(table.source, table.fingerprint, strict=True)
+    ):
+        if needed is not None and number not in needed:
+            continue
+        n_samples = int(table.starts[number + 1] - table.starts[number])
+        it = by_content.get((fingerprint, n_samples))
+        if it is not None:
+            recordings[number] = sources.as_in_store(it, segment.labels_per)
+            continue
+        name = _file_name(origin)
+        if name in by_name:
+            problems.append(f"{origin}: is not the file that was converted; its content differs.")
+        else:
+            problems.append(refused.get(name) or f"{origin}: is not among the sources.")
+    return Matched(recordings, tuple(problems))
+
+
+def _file_name(origin: str) -> str:
+    return origin.replace("\\", "/").rpartition("/")[2]

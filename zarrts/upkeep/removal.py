@@ -1,0 +1,200 @@
+"""Take a subject out of a store: nothing of it is left, not even its name."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.conversion.plan import shard_tasks
+from zarrts.conversion.publish import codec_of, create_segment, publish, write_checksums
+from zarrts.conversion.recordwise import write_recordwise
+from zarrts.conversion.targets import only_writer, read_unfinished, sweep
+from zarrts.conversion.tasks import Job, write_tasks
+from zarrts.errors import PlanError, SampleError
+from zarrts.keywords import unknown_names
+from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.chunks import open_chunks
+from zarrts.storage.joined import open_labels
+from zarrts.storage.journal import WrittenTask, merged_moments
+from zarrts.storage.location import Location
+from zarrts.storage.segments import Segment
+from zarrts.storage.shards import WrittenShard
+from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header
+from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
+from zarrts.system import count_cpus
+from zarrts.types import IntArray
+from zarrts.upkeep.stored import stored_recordings
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was removed: samples, and the parts of the store that were written anew."""
+
+    n_samples: int
+    segments: tuple[str, ...]
+    version: int
+
+
+def remove_subject(root: Location, subject: str, workers: int | None = None) -> Removed:
+    """Write the segments that hold a subject anew without it, publish, and delete the old ones.
+
+    Raises
+    ------
+    SampleError
+        If the store has no such subject, or no other.
+    PlanError
+        If somebody else writes to the store, or did not finish.
+    StoreError
+        If what is taken over is damaged.
+    """
+    workers = workers or count_cpus()
+    read_header(root)
+    with only_writer(root) as hold:
+        header = read_header(root)
+        if read_unfinished(root) is not None:
+            raise PlanError(
+                f"{root}: more subjects were being added, which did not finish; finish that first, "
+                "or give it up with restart=True (--restart)."
+            )
+        sweep(root)
+        tables = {it.name: read_table(root, it) for it in header.segments}
+        known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
+        if subject not in known:
+            raise SampleError(unknown_names("No subject", [subject], known))
+        if known == [subject]:
+            raise SampleError(
+                f"{subject} is the only subject of {root}; delete the folder instead."
+            )
+        names = iter(range(1 + max(int(it.name) for it in header.segments), 2**31))
+        n_removed, segments = 0, []
+        written: list[WrittenShard] = []
+        try:
+            for segment in header.segments:
+                table = tables[segment.name]
+                if subject not in table.subject:
+                    segments.append(segment)
+                    continue
+                kept = np.array([name != subject for name in table.subject])
+                lengths = np.diff(table.starts)[~kept]
+                n_removed += len(lengths) if segment.is_ragged else int(lengths.sum())
+                if kept.any():
+                    rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
+                    segments.append(rewrite.without(~kept, written))
+            hold.check()
+            publish(root, _header(header, tuple(segments)), written)
+        finally:
+            if hold.is_held:
+                sweep(root)
+    lost = tuple(it.name for it in header.segments if it not in segments)
+    return Removed(n_removed, lost, header.version + 1)
+
+
+def _header(old: StoreHeader, segments: tuple[Segment, ...]) -> StoreHeader:
+    version = old.version + 1
+    names = {it.name for it in segments}
+    kept = tuple(it for it in old.versions if names.issuperset(it.segments))
+    lost = tuple(it.version for it in old.versions if it not in kept)
+    gone = (*old.gone, Gone(lost, f"a subject was removed, which version {version} is without"))
+    latest = Version(version, tuple(it.name for it in segments), old.labels.n_classes)
+    return replace(
+        old,
+        version=version,
+        write_id=combined_id(segments),
+        segments=segments,
+        versions=(*kept, latest),
+        gone=gone,
+    )
+
+
+class _Rewrite:
+    """Writes the recordings of a segment that are kept as a segment of their own."""
+
+    def __init__(
+        self, root: Location, segment: Segment, table: RecordingTable, name: str, workers: int
+    ) -> None:
+        self._root, self._old, self._table = root, segment, table
+        self._name, self._workers = name, workers
+
+    def without(
+        self,
+        is_removed: NDArray[np.bool_],
+        written: list[WrittenShard],
+    ) -> Segment:
+        """Write it; add its shards to `written`."""
+        old, kept = self._old, np.flatnonzero(~is_removed)
+        lengths = np.diff(self._table.starts)[kept]
+        n_rows = int(lengths.sum())
+        n_labels = len(kept) if old.labels_per == "recording" else n_rows
+        segment = create_segment(
+            self._root,
+            self._name,
+            x=((n_rows, *old.x.row_shape), old.x.dtype),
+            y=((n_labels, *old.y.row_shape), old.y.dtype),
+            chunk_rows=old.x.chunk_rows,
+            shard_rows=old.x.shard_rows,
+            codec=codec_of(old.x),
+            axes=old.axes,
+            labels_per=old.labels_per,
+            n_recordings=len(kept),
+        )
+        files: list[WrittenShard] = []
+        results = self._write(segment, kept.tolist(), lengths, files)
+        write_checksums(self._root, segment, files)
+        write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
+        written += files
+        digest = hashlib.sha256(f"{old.write_id} without {is_removed.tolist()}".encode())
+        return replace(
+            segment,
+            stored_bytes=sum(it.size for it in files),
+            table_sha256=digest_of_table(self._root, self._name),
+            write_id=digest.hexdigest()[:32],
+            options=old.options,
+        )
+
+    def _write(
+        self, segment: Segment, kept: list[int], lengths: IntArray, files: list[WrittenShard]
+    ) -> list[WrittenTask]:
+        """Write every array; add its shards to `files`."""
+        x, y = open_chunks(self._root, self._old.x), open_labels(self._root, self._old)
+        every = stored_recordings(self._old, self._table, x, y)
+        recordings = [every[number] for number in kept]
+        results: list[WrittenTask] = []
+        # Labels are stored already, and stay as they are.
+        labels = LabelScheme(encoding="numbers", dtype=segment.y.dtype, class_names=None)
+        job = Job(
+            root=self._root,
+            segment=segment,
+            recordings=dict(enumerate(recordings)),
+            labels=labels,
+            on_rows=lambda n_rows: None,
+            on_task=results.append,
+        )
+        try:
+            write_tasks(job, shard_tasks(lengths.tolist(), segment.x.shard_rows), self._workers)
+            results.sort(key=lambda task: task.shard)
+            files += [shard for task in results for shard in task.files]
+            starts = np.cumsum([0, *lengths])
+            files += write_recordwise(self._root, segment, starts, recordings, labels)
+        finally:
+            x.close()
+            y.close()
+        return results
+
+    def _table_of(
+        self,
+        kept: list[int],
+        lengths: IntArray,
+        results: list[WrittenTask],
+    ) -> RecordingTable:
+        old = self._table
+        return RecordingTable(
+            subject=tuple(old.subject[number] for number in kept),
+            source=tuple(old.source[number] for number in kept),
+            fingerprint=tuple(old.fingerprint[number] for number in kept),
+            starts=np.cumsum([0, *lengths]),
+            source_starts=old.source_starts[kept],
+            label_counts=None if old.label_counts is None else old.label_counts[kept],
+            moments=merged_moments(results, len(kept), self._old.x.row_shape),
+            sketch=None if old.sketch is None else old.sketch[kept],
+        )

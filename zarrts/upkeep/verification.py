@@ -1,0 +1,146 @@
+"""Compare a store with its manifest, with what it says of itself, and with its sources."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from zarrts.errors import StoreError
+from zarrts.storage.location import Location, n_requests
+from zarrts.storage.segments import ROOT_KEY, Segment
+from zarrts.storage.shards import crc32c_of_file, is_in_place
+from zarrts.storage.store import (
+    Entries,
+    StoreHeader,
+    read_header,
+    read_manifest,
+    root_bytes,
+    sizes_below,
+)
+from zarrts.storage.table import RecordingTable, read_table
+from zarrts.upkeep.inspection import check_content, check_sources
+from zarrts.upkeep.places import Places, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What `verify` found: `problems`, of `n_files` files with `n_bytes` bytes in all."""
+
+    problems: tuple[Problem, ...]
+    n_files: int
+    n_bytes: int
+
+
+def verify_store(
+    root: Location, *, is_deep: bool = False, source: Any = None, workers: int | None = None
+) -> Verification:
+    """Compare a store with its manifest, and more.
+
+    Parameters
+    ----------
+    root : Location
+    is_deep : bool
+        Read everything: the checksum of every file, every chunk, label and statistic.
+    source : path or list of them, optional
+        What was converted: every sample and label is compared with it.
+
+    Raises
+    ------
+    StoreError
+        If the root cannot be read, so that there is nothing to compare with.
+    SourceError
+        If the sources are not those of the store.
+    """
+    header = read_header(root)
+    workers = workers or n_requests(root)
+    problems = list(_check_root(root))
+    entries: Entries = {}
+    try:
+        entries = read_manifest(root, header)
+    except StoreError as error:
+        problems.append(Problem(str(error)))
+    sizes = sizes_of(root, header)
+    tables = {it.name: _read_table(root, it, problems) for it in header.segments}
+    places = Places(header, tables)
+    if entries:
+        problems += check_listing(entries, sizes, places)
+    if is_deep:
+        with ThreadPoolExecutor(workers) as pool:
+            problems += check_checksums(root, entries, sizes, places, pool)
+            for segment in header.segments:
+                table = tables[segment.name]
+                if table is not None:
+                    problems += check_content(root, segment, header.labels, table, places, pool)
+    if source is not None:
+        problems += check_sources(root, header, tables, source, places)
+    return Verification(
+        problems=tuple(dict.fromkeys(problems)), n_files=len(sizes), n_bytes=sum(sizes.values())
+    )
+
+
+def _check_root(root: Location) -> Iterator[Problem]:
+    content = (root / ROOT_KEY).read_bytes()
+    if content != root_bytes(json.loads(content)):
+        yield Problem(f"{ROOT_KEY} is not as it was written, though it says the same.")
+
+
+def sizes_of(root: Location, header: StoreHeader) -> dict[str, int]:
+    """Return the sizes of the files of a store that are there."""
+    return {
+        key: size
+        for segment in header.segments
+        for key, size in sizes_below(root, segment.name).items()
+    }
+
+
+def check_listing(entries: Entries, sizes: Mapping[str, int], places: Places) -> Iterator[Problem]:
+    """Compare the names and sizes of files with the manifest."""
+    for key in sorted(entries.keys() | sizes.keys()):
+        if key not in sizes:
+            yield places.problem(key, "is missing")
+        elif key not in entries:
+            yield Problem(f"{key} is not part of the store; delete it.")
+        elif sizes[key] != entries[key][0]:
+            yield places.problem(key, f"has {sizes[key]:,} bytes instead of {entries[key][0]:,}")
+
+
+def check_checksums(
+    root: Location,
+    entries: Entries,
+    sizes: Mapping[str, int],
+    places: Places,
+    pool: ThreadPoolExecutor,
+) -> Iterator[Problem]:
+    """Compare the content of files that have the right size with the manifest."""
+    keys = [key for key in sorted(entries) if sizes.get(key) == entries[key][0]]
+
+    def check(key: str) -> Problem | None:
+        try:
+            if crc32c_of_file(root / key) != entries[key]:
+                return places.problem(key, "does not match its checksum")
+        except OSError as error:
+            return places.problem(key, f"cannot be read ({error.strerror})")
+        return None
+
+    damaged = {it.key: it for it in pool.map(check, keys) if it is not None}
+    yield from damaged.values()
+
+    def check_place(key: str) -> Problem | None:
+        spec, shard = places.array_of(key)
+        if spec is None or spec.checksums in damaged or spec.checksums not in keys:
+            return None
+        if is_in_place(root, spec, shard):
+            return None
+        return places.problem(key, "is not what was written there")
+
+    found = pool.map(check_place, [key for key in keys if key not in damaged])
+    yield from (problem for problem in found if problem is not None)
+
+
+def _read_table(root: Location, segment: Segment, problems: list[Problem]) -> RecordingTable | None:
+    try:
+        return read_table(root, segment)
+    except StoreError as error:
+        problems.append(Problem(str(error), segment.name))
+        return None
