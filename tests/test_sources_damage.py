@@ -154,6 +154,7 @@ def test_text_that_is_not_unicode_is_an_error(tmp_path):
     cut=st.integers(0, 230) | st.none(),
 )
 @example(position=8, value=255, cut=None)
+@example(position=22, value=ord("a"), cut=None)
 def test_any_header_gives_a_header_or_a_source_error(position, value, cut):
     content = bytearray(saved(X)[:cut])
     if position < len(content):

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 import tokenize
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 """NumPy's own limit: parsing a longer literal can exhaust the interpreter's stack."""
 
+_OLD_ALIAS = re.compile(rb"""['"][<>=|]?a\d*['"]""")
 _HEADER_ERRORS = (
     ValueError,
     TypeError,
@@ -100,6 +102,8 @@ def _parsed(text: bytes, where: str) -> tuple[np.dtype[Any], tuple[int, ...], bo
     # read as version 2 (Latin-1), the text differs in those names only.
     framed = io.BytesIO(struct.pack("<I", len(text)) + text)
     try:
+        if _OLD_ALIAS.search(text):  # which NumPy reads with a warning, and never writes
+            raise ValueError("no dtype that NumPy writes")
         shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(
             framed, max_header_size=MAX_HEADER_BYTES
         )
