@@ -28,7 +28,7 @@ from zarrts.samples.units import format_ids
 from zarrts.types import Batch
 
 _PLANNED_PIECES, _PLANNED_SAMPLES = 32, 2048
-_ADVISED_AHEAD = 24
+_ADVISED_AHEAD, _ADVISED_FOR = 24, 256
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
 
 
@@ -187,7 +187,7 @@ class _Work:
             # decoding it, so it is asked for only where reading was slow lately.
             is_slow = elapsed > job.n_chunks * x.spec.chunk_bytes / _WARM_BYTES_PER_S
             if is_slow and self.ahead is None:
-                self.advised_left = _ADVISED_AHEAD
+                self.advised_left = _ADVISED_FOR
             if self.advised_left and job.place + _ADVISED_AHEAD < self.order.n_places:
                 self.advised_left -= 1
                 ahead = self.schedule[job.place + _ADVISED_AHEAD]
