@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zarrts.stats.moments import Moments, MomentsList, merge_all, pool
+from zarrts.stats.moments import STATISTICS, Moments, MomentsList, merge_all, pool, pool_by
 from zarrts.storage.journal import WrittenTask, merged_moments
 
 QUICK = settings(deadline=None, max_examples=60)
@@ -77,6 +77,17 @@ def test_any_partition_merges_to_the_whole(seed, n, cuts, offset, nan_share, cha
     expect(merge_all(parts), values, rtol=1e-11)
     expect(merge_all(parts[::-1]), values, rtol=1e-11)
     expect(pool(Moments.stack([Moments.empty(channels), *parts])), values, rtol=1e-11)
+
+
+def test_entries_of_a_group_are_pooled_as_they_would_be_alone():
+    rng = np.random.default_rng(0)
+    groups = np.array([2, 0, 2, 1, 0, 2, 3])
+    values = [rng.standard_normal((n, 3)) + 1e6 for n in (5, 1, 8, 3, 2, 9, 4)]
+    found = pool_by(Moments.stack([Moments.of(it) for it in values]), groups)
+    for group in range(4):
+        own = np.concatenate([it for it, of in zip(values, groups, strict=True) if of == group])
+        expect(found.row(group), own, rtol=1e-10)
+    assert all(getattr(found, name).shape == (4, 3) for name in STATISTICS)
 
 
 def test_nan_are_counted_and_left_out():

@@ -66,6 +66,11 @@ class Catalog:
         return list(dict.fromkeys(name for table in self._tables for name in table.subject))
 
     @cached_property
+    def codes(self) -> dict[str, int]:
+        """Position in `subjects` of each name."""
+        return {name: code for code, name in enumerate(self.subjects)}
+
+    @cached_property
     def recordings(self) -> tuple[RecordingInfo, ...]:
         """Where the samples came from, in source order."""
         names = (pair for it in self._tables for pair in zip(it.subject, it.source, strict=True))
@@ -96,7 +101,7 @@ class Catalog:
     @cached_property
     def subject_codes(self) -> IntArray:
         """Position in `subjects` of each recording's subject."""
-        codes = {name: code for code, name in enumerate(self.subjects)}
+        codes = self.codes
         names = (name for table in self._tables for name in table.subject)
         return np.array([codes[name] for name in names], np.int64)
 
@@ -147,7 +152,7 @@ class Catalog:
             If a name is unknown.
         """
         names = [names] if isinstance(names, str) else list(names)
-        codes = {name: code for code, name in enumerate(self.subjects)}
+        codes = self.codes
         unknown = [str(name) for name in names if name not in codes]
         if unknown:
             raise SampleError(unknown_names("No subject", unknown, self.subjects))

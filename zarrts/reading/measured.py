@@ -1,5 +1,6 @@
 """Statistics of samples: a merge of what is stored for whole recordings, a pass over the others."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, Self
 
@@ -13,7 +14,7 @@ from zarrts.reading.nans import OnNan, check_nan, refuse_nan
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.samples.cuts import View
 from zarrts.samples.units import Ranges
-from zarrts.stats.moments import Moments, merge_all, pool
+from zarrts.stats.moments import Moments, merge_all, pool, pool_by
 from zarrts.stats.scaling import Scaling, check_scale
 from zarrts.stats.sketches import Sketch
 from zarrts.stats.statistics import Linear, Scale, Statistics
@@ -88,10 +89,9 @@ class Measured:
         parts = [pool(self.store.catalog.moments.row(whole))] if len(whole) else []
         if partial is not None:
             parts.append(measure_samples(partial.reader))
-        return Statistics.with_sketch(merge_all(parts), self._sketch)
+        return Statistics.with_sketch(merge_all(parts), lambda: self._sketch(whole, partial))
 
-    def _sketch(self) -> Sketch:
-        whole, partial = self.whole_and_partial()
+    def _sketch(self, whole: IntArray, partial: Self | None) -> Sketch:
         parts = []
         if len(whole):
             kept = self.store.catalog.sketch(whole)
@@ -144,10 +144,8 @@ class Measured:
         rows: dict[str, Linear] = {}
         if known is not None and known.linear is not None and known.origin == origin:
             rows = {name: known.linear.row(i) for i, name in enumerate(known.subjects)}
-        for name in self.subjects:
-            if name not in rows:
-                own = self.of_recordings(self.store.catalog.recordings_of(name))
-                rows[name] = Linear.of(own.stats(), scale)
+        new = [name for name in self.subjects if name not in rows]
+        rows.update(self._linear_by_subject(new, scale) if new else {})
         return Scaling(
             scale=scale,
             per="subject",
@@ -155,6 +153,32 @@ class Measured:
             subjects=tuple(rows),
             origin=origin,
         )
+
+    def _linear_by_subject(self, names: Sequence[str], scale: Scale) -> dict[str, Linear]:
+        """Return how each of some subjects is scaled by its own samples."""
+        catalog = self.store.catalog
+        whole, partial = self.whole_and_partial()
+        if partial is not None:
+            own = {name: self.of_recordings(catalog.recordings_of(name)) for name in names}
+            return {name: Linear.of(it.stats(), scale) for name, it in own.items()}
+        numbers = np.full(len(catalog.subjects), -1)
+        numbers[[catalog.codes[name] for name in names]] = np.arange(len(names))
+        numbers = numbers[catalog.subject_codes[whole]]
+        whole, numbers = whole[numbers >= 0], numbers[numbers >= 0]
+        moments = pool_by(catalog.moments.row(whole), numbers)
+        if scale != "robust":
+            linear = Linear.of(moments, scale)
+            return {name: linear.row(i) for i, name in enumerate(names)}
+        edges = np.cumsum(np.bincount(numbers))[:-1]
+        recordings = np.split(whole[np.argsort(numbers, kind="stable")], edges)
+
+        def of_subject(number: int) -> Linear:
+            def sketch() -> Sketch:
+                return self._sketch(recordings[number], None)
+
+            return Linear.of(Statistics.with_sketch(moments.row(number), sketch), scale)
+
+        return {name: of_subject(number) for number, name in enumerate(names)}
 
     def _refuse_channels(self, n_channels: int) -> None:
         row_shape = self.store.header.segments[0].x.row_shape

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from zarrts.labels.scheme import LabelScheme
 from zarrts.reading.load import labels_by_unit
 from zarrts.selection import Samples
-from zarrts.stats.moments import Moments, pool
+from zarrts.stats.moments import Moments, pool_by
 from zarrts.types import AnyArray, IntArray
 
 MAX_ROWS = 40
@@ -105,14 +105,14 @@ class Overview:
     def moments(self) -> Moments:
         """Statistics of each [subject, channel]."""
         owners = self.store.catalog.subject_codes
-        return _pooled(self.store.catalog.moments, owners, len(self.subjects))
+        return pool_by(self.store.catalog.moments, owners)
 
     @cached_property
     def moments_by_group(self) -> Moments:
         """Statistics of each [group, channel]."""
         if len(self.groups.names) == len(self.subjects):
             return self.moments
-        return _pooled(self.moments, self.groups.of_subject, len(self.groups.names))
+        return pool_by(self.moments, self.groups.of_subject)
 
     @cached_property
     def channels(self) -> list[str]:
@@ -177,13 +177,6 @@ class Overview:
             some.append(values[::step])
         mean = np.divide(total, count, out=np.full(n_subjects, np.nan), where=count > 0)
         return NumberTable(name, count, low, mean, high, np.concatenate(some))
-
-
-def _pooled(moments: Moments, owners: IntArray, n_owners: int) -> Moments:
-    """Return the statistics of all entries that belong together."""
-    order = np.argsort(owners, kind="stable")
-    bounds = np.searchsorted(owners[order], np.arange(1, n_owners))
-    return Moments.stack([pool(moments.row(rows)) for rows in np.split(order, bounds)])
 
 
 def _class_table(name: str, scheme: LabelScheme, counts: IntArray) -> ClassTable:

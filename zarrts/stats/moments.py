@@ -209,6 +209,26 @@ def pool(parts: Moments) -> Moments:
     )
 
 
+def pool_by(parts: Moments, groups: IntArray) -> Moments:
+    """Return the statistics of each group of entries, with the groups as leading axis.
+
+    Parameters
+    ----------
+    groups : int64, shape (n_entries,)
+        The group of each entry: 0 .. n_groups - 1, each of which occurs.
+    """
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    starts = np.cumsum(sizes) - sizes
+    pooled = Moments.empty(len(sizes), *parts.count.shape[1:])
+    for size in np.unique(sizes):  # groups of as many entries are pooled at once
+        some = np.flatnonzero(sizes == size)
+        found = pool(parts.row(order[starts[some] + np.arange(size)[:, None]]))
+        for name in STATISTICS:
+            getattr(pooled, name)[some] = getattr(found, name)
+    return pooled
+
+
 def _exact_sum(large: FloatArray, small: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return a sum, and what rounding took from it (Knuth, 1969)."""
     total = large + small

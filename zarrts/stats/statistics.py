@@ -132,7 +132,7 @@ class Linear:
         is_infinite = ~np.isfinite(shift + spread)
         if is_infinite.any():
             raise SampleError(
-                f"Channel {int(np.flatnonzero(is_infinite)[0])} holds infinite values, which have "
+                f"Channel {int(np.argwhere(is_infinite)[0, -1])} holds infinite values, which have "
                 "no mean: replace them in the source files, and convert again."
             )
         spread = np.where(spread > 0, spread, 1)
