@@ -6,10 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.splits.hold_out import folds, hold_out
+from zarrts.splits import hold_out as splits
 
 QUICK = settings(deadline=None, max_examples=100)
 FIVE = ["a", "b", "c", "d", "e"]
+
+
+def named(subjects, parts):
+    assert all(list(part) == sorted(set(part)) for part in parts.values())
+    return {name: tuple(subjects[i] for i in part) for name, part in parts.items()}
+
+
+def hold_out(subjects, **wanted):
+    return named(subjects, splits.hold_out(subjects, **wanted))
+
+
+def folds(subjects, *k, **arguments):
+    return (named(subjects, parts) for parts in splits.folds(subjects, *k, **arguments))
 
 
 def study(n):
@@ -122,7 +135,7 @@ def test_what_cannot_be_held_out_is_refused(wanted, message):
 
 
 def test_a_long_list_of_subjects_is_cut_in_the_message():
-    with pytest.raises(SampleError, match=r"are s00, .*, s09 \.\.\.\.$"):
+    with pytest.raises(SampleError, match=r"are s00, .*, s09, and 20 more\.$"):
         hold_out(study(30), test=["zoe"])
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _MANY = 10
 
@@ -113,6 +113,11 @@ def unknown_names(
         How it begins, such as "No subject".
     """
     there, lacking = [str(it) for it in known], [str(it) for it in names]
-    some = ", ".join(there[:_MANY]) + (" ..." if len(there) > _MANY else "")
     meant = "".join(dict.fromkeys(did_you_mean(it, there) for it in lacking[:_MANY]))
-    return f"{head} named {', '.join(lacking)}; the {what} are {some}.{meant}"
+    return f"{head} named {first_names(lacking)}; the {what} are {first_names(there)}.{meant}"
+
+
+def first_names(names: Sequence[object]) -> str:
+    """Return the first of some names, and how many more there are, as part of a sentence."""
+    more = f", and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
+    return ", ".join(str(it) for it in names[:_MANY]) + more

@@ -58,7 +58,8 @@ class Samples(Labelled, Divisible, Batched, Windowed):
 
     def __repr__(self) -> str:
         return (
-            f"<zarrts.Samples: {len(self):,} of {self.store.path}, {len(self.subjects)} subjects>"
+            f"<zarrts.Samples: {len(self):,} of {self.store.path}, "
+            f"{len(self.subject_codes):,} subjects>"
         )
 
     def _repr_html_(self) -> str:
@@ -143,8 +144,13 @@ class Samples(Labelled, Divisible, Batched, Windowed):
     @property
     def subjects(self) -> list[str]:
         """Names of the subjects that these samples belong to, in the order of the store."""
-        present = np.unique(self.store.catalog.subject_codes[self.per_recording > 0])
-        return [self.store.subjects[code] for code in present]
+        known = self.store.catalog.subjects
+        return [known[code] for code in self.subject_codes]
+
+    @property
+    def subject_codes(self) -> IntArray:
+        """Positions in `store.subjects` of the subjects that these samples belong to, ascending."""
+        return np.unique(self.store.catalog.subject_codes[self.per_recording > 0])
 
     @property
     def subject(self) -> NDArray[np.str_]:

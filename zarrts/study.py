@@ -80,7 +80,7 @@ class Store(Contents):
     def __repr__(self) -> str:
         return (
             f"<zarrts.Store {self.path}: {self.n_samples:,} samples of {self.sample_shape} "
-            f"{self.dtype}, {len(self.subjects)} subjects>"
+            f"{self.dtype}, {len(self.subjects):,} subjects>"
         )
 
 

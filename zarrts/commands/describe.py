@@ -241,11 +241,11 @@ def summarize(store: Store) -> dict[str, Any]:
     counts = catalog.class_counts
     per_subject = None
     if counts is not None:
-        per_subject = {
-            subject: [int(n) for n in counts[catalog.subject_codes == code].sum(axis=0)]
-            for code, subject in enumerate(store.subjects)
-        }
-    sizes = np.diff(catalog.starts)
+        summed = np.zeros((len(catalog.subjects), counts.shape[1]), np.int64)
+        np.add.at(summed, catalog.subject_codes, counts)
+        per_subject = dict(zip(catalog.subjects, summed.tolist(), strict=True))
+    sizes = np.zeros(len(catalog.subjects), np.int64)
+    np.add.at(sizes, catalog.subject_codes, np.diff(catalog.starts))
     lengths = _lengths(np.diff(catalog.row_starts)) if store.is_ragged else None
     return {
         "path": store.path,
@@ -260,10 +260,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "labels": _label_arrays(store),
         "channels": store.channels,
         "rate_hz": store.rate_hz,
-        "subjects": {
-            subject: int(sizes[catalog.subject_codes == code].sum())
-            for code, subject in enumerate(store.subjects)
-        },
+        "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,
         "raw_bytes": sum(it.n_rows * it.x.row_bytes for it in store.header.segments),

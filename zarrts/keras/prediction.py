@@ -121,9 +121,9 @@ def evaluate(model: Any, samples: Any, *, like: ZarrSequence) -> Evaluation:
             if batch.mask is not None and true.ndim == 2:
                 counted &= batch.mask
             np.add.at(confusion, (subject[counted], true[counted], predicted[counted]), 1)
-        chosen = [list(catalog.subjects).index(it) for it in seq.samples.subjects]
+        chosen = seq.samples.subject_codes
     return Evaluation(
-        subjects=tuple(catalog.subjects[i] for i in chosen),
+        subjects=tuple(catalog.subjects[code] for code in chosen),
         class_names=tuple(names),
         confusion=confusion[chosen],
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from zarrts.system import replace_file
 from zarrts.types import AnyArray, IntArray, Label
 
 Merge = Literal["mean", "vote"]
+_MAX_SUBJECTS = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,7 +174,7 @@ class Evaluation:
         return found
 
     def __str__(self) -> str:
-        """Return a table: a line a subject, and the recall of each class."""
+        """Return a table: a line a subject, of at most 100, and the recall of each class."""
         names = [str(it) for it in self.class_names]
         header = ["subject", "samples", "correct", *names]
         total = Evaluation(
@@ -182,10 +184,14 @@ class Evaluation:
         )
         rows = [header]
         for table in (self, total):
-            for i, subject in enumerate(table.subjects):
-                parts = [table.subject_accuracy[i], *table.recall[i]]
+            shares = np.column_stack([table.subject_accuracy, table.recall])
+            some = zip(table.subjects, table.n_samples, shares, strict=True)
+            for subject, n_samples, parts in islice(some, _MAX_SUBJECTS):
                 shown = ["-" if np.isnan(it) else f"{it:.3f}" for it in parts]
-                rows.append([subject, f"{table.n_samples[i]:,}", *shown])
+                rows.append([subject, f"{n_samples:,}", *shown])
+            n_hidden = len(table.subjects) - _MAX_SUBJECTS
+            if n_hidden > 0:
+                rows.append([f"and {n_hidden:,} more", *[""] * (len(header) - 1)])
         widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
         lines = []
         for row in rows:

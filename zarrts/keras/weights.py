@@ -143,7 +143,10 @@ def _add_balanced(found: Weights, samples: Samples, name: str, how: str) -> None
         found.by_sample[name] = _of_subjects(samples, None)
     elif how == "class":
         scheme = _classes_of(samples, name)
-        counts = count_classes(samples.reader, scheme, name) if name else samples.class_counts
+        if name:
+            counts = count_classes(samples.reader, scheme, samples.starts, name).sum(axis=0)
+        else:
+            counts = samples.class_counts
         n_present = np.count_nonzero(counts)
         balanced = counts.sum() / (np.maximum(n_present, 1) * np.maximum(counts, 1))
         found.by_class[name] = balanced.astype(np.float32)
@@ -158,7 +161,7 @@ def _add_named(found: Weights, samples: Samples, name: str, given: Mapping[Any, 
     """Add weights of classes or subjects, whichever the keys are; 1 for those not named."""
     classes = samples.scheme.parts.get(name, samples.scheme).class_names or ()
     is_class = all(key in classes for key in given)
-    is_subject = all(key in samples.store.subjects for key in given)
+    is_subject = given.keys() <= set(samples.store.subjects)
     if is_class == is_subject:
         both = "both classes and subjects" if is_class else "neither all classes nor all subjects"
         some = ", ".join(repr(key) for key in list(given)[:5])

@@ -102,6 +102,10 @@ class Labelled(Measured):
     @cached_property
     def class_counts(self) -> IntArray:
         """How many labels of each class these samples have, shape (n_classes,)."""
+        return np.asarray(self.class_counts_by_recording().sum(axis=0))
+
+    def class_counts_by_recording(self) -> IntArray:
+        """Return the same for each recording of the store, shape (n_recordings, n_classes)."""
         counts = self.store.catalog.class_counts
         if counts is None or self.scheme.class_names is None:
             raise SampleError("These labels are numbers, not classes.")
@@ -110,12 +114,13 @@ class Labelled(Measured):
         if self.scheme.merges is not None:
             counts = self.scheme.merges.summed(counts, len(self.scheme.class_names))
         if self.view.cut.y_of == "recording":
-            return np.asarray(self.per_recording @ counts)
+            return np.asarray(self.per_recording[:, None] * counts)
         whole, partial = self.whole_and_partial()
-        total = counts[whole].sum(axis=0)
+        found = np.zeros_like(counts)
+        found[whole] = counts[whole]
         if partial is not None:
-            total = total + count_classes(partial.reader, self.scheme)
-        return np.asarray(total)
+            found += count_classes(partial.reader, self.scheme, self.starts)
+        return found
 
     @property
     def _has_several_labels(self) -> bool:

@@ -171,24 +171,38 @@ def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
         raise SampleError("These samples have several labels each, and so are of no one class.")
 
 
-def count_classes(reader: SampleReader, scheme: LabelScheme, name: str | None = None) -> IntArray:
-    """Return how many labels of each class the selected samples have; reads the labels.
+def count_classes(
+    reader: SampleReader, scheme: LabelScheme, starts: IntArray, name: str | None = None
+) -> IntArray:
+    """Return how many labels of each class the selected samples of each recording have.
+
+    It reads the labels.
 
     Parameters
     ----------
+    starts : int64, shape (n_recordings + 1,)
+        First id of each recording of the store, and the number of ids.
     name : str, optional
         Of several arrays of labels, the one that `scheme` is of.
+
+    Returns
+    -------
+    int64, shape (n_recordings, n_classes)
     """
-    n_classes = len(scheme.class_names or ())
-    total = np.zeros(n_classes, np.int64)
+    total = np.zeros((len(starts) - 1, len(scheme.class_names or ())), np.int64)
     for ids in ids_by_unit(reader, reads_x=False):
         fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
         stored = reader.fetch_y(ids, fit)
         if reader.cut.reduce is not None:
             stored = reader.cut.reduce(stored)
-        elif fit is not None and reader.cut.y_steps is None:
-            stored = stored[~fit.is_behind]
         own = stored if name is None else np.ascontiguousarray(stored[name])
-        classes = scheme.classes_of(own).reshape(-1)
-        total += np.bincount(classes[classes >= 0], minlength=n_classes)
+        classes = scheme.classes_of(own)
+        is_counted = classes >= 0
+        if fit is not None and reader.cut.y_steps is None:
+            is_counted[fit.is_behind] = False
+        recording = np.searchsorted(starts, ids, "right") - 1
+        recording = np.broadcast_to(
+            recording.reshape(-1, *(1 for _ in classes.shape[1:])), classes.shape
+        )
+        np.add.at(total, (recording[is_counted], classes[is_counted]), 1)
     return total

@@ -95,6 +95,13 @@ class Ranges:
         both = self._holds(starts) & other._holds(starts)
         return Ranges.of_bounds(starts[both], stops[both])
 
+    def __or__(self, other: "Ranges") -> "Ranges":
+        """Return the ids that are in either of two sets that share none."""
+        starts = np.concatenate([self.starts, other.starts])
+        stops = np.concatenate([self.stops, other.stops])
+        order = np.argsort(starts)
+        return Ranges.of_bounds(starts[order], stops[order])
+
     def _holds(self, ids: IntArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         if len(self.starts) == 0:
             return np.zeros(ids.shape, bool)

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from zarrts.errors import SampleError
+from zarrts.keywords import first_names
 from zarrts.reading.contents import Contents
 from zarrts.samples.cuts import View
 from zarrts.samples.units import Ranges
 from zarrts.splits.split_files import write_split
-
-_MAX_NAMES = 10
+from zarrts.types import IntArray
 
 
 class Part(Protocol):
@@ -22,8 +24,8 @@ class Part(Protocol):
     def __len__(self) -> int: ...
 
     @property
-    def subjects(self) -> list[str]:
-        """Names of the subjects that these samples belong to."""
+    def subject_codes(self) -> IntArray:
+        """Positions in `store.subjects` of the subjects that these samples belong to, ascending."""
         ...
 
 
@@ -70,7 +72,7 @@ class Split(tuple[S, ...]):
 
     def __repr__(self) -> str:
         parts = (
-            f"{name}: {len(part):,} samples of {len(part.subjects)} subjects"
+            f"{name}: {len(part):,} samples of {len(part.subject_codes):,} subjects"
             for name, part in zip(self.names, self, strict=True)
         )
         return f"<zarrts.Split of {self[0].store.path}: {'; '.join(parts)}>"
@@ -138,12 +140,11 @@ def _refuse_overlap(names: str, one: Part, other: Part, allow_overlap: bool) -> 
     n_shared = len(one.selection & other.selection)
     if n_shared:
         raise SampleError(f"{names} share {n_shared:,} samples; no sample may be in two parts.")
-    theirs = set(other.subjects)
-    shared = [name for name in one.subjects if name in theirs]
-    if shared and not allow_overlap:
-        more = " ..." if len(shared) > _MAX_NAMES else ""
+    shared = np.intersect1d(one.subject_codes, other.subject_codes, assume_unique=True)
+    if len(shared) and not allow_overlap:
+        known = one.store.catalog.subjects
         raise SampleError(
-            f"{names} share the subjects {', '.join(shared[:_MAX_NAMES])}{more}: the network would "
-            "be tested on people whom it knows. Divide by subjects; or, if that is meant, "
-            "allow_overlap=True."
+            f"{names} share the subjects {first_names([known[code] for code in shared])}: the "
+            "network would be tested on people whom it knows. Divide by subjects; or, if that is "
+            "meant, allow_overlap=True."
         )

@@ -1,5 +1,6 @@
 """What stays whole in a split: subjects, or what users group them or their recordings by."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.keywords import first_names
 from zarrts.reading.catalog import Catalog
 from zarrts.types import IntArray
 
 Group = str | Mapping[str, Any] | Callable[[str], Any] | Sequence[Any] | None
-_MAX_NAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +30,11 @@ class Groups:
     names: tuple[str, ...]
     of_recording: IntArray
 
-    def recordings(self, names: Sequence[str]) -> IntArray:
-        """Return which recordings belong to some groups, ascending."""
-        codes = [self.names.index(name) for name in names]
-        return np.flatnonzero(np.isin(self.of_recording, codes))
+    def recordings(self, groups: IntArray) -> IntArray:
+        """Return which recordings belong to some groups, given by position, ascending."""
+        is_wanted = np.zeros(len(self.names) + 1, bool)  # the last one stands for -1
+        is_wanted[groups] = True
+        return np.flatnonzero(is_wanted[self.of_recording])
 
 
 def groups_of(
@@ -64,14 +66,12 @@ def groups_of(
                 f"group={group!r} is unknown; use 'subject', 'recording', a dict or function that "
                 "gives the group of each subject, or an array."
             )
-        found = [_name_of_recording(catalog, i) for i in range(len(subjects))]
+        found = _names_of_recordings(catalog)
     elif isinstance(group, Mapping):
         lacking = list(dict.fromkeys(subjects[i] for i in selected if subjects[i] not in group))
         if lacking:
-            more = " ..." if len(lacking) > _MAX_NAMES else ""
             raise SampleError(
-                f"group= has no entry for {', '.join(lacking[:_MAX_NAMES])}{more}; name the group "
-                "of every subject."
+                f"group= has no entry for {first_names(lacking)}; name the group of every subject."
             )
         found = [str(group.get(name)) for name in subjects]
     elif callable(group):
@@ -94,15 +94,17 @@ def _given(group: list[Any], subjects: list[str], selected: IntArray) -> list[st
         of_subject = dict(zip(names, group, strict=True))
         return [str(of_subject.get(name)) for name in subjects]
     raise SampleError(
-        f"group= has {len(group)} entries, but there are {len(names)} subjects in these samples, "
-        f"and {len(subjects)} recordings in the store; give one for each of either."
+        f"group= has {len(group):,} entries, but there are {len(names):,} subjects in these "
+        f"samples, and {len(subjects):,} recordings in the store; give one for each of either."
     )
 
 
-def _name_of_recording(catalog: Catalog, index: int) -> str:
-    recording = catalog.recordings[index]
-    is_alone = sum(it.source == recording.source for it in catalog.recordings) == 1
-    return recording.source if is_alone else f"{recording.source}#{recording.source_start}"
+def _names_of_recordings(catalog: Catalog) -> list[str]:
+    n_each = Counter(it.source for it in catalog.recordings)
+    return [
+        it.source if n_each[it.source] == 1 else f"{it.source}#{it.source_start}"
+        for it in catalog.recordings
+    ]
 
 
 def refuse_divided_subjects(catalog: Catalog, groups: Groups) -> None:
@@ -114,9 +116,8 @@ def refuse_divided_subjects(catalog: Catalog, groups: Groups) -> None:
     codes, counts = np.unique(pairs[:, 0], return_counts=True)
     divided = [catalog.subjects[code] for code in codes[counts > 1]]
     if divided:
-        more = " ..." if len(divided) > _MAX_NAMES else ""
         raise SampleError(
-            f"Recordings of {', '.join(divided[:_MAX_NAMES])}{more} are in several groups, so that "
-            "a subject would be on both sides of a split. Group whole subjects; or, if that is "
-            "meant, allow_overlap=True."
+            f"Recordings of {first_names(divided)} are in several groups, so that a subject would "
+            "be on both sides of a split. Group whole subjects; or, if that is meant, "
+            "allow_overlap=True."
         )

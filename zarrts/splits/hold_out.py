@@ -7,7 +7,7 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.keyed import derive_key, keyed_bits
-from zarrts.keywords import unknown_names
+from zarrts.keywords import first_names, unknown_names
 from zarrts.splits.stratified import even_parts
 from zarrts.types import IntArray
 
@@ -23,8 +23,8 @@ def hold_out(
     test: Wanted = None,
     seed: int = 0,
     counts: IntArray | None = None,
-) -> dict[str, tuple[str, ...]]:
-    """Return the subjects of each part: "train" first, then "val" and "test" where asked for.
+) -> dict[str, IntArray]:
+    """Return who is in each part: "train" first, then "val" and "test" where asked for.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def hold_out(
 
     Returns
     -------
-    dict of str to tuple of str; no subject is in two parts, and together they hold every subject.
+    dict of str to int64: positions in `subjects`, ascending; each is in exactly one part.
 
     Raises
     ------
@@ -51,55 +51,53 @@ def hold_out(
     wanted = {name: part for name, part in (("val", val), ("test", test)) if part is not None}
     if not wanted:
         raise SampleError("Say what to hold out: split(test=['s03']), split(val=2, test=0.2), ...")
-    chosen: dict[str, tuple[str, ...]] = {}
-    for name, part in wanted.items():
+    owner = np.full(len(subjects), -1)  # of each subject: which part holds it, in `wanted`
+    for number, (name, part) in enumerate(wanted.items()):
         if not isinstance(part, _NUMBERS):
-            named_here = [part] if isinstance(part, str) else list(part)
-            chosen[name] = _check_names(named_here, subjects, name)
-    named = [subject for part in chosen.values() for subject in part]
-    twice = {subject for subject in named if named.count(subject) > 1}
-    if twice:
-        raise SampleError(f"{', '.join(sorted(twice))} would be in two parts; name each once.")
-    rest = [subject for subject in subjects if subject not in set(named)]
-    order = np.argsort(keyed_bits(derive_key(seed, 0, 0), np.arange(len(rest))))
-    owner = np.full(len(rest), -1)  # of the subjects as drawn: which part takes them
-    names = [name for name, part in wanted.items() if isinstance(part, _NUMBERS)]
+            chosen = _positions(part, subjects, name)
+            twice = [subjects[i] for i in chosen[owner[chosen] >= 0]]
+            if twice:
+                raise SampleError(f"{first_names(twice)} would be in two parts; name each once.")
+            owner[chosen] = number
+    rest = np.flatnonzero(owner < 0)
+    order = rest[np.argsort(keyed_bits(derive_key(seed, 0, 0), np.arange(len(rest))))]
+    drawn = np.full(len(rest), -1)  # the same, of those who are drawn from, in the order drawn
     done = 0
-    for number, name in enumerate(names):
-        count = _count(wanted[name], len(subjects), name)
+    for number, (name, part) in enumerate(wanted.items()):
+        if not isinstance(part, _NUMBERS):
+            continue
+        count = _count(part, len(subjects), name)
         if done + count > len(rest):
             raise SampleError(
-                f"{name}={wanted[name]} asks for {count} subjects, but only {len(rest) - done} of "
-                f"{len(subjects)} are left; hold out fewer."
+                f"{name}={part} asks for {count:,} subjects, but only {len(rest) - done:,} of "
+                f"{len(subjects):,} are left; hold out fewer."
             )
-        owner[done : done + count] = number
+        drawn[done : done + count] = number
         done += count
     if counts is not None and 0 < done < len(rest):
-        positions = {subject: i for i, subject in enumerate(subjects)}
-        of_drawn = counts[[positions[rest[i]] for i in order]]
-        owner = even_parts(of_drawn, owner + 1) - 1
-    for number, name in enumerate(names):
-        taken = {rest[i] for i in order[owner == number]}
-        chosen[name] = tuple(subject for subject in subjects if subject in taken)
-    held = {subject for part in chosen.values() for subject in part}
-    train = tuple(subject for subject in subjects if subject not in held)
-    if not train:
+        numbers, parts = np.unique(drawn, return_inverse=True)
+        drawn = numbers[even_parts(counts[order], parts)]
+    owner[order] = drawn
+    train = np.flatnonzero(owner < 0)
+    if len(train) == 0:
         raise SampleError(
-            f"Holding out {len(held)} of {len(subjects)} subjects leaves none to train on; "
+            f"Holding out {len(subjects):,} of {len(subjects):,} subjects leaves none to train on; "
             "hold out fewer, or divide each in time: within='subject'."
         )
-    return {"train": train, **{name: chosen[name] for name in wanted}}
+    held = {name: np.flatnonzero(owner == number) for number, name in enumerate(wanted)}
+    return {"train": train, **held}
 
 
-def _check_names(names: Sequence[str], subjects: Sequence[str], part: str) -> tuple[str, ...]:
-    unknown = [str(name) for name in names if name not in set(subjects)]
+def _positions(names: Sequence[str] | str, subjects: Sequence[str], part: str) -> IntArray:
+    """Return where some names are among all subjects, ascending."""
+    names = [names] if isinstance(names, str) else list(names)
+    known = {subject: i for i, subject in enumerate(subjects)}
+    unknown = [str(name) for name in names if name not in known]
     if unknown:
         raise SampleError(unknown_names(f"{part}: no subject", unknown, subjects))
     if not names:
-        some = ", ".join(subjects[:10]) + (" ..." if len(subjects) > 10 else "")
-        raise SampleError(f"{part}: an empty list; the subjects are {some}.")
-    wanted = set(names)
-    return tuple(subject for subject in subjects if subject in wanted)
+        raise SampleError(f"{part}: an empty list; the subjects are {first_names(subjects)}.")
+    return np.unique(np.array([known[name] for name in names], np.int64))
 
 
 def _count(part: Any, n_subjects: int, name: str) -> int:
@@ -120,8 +118,8 @@ def folds(
     seed: int = 0,
     counts: IntArray | None = None,
     repeats: int = 1,
-) -> Iterator[dict[str, tuple[str, ...]]]:
-    """Yield the parts of each fold: "train", "val" (if asked for) and "test".
+) -> Iterator[dict[str, IntArray]]:
+    """Yield the parts of each fold, as `hold_out`: "train", "val" (if asked for) and "test".
 
     Every subject is tested in exactly one fold of each repetition.
 
@@ -148,60 +146,52 @@ def folds(
             "with nothing drawn, each time would be the same."
         )
     for repetition in range(repeats):
-        groups = _groups(subjects, k, seed, repetition, counts)
-        tested = np.concatenate(groups)
+        tested, stops = _groups(subjects, k, seed, repetition, counts)
         never = np.setdiff1d(np.arange(n_subjects), tested)
-        for number, test in enumerate(groups):
-            after = np.concatenate([*groups[number + 1 :], *groups[:number], never])
+        for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+            after = np.concatenate([tested[stop:], tested[:start], never])
             if not 0 <= val < len(after):
                 raise SampleError(
-                    f"val={val}: of {n_subjects} subjects, {len(after)} are not tested in a fold, "
-                    "and at least one has to be trained on."
+                    f"val={val}: of {n_subjects:,} subjects, {len(after):,} are not tested in a "
+                    "fold, and at least one has to be trained on."
                 )
-            parts = {"train": after[val:], "test": test}
-            if val:
-                parts = {"train": after[val:], "val": after[:val], "test": test}
-            yield {
-                name: tuple(subjects[i] for i in sorted(members)) for name, members in parts.items()
-            }
+            parts = {"train": after[val:], "val": after[:val], "test": tested[start:stop]}
+            yield {name: np.sort(part) for name, part in parts.items() if val or name != "val"}
 
 
 def _groups(
     subjects: Sequence[str], k: Folds, seed: int, repetition: int, counts: IntArray | None
-) -> list[IntArray]:
-    """Return the positions of those who are tested in each fold."""
+) -> tuple[IntArray, list[int]]:
+    """Return who is tested, by position, fold after fold, and where each fold stops."""
     n_subjects = len(subjects)
     if k is None:
-        return np.array_split(np.arange(n_subjects), n_subjects)
+        return np.arange(n_subjects), list(range(1, n_subjects + 1))
     if not isinstance(k, int | np.integer):
         return _given_groups(subjects, k)
     if not 2 <= k <= n_subjects:
         raise SampleError(
-            f"folds({k}) of {n_subjects} subjects: the number of folds has to lie between 2 and "
-            f"{n_subjects}."
+            f"folds({k}) of {n_subjects:,} subjects: the number of folds has to lie between 2 and "
+            f"{n_subjects:,}."
         )
     order = np.argsort(keyed_bits(derive_key(seed, repetition, 1), np.arange(n_subjects)))
-    if counts is None:
-        return np.array_split(order, k)
-    drawn = np.concatenate(
-        [np.full(len(it), number) for number, it in enumerate(np.array_split(order, k))]
-    )
-    parts = even_parts(counts[order], drawn)
-    return [order[parts == number] for number in range(k)]
+    sizes = np.full(k, n_subjects // k)
+    sizes[: n_subjects % k] += 1
+    if counts is not None:
+        parts = even_parts(counts[order], np.repeat(np.arange(k), sizes))
+        order = order[np.argsort(parts, kind="stable")]
+    return order, np.cumsum(sizes).tolist()
 
 
-def _given_groups(subjects: Sequence[str], given: Sequence[Sequence[str]]) -> list[IntArray]:
+def _given_groups(
+    subjects: Sequence[str], given: Sequence[Sequence[str]]
+) -> tuple[IntArray, list[int]]:
     if isinstance(given, str) or not given:
         raise SampleError(f"folds({given!r}): give a number, or a list of lists of names.")
-    groups = [
-        _check_names([names] if isinstance(names, str) else list(names), subjects, f"fold {number}")
-        for number, names in enumerate(given)
-    ]
-    named = [name for names in groups for name in names]
-    twice = sorted({name for name in named if named.count(name) > 1})
+    groups = [_positions(names, subjects, f"fold {number}") for number, names in enumerate(given)]
+    tested = np.concatenate(groups)
+    twice = [subjects[i] for i in np.flatnonzero(np.bincount(tested) > 1).tolist()]
     if twice:
-        raise SampleError(f"{', '.join(twice)} would be tested in two folds; name each once.")
-    if len(named) == len(subjects) == len(groups[0]):
+        raise SampleError(f"{first_names(twice)} would be tested in two folds; name each once.")
+    if len(tested) == len(subjects) == len(groups[0]):
         raise SampleError("One fold that tests every subject leaves none to train on.")
-    positions = {subject: i for i, subject in enumerate(subjects)}
-    return [np.array([positions[name] for name in names], np.int64) for names in groups]
+    return tested, np.cumsum([len(it) for it in groups]).tolist()

@@ -40,7 +40,7 @@ def _document(store: Contents, part: Ranges) -> dict[str, Any]:
     catalog = store.catalog
     counts = np.diff(part.count_below(catalog.starts))
     touched = np.unique(catalog.subject_codes[counts > 0])
-    names = [store.subjects[code] for code in touched]
+    names = [catalog.subjects[code] for code in touched]
     if len(catalog.samples_of(names)) == len(part):
         return {"n_samples": len(part), "subjects": names}
     ranges = np.stack([part.starts, part.stops], axis=1).tolist()

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
-from zarrts.keywords import refuse_unknown
+from zarrts.keywords import first_names, refuse_unknown
 from zarrts.labels.scheme import LabelScheme
 from zarrts.reading.contents import Contents
 from zarrts.samples.cuts import View
@@ -16,7 +17,7 @@ from zarrts.samples.units import Ranges
 from zarrts.splits.disjoint import Split
 from zarrts.splits.grouping import Group, Groups, groups_of, refuse_divided_subjects
 from zarrts.splits.hold_out import Folds, Wanted, folds, hold_out
-from zarrts.splits.timecuts import Span, blocks, hold_out_last
+from zarrts.splits.timecuts import Stretches, block, check_blocks, hold_out_last
 from zarrts.types import AnyArray, IntArray, Labels
 
 
@@ -32,8 +33,13 @@ class Divisible:
         return len(self.selection)
 
     @property
-    def subjects(self) -> list[str]:
-        """Names of the subjects that these samples belong to, in the order of the store."""
+    def subject_codes(self) -> IntArray:
+        """Positions in `store.subjects` of the subjects that these samples belong to, ascending."""
+        raise NotImplementedError
+
+    @cached_property
+    def per_recording(self) -> IntArray:
+        """How many of these samples each recording of the store holds."""
         raise NotImplementedError
 
     @property
@@ -44,6 +50,10 @@ class Divisible:
     @property
     def class_counts(self) -> IntArray:
         """How many labels of each class these samples have, shape (n_classes,)."""
+        raise NotImplementedError
+
+    def class_counts_by_recording(self) -> IntArray:
+        """Return the same for each recording of the store, shape (n_recordings, n_classes)."""
         raise NotImplementedError
 
     def load_labels(self) -> Labels | list[Labels]:
@@ -118,8 +128,9 @@ class Divisible:
             if isinstance(wanted, float):
                 n_held = len(found[found.names.index(name)])
                 print(
-                    f"{name}: {wanted} of {len(groups.names)} subjects is {len(parts[name])}: "
-                    f"{', '.join(parts[name])}, {n_held / len(self):.0%} of samples"
+                    f"{name}: {wanted} of {len(groups.names):,} subjects is {len(parts[name]):,}: "
+                    f"{first_names([groups.names[i] for i in parts[name]])}, "
+                    f"{n_held / len(self):.0%} of samples"
                 )
         return found
 
@@ -196,24 +207,26 @@ class Divisible:
 
     def _groups(self, group: Group, allow_overlap: bool) -> Groups:
         catalog = self.store.catalog
-        is_selected = np.diff(self.selection.count_below(self.starts)) > 0
-        groups = groups_of(catalog, is_selected, group)
+        groups = groups_of(catalog, self.per_recording > 0, group)
         if not allow_overlap:
             refuse_divided_subjects(catalog, groups)
         return groups
 
-    def _members(self, groups: Groups, names: Sequence[str]) -> Self:
-        return self.of_recordings(groups.recordings(names))
-
     def _class_counts_of(self, groups: Groups) -> IntArray:
         if self.scheme.class_names is None:
             raise SampleError("stratify=True needs classes, but these labels are numbers.")
-        return np.stack([self._members(groups, [name]).class_counts for name in groups.names])
+        counts = self.class_counts_by_recording()
+        found = np.zeros((len(groups.names), counts.shape[1]), np.int64)
+        of_group = groups.of_recording >= 0
+        np.add.at(found, groups.of_recording[of_group], counts[of_group])
+        return found
 
     def _as_split(
-        self, groups: Groups, parts: Mapping[str, Sequence[str]], allow_overlap: bool
+        self, groups: Groups, parts: Mapping[str, IntArray], allow_overlap: bool
     ) -> Split[Self]:
-        chosen = {name: self._members(groups, members) for name, members in parts.items()}
+        chosen = {
+            name: self.of_recordings(groups.recordings(members)) for name, members in parts.items()
+        }
         found = Split(allow_overlap=allow_overlap, **chosen)
         if self.scheme.class_names is not None:
             _warn_of_missing_classes(found[0], found[1:])
@@ -227,62 +240,48 @@ class Divisible:
             raise SampleError(f"gap={gap!r} has to be a number of samples, 0 or more.")
         return max(int(gap), self.view.index.n_sharing)
 
-    def _stretches(self, within: str) -> Iterator[tuple[str, Ranges]]:
-        """Yield (name, samples) of each subject or recording."""
+    def _stretches(self, within: str) -> Stretches:
+        """Return the samples of each subject or recording."""
         if within not in ("subject", "recording"):
             raise SampleError(f"within={within!r} is unknown; use 'subject' or 'recording'.")
         groups = self._groups(within, allow_overlap=True)
-        for name in groups.names:
-            yield name, self._members(groups, [name]).selection
+        return Stretches.of(self.selection, self.per_recording, groups.of_recording, groups.names)
 
     def _split_in_time(self, val: Wanted, test: Wanted, within: str, gap: int) -> Split[Self]:
         gap = self._whole_gap(gap)
-        found: dict[str, list[Ranges]] = {}
-        for name, owned in self._stretches(within):
-            spans = hold_out_last(
-                len(owned),
+        stretches = self._stretches(within)
+        spans = [
+            hold_out_last(
+                size,
                 val=cast(float | None, val),
                 test=cast(float | None, test),
                 gap=gap,
                 who=name,
             )
-            for part, span in spans.items():
-                found.setdefault(part, []).append(_slice(owned, span))
-        parts = {name: self.narrowed(_union(some)) for name, some in found.items()}
+            for name, size in zip(stretches.names, stretches.sizes.tolist(), strict=True)
+        ]
+        parts = {
+            name: self.narrowed(stretches.parts([of_each[name] for of_each in spans]))
+            for name in spans[0]
+        }
         return Split(allow_overlap=True, **parts)
 
     def _folds_in_time(self, k: Folds, within: str, gap: int) -> Iterator[Split[Self]]:
         gap = self._whole_gap(gap)
         if not isinstance(k, int | np.integer):
             raise SampleError(f"folds({k!r}) within a {within}: give the number of folds.")
-        stretches = list(self._stretches(within))
-        all_blocks = [
-            list(blocks(len(owned), int(k), gap=gap, who=name)) for name, owned in stretches
-        ]
-        for number in range(k):
-            train, test = [], []
-            for (_, owned), spans in zip(stretches, all_blocks, strict=True):
-                before_and_after, inside = spans[number]
-                train += [_slice(owned, span) for span in before_and_after]
-                test.append(_slice(owned, inside))
+        stretches = self._stretches(within)
+        each = list(zip(stretches.names, stretches.sizes.tolist(), strict=True))
+        for name, size in each:
+            check_blocks(size, int(k), gap=gap, who=name)
+        for number in range(int(k)):
+            found = [block(size, int(k), number, gap=gap) for _, size in each]
+            before, after, inside = (stretches.parts(it) for it in zip(*found, strict=True))
             yield Split(
-                train=self.narrowed(_union(train)),
-                test=self.narrowed(_union(test)),
+                train=self.narrowed(before | after),
+                test=self.narrowed(inside),
                 allow_overlap=True,
             )
-
-
-def _slice(owned: Ranges, span: Span) -> Ranges:
-    """Return the members of a set that have some numbers, counted along it."""
-    first, last = owned.ids(np.array([span[0], span[1] - 1]))
-    return owned & Ranges.of_bounds(np.array([first]), np.array([last + 1]))
-
-
-def _union(some: Sequence[Ranges]) -> Ranges:
-    starts = np.concatenate([it.starts for it in some])
-    stops = np.concatenate([it.stops for it in some])
-    order = np.argsort(starts)
-    return Ranges.of_bounds(starts[order], stops[order])
 
 
 def _refuse_labels(stratify: object) -> None:
@@ -309,16 +308,15 @@ def _refuse_with_within(**others: object) -> None:
 def _warn_of_missing_classes(train: Divisible, others: Sequence[Divisible]) -> None:
     have = train.class_counts > 0
     for other in others:
-        counts = other.class_counts
-        for code in np.flatnonzero((counts > 0) & ~have):
-            owner = next(name for name in other.subjects if _of(other, name).class_counts[code])
+        lacking = np.flatnonzero((other.class_counts > 0) & ~have)
+        if len(lacking) == 0:
+            continue
+        counts, catalog = other.class_counts_by_recording(), other.store.catalog
+        for code in lacking:
+            owner = catalog.subjects[catalog.subject_codes[counts[:, code] > 0].min()]
             name = (other.scheme.class_names or [])[code]
             warnings.warn(
                 f"The training part has no sample of class {name!r}, which {owner} has: "
                 "no network can learn it. Train on a subject that has it.",
                 stacklevel=4,
             )
-
-
-def _of(samples: Divisible, subject: str) -> Divisible:
-    return samples.of_recordings(samples.store.catalog.recordings_of([subject]))

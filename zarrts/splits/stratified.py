@@ -8,6 +8,7 @@ import numpy as np
 from zarrts.types import IntArray
 
 _MAX_SWEEPS = 50
+_MAX_SWAPPED = 1000
 _LEAST_GAIN = 1e-12
 
 
@@ -16,7 +17,9 @@ def even_parts(counts: IntArray, parts: IntArray) -> IntArray:
 
     Each group in turn changes places with the one that helps most, until no swap helps. As
     scikit-learn's StratifiedGroupKFold does, this weighs a class by its share in all groups, so
-    that rare classes count as much as frequent ones; unlike there, parts keep their sizes.
+    that rare classes count as much as frequent ones; unlike there, parts keep their sizes. Of
+    more than 1,000 groups, about as many of all parts change places, which is enough to make up
+    for what the others are in excess.
 
     Parameters
     ----------
@@ -30,10 +33,11 @@ def even_parts(counts: IntArray, parts: IntArray) -> IntArray:
     int64, shape (n_groups,); as many groups in each part as before. `imbalance` of the result is
     never above that of `parts`.
     """
-    parts = parts.copy()
-    weights = _weights(counts)
+    all_parts, weights = parts.copy(), _weights(counts)
     sizes = np.bincount(parts) / len(parts)
     excess = _excess(weights, parts, sizes)
+    movable = _movable(parts)
+    parts, weights = parts[movable], weights[movable]
     for _ in range(_MAX_SWEEPS):
         has_changed = False
         for group in range(len(parts)):
@@ -50,7 +54,21 @@ def even_parts(counts: IntArray, parts: IntArray) -> IntArray:
                 has_changed = True
         if not has_changed:
             break
-    return parts
+    all_parts[movable] = parts
+    return all_parts
+
+
+def _movable(parts: IntArray) -> IntArray:
+    """Return the groups that may change places: all, or of many some of each part."""
+    if len(parts) <= _MAX_SWAPPED:
+        return np.arange(len(parts))
+    sizes = np.bincount(parts)
+    order = np.argsort(parts, kind="stable")
+    nth = np.arange(len(parts)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    # Half of them as parts are large, and half the same of each, or small parts would get none.
+    wanted = _MAX_SWAPPED * (sizes / len(parts) + 1 / len(sizes)) / 2
+    some = np.sort(order[nth < np.ceil(wanted)[parts[order]]])
+    return some[:: -(-len(some) // (2 * _MAX_SWAPPED))]
 
 
 def imbalance(counts: IntArray, parts: IntArray) -> float:
