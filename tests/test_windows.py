@@ -274,6 +274,52 @@ def test_sequences_are_windows_with_a_label_each(by_row):
             np.testing.assert_array_equal(batch.y, y[batch.sample_id])
 
 
+@pytest.mark.parametrize("label", ["majority", lambda rows: rows[:, rows.shape[1] // 2]])
+def test_sequences_of_windows_whose_labels_are_made_of_their_rows(by_row, label):
+    windows = by_row.store.samples.windows(7, 4, label=label)
+    samples = windows.sequences(3, stride=2)
+    of_window = windows.load_labels()
+    starts = np.cumsum([0, *(max(0, (len(x) - 7) // 4 + 1) for x in by_row.x)])
+    expected = [
+        of_window[at : at + 3]
+        for first, stop in itertools.pairwise(starts)
+        for at in range(first, stop - 2, 2)
+    ]
+    np.testing.assert_array_equal(samples.load_labels(), expected)
+    np.testing.assert_array_equal([samples[i][1] for i in range(len(samples))], expected)
+    with samples.batches(4, label_mode="int", shuffle=False) as batches:
+        np.testing.assert_array_equal(np.concatenate([it.y for it in batches]), expected)
+    for refused in (samples.class_weight, lambda: samples.select(classes=["a"])):
+        with pytest.raises(SampleError, match="several"):
+            refused()
+    for n in (2.0, "10min", 0):
+        with pytest.raises(SampleError, match="both count windows"):
+            windows.sequences(n)
+
+
+def test_sequences_stay_if_any_of_their_windows_has_a_label(by_row):
+    windows = by_row.store.samples.windows(6, 6, label="majority")
+    some = windows.select(classes={"A": ["a"], "C": ["c"]})
+    samples = some.sequences(2)
+    codes = windows.load_labels()
+    counts = [len(x) // 6 for x in by_row.x]
+    firsts = [
+        start + at
+        for start, n in zip(np.cumsum([0, *counts[:-1]]), counts, strict=True)
+        for at in range(0, n - 1, 2)
+    ]
+    merged = np.array([0, -1, 1])[codes]
+    expected = np.stack([merged[at : at + 2] for at in firsts])
+    kept = (expected >= 0).any(axis=1)
+    assert 0 < kept.sum() < len(kept)
+    assert ((expected < 0).any(axis=1) & kept).any()
+    assert samples.n_unlabelled == (~kept).sum()
+    with zarrts.ZarrSequence(samples, batch_size=100, shuffle=False) as seq:
+        _, y, weight = seq[0]
+    np.testing.assert_array_equal(y, np.maximum(expected[kept], 0))
+    np.testing.assert_array_equal(weight, expected[kept] >= 0)
+
+
 # Whole recordings ----------------------------------------------------------------------------
 
 

@@ -346,8 +346,7 @@ class EpochLoader:
         batch = Batch(x, None, ids, None if fit is None else fit.kept)
         y = stored
         if finish.target is not None:
-            y = reader.fetch_y(ids, fit)
-            y = y if reader.cut.reduce is None else reader.cut.reduce(y)
+            y = reader.cut.reduced(reader.fetch_y(ids, fit))
         return finish.complete(batch, y, epoch, index)
 
     def unlike_batches(self) -> list[Batch]:

@@ -232,8 +232,8 @@ class _Work:
         if is_whole:
             batch, stored = building.batch()
             if len(batch.sample_id):
-                if self.reader.cut.reduce is not None and self.finish.target is not None:
-                    stored = self.reader.cut.reduce(stored)
+                if self.finish.target is not None:
+                    stored = self.reader.cut.reduced(stored)
                 batch = self.finish.complete(batch, stored, self.epoch, piece.batch)
             with self.lock:
                 del self.building[piece.batch]

@@ -127,8 +127,7 @@ class Labelled(Measured):
         """Whether a sample has a label for each step, or several at once."""
         shape, cut = self.reader.y_step[0], self.view.cut
         n_axes = len(shape) - (self.scheme.encoding == "one_hot")
-        has_steps = cut.reduce is None and (cut.y_steps is None or cut.y_steps.ndim > 0)
-        return n_axes > 0 or has_steps
+        return n_axes > 0 or cut.y_steps is None or cut.n_label_axes > 0
 
     def class_weight(self) -> dict[int, float]:
         """Return Keras' `class_weight` that balances the classes: n / (n_classes · count).

@@ -45,10 +45,8 @@ def _ids_of(reader: SampleReader, numbers: Iterable[int]) -> Iterator[IntArray]:
 
 def labels_by_unit(reader: SampleReader) -> Iterator[tuple[IntArray, AnyArray]]:
     """Yield (ids, labels as stored) of the selected samples."""
-    reduce = reader.cut.reduce
     for ids in ids_by_unit(reader, reads_x=False):
-        stored = reader.fetch_y(ids)
-        yield ids, stored if reduce is None else reduce(stored)
+        yield ids, reader.cut.reduced(reader.fetch_y(ids))
 
 
 def count_bytes(reader: SampleReader) -> int:
@@ -68,18 +66,17 @@ def load_one(reader: SampleReader, ids: IntArray) -> tuple[AnyArray, AnyArray]:
     """Return input and label, as stored, of a single sample."""
     fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
     x, y = reader.fetch(ids, fit)
-    return x[0], y[0] if reader.cut.reduce is None else reader.cut.reduce(y)[0]
+    return x[0], reader.cut.reduced(y)[0]
 
 
 def load_samples(reader: SampleReader) -> tuple[AnyArray, AnyArray]:
     """Return all selected samples, as stored, in RAM."""
-    reduce = reader.cut.reduce
     spec, n_samples = reader.readers.x[0].spec, len(reader.units.selection)
     x = np.empty((n_samples, *reader.cut.n_x(None), *spec.row_shape), spec.dtype)
     labels, done = [], 0
     for ids in ids_by_unit(reader):
         x[done : done + len(ids)], stored = reader.fetch(ids)
-        labels.append(stored if reduce is None else reduce(stored))
+        labels.append(reader.cut.reduced(stored))
         done += len(ids)
     return x, _joined(reader, labels)
 
@@ -166,7 +163,7 @@ def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
     shape = reader.readers.y[0].spec.row_shape
     n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
     steps = reader.cut.y_steps
-    has_one_step = steps is not None and (steps.ndim == 0 or reader.cut.reduce is not None)
+    has_one_step = steps is not None and reader.cut.n_label_axes == 0
     if n_axes or not has_one_step:
         raise SampleError("These samples have several labels each, and so are of no one class.")
 
@@ -192,9 +189,7 @@ def count_classes(
     total = np.zeros((len(starts) - 1, len(scheme.class_names or ())), np.int64)
     for ids in ids_by_unit(reader, reads_x=False):
         fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
-        stored = reader.fetch_y(ids, fit)
-        if reader.cut.reduce is not None:
-            stored = reader.cut.reduce(stored)
+        stored = reader.cut.reduced(reader.fetch_y(ids, fit))
         own = stored if name is None else np.ascontiguousarray(stored[name])
         classes = scheme.classes_of(own)
         is_counted = classes >= 0

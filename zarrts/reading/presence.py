@@ -26,10 +26,8 @@ def count_step_axes(reader: SampleReader) -> int:
     steps = reader.cut.y_steps
     if steps is None:
         return 1
-    if reader.cut.reduce is not None:
-        return 0
     if steps.ndim or reader.cut.y_of == "x":
-        return steps.ndim
+        return reader.cut.n_label_axes
     x, y = reader.readers.x[0].spec.row_shape, reader.readers.y[0].spec
     shape = y.row_shape
     return int(len(x) > 1 and len(shape) > 0 and shape[0] == x[0])
@@ -78,9 +76,7 @@ def labelled_samples(reader: SampleReader, scheme: LabelScheme) -> tuple[Ranges,
         if not reader.cut.is_of_equal_lengths:
             lengths = reader.lengths(ids)
             fit = Fit(lengths=lengths, n_steps=int(lengths.max()))
-        stored = reader.fetch_y(ids, fit)
-        if reader.cut.reduce is not None:
-            stored = reader.cut.reduce(stored)
+        stored = reader.cut.reduced(reader.fetch_y(ids, fit))
         found = list(presence_of(scheme, stored, n_axes).values())
         is_own = None if fit is None or reader.cut.y_steps is not None else ~fit.is_behind
         any_of = np.stack([_over_steps(it, is_own, np.any) for it in found]).any(axis=0)

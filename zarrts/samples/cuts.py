@@ -31,7 +31,7 @@ class Cut:
     y_channels : int64, shape (n_channels,), or None
         All of them by default.
     reduce : callable, or None
-        Turns stored labels (batch, *y_steps.shape, ...) into one for each sample.
+        Turns stored labels of windows, (n, y_steps.shape[-1], ...), into one each; see `reduced`.
     """
 
     x_steps: IntArray | None
@@ -49,6 +49,23 @@ class Cut:
     def is_of_equal_lengths(self) -> bool:
         """Whether every sample's x has the same shape."""
         return self.x_steps is not None
+
+    @property
+    def n_label_axes(self) -> int:
+        """How many axes of y count labels of a sample, where samples have equal numbers of them."""
+        n_axes = 0 if self.y_steps is None else self.y_steps.ndim
+        return n_axes - (self.reduce is not None)
+
+    def reduced(self, stored: AnyArray) -> AnyArray:
+        """Return y of some samples from the labels of their steps, (n, *y_steps.shape, ...).
+
+        In sequences of windows, each window is reduced by itself.
+        """
+        if self.reduce is None:
+            return stored
+        before = stored.shape[: 1 + self.n_label_axes]
+        found = np.asarray(self.reduce(stored.reshape(-1, *stored.shape[len(before) :])))
+        return found.reshape(*before, *found.shape[1:])
 
     @cached_property
     def x_runs(self) -> tuple[IntArray, int] | None:

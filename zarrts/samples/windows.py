@@ -190,8 +190,11 @@ def sequences_of(view: View, n: int, stride: int | None) -> View:
         If no stretch has `n` windows.
     """
     step = n if stride is None else stride
-    if n < 1 or step < 1:
-        raise SampleError(f"sequences({n}, stride={stride}): both have to be at least 1.")
+    if not all(isinstance(it, int | np.integer) and it >= 1 for it in (n, step)):
+        raise SampleError(
+            f"sequences({n!r}, stride={stride!r}): both count windows, and have to be whole "
+            "numbers of at least 1."
+        )
     index, cut = view.index, view.cut
     if not isinstance(index, WindowIndex) or cut.x_steps is None or cut.y_steps is None:
         raise SampleError("sequences() joins windows: samples.windows(length).sequences(n).")
