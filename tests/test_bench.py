@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,8 @@ from rich.console import Console
 import zarrts
 from zarrts.cli import main
 from zarrts.commands.bench import BenchReport, Rate, show
+from zarrts.commands.picture import write_picture
+from zarrts.commands.verdict import verdict_of
 
 RATES = {
     "read (compressed)": 1000.0,
@@ -72,6 +75,66 @@ def test_command_measures_a_store(tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(main, [*given, "--json"]).output)
     assert [it["stage"] for it in found["rates"]] == list(RATES)[:5]
     assert all(it["samples_per_s"] > 0 for it in found["rates"])
+
+
+def test_bench_reads_a_bucket(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "subjects", sizes=[60, 60])
+    store = zarrts.convert(study.folder, "memory://bench/a.zarr", chunk="1KiB", progress=False)
+    with store:
+        result = CliRunner().invoke(main, ["bench", store.path, "--no-fit", "--seconds", "0.02"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("memory://bench/a.zarr: read straight into memory")
+    assert [it for it in ("network", "decode") if f" {it} " in result.output.splitlines()[-2]]
+
+
+@pytest.mark.parametrize(
+    ("ram", "this", "loader", "is_remote", "words"),
+    [
+        (500, 480, 600, False, r"The model is the limit: .* at 96% .*RAM; a faster store"),
+        (500, 300, 5000, False, r"The model is the limit: .* at 60% .*goes into handing over"),
+        (500, 150, 200, False, "Decoding is the limit"),
+        (5000, 150, 900, True, "The network is the limit.*cache=FOLDER"),
+        (5000, 150, 900, False, "The disk is the limit"),
+    ],
+)
+def test_sentence_agrees_with_the_rates(
+    ram: float, this: float, loader: float, is_remote: bool, words: str
+) -> None:
+    rates = RATES | {"fit, arrays in RAM": ram, "fit, this store": this}
+    rates |= {"loader, later epochs": loader}
+    for keeps_all in (False, True):
+        found = verdict_of(rates, keeps_all=keeps_all, is_remote=is_remote, memory_bytes=1 << 20)
+        expected = (
+            words
+            if not keeps_all or "model" in words
+            else "After the first epoch, gathering is.*memory=1MiB"
+        )
+        assert re.match(expected, found), found
+
+
+def test_picture_is_written_to_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = tmp_path / "bench.svg"
+    write_picture(report(RATES), str(drawn))
+    page = ElementTree.parse(drawn)
+    named = "".join(page.getroot().itertext()) + drawn.read_text("utf-8")
+    for words in ("disk 12%", "decode 38%", "gather 25%", "model 25%", "fit, this store"):
+        assert f"<!-- {words} -->" in named or words in named
+    write_picture(report(RATES), str(tmp_path / "bench.png"))
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("bench.txt", "a picture is .png, .svg or .pdf"), ("no/bench.png", "cannot be written into")],
+)
+def test_picture_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, name: str, words: str
+) -> None:
+    given = ["bench", str(tmp_path / "no.zarr"), "-o", str(tmp_path / name)]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 1
+    assert words in result.output
 
 
 def test_help_fits_one_screen() -> None:

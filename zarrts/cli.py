@@ -1,5 +1,6 @@
 """The command `zarrts`: one function a subcommand."""
 
+import io
 import json
 import sys
 import warnings
@@ -20,10 +21,7 @@ from zarrts.commands.arguments import (
 from zarrts.errors import ZarrtsError
 from zarrts.sizes import format_size
 
-_MAX_SUBJECTS = 40
 _USUAL_STORE = "study.zarr"
-_MAX_LETTERS = 24
-_WIDTH = 10_000
 
 
 def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
@@ -54,10 +52,18 @@ def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def _write_any_letter() -> None:
+    """Show letters that the output's encoding lacks as escapes: a name must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="zarrts")
 def main() -> None:
     """Train Keras networks on time series that do not fit in memory."""
+    _write_any_letter()
 
 
 @main.command(short_help="Turn files into one compressed store.")
@@ -206,6 +212,7 @@ def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
         describe_windows,
         summarize,
     )
+    from zarrts.commands.subjects import print_subjects
     from zarrts.study import open_store
 
     opened = open_store(store, **address)
@@ -244,34 +251,7 @@ def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
             f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "
             f"them decodes {part['amplification']:.3g} times their size"
         )
-    _print_subjects(summary)
-
-
-def _shortened(name: str) -> str:
-    return (
-        name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
-    )
-
-
-def _print_subjects(summary: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("subject")
-    table.add_column("samples", justify="right")
-    classes, counts = summary["class_names"] or [], summary["class_counts"]
-    for name in classes[:_MAX_SUBJECTS]:
-        table.add_column(_shortened(str(name)), justify="right")
-    for subject, n_samples in list(summary["subjects"].items())[:_MAX_SUBJECTS]:
-        own = counts[subject][:_MAX_SUBJECTS] if counts else []
-        table.add_row(_shortened(subject), f"{n_samples:,}", *(f"{n:,}" for n in own))
-    # Names are no markup; and where the table is too wide, lines that wrap still hold it all.
-    console = Console(markup=False, emoji=False, highlight=False, width=_WIDTH)
-    console.print(table)
-    hidden = len(summary["subjects"]) - _MAX_SUBJECTS
-    if hidden > 0:
-        click.echo(f"and {hidden:,} more subjects; all with --json")
+    print_subjects(summary)
 
 
 @main.command(short_help="Check that a store is whole.")
@@ -369,18 +349,27 @@ def report(store: str, output: str, split: str | None, results: str | None) -> N
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="For each figure.")
 @click.option("--fit/--no-fit", default=True, help="Train a small network, if Keras is there.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("-o", "--output", metavar="FILE", help="Draw it, too: .png, .svg or .pdf.")
+@storage_options
 @_with_errors
-def bench(store: str, as_json: bool, **options: Any) -> None:
+def bench(store: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure how fast this machine reads a STORE, and what limits it."""
     from rich.console import Console
 
     from zarrts.commands.bench import measure_store, show
+    from zarrts.commands.picture import check_picture, write_picture
 
+    if output is not None:
+        check_picture(output)
     report = measure_store(store, **options)
+    if output is not None:
+        write_picture(report, output)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
         show(report, Console(markup=False, emoji=False, highlight=False))
+        if output is not None:
+            click.echo(f"{output} is written.")
 
 
 @main.command(short_help="Train on real recordings of ten people.")

@@ -11,17 +11,16 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from zarrts.commands.verdict import verdict_of
 from zarrts.loading.finish import Finish
 from zarrts.loading.loader import BatchOptions, EpochLoader
 from zarrts.reading.memory import aligned_empty
 from zarrts.selection import Samples
-from zarrts.sizes import format_budget
 from zarrts.storage.chunks import DirectReader
+from zarrts.storage.ranged import RangedReader
 from zarrts.study import open_store
 from zarrts.types import AnyArray
 
-_CLEARLY_FASTER = 1.3
-_MODEL_SHARE = 0.9
 _RAM_BATCHES = 32
 _BLOCKS, _ASCII = "\u2588\u2593\u2592\u2591", "#=-."
 _STYLES = ("blue", "yellow", "green", "magenta")
@@ -56,6 +55,7 @@ class BenchReport:
     n_threads: int
     rates: tuple[Rate, ...]
     verdict: str
+    is_remote: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -80,9 +80,10 @@ class BenchReport:
         seconds = {it.stage: 1 / it.samples_per_s for it in self.rates if it.samples_per_s}
         both = seconds.get("read and decode", 0.0)
         read = seconds.get("read (compressed)")
-        parts = {"disk and decode": both}
+        source = "network" if self.is_remote else "disk"
+        parts = {f"{source} and decode": both}
         if read is not None:
-            parts = {"disk": min(read, both), "decode": max(0.0, both - read)}
+            parts = {source: min(read, both), "decode": max(0.0, both - read)}
         parts["gather"] = seconds.get("gather (from memory)", 0.0)
         if "fit, arrays in RAM" in seconds:
             parts["model"] = seconds["fit, arrays in RAM"]
@@ -112,6 +113,7 @@ def measure_store(
     workers: int | None = None,
     seconds: float = 5.0,
     fit: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> BenchReport:
     """Measure reading, decoding, gathering, the loader, and (with Keras) a small network.
 
@@ -126,13 +128,33 @@ def measure_store(
     fit : bool
         Whether to train, where Keras is installed.
     """
-    samples = open_store(path).samples
+    with open_store(path, storage_options=storage_options) as store:
+        return _measured(
+            store.samples,
+            batch_size=batch_size,
+            memory=memory,
+            workers=workers,
+            seconds=seconds,
+            fit=fit,
+        )
+
+
+def _measured(
+    samples: Samples,
+    *,
+    batch_size: int,
+    memory: int,
+    workers: int | None,
+    seconds: float,
+    fit: bool,
+) -> BenchReport:
     dtype = np.dtype(np.float32)
     options = BatchOptions(
         batch_size=batch_size, dtype=dtype, memory_bytes=memory, label_mode="auto", workers=workers
     )
     loader = samples.loader(options)
     is_direct = all(reader.is_direct for reader in samples.store.readers.x)
+    is_remote = any(reader.is_remote for reader in samples.store.readers.x)
     rates = []
     if is_direct:
         steps = _read_only(samples, options.n_threads)
@@ -147,11 +169,17 @@ def measure_store(
     if fit and _can_fit(samples):
         rates += _fit_rates(samples, options, seconds)
     return BenchReport(
-        store=path,
+        store=samples.store.path,
         way="straight into memory" if is_direct else "through zarr-python",
         n_threads=options.n_threads,
         rates=tuple(rates),
-        verdict=_verdict({rate.stage: rate for rate in rates}, keeps_all, options),
+        verdict=verdict_of(
+            {rate.stage: rate.samples_per_s for rate in rates},
+            keeps_all=keeps_all,
+            is_remote=is_remote,
+            memory_bytes=options.memory_bytes,
+        ),
+        is_remote=is_remote,
     )
 
 
@@ -200,7 +228,15 @@ def _in_threads(
     step = 16
 
     def many(thread: int, part: list[tuple[int, int]]) -> int:
-        return sum(work(segment, chunk, thread) for segment, chunk in part)
+        readers = store.readers.x
+        asked = [  # kept until it is read
+            readers[segment].will_need(chunk)
+            for segment, chunk in part
+            if readers[segment].is_remote
+        ]
+        n_samples = sum(work(segment, chunk, thread) for segment, chunk in part)
+        del asked
+        return n_samples
 
     with ThreadPoolExecutor(n_threads) as pool:
         for start in range(0, len(chunks), n_threads * step):
@@ -212,7 +248,11 @@ def _in_threads(
 
 
 def _read_only(samples: Samples, n_threads: int) -> Iterator[int]:
-    readers = [reader for reader in samples.store.readers.x if isinstance(reader, DirectReader)]
+    readers = [
+        reader
+        for reader in samples.store.readers.x
+        if isinstance(reader, DirectReader | RangedReader)
+    ]
 
     def read(segment: int, chunk: int, thread: int) -> int:
         readers[segment].read_encoded(chunk)
@@ -329,38 +369,3 @@ def build_network(sample_shape: tuple[int, ...], n_classes: int) -> Any:
     )
     model.compile("adam", "sparse_categorical_crossentropy" if n_classes > 1 else "mse")
     return model
-
-
-# What follows ---------------------------------------------------------------------------------
-
-
-def _verdict(rates: Mapping[str, Rate], keeps_all: bool, options: BatchOptions) -> str:
-    """Return, in one sentence, what the limit is and which option would help."""
-    loader = rates["loader, later epochs"].samples_per_s
-    if "fit, this store" in rates:
-        ratio = rates["fit, this store"].samples_per_s / rates["fit, arrays in RAM"].samples_per_s
-        if ratio > _MODEL_SHARE:
-            return (
-                f"The model is the limit: it trains from this store at {ratio:.0%} of its speed "
-                "from arrays in RAM; a faster store would not help."
-            )
-    if keeps_all:
-        return (
-            "Gathering is the limit: all samples fit into "
-            f"memory={format_budget(options.memory_bytes)} and are decoded only once; more workers "
-            "help where there are more processors."
-        )
-    read = rates.get("read (compressed)")
-    if read is not None and read.samples_per_s < _CLEARLY_FASTER * loader:
-        return (
-            "The disk is the limit: codec='zstd' makes the store smaller, a local SSD reads faster."
-        )
-    if rates["read and decode"].samples_per_s < _CLEARLY_FASTER * loader:
-        return (
-            "Decoding is the limit: codec='lz4' decodes fastest, more workers help where there are "
-            "more processors, and with memory= above the size of the selection it is decoded once."
-        )
-    return (
-        "Gathering is the limit: a larger batch_size costs less per sample, and more workers help "
-        "where there are more processors."
-    )
