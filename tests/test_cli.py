@@ -556,3 +556,15 @@ def test_progress_is_silent_elsewhere_and_where_unwanted(
             on_rows(10)
             time.sleep(0.01)
     assert bool(terminal.written) == (is_terminal and wanted)
+
+
+def test_letters_that_the_terminal_lacks_do_not_end_a_command(tmp_path: Path) -> None:
+    recording = zarrts.Recording("J\u00f6rg \u5c71", np.zeros((4, 5, 2), "f4"), np.arange(4) % 2)
+    zarrts.convert([recording], tmp_path / "a.zarr", progress=False).close()
+    done = subprocess.run(
+        [sys.executable, "-m", "zarrts", "info", str(tmp_path / "a.zarr")],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"J\\xf6rg \\u5c71" in done.stdout

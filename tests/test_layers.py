@@ -36,6 +36,7 @@ LAYERS = [
     {"commands", "demo"},
     {"report"},
     {"cli"},
+    {"__main__"},
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 HEAVY = {
