@@ -86,6 +86,16 @@ def test_each_sample_comes_once_with_its_label_as_torch_wants_it(study, dataset)
     assert loss.item() == pytest.approx(np.log(4))
 
 
+def test_weights_are_the_third_of_a_batch(samples, dataset):
+    expected = list(samples.batches(BATCH, memory=SMALL, label_mode="int", sample_weight="class"))
+    found = list(loaded(dataset(sample_weight="class"), num_workers=0))
+    assert len(found) == N_BATCHES
+    for (_, y, weight), batch in zip(found, expected, strict=True):
+        assert weight.dtype == torch.float32
+        assert np.array_equal(weight.numpy(), batch.sample_weight)
+        assert np.array_equal(y.numpy(), batch.y)
+
+
 def test_batches_are_never_changed_after_they_were_handed_out(dataset):
     made = dataset()
     kept = list(made)

@@ -260,6 +260,38 @@ def test_weights_that_mean_nothing_are_refused(study, given, message):
         batches_of(study[2], sample_weight=given)
 
 
+@pytest.mark.parametrize("given", ["class", "subject", {"run": 5}, lambda batch: batch.y + 2])
+def test_batches_without_keras_have_the_same_weights_and_0_where_labels_are_missing(study, given):
+    text, _, store = study
+    is_there = text != ""
+    _, y, weight = batches_of(store, sample_weight=given)
+    options = {"label_mode": "int", "shuffle": False}
+    found = list(store.samples.batches(7, sample_weight=given, **options))
+    own = np.concatenate([it.sample_weight for it in found])
+    assert own.dtype == np.float32
+    assert own[is_there] == pytest.approx(weight)
+    assert (own[~is_there] == 0).all()
+    of_all = np.concatenate([it.y for it in found])
+    assert np.array_equal(of_all[is_there], y)
+    assert (of_all[~is_there] == 0).all()
+    plain = list(store.samples.batches(7, **options))
+    assert all(it.sample_weight is None for it in plain)
+    assert np.array_equal(np.concatenate([it.y for it in plain]) < 0, ~is_there)
+
+
+def test_weights_of_all_samples_keep_to_them_in_a_shuffled_epoch(study):
+    samples = study[2].samples
+    given = np.arange(len(samples)) / 7
+    for batch in samples.batches(9, sample_weight=given, seed=3):
+        assert batch.sample_weight == pytest.approx(
+            np.where(study[0][batch.sample_id] == "", 0, given[batch.sample_id])
+        )
+    with pytest.raises(SampleError, match="sample_weight needs labels, but label_mode is None"):
+        samples.batches(9, sample_weight=given, label_mode=None)
+    with pytest.raises(TypeError, match="use sample_weight=, 'class', or a dict of classes"):
+        samples.batches(9, class_weight={0: 1.0})
+
+
 def test_each_output_has_its_weights_and_its_missing_labels(tmp_path):
     import keras
 
@@ -285,6 +317,10 @@ def test_each_output_has_its_weights_and_its_missing_labels(tmp_path):
             assert y["age"].tolist() == [1, 2, 0, 4, 5]
             assert weight["stage"].tolist() == [1, 0, 3, 1, 3]
             assert weight["age"] == pytest.approx([5 / 8, 5 / 8, 0, 5 / 8, 5 / 2])
+            batch = next(store.samples.labelled().batches(5, shuffle=False, sample_weight=given))
+            for name in ("stage", "age"):
+                assert np.array_equal(batch.y[name], y[name])
+                assert np.array_equal(batch.sample_weight[name], weight[name])
             inputs = keras.Input((3, 2))
             flat = keras.layers.Flatten()(inputs)
             outputs = {

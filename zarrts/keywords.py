@@ -17,6 +17,8 @@ _OURS = {
     "validation_split": "val",
     "class_mode": "label_mode",
     "batch": "batch_size",
+    "class_weight": "sample_weight",
+    "weights": "sample_weight",
     "num_workers": "workers",
     "n_jobs": "workers",
     "subject": "subjects",
@@ -41,6 +43,7 @@ _OURS = {
 _NOTES = {
     "length": "the rows that a window spans: (sequence_length - 1) * sampling_rate + 1",
     "chunk": "a size such as '1MiB'",
+    "sample_weight": "'class', or a dict of classes by name",
     "shard": "a size such as '64MiB'",
     "y": "the name of the array of labels",
     "x": "the name of the array of inputs",

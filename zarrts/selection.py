@@ -15,7 +15,6 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.loading.batched import Batched
 from zarrts.reading import cost
 from zarrts.reading.contents import Contents
-from zarrts.reading.labelling import Labelled
 from zarrts.reading.load import (
     count_bytes,
     load_labels,
@@ -35,7 +34,7 @@ from zarrts.types import AnyArray, IntArray, Label, Labels
 _LOAD_LIMIT = "2GiB"
 
 
-class Samples(Labelled, Divisible, Batched, Windowed):
+class Samples(Batched, Divisible, Windowed):
     """Some samples of a store, in source order; a view that reads nothing until it is asked.
 
     Every method that chooses returns a new Samples. Sample ids are positions in `store.samples`,

@@ -54,9 +54,8 @@ def sometimes(transform: Transform, p: float = 0.5) -> Transform:
             )
         batch.x[chosen] = part.x
         put = partial(_put, chosen)
-        return replace(
-            batch, y=_each(put, batch.y, part.y), weight=_each(put, batch.weight, part.weight)
-        )
+        weight = _each(put, batch.sample_weight, part.sample_weight)
+        return replace(batch, y=_each(put, batch.y, part.y), sample_weight=weight)
 
     return changed
 
@@ -261,7 +260,7 @@ def mixup(alpha: float = 0.2) -> Transform:
         others = rng.permutation(len(x))
         shares = rng.beta(alpha, alpha, len(x))
         mix = partial(_mix, others, shares)
-        batch = replace(batch, y=_each(mix, batch.y), weight=_each(mix, batch.weight))
+        batch = replace(batch, y=_each(mix, batch.y), sample_weight=_each(mix, batch.sample_weight))
         x[...] = _mix(others, shares, x)
         return batch
 
@@ -348,7 +347,7 @@ def _part(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
         batch,
         x=batch.x[chosen],
         y=_each(lambda it: it[chosen], batch.y),
-        weight=_each(lambda it: it[chosen], batch.weight),
+        sample_weight=_each(lambda it: it[chosen], batch.sample_weight),
         sample_id=batch.sample_id[chosen],
         length=None if batch.length is None else batch.length[chosen],
     )
@@ -364,8 +363,8 @@ def _labels_taken(batch: Batch, rows: NDArray[np.int64], n_steps: int, name: str
     """Return a batch with some steps of labels, and of weights that are of steps."""
 
     take = partial(_take_steps, rows=rows, n_steps=n_steps, name=name)
-    weight = _each(lambda it: take(it) if it.ndim > 1 else it, batch.weight)
-    return replace(batch, y=_each(take, batch.y), weight=weight)
+    weight = _each(lambda it: take(it) if it.ndim > 1 else it, batch.sample_weight)
+    return replace(batch, y=_each(take, batch.y), sample_weight=weight)
 
 
 def _each(

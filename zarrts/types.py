@@ -229,7 +229,7 @@ class Batch:
     length : int64, shape (batch,), or None
         How many steps of each sample are its own, where samples are of unequal lengths; the rest
         is padding.
-    weight : array, shape (batch,) or (batch, time), or None
+    sample_weight : float32, shape (batch,) or (batch, time), or None
         How much each label counts, where some count more or less than others; a dictionary by
         name where there are several arrays of labels.
     """
@@ -238,7 +238,7 @@ class Batch:
     y: Labels | None
     sample_id: IntArray
     length: IntArray | None = None
-    weight: Labels | None = None
+    sample_weight: Labels | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:

@@ -15,21 +15,20 @@ from zarrts.keras import adapter
 from zarrts.keras.dataset import OwnThreads
 from zarrts.keras.looping import Looped
 from zarrts.keras.spec import Spec, spec_of
-from zarrts.keras.weights import weights_of
 from zarrts.keywords import refuse_unknown
 from zarrts.labels.label_sets import LabelModes, each_array, targets_of
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.loading.finish import Transform
-from zarrts.loading.loader import BatchOptions, OnError, Shuffle, dtype_of
+from zarrts.loading.loader import OnError, Shuffle, dtype_of
 from zarrts.loading.passes import Pass, Passes
-from zarrts.ordering.ranks import Rank, resolve
+from zarrts.loading.weights import weights_of
+from zarrts.ordering.ranks import Rank
 from zarrts.ordering.sampling import Listed, Resample
 from zarrts.reading.balancing import Balance
 from zarrts.reading.measured import Stats
 from zarrts.reading.nans import OnNan
-from zarrts.samples.padding import Pad, Truncate, padding_of
+from zarrts.samples.padding import Pad, Truncate
 from zarrts.selection import Samples
-from zarrts.sizes import parse_size
 from zarrts.splits.disjoint import Split
 from zarrts.stats.statistics import Scale
 from zarrts.study import Store, open_store
@@ -147,25 +146,30 @@ class ZarrSequence(Looped, OwnThreads):
         balance, sample_weight = (
             _of_these(it, given, self.samples) for it in (balance, sample_weight)
         )
-        rank, world_size = resolve(rank, world_size)
-        self._options = BatchOptions(
+        self._options = self.samples.batch_options(
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
             label_mode=label_mode,
-            scaling=self.samples.scaling(stats, scale),
+            stats=stats,
+            scale=scale,
             nan=nan,
             transform=transform,
+            weigh=weights_of(self.samples, sample_weight, label_mode),
             dtype=dtype_of(keras.config.floatx() if dtype is None else dtype),
-            memory_bytes=parse_size(memory, "memory"),
+            memory=memory,
             rank=rank,
             world_size=world_size,
             drop_last=drop_last,
             workers=workers,
             on_error=on_error,
-            padding=padding_of(pad, pad_value, truncate, buckets),
-            sampling=self.samples.sampling(balance, resample, order, shuffle),
-            weigh=weights_of(self.samples, sample_weight, label_mode),
+            balance=balance,
+            resample=resample,
+            order=order,
+            pad=pad,
+            pad_value=pad_value,
+            truncate=truncate,
+            buckets=buckets,
         )
         if mask and pad is None:
             raise SampleError("mask=True tells samples from padding: give pad= too.")
@@ -214,7 +218,7 @@ class ZarrSequence(Looped, OwnThreads):
         x = self.inputs_of(batch)
         if self._options.label_mode is None:
             return (x,) if self._has_mask else x  # or Keras would take the mask for labels
-        return (x, batch.y) if batch.weight is None else (x, batch.y, batch.weight)
+        return (x, batch.y) if batch.sample_weight is None else (x, batch.y, batch.sample_weight)
 
     def inputs_of(self, batch: Batch) -> Any:
         """Return what the network gets of a batch."""

@@ -5,20 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from zarrts.keywords import refuse_unknown
 from zarrts.labels.label_sets import LabelModes
-from zarrts.labels.scheme import LabelScheme
 from zarrts.loading.finish import Transform
 from zarrts.loading.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
 from zarrts.loading.stream import BatchStream
+from zarrts.loading.weights import weights_of
 from zarrts.ordering.ranks import Rank, resolve
-from zarrts.ordering.sampling import Resample, Sampling
+from zarrts.ordering.sampling import Resample
 from zarrts.reading.balancing import Balance
-from zarrts.reading.contents import Contents
+from zarrts.reading.labelling import Labelled
 from zarrts.reading.measured import Stats
 from zarrts.reading.nans import OnNan
-from zarrts.reading.sample_reader import SampleReader
 from zarrts.samples.padding import Pad, Truncate, padding_of
 from zarrts.sizes import parse_size
-from zarrts.stats.scaling import Scaling
 from zarrts.stats.statistics import Scale
 from zarrts.types import IntArray
 
@@ -26,34 +24,8 @@ if TYPE_CHECKING:
     from zarrts.loading.torch_dataset import TorchBatches
 
 
-class Batched:
+class Batched(Labelled):
     """Samples from which batches are drawn; `Samples` is one, and adds all else."""
-
-    store: Contents
-    scheme: LabelScheme
-
-    @property
-    def reader(self) -> SampleReader:
-        """What reads these samples."""
-        raise NotImplementedError
-
-    def sampling(
-        self,
-        balance: Balance | None,
-        resample: Resample,
-        order: Sequence[int] | IntArray | None,
-        shuffle: object,
-    ) -> Sampling | None:
-        """Return which of these samples an epoch shows; None: each one once."""
-        raise NotImplementedError
-
-    def scaling(self, stats: Stats | None, scale: Scale = "standard") -> Scaling | None:
-        """Return how these samples are scaled."""
-        raise NotImplementedError
-
-    def has_nan(self, nan: OnNan, *, skips_damage: bool = False) -> bool:
-        """Return whether batches of these samples may hold NaN."""
-        raise NotImplementedError
 
     def batches(
         self,
@@ -68,6 +40,7 @@ class Batched:
         scale: Scale = "standard",
         nan: OnNan = "error",
         transform: Transform | None = None,
+        sample_weight: Any = None,
         dtype: Any = None,
         drop_last: bool = False,
         rank: Rank = 0,
@@ -113,6 +86,13 @@ class Batched:
         transform : callable, optional
             Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
             (seed, epoch, rank, batch), in the loader's threads; returns a `Batch`.
+        sample_weight : "class", "subject", dict, array or callable, optional
+            How much labels count: `batch.sample_weight`. "class" or "subject": each class or
+            subject as much as any other. A dict: of classes, or of subjects, by name; 1 for
+            others. An array: one weight for each of the samples, in their order. A function:
+            called with each `Batch` before the transform, it returns one weight for each sample.
+            Of several arrays of labels, one of these for all, or a dict with one for each. Labels
+            that are missing become 0, and count 0.
         dtype : dtype, optional
             Of x; as stored by default.
         rank, world_size : int
@@ -148,23 +128,30 @@ class Batched:
         iterator of Batch, with `close()`; also a context manager.
         """
         refuse_unknown(self.batches, unknown)
-        options = _options_of(
+        options = self.batch_options(
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
             memory=memory,
             label_mode=label_mode,
-            scaling=self.scaling(stats, scale),
+            stats=stats,
+            scale=scale,
             nan=nan,
             transform=transform,
+            weigh=weights_of(self, sample_weight, label_mode, weighs_missing=False),
             dtype=self.store.dtype if dtype is None else dtype_of(dtype),
             drop_last=drop_last,
             rank=rank,
             world_size=world_size,
             workers=workers,
             on_error=on_error,
-            padding=padding_of(pad, pad_value, truncate, buckets),
-            sampling=self.sampling(balance, resample, order, shuffle),
+            balance=balance,
+            resample=resample,
+            order=order,
+            pad=pad,
+            pad_value=pad_value,
+            truncate=truncate,
+            buckets=buckets,
         )
         return self.loader(options).stream(epoch)
 
@@ -180,6 +167,7 @@ class Batched:
         scale: Scale = "standard",
         nan: OnNan = "error",
         transform: Transform | None = None,
+        sample_weight: Any = None,
         dtype: Any = None,
         drop_last: bool = False,
         rank: Rank = 0,
@@ -208,6 +196,8 @@ class Batched:
         label_mode : str or None
             As in `ZarrSequence`; integers come as int64, as torch's losses want them. None: items
             are x alone.
+        sample_weight : "class", "subject", dict, array or callable, optional
+            As for `batches`; items are (x, y, sample_weight) then.
         dtype : dtype of NumPy or torch, optional
             Of x; torch's default dtype by default.
         mask : bool
@@ -219,29 +209,67 @@ class Batched:
         refuse_unknown(self.to_torch, unknown)
         from zarrts.loading.torch_dataset import TorchBatches, numpy_dtype
 
-        options = _options_of(
+        options = self.batch_options(
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
             memory=memory,
             label_mode=label_mode,
-            scaling=self.scaling(stats, scale),
+            stats=stats,
+            scale=scale,
             nan=nan,
             transform=transform,
+            weigh=weights_of(self, sample_weight, label_mode, weighs_missing=False),
             dtype=numpy_dtype(dtype),
             drop_last=drop_last,
             rank=rank,
             world_size=world_size,
             workers=workers,
             on_error=on_error,
-            padding=padding_of(pad, pad_value, truncate, buckets),
-            sampling=self.sampling(balance, resample, order, shuffle),
+            balance=balance,
+            resample=resample,
+            order=order,
+            pad=pad,
+            pad_value=pad_value,
+            truncate=truncate,
+            buckets=buckets,
         )
         return TorchBatches(self, options, has_mask=mask)
 
     def reopened(self) -> "Batched":
         """Return the same samples, with files of their own."""
         raise NotImplementedError
+
+    def batch_options(
+        self,
+        *,
+        shuffle: Shuffle,
+        stats: Stats | None,
+        scale: Scale,
+        memory: int | str,
+        rank: Rank,
+        world_size: int,
+        balance: Balance | None,
+        resample: Resample,
+        order: Sequence[int] | IntArray | None,
+        pad: Pad | None,
+        pad_value: float,
+        truncate: Truncate,
+        buckets: int | Sequence[int] | None,
+        **others: Any,
+    ) -> BatchOptions:
+        """Return what keywords of `batches` mean for these samples; `others` as they are."""
+        rank, world_size = resolve(rank, world_size)
+        return BatchOptions(
+            shuffle=shuffle,
+            scaling=self.scaling(stats, scale),
+            memory_bytes=parse_size(memory, "memory"),
+            rank=rank,
+            world_size=world_size,
+            padding=padding_of(pad, pad_value, truncate, buckets),
+            sampling=self.sampling(balance, resample, order, shuffle),
+            **others,
+        )
 
     def loader(self, options: BatchOptions) -> EpochLoader:
         """Return what makes the batches of any epoch, and keeps its memory in between."""
@@ -252,10 +280,3 @@ class Batched:
             subjects=self.store.subjects,
             has_nan=self.has_nan(options.nan, skips_damage=options.on_error == "skip"),
         )
-
-
-def _options_of(*, memory: int | str, rank: Rank, world_size: int, **others: Any) -> BatchOptions:
-    """Return options of batches, with sizes as bytes and the rank as a number."""
-    rank, world_size = resolve(rank, world_size)
-    memory_bytes = parse_size(memory, "memory")
-    return BatchOptions(memory_bytes=memory_bytes, rank=rank, world_size=world_size, **others)

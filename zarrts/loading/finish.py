@@ -112,12 +112,12 @@ def _zeroed(y: AnyArray, mask: NDArray[np.bool_]) -> AnyArray:
 
 def lengthened(batch: Batch, *, has_step_labels: bool) -> Batch:
     """Return a batch with one step more, the last one again."""
-    y, weight = batch.y, batch.weight
+    y, weight = batch.y, batch.sample_weight
     if y is not None and has_step_labels:
         y = each_array(y, _with_one_step_more)
     if weight is not None:
         weight = each_array(weight, lambda it: _with_one_step_more(it) if it.ndim > 1 else it)
-    return replace(batch, x=_with_one_step_more(batch.x), y=y, weight=weight)
+    return replace(batch, x=_with_one_step_more(batch.x), y=y, sample_weight=weight)
 
 
 def _with_one_step_more(steps: AnyArray) -> AnyArray:

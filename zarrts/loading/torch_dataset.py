@@ -112,7 +112,10 @@ class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]
             x = x, torch.from_numpy(batch.mask)
         if batch.y is None:
             return x
-        return x, each_array(batch.y, _tensor_of_labels)
+        y = each_array(batch.y, _tensor_of_labels)
+        if batch.sample_weight is None:
+            return x, y
+        return x, y, each_array(batch.sample_weight, torch.from_numpy)
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; a later loop takes them again."""

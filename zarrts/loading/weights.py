@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
 from zarrts.labels.scheme import LabelScheme
+from zarrts.reading.labelling import Labelled
 from zarrts.reading.load import count_classes
 from zarrts.reading.presence import count_step_axes, presence_of
 from zarrts.samples.units import Ranges
-from zarrts.selection import Samples
 from zarrts.types import AnyArray, Batch, IntArray
 
 FloatArray = NDArray[np.float32]
@@ -30,7 +30,7 @@ class Weights:
         The samples that `by_sample` counts.
     n_step_axes : int
     has_gaps : bool
-        Steps, or one of several labels, may be missing: these count 0, and are 0.
+        Labels may be missing: these count 0, and are 0.
     by_class : dict of float32, shape (n_classes,)
     by_sample : dict of float32, shape (n_samples,)
     functions : dict of callable
@@ -67,8 +67,8 @@ class Weights:
                 weight = _times(weight, batch.mask)
             weights[name], targets[name] = weight.astype(np.float32), y
         if _WHOLE in weights:
-            return replace(batch, y=targets[_WHOLE], weight=weights[_WHOLE])
-        return replace(batch, y=targets, weight=weights)
+            return replace(batch, y=targets[_WHOLE], sample_weight=weights[_WHOLE])
+        return replace(batch, y=targets, sample_weight=weights)
 
     def _of_samples(self, name: str, batch: Batch, numbers: IntArray) -> AnyArray:
         weight: AnyArray = np.ones(len(numbers), np.float32)
@@ -85,13 +85,17 @@ class Weights:
         return weight
 
 
-def weights_of(samples: Samples, given: Any, label_mode: Any) -> Weights | None:
+def weights_of(
+    samples: Labelled, given: Any, label_mode: Any, *, weighs_missing: bool = True
+) -> Weights | None:
     """Return what `sample_weight=` means; None where all labels count the same.
 
     Parameters
     ----------
     given : None, "class", "subject", dict, array or callable
         As for `ZarrSequence`.
+    weighs_missing : bool
+        Where nothing is given, labels that are missing count 0 all the same.
 
     Raises
     ------
@@ -102,7 +106,9 @@ def weights_of(samples: Samples, given: Any, label_mode: Any) -> Weights | None:
         if given is not None:
             raise SampleError("sample_weight needs labels, but label_mode is None.")
         return None
-    has_gaps = samples.presence[1]
+    if given is None and not weighs_missing:
+        return None
+    has_gaps = samples.presence[1] or samples.n_unlabelled > 0
     if given is None and not has_gaps:
         return None
     found = Weights(
@@ -124,7 +130,7 @@ def weights_of(samples: Samples, given: Any, label_mode: Any) -> Weights | None:
         elif callable(own):
             found.functions[name] = own
         else:
-            found.by_sample[name] = _checked(own, len(samples))
+            found.by_sample[name] = _checked(own, len(samples.selection))
     return found
 
 
@@ -138,7 +144,7 @@ def _checked(given: Any, n_samples: int) -> FloatArray:
     return array
 
 
-def _add_balanced(found: Weights, samples: Samples, name: str, how: str) -> None:
+def _add_balanced(found: Weights, samples: Labelled, name: str, how: str) -> None:
     if how == "subject":
         found.by_sample[name] = _of_subjects(samples, None)
     elif how == "class":
@@ -157,7 +163,7 @@ def _add_balanced(found: Weights, samples: Samples, name: str, how: str) -> None
         )
 
 
-def _add_named(found: Weights, samples: Samples, name: str, given: Mapping[Any, float]) -> None:
+def _add_named(found: Weights, samples: Labelled, name: str, given: Mapping[Any, float]) -> None:
     """Add weights of classes or subjects, whichever the keys are; 1 for those not named."""
     classes = samples.scheme.parts.get(name, samples.scheme).class_names or ()
     is_class = all(key in classes for key in given)
@@ -180,17 +186,19 @@ def _add_named(found: Weights, samples: Samples, name: str, given: Mapping[Any, 
         found.by_class[name] = np.array([given.get(it, 1) for it in classes], np.float32)
 
 
-def _of_subjects(samples: Samples, given: Mapping[Any, float] | None) -> FloatArray:
-    catalog, counts = samples.store.catalog, samples.per_recording
-    per_subject = np.bincount(catalog.subject_codes, counts, len(catalog.subjects))
+def _of_subjects(samples: Labelled, given: Mapping[Any, float] | None) -> FloatArray:
+    catalog = samples.store.catalog
+    # Samples without a label count nothing, and so do not count here.
+    counted = np.diff(samples.presence[0].count_below(samples.starts))
+    per_subject = np.bincount(catalog.subject_codes, counted, len(catalog.subjects))
     n_present = np.count_nonzero(per_subject)
     weights = per_subject.sum() / (max(n_present, 1) * np.maximum(per_subject, 1))
     if given is not None:
         weights = np.array([given.get(subject, 1) for subject in catalog.subjects])
-    return np.repeat(weights[catalog.subject_codes], counts).astype(np.float32)
+    return np.repeat(weights[catalog.subject_codes], samples.per_recording).astype(np.float32)
 
 
-def _classes_of(samples: Samples, name: str) -> LabelScheme:
+def _classes_of(samples: Labelled, name: str) -> LabelScheme:
     """Return the scheme of some labels, if each sample or step has one class."""
     scheme = samples.scheme.parts.get(name, samples.scheme)
     spec = samples.reader.readers.y[0].spec
