@@ -47,9 +47,8 @@ class ListedOrder:
 
     def pieces(self, batch: int) -> Iterator[Piece]:
         """Yield the samples of a batch, no more at a time than can be open together."""
-        start, stop = self.batching.bounds(batch)
-        for low in range(start, stop, self._max_samples):
-            high = min(low + self._max_samples, stop)
+        start, _ = self.batching.bounds(batch)
+        for low, high in self.batching.parts(batch, self._max_samples):
             yield Piece(
                 batch=batch,
                 start=low - start,

@@ -106,6 +106,12 @@ class Batching:
         # A rank with one sample more than the others gives it in its last batch.
         return start, self.stop - self.start if is_last else start + self.batch_size
 
+    def parts(self, batch: int, max_samples: int) -> Iterator[tuple[int, int]]:
+        """Yield where parts of a batch start and stop, each of at most so many samples."""
+        start, stop = self.bounds(batch)
+        for low in range(start, stop, max_samples):
+            yield low, min(low + max_samples, stop)
+
 
 @dataclass(frozen=True)
 class Piece:
