@@ -568,3 +568,25 @@ def test_letters_that_the_terminal_lacks_do_not_end_a_command(tmp_path: Path) ->
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"J\\xf6rg \\u5c71" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("others", "shown", "warned"),
+    [
+        ([".DS_Store", "Thumbs.db"], None, None),
+        (["README.txt", "s9.pkl"], "passed over  README.txt, s9.pkl", "Warning: s9.pkl: not read."),
+        ([f"n{i}.txt" for i in range(9)], "passed over  9 .txt", None),
+        ([f"n{i}.fif" for i in range(6)], "passed over  6 .fif", "n3.fif and 2 more: not read."),
+    ],
+)
+def test_dry_run_says_which_files_are_passed_over(
+    tmp_path: Path, others: list[str], shown: str | None, warned: str | None
+) -> None:
+    make_study(tmp_path / "subjects", sizes=[6, 6])
+    for name in others:
+        (tmp_path / "subjects" / name).write_bytes(b"")
+    output = said(zarrts_command("convert", "--dry-run", tmp_path / "subjects"), 0)
+    lines = output.splitlines()
+    assert [it for it in lines if it.startswith("passed over")] == ([shown] if shown else [])
+    assert ("not read" in output) == (warned is not None)
+    assert warned is None or warned in output

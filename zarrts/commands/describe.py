@@ -20,6 +20,7 @@ from zarrts.types import IntArray, Label
 _FEW_PERCENT = 10
 _MAX_NAMES = 12
 _MAX_LACKS = 3
+_FEW_FILES = 4
 _BUDGETS = ("128MiB", "512MiB")
 _MUCH = 1.15
 _LABELLED = {"recording": "recording", "row": "time step"}
@@ -51,6 +52,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
         *_describe_kinds(prepared),
         f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
         f"{names[1]:{width}}{labels}",
+        *_describe_passed_over(prepared.passed_over),
         f"reads {format_size(prepared.source_bytes)}, "
         f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
         f"memory {format_budget(prepared.options.memory_bytes)}, about "
@@ -110,6 +112,17 @@ def _describe_kinds(prepared: Prepared) -> list[str]:
     if len(kinds) == 1:
         return [f"each is {next(iter(kinds))}"]
     return ["; ".join(f"{count:,} times {kind}" for kind, count in kinds.most_common())]
+
+
+def _describe_passed_over(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    if len(paths) <= _FEW_FILES:
+        return [f"passed over  {', '.join(paths)}"]
+    kinds = Counter(Path(path).suffix.lower() or "without suffix" for path in paths)
+    return [
+        f"passed over  {', '.join(f'{n:,} {kind}' for kind, n in kinds.most_common(_MAX_NAMES))}"
+    ]
 
 
 def _name(names: Sequence[str]) -> str:

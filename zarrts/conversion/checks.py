@@ -2,14 +2,33 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources import session_like
 from zarrts.types import SourceRecording
 
 _MAX_NAMES = 8
+_MAX_SHOWN = 4
+_PERHAPS_RECORDINGS = frozenset(
+    {
+        ".pkl",
+        ".pickle",
+        ".p",
+        ".joblib",
+        ".parquet",
+        ".feather",
+        ".pt",
+        ".pth",
+        ".gz",
+        ".zip",
+        ".mff",
+    }
+    | {".fif", ".vhdr", ".set", ".c3d", ".wav", ".xlsx", ".arff", ".tfrecord", ".rec"}
+)
 
 
 def check_recordings(
@@ -195,6 +214,38 @@ def check_duplicates(
         "or one person's data are on both sides of a split."
         for same in by_content.values()
         if len(same) > 1
+    ]
+
+
+def check_sessions(subjects: Sequence[str]) -> list[str]:
+    """Return a sentence if names look like several sessions of one person."""
+    groups = session_like(sorted({*subjects}))
+    if not groups:
+        return []
+    shown = [
+        f"{', '.join(names[:_MAX_SHOWN])}{' ...' if len(names) > _MAX_SHOWN else ''}"
+        for names in groups[:_MAX_SHOWN]
+    ]
+    more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
+    return [
+        f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
+        "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
+        "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
+        "each file is another person."
+    ]
+
+
+def data_unread(passed_over: Sequence[str]) -> list[str]:
+    """Return a warning of files that hold recordings perhaps, but are of no kind that is read."""
+    some = [path for path in passed_over if PurePath(path).suffix.lower() in _PERHAPS_RECORDINGS]
+    if not some:
+        return []
+    shown = ", ".join(some[:_MAX_SHOWN]) + (
+        f" and {len(some) - _MAX_SHOWN:,} more" if len(some) > _MAX_SHOWN else ""
+    )
+    return [
+        f"{shown}: not read. If these are recordings, save them as "
+        "np.savez('s01.npz', x=x, y=y), or give them as zarrts.Recording('s01', x, y)."
     ]
 
 

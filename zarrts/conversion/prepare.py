@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from zarrts import sources
-from zarrts.conversion.checks import check_duplicates, check_recordings, refuse
+from zarrts.conversion.checks import (
+    check_duplicates,
+    check_recordings,
+    check_sessions,
+    data_unread,
+    refuse,
+)
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.plan import (
     Layout,
@@ -37,7 +43,6 @@ from zarrts.types import LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
 _WORTH_COMPRESSING = 0.95
-_MAX_NAMES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,8 @@ class Prepared:
         Estimate from the same chunks.
     plan : Plan
         What fixes the bytes of the new segment.
+    passed_over : tuple of str
+        Files among the sources that are of no kind that is read.
     base : StoreHeader, or None
         The store that the segment is added to.
     """
@@ -79,6 +86,7 @@ class Prepared:
     seconds: float
     plan: Plan
     has_subjects_given: bool
+    passed_over: tuple[str, ...] = ()
     base: StoreHeader | None = None
 
     @property
@@ -94,12 +102,13 @@ class Prepared:
     @property
     def warnings(self) -> list[str]:
         """What looks wrong, but need not be."""
+        warnings = data_unread(self.passed_over)
         if self.options.axes is not None:
-            return []
+            return warnings
         shape = self.layout.row_shape
         if self.is_ragged:
             shape = (max(it.x.shape[0] for it in self.recordings), *shape)
-        return warn_of_axes(shape, is_series=self.is_ragged)
+        return warnings + warn_of_axes(shape, is_series=self.is_ragged)
 
     @property
     def is_done(self) -> bool:
@@ -213,7 +222,7 @@ def _prepared(
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
     problems += _misfits(target, base, found) if base else check_duplicates(recordings)
     if not found.has_subjects_given:
-        problems += _sessions([*(it.subject for it in recordings), *_subjects(target, base)])
+        problems += check_sessions([*(it.subject for it in recordings), *_subjects(target, base)])
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     label_dtypes = [it.y.dtype for it in recordings]
@@ -252,6 +261,7 @@ def _prepared(
         seconds=raw_bytes / bytes_per_s / workers,
         plan=plan,
         has_subjects_given=found.has_subjects_given,
+        passed_over=found.passed_over,
         base=base,
     )
     if not prepared.is_done:
@@ -342,23 +352,6 @@ def _subjects(target: Location, base: StoreHeader | None) -> list[str]:
     """Return the subjects of a store that is added to."""
     tables = (read_table(target, segment) for segment in base.segments) if base else ()
     return [name for table in tables for name in table.subject]
-
-
-def _sessions(subjects: Sequence[str]) -> list[str]:
-    groups = sources.session_like(sorted({*subjects}))
-    if not groups:
-        return []
-    shown = [
-        f"{', '.join(names[:_MAX_NAMES])}{' ...' if len(names) > _MAX_NAMES else ''}"
-        for names in groups[:_MAX_NAMES]
-    ]
-    more = f"; and {len(groups) - _MAX_NAMES} more" if len(groups) > _MAX_NAMES else ""
-    return [
-        f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
-        "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
-        "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
-        "each file is another person."
-    ]
 
 
 def _plan(

@@ -69,11 +69,14 @@ class Found:
         One complete sentence for each file that cannot be used; none is left out.
     has_subjects_given : bool
         Someone said whose recordings they are; no subject is merely the name of a file.
+    passed_over : tuple of str
+        The files of other kinds, which are not read.
     """
 
     recordings: tuple[SourceRecording, ...]
     problems: tuple[str, ...]
     has_subjects_given: bool
+    passed_over: tuple[str, ...] = ()
 
 
 def find(
@@ -187,6 +190,7 @@ def find(
             *mixed,
         ),
         has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),
+        passed_over=tuple(found.others),
     )
 
 
@@ -270,15 +274,10 @@ def _sorted_out(
 
 
 def _open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
-    for suffixes, open_contents in (
-        (npy_files.SUFFIXES, npy_files.open_contents),
-        (npz.SUFFIXES, npz.open_contents),
-        (hdf5.SUFFIXES, hdf5.open_contents),
-        (matlab.SUFFIXES, matlab.open_contents),
-        (edf.SUFFIXES, edf.open_contents),
-    ):
-        if file.path.lower().endswith(suffixes):
-            return open_contents(file)
+    for kind in _KINDS:
+        if file.path.lower().endswith(kind.SUFFIXES):
+            opened: AbstractContextManager[Contents] = kind.open_contents(file)
+            return opened
     known = ", ".join(suffix for kind in _KINDS for suffix in kind.SUFFIXES)
     raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
 

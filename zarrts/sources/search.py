@@ -12,6 +12,9 @@ from zarrts.errors import SourceError
 from zarrts.sources.kind import SourceFile
 from zarrts.sources.names import listed
 
+_OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
+"""What Windows leaves in folders; what macOS leaves there is hidden."""
+
 
 @dataclass
 class Search:
@@ -23,17 +26,18 @@ class Search:
         In sorted order of `origin`, each once.
     problems : list of str
         One sentence for each place that could not be looked at.
-    seen : Counter
-        How many other files there were, by suffix.
+    others : list of str
+        Origins of the files of other kinds, sorted.
     """
 
     files: list[SourceFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    seen: Counter[str] = field(default_factory=Counter)
+    others: list[str] = field(default_factory=list)
 
     def nothing(self, paths: Sequence[str], suffixes: Sequence[str]) -> SourceError:
         """Return the error to raise where no file can be read; says what was there instead."""
-        seen = listed(f"{count:,} {suffix}" for suffix, count in self.seen.most_common())
+        kinds = Counter(_suffix(path) or "without suffix" for path in self.others)
+        seen = listed(f"{count:,} {suffix}" for suffix, count in kinds.most_common())
         return SourceError(
             f"no {' or '.join(suffixes)} files in {listed(paths)}: "
             f"{seen or 'no files at all'}; give files of these kinds, or a folder that holds some."
@@ -53,7 +57,7 @@ class _Finder:
         self.missing: list[str] = []
         self.linked: list[str] = []
         self.unreadable: list[tuple[str, str]] = []
-        self.seen: Counter[str] = Counter()
+        self.others: list[str] = []
 
     def add(self, given: str) -> None:
         path = os.path.abspath(os.path.expanduser(given))
@@ -101,7 +105,7 @@ class _Finder:
                     path for name in folders if os.path.islink(path := os.path.join(folder, name))
                 )
             for name in file_names:
-                if not name.startswith("."):
+                if not (name.startswith(".") or name.lower() in _OF_SYSTEMS):
                     self.add_file(os.path.join(folder, name), top)
 
     def _is_new(self, folder: str) -> bool:
@@ -117,9 +121,8 @@ class _Finder:
         self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
 
     def add_file(self, path: str, top: str) -> None:
-        suffix = _suffix(path)
-        if suffix not in self.suffixes:
-            self.seen[suffix or "without suffix"] += 1
+        if _suffix(path) not in self.suffixes:
+            self.others.append(path)
         elif os.path.isfile(path):
             self.paths.setdefault(path, top)
         else:
@@ -163,7 +166,7 @@ def search(given: Iterable[str], suffixes: Sequence[str], *, follow_links: bool 
         ),
         key=lambda file: file.origin,
     )
-    return Search(files, problems, finder.seen)
+    return Search(files, problems, sorted(_origin(path, base) for path in finder.others))
 
 
 def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
