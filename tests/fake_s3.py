@@ -1,8 +1,10 @@
 """A small server that speaks enough of S3 for obstore, with faults on request.
 
-Objects of at most one part, path style, no signatures. Every answer can be replaced by a fault.
+Objects of one part, with their checksum; path style, no signatures. Every answer can be replaced
+by a fault.
 """
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -17,7 +19,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 Fault = Callable[[str, str], str | int | None]
-"""From method and key: None, a status, or one of "reset", "cut", "slow" and "lost"."""
+"""From method and key: None, a status, or one of "reset", "cut", "slow", "lost" and "flipped"."""
 
 
 class FakeS3:
@@ -49,7 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         path, _, query = self.path.partition("?")
         bucket, _, key = urllib.parse.unquote(path)[1:].partition("/")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        n_bytes = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(n_bytes)
+        if len(body) < n_bytes:  # whoever sent it is gone
+            self._reset()
+            return
         self.query = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         method = "LIST" if "list-type" in self.query else self.command
         with self.fake.lock:
@@ -60,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "slow":
             threading.Event().wait(self.fake.slow_s)
+        if fault == "flipped" and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         if isinstance(fault, int):
             self._error(fault, {403: "AccessDenied"}.get(fault, "SlowDown"))
             return
@@ -124,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._get(key, body)
 
     def _put(self, key: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        if self.headers.get("x-amz-checksum-sha256") != digest:
+            return 400, {}, b"<Error><Code>BadDigest</Code></Error>"
         with self.fake.lock:
             there = self.fake.objects.get(key)
             wanted = self.headers.get("If-Match")

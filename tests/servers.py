@@ -1,11 +1,14 @@
 """A real S3 server for tests and benchmarks, and what can be wrong on the way to it."""
 
 import contextlib
+import hashlib
+import hmac
 import http.client
 import json
 import os
 import queue
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -14,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +25,7 @@ from typing import Any
 
 KEY, SECRET = "admin-key", "admin-secret"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret"
-FAULTS = (503, 500, "reset", "cut", "slow", "lost")
+FAULTS = (503, 500, "reset", "cut", "slow", "lost", "flipped")
 _START_S = 60
 
 
@@ -32,7 +35,7 @@ def find_weed() -> str | None:
     return str(beside) if beside.exists() else shutil.which("weed")
 
 
-def _free_ports(n_ports: int) -> list[int]:
+def free_ports(n_ports: int) -> list[int]:
     """Return ports that are free now; each one's gRPC port is 10,000 above."""
     found: list[int] = []
     with contextlib.ExitStack() as stack:
@@ -52,7 +55,7 @@ def seaweed(folder: Path) -> Iterator[str]:
     """Run SeaweedFS with a bucket named "lab", and give the address of its S3 interface."""
     weed = find_weed()
     assert weed is not None
-    s3, master, volume, filer = _free_ports(4)
+    s3, master, volume, filer = free_ports(4)
     users = [("admin", KEY, SECRET, ["Admin", "Read", "Write", "List"])]
     users.append(("reader", READER_KEY, READER_SECRET, ["Read", "List"]))
     identities = [
@@ -93,6 +96,37 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -
     raise RuntimeError(f"SeaweedFS did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
+def list_uploads(url: str) -> list[str]:
+    """Return the keys of uploads in parts that nobody has finished or given up."""
+    return re.findall(r"<Key>([^<]*)</Key>", _signed(url, "GET", "/lab", "uploads="))
+
+
+def begin_upload(url: str, key: str) -> None:
+    """Begin an upload in parts, and leave it there."""
+    _signed(url, "POST", f"/lab/{key}", "uploads=")
+
+
+def _signed(url: str, method: str, path: str, query: str) -> str:
+    """Return the answer to a request without a body, signed as AWS's Signature Version 4 says."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    nothing = hashlib.sha256(b"").hexdigest()
+    head = {"host": url.removeprefix("http://"), "x-amz-content-sha256": nothing, "x-amz-date": now}
+    names = ";".join(head)
+    lines = "".join(f"{name}:{value}\n" for name, value in head.items())
+    request = "\n".join([method, path, query, lines, names, nothing])
+    scope = f"{now[:8]}/us-east-1/s3/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = f"AWS4{SECRET}".encode()
+    for part in [*scope.split("/"), text]:
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    head["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
+    )
+    asked = urllib.request.Request(f"{url}{path}?{query}", headers=head, method=method)
+    with urllib.request.urlopen(asked) as answer:
+        return str(answer.read(), "utf-8")
+
+
 def options_for(url: str, key: str = KEY, secret: str = SECRET) -> dict[str, Any]:
     """Return the storage options of a server."""
     return {"key": key, "secret": secret, "endpoint_url": url}
@@ -123,7 +157,7 @@ class Way:
             return self.rng.choice(FAULTS)
 
 
-class _Forward(BaseHTTPRequestHandler):
+class Forwarding(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     disable_nagle_algorithm = True
@@ -139,10 +173,12 @@ class _Forward(BaseHTTPRequestHandler):
             self._hang_up()
             return
         if isinstance(fault, int):
-            self._answer(fault, [], b"")
+            self.answer(fault, [], b"")
             return
         if fault == "slow":
             threading.Event().wait(0.05)
+        if fault == "flipped" and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         upstream = http.client.HTTPConnection(*self.way.upstream, timeout=30)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -162,11 +198,11 @@ class _Forward(BaseHTTPRequestHandler):
         if fault == "lost":
             self._hang_up()
             return
-        self._answer(status, head, content, is_cut=fault == "cut")
+        self.answer(status, head, content, is_cut=fault == "cut")
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _do
 
-    def _answer(
+    def answer(
         self, status: int, head: list[tuple[str, str]], content: bytes, is_cut: bool = False
     ) -> None:
         self.send_response_only(status)
@@ -197,15 +233,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def faulty_proxy(url: str, seed: int, share: float) -> Iterator[tuple[str, Way]]:
-    """Forward requests, and let a share of them fail."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    way = Way((host, int(port)), seed, share)
-    server = _Server(("127.0.0.1", 0), type("Forward", (_Forward,), {"way": way}))
+def served(kind: type[Forwarding], way: Way) -> Iterator[str]:
+    """Run a proxy, and give its address."""
+    server = _Server(("127.0.0.1", 0), type("Handler", (kind,), {"way": way}))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", way
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
@@ -213,13 +247,37 @@ def faulty_proxy(url: str, seed: int, share: float) -> Iterator[tuple[str, Way]]
 
 
 @contextlib.contextmanager
-def slow_proxy(url: str, delay_s: float) -> Iterator[str]:
-    """Forward connections; what clients send arrives later, at the same bandwidth."""
+def faulty_proxy(url: str, seed: int, share: float) -> Iterator[tuple[str, Way]]:
+    """Forward requests, and let a share of them fail."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    way = Way((host, int(port)), seed, share)
+    with served(Forwarding, way) as address:
+        yield address, way
+
+
+@contextlib.contextmanager
+def slow_proxy(
+    url: str, delay_s: float, on_sent: Callable[[int], None] | None = None
+) -> Iterator[str]:
+    """Forward connections; what clients send arrives later, at the same bandwidth.
+
+    `on_sent` is called with how much a client has sent on one connection, before it is forwarded;
+    there is little more of it on its way then.
+    """
     host, _, port = url.removeprefix("http://").partition(":")
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    if (
+        on_sent is not None
+    ):  # what lies in the system's buffers arrives even if its sender is killed
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     open_sockets: list[socket.socket] = [listener]
 
-    def pump(source: socket.socket, target: socket.socket, delay: float) -> None:
+    def pump(
+        source: socket.socket,
+        target: socket.socket,
+        delay: float,
+        on_bytes: Callable[[int], None] | None,
+    ) -> None:
         waiting: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
         def send() -> None:
@@ -234,13 +292,18 @@ def slow_proxy(url: str, delay_s: float) -> Iterator[str]:
 
         if delay:
             threading.Thread(target=send, daemon=True).start()
+        n_bytes = 0
         with contextlib.suppress(OSError):
             while content := source.recv(1 << 18):
+                n_bytes += len(content)
+                if on_bytes is not None:
+                    on_bytes(n_bytes)
                 if delay:
                     waiting.put((time.monotonic() + delay, content))
                 else:
                     target.sendall(content)
-            if not delay:
+        if not delay:
+            with contextlib.suppress(OSError):
                 target.shutdown(socket.SHUT_WR)
         waiting.put((time.monotonic() + delay, b""))
 
@@ -252,8 +315,11 @@ def slow_proxy(url: str, delay_s: float) -> Iterator[str]:
                 for one in (client, server):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 open_sockets.extend((client, server))
-                for pair in ((client, server, delay_s), (server, client, 0.0)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
+                for way in (
+                    (client, server, delay_s, on_sent),
+                    (server, client, 0.0, lambda n_bytes: None),
+                ):
+                    threading.Thread(target=pump, args=way, daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()

@@ -7,6 +7,9 @@ import os
 import pickle
 import random
 import re
+import signal
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from conftest import Study, make_study
 from fake_s3 import FakeS3, fake_s3
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import options_for, slow_proxy
 
 import zarrts
 from zarrts import system
@@ -32,7 +36,7 @@ from zarrts.cli import main
 from zarrts.conversion import run as conversion
 from zarrts.conversion.targets import JOURNAL, LOCK
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
-from zarrts.storage import journal, shards
+from zarrts.storage import journal, location, shards
 from zarrts.storage.location import list_files, locate, opened, read_files
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
@@ -488,6 +492,76 @@ def test_another_machine_goes_on_where_one_was_killed(
     assert files_of(address) == files_of(folder)
 
 
+CHILD = """
+import json, sys, zarrts
+zarrts.convert(sys.argv[1], sys.argv[2], storage_options=json.loads(sys.argv[3]), codec="none",
+               shard="16MiB", workers=1, progress=False)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_nothing_stays_of_an_upload_whose_process_is_killed(
+    tmp_path: Path, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).normal(size=(1500, 128, 32)).astype("f4")  # 25 MB
+    np.savez(tmp_path / "anna.npz", x=x, y=np.arange(1500) % 3)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+
+    def kill(n_bytes: int) -> None:
+        if n_bytes > 1 << 20:
+            child.kill()
+
+    with slow_proxy(s3.url, 0, kill) as url:
+        given = [tmp_path / "anna.npz", "s3://lab/a.zarr", json.dumps(options_for(url))]
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, *map(str, given)],
+            env=os.environ | {"TMPDIR": str(spool)},
+        )
+        assert child.wait(200) == -signal.SIGKILL
+    assert not list(spool.iterdir())
+    assert {*s3.objects} >= {f"a.zarr/{LOCK}", "a.zarr/0/zarr.json"}
+    assert not any("/x/c/" in key for key in s3.objects)
+    wait_briefly(monkeypatch)
+    sizes: dict[str, Any] = {"codec": "none", "shard": "16MiB", "progress": False}
+    with zarrts.convert(
+        tmp_path / "anna.npz", "s3://lab/a.zarr", storage_options=s3.options, **sizes
+    ) as store:
+        np.testing.assert_array_equal(store.samples.load()[0], x)
+    zarrts.convert(tmp_path / "anna.npz", tmp_path / "a.zarr", **sizes).close()
+    assert files_of("s3://lab/a.zarr", s3.options) == files_of(tmp_path / "a.zarr")
+
+
+def test_an_object_has_as_long_as_it_needs_at_the_slowest_rate(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = []
+
+    def make(address: Any, n_minutes: int, real: Any = bucket.make_client) -> Any:
+        minutes.append(n_minutes)
+        return real(address, n_minutes)
+
+    monkeypatch.setattr(bucket, "make_client", make)
+    monkeypatch.setattr(bucket, "_BYTES_A_MINUTE", 10)
+    monkeypatch.setattr(bucket, "MAX_OBJECT_BYTES", 100)
+    one = Bucket(addresses.parse_address("s3://lab", s3.options)[0])
+    for n_bytes in (0, 10, 11, 20, 21, 40, 41, 80, 81, 100):
+        one.put("a", bytes(n_bytes))
+        assert s3.objects["a"] == bytes(n_bytes)
+    assert minutes == [1, 2, 4, 8, 16]
+    with pytest.raises(BucketError, match="lab/a: would hold 101 bytes, and a bucket takes 100"):
+        one.put("a", bytes(101))
+
+
+def test_shards_that_no_bucket_takes_at_once_are_refused_before_anything_is_written(
+    study: Study, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(location, "MAX_OBJECT_BYTES", 1000)
+    with pytest.raises(PlanError, match=r"a.zarr: 1,080 bytes in one .*; lower shard to at most 8"):
+        zarrts.convert(study.folder, address, **SMALL)
+    assert not files_of(address)
+
+
 def test_unfinished_parts_of_other_sources_are_not_lost_by_accident(
     study: Study, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -591,7 +665,7 @@ def seeded_faults(seed: int, share: float = 0.3) -> Any:
     def fault(method: str, key: str) -> Any:
         if rng.random() >= share:
             return None
-        return rng.choice([503, 500, "reset", "cut", "slow", "lost"])
+        return rng.choice([503, 500, "reset", "cut", "slow", "lost", "flipped"])
 
     return fault
 
@@ -742,8 +816,6 @@ def test_a_file_address_is_a_path(folder: Path) -> None:
 
 
 def test_without_obstore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(ImportError, match=r"pip install 'zarrts\[cloud\]'"):
         zarrts.open("s3://lab/a.zarr")

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 from zarrts.buckets.addresses import Address, make_client
@@ -23,8 +22,12 @@ T = TypeVar("T")
 DEADLINE_S = 120.0
 _FIRST_WAIT_S, _MAX_WAIT_S = 0.1, 5.0
 _MAX_THREADS = 32
-_PART_BYTES, _PARTS_AT_ONCE, _RETRIES_OF_PART = 8 << 20, 2, 10
+MAX_OBJECT_BYTES = 5 << 30
+"""Of one PUT, on S3; other clouds take more."""
+_BYTES_A_MINUTE = 16 << 20  # of the slowest network on which an object can still be sent
 _RETRIED = {408, 409, 425, 429}
+# Of status 400: what came was not what was sent, or came too slowly.
+_RETRIED_CODES = ("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout")
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 
 
@@ -154,13 +157,13 @@ class Bucket:
 
     # Writing ---------------------------------------------------------------------------------
 
-    def put(self, key: str, content: bytes) -> None:
-        """Write an object."""
-        self._request(
-            "PUT",
-            key,
-            lambda obstore, client: obstore.put(client, key, content, use_multipart=False),
-        )
+    def put(self, key: str, content: Any) -> None:
+        """Write an object, from a buffer of bytes.
+
+        It is one request, whatever its size: an upload in parts that is broken off stays in the
+        bucket, unseen and paid for, but what is left of one request is nothing.
+        """
+        self._put(key, content, "overwrite")
 
     def put_if(self, key: str, content: bytes, tag: str | None) -> str:
         """Write an object if it is as it was, and return its new tag.
@@ -171,29 +174,25 @@ class Bucket:
             If its tag is another; with None, if there is an object already. The answer to a first
             attempt that succeeded may have been lost: compare what is there.
         """
-        mode = "create" if tag is None else {"e_tag": tag}
+        return self._put(key, content, "create" if tag is None else {"e_tag": tag})
+
+    def _put(self, key: str, content: Any, mode: Any) -> str:
+        n_bytes = len(content)
+        if n_bytes > MAX_OBJECT_BYTES:
+            raise BucketError(
+                errno.EFBIG,
+                f"would hold {n_bytes:,} bytes, and a bucket takes {MAX_OBJECT_BYTES:,} at once; "
+                "choose a smaller shard",
+                self.url(key),
+            )
 
         def call(obstore: Any, client: Any) -> Any:
             return obstore.put(client, key, content, mode=mode, use_multipart=False)
 
-        return str(self._request("PUT", key, call)["e_tag"])
-
-    def put_file(self, key: str, path: Path) -> None:
-        """Write an object from a file of this machine's, in parts if it is large."""
-        is_large = path.stat().st_size > _PART_BYTES
-
-        def call(obstore: Any, client: Any) -> None:
-            obstore.put(
-                client,
-                key,
-                path,
-                use_multipart=is_large,
-                chunk_size=_PART_BYTES,
-                max_concurrency=_PARTS_AT_ONCE,
-            )
-
-        # A part that fails is sent again by itself; not so what is small.
-        self._request("PUT", key, call, _RETRIES_OF_PART if is_large else 0)
+        n_minutes = max(1, -(-n_bytes // _BYTES_A_MINUTE))
+        # Doubled: a few clients, each with connections of its own, do for objects of all sizes.
+        found = self._request("PUT", key, call, 1 << (n_minutes - 1).bit_length())
+        return str(found["e_tag"])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; those that are not there do no harm."""
@@ -242,23 +241,24 @@ class Bucket:
 
     def client(self) -> Any:
         """Return the client of obstore, for other libraries."""
-        return self._client(0)
+        return self._client(1)
 
-    def _client(self, max_retries: int) -> Any:
+    def _client(self, n_minutes: int) -> Any:
         with self._lock:
             self.n_requests += 1
-            if max_retries not in self._clients:
-                self._clients[max_retries] = make_client(self.address, max_retries)
-            return self._clients[max_retries]
+            if n_minutes not in self._clients:
+                self._clients[n_minutes] = make_client(self.address, n_minutes)
+            return self._clients[n_minutes]
 
     def _request(
-        self, method: str, key: str, call: Callable[[Any, Any], T], max_retries: int = 0
+        self, method: str, key: str, call: Callable[[Any, Any], T], n_minutes: int = 1
     ) -> T:
+        """Send a request until it is answered, each attempt for some minutes."""
         started, wait_s, attempts = time.monotonic(), _FIRST_WAIT_S, 0
         stopped = self._stopped
         while True:
             attempts += 1
-            client = self._client(max_retries)
+            client = self._client(n_minutes)
             import obstore
             from obstore import exceptions
 
@@ -271,6 +271,7 @@ class Bucket:
                 reason = _Reason(error)
                 elapsed = time.monotonic() - started
                 deadline_s = DEADLINE_S if self._deadline_s is None else self._deadline_s
+                deadline_s += 60 * (n_minutes - 1)
                 if reason.is_final or elapsed + wait_s > deadline_s or stopped.is_set():
                     raise reason.as_error(self, key, method, attempts, elapsed) from None
             stopped.wait(wait_s * random.SystemRandom().uniform(0.5, 1))
@@ -313,14 +314,19 @@ class _Reason:
             or self.lacks_credentials
             or isinstance(error, exceptions.NotSupportedError | exceptions.InvalidPathError)
             or self.status == 501
-            or (400 <= self.status < 500 and self.status not in _RETRIED)
+            or (
+                400 <= self.status < 500
+                and self.status not in _RETRIED
+                and self.code not in _RETRIED_CODES
+            )
         )
 
     def as_error(
         self, bucket: Bucket, key: str, method: str, attempts: int, elapsed: float
     ) -> OSError:
         url = bucket.url(key)
-        if self.lacks_bucket:
+        # What is below a prefix, and what is new, is missing in no bucket that there is.
+        if self.lacks_bucket or (self.is_missing and method in ("LIST", "PUT")):
             where = bucket.address.url
             return BucketError(
                 errno.ENXIO,

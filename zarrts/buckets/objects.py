@@ -1,10 +1,10 @@
 """Objects of a bucket as paths and files: the part of what pathlib and files offer that is used."""
 
 import contextlib
-import os
+import mmap
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -163,15 +163,13 @@ class ObjectFile:
 class Upload:
     """An object that is written from its start, and appears, whole, at `commit`.
 
-    Until then it lies in a temporary file of this machine's, so that whatever fails on the way can
-    be sent again.
+    Until then it lies in a temporary file without a name, so that whatever fails on the way can be
+    sent again, and so that nothing of it is left, here or in the bucket, whatever ends the process.
     """
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
-        fd, name = tempfile.mkstemp(prefix="zarrts-", suffix=".partial")
-        self._spool = Path(name)
-        self._file = os.fdopen(fd, "wb")
+        self._file = tempfile.TemporaryFile(prefix="zarrts-")  # noqa: SIM115 - closed by abort
 
     def write(self, content: memoryview) -> None:
         """Append bytes."""
@@ -179,12 +177,14 @@ class Upload:
 
     def commit(self) -> None:
         """Send it, and wait until the bucket has all of it."""
-        self._file.close()
-        self._path.bucket.put_file(self._path.key, self._spool)
-        self._spool.unlink()
+        self._file.flush()
+        # Mapped: what is sent is never a second time in memory that the system cannot take back.
+        n_bytes = self._file.tell()
+        content = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if n_bytes else b""
+        self._path.bucket.put(self._path.key, content)
+        self.abort()
 
     def abort(self) -> None:
         """Leave nothing behind, unless it was committed; twice does no harm."""
         with contextlib.suppress(OSError):  # of what is still to be flushed to a full disk
             self._file.close()
-        self._spool.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
 from zarrts.storage.journal import Plan
-from zarrts.storage.location import Location, free_bytes, locate
+from zarrts.storage.location import Location, free_bytes, locate, refuse_large
 from zarrts.storage.store import StoreHeader, is_store, read_header
 from zarrts.storage.table import read_table
 from zarrts.system import count_cpus
@@ -337,6 +337,9 @@ def _misfits(target: Location, base: StoreHeader, found: sources.Found) -> list[
 
 
 def _check_room(prepared: Prepared) -> None:
+    layout = prepared.layout
+    n_values = layout.shard_rows * int(np.prod(layout.row_shape, dtype=np.int64))
+    refuse_large(prepared.target, n_values * layout.dtype.itemsize)
     finished = 0
     if not prepared.options.restart:
         finished = finished_bytes(prepared.target, prepared.plan)

@@ -14,10 +14,11 @@ from typing import Any, Protocol, Self
 
 from zarrts import system
 from zarrts.buckets.addresses import is_address, local_path, parse_address
-from zarrts.buckets.bucket import Bucket, ConflictError
+from zarrts.buckets.bucket import MAX_OBJECT_BYTES, Bucket, ConflictError
 from zarrts.buckets.chunk_cache import ChunkCache
 from zarrts.buckets.objects import ObjectFile, ObjectPath, Upload
 from zarrts.errors import PlanError
+from zarrts.sizes import format_budget
 from zarrts.system import PositionalFile
 
 Location = Path | ObjectPath
@@ -127,6 +128,16 @@ def refuse_read_only(path: Location) -> None:
         raise PlanError(
             f"{path} can only be read; write to a folder, or to an address that starts with s3://, "
             "gs:// or az://."
+        )
+
+
+def refuse_large(path: Location, shard_bytes: int) -> None:
+    """Raise PlanError where no file of a size can be written, compressed hardly at all."""
+    limit = MAX_OBJECT_BYTES // 5 * 4
+    if isinstance(path, ObjectPath) and shard_bytes > limit:
+        raise PlanError(
+            f"{path}: {shard_bytes:,} bytes in one object are more than a bucket takes at once; "
+            f"lower shard to at most {format_budget(limit)}."
         )
 
 
