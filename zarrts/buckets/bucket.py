@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from zarrts.buckets.addresses import Address, make_client
 from zarrts.errors import BucketError
@@ -33,6 +33,18 @@ _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "169.254.170.2
 
 class ConflictError(Exception):
     """An object is not as a conditional request expected it."""
+
+
+class Tag(NamedTuple):
+    """By what a conditional request knows an object: the version on Google, elsewhere the e_tag.
+
+    Attributes
+    ----------
+    e_tag, version : str, or None
+    """
+
+    e_tag: str | None
+    version: str | None
 
 
 class Bucket:
@@ -80,15 +92,15 @@ class Bucket:
         """
         return self.get_tagged(key)[0]
 
-    def get_tagged(self, key: str) -> tuple[bytes, str]:
+    def get_tagged(self, key: str) -> tuple[bytes, Tag]:
         """Return an object whole, and the tag by which a conditional request knows it."""
 
-        def call(obstore: Any, client: Any) -> tuple[bytes, str]:
+        def call(obstore: Any, client: Any) -> tuple[bytes, Tag]:
             found = obstore.get(client, key)
             meta = found.meta
             content = bytes(found.bytes())
             _refuse_short(content, meta["size"])
-            return content, meta["e_tag"]
+            return content, Tag(meta["e_tag"], meta["version"])
 
         content, tag = self._request("GET", key, call)
         self._count(len(content))
@@ -165,7 +177,7 @@ class Bucket:
         """
         self._put(key, content, "overwrite")
 
-    def put_if(self, key: str, content: bytes, tag: str | None) -> str:
+    def put_if(self, key: str, content: bytes, tag: Tag | None) -> Tag:
         """Write an object if it is as it was, and return its new tag.
 
         Raises
@@ -174,9 +186,11 @@ class Bucket:
             If its tag is another; with None, if there is an object already. The answer to a first
             attempt that succeeded may have been lost: compare what is there.
         """
-        return self._put(key, content, "create" if tag is None else {"e_tag": tag})
+        if tag is None:
+            return self._put(key, content, "create")
+        return self._put(key, content, {name: it for name, it in tag._asdict().items() if it})
 
-    def _put(self, key: str, content: Any, mode: Any) -> str:
+    def _put(self, key: str, content: Any, mode: Any) -> Tag:
         n_bytes = len(content)
         if n_bytes > MAX_OBJECT_BYTES:
             raise BucketError(
@@ -192,7 +206,7 @@ class Bucket:
         n_minutes = max(1, -(-n_bytes // _BYTES_A_MINUTE))
         # Doubled: a few clients, each with connections of its own, do for objects of all sizes.
         found = self._request("PUT", key, call, 1 << (n_minutes - 1).bit_length())
-        return str(found["e_tag"])
+        return Tag(found["e_tag"], found["version"])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; those that are not there do no harm."""

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 
-from zarrts.buckets.bucket import Bucket, ConflictError
+from zarrts.buckets.bucket import Bucket, ConflictError, Tag
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import BucketError, PlanError
 
@@ -76,7 +76,7 @@ class Lease:
     def _content(self) -> bytes:
         return json.dumps(self._writer | {"renewed": self._n_renewed}).encode()
 
-    def _acquire(self) -> str:
+    def _acquire(self) -> Tag:
         for _ in range(_TRIES):
             try:
                 return self._put(None)
@@ -89,7 +89,7 @@ class Lease:
                     break
         raise self._busy()
 
-    def _wait_for_end(self) -> str | None:
+    def _wait_for_end(self) -> Tag | None:
         """Return the tag of a lease that has run out, or None if it was released.
 
         Raises
@@ -97,7 +97,7 @@ class Lease:
         PlanError
             If it was renewed meanwhile.
         """
-        first, started = "", time.monotonic()
+        first, started = None, time.monotonic()
         while True:
             try:
                 _, tag = self._bucket.get_tagged(self._key)
@@ -119,7 +119,7 @@ class Lease:
             f"{self._root}: {other} is writing to it; wait until it ends, or choose another name."
         )
 
-    def _put(self, tag: str | None) -> str:
+    def _put(self, tag: Tag | None) -> Tag:
         """Write the lease if it is as it was; the answer to an earlier attempt may be lost."""
         started = time.monotonic()
         try:
