@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
 
+_Name = TypeVar("_Name", bound=str | int)
+
 
 def convert(
     source: Any,
@@ -33,7 +35,7 @@ def convert(
     x: str | None = None,
     y: str | Sequence[str] | None = None,
     table: str | Path | None = None,
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[str | int] | None = None,
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
@@ -83,9 +85,10 @@ def convert(
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
         array eeg of a file); label is one label for all of it, start and stop choose its rows.
-    class_names : sequence of str, optional
-        All classes that labels (text, or class folders) may name, in the order of their codes.
-        By default those that occur, sorted.
+    class_names : sequence of str or int, optional
+        All classes that labels (text, class folders, or whole numbers) may name, in the order of
+        their codes. By default those that occur, sorted. Integers make classes of labels that
+        were saved as floats, as MATLAB does.
     follow_links : bool
         Search folders that links lead to, too.
     kind : str
@@ -328,7 +331,7 @@ def remove(
         return remove_subject(root, subject, workers)
 
 
-def _names(option: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
+def _names(option: str, names: Sequence[_Name] | None) -> tuple[_Name, ...] | None:
     if isinstance(names, str):
         raise PlanError(f"{option}={names!r} is one text; give a list of names: {names.split(',')}")
     return tuple(names) if names is not None and len(names) else None

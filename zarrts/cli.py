@@ -71,7 +71,11 @@ def main() -> None:
 @click.argument("store", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @source_options
-@click.option("--class-names", callback=names_of, help="All classes, in the order of their codes.")
+@click.option(
+    "--class-names",
+    callback=names_of,
+    help="All classes, in the order of their codes; 0,1,2 for floats that are classes.",
+)
 @click.option("--channels", callback=names_of, help="Names of the channels, with commas.")
 @click.option("--rate-hz", type=float, help="Time steps per second.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")

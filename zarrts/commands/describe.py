@@ -21,6 +21,7 @@ _FEW_PERCENT = 10
 _MAX_NAMES = 12
 _MAX_LACKS = 3
 _FEW_FILES = 4
+_FEW_RECORDINGS, _FEW_LABELS = 100, 10_000
 _BUDGETS = ("128MiB", "512MiB")
 _MUCH = 1.15
 _LABELLED = {"recording": "recording", "row": "time step"}
@@ -43,6 +44,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
     owners = np.array([number[it.subject] for it in recordings])
     labels = _describe_scheme(prepared.labels, prepared.counters, owners, subjects)
     label_shape = recordings[0].y.shape[1:]
+    if prepared.labels.encoding == "numbers" and prepared.labels.class_names is None:
+        labels += _describe_whole(prepared)
     if label_shape and prepared.labels.encoding != "one_hot":
         labels += f", of shape {label_shape} each"
     if prepared.is_ragged:
@@ -112,6 +115,19 @@ def _describe_kinds(prepared: Prepared) -> list[str]:
     if len(kinds) == 1:
         return [f"each is {next(iter(kinds))}"]
     return ["; ".join(f"{count:,} times {kind}" for kind, count in kinds.most_common())]
+
+
+def _describe_whole(prepared: Prepared) -> str:
+    """Return how to make classes of labels that look like some, though they are floats."""
+    found: set[float] = set()
+    for rows in (it.y for it in prepared.recordings[:_FEW_RECORDINGS]):
+        if rows.dtype.kind != "f" or len(rows.shape) != 1:
+            return ""
+        found.update(rows.read(0, min(_FEW_LABELS, rows.shape[0])).tolist())
+        rows.close()
+        if len(found) > _MAX_NAMES or not all(it.is_integer() for it in found):
+            return ""
+    return f"; if they are classes: --class-names {','.join(f'{it:.0f}' for it in sorted(found))}"
 
 
 def _describe_passed_over(paths: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ class ConvertOptions:
     y: str | tuple[str, ...] | None = None
     kind: str = AUTO
     folders: str = "auto"
-    class_names: tuple[str, ...] | None = None
+    class_names: tuple[str | int, ...] | None = None
     follow_links: bool = False
     axes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
@@ -59,9 +59,11 @@ class ConvertOptions:
     def _check_names(self) -> None:
         for option, names in (("channels", self.channels), ("class_names", self.class_names)):
             names = names or ()
-            if not all(isinstance(name, str) and name for name in names):
-                raise PlanError(f"{option}={list(names)!r} has to be a list of names.")
-            twice = sorted({name for name in names if names.count(name) > 1})
+            are_numbers = option == "class_names" and all(type(name) is int for name in names)
+            if not are_numbers and not all(isinstance(name, str) and name for name in names):
+                more = ", or of integers" if option == "class_names" else ""
+                raise PlanError(f"{option}={list(names)!r} has to be a list of names{more}.")
+            twice = sorted({str(name) for name in names if names.count(name) > 1})
             if twice:
                 raise PlanError(f"{option}= names {', '.join(twice)} more than once.")
 

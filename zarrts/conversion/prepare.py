@@ -34,6 +34,7 @@ from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
+from zarrts.sources.whole import with_whole_labels
 from zarrts.storage.journal import Plan
 from zarrts.storage.location import Location, free_bytes, locate, refuse_large
 from zarrts.storage.store import StoreHeader, is_store, read_header
@@ -197,6 +198,7 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
 
 
 def _find(source: Any, options: ConvertOptions) -> sources.Found:
+    names = options.class_names
     return sources.find(
         source,
         subject=options.subject,
@@ -206,7 +208,7 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
         axes=options.axes,
         channels=options.channels,
         folders=options.folders,
-        class_names=options.class_names,
+        class_names=None if names is None else [str(it) for it in names],
         follow_links=options.follow_links,
     )
 
@@ -224,6 +226,7 @@ def _prepared(
     if not found.has_subjects_given:
         problems += check_sessions([*(it.subject for it in recordings), *_subjects(target, base)])
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
+    recordings = with_whole_labels(recordings, are_classes=_are_classes(options, base))
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     label_dtypes = [it.y.dtype for it in recordings]
     if base is None:
@@ -268,6 +271,13 @@ def _prepared(
         prepared.refuse_target()
         _check_room(prepared)
     return prepared
+
+
+def _are_classes(options: ConvertOptions, base: StoreHeader | None) -> bool:
+    """Return whether labels that are numbers are classes, as somebody said."""
+    if base is None:
+        return options.class_names is not None
+    return base.labels.encoding == "numbers" and base.labels.class_names is not None
 
 
 def _with_codec(

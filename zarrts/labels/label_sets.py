@@ -16,7 +16,7 @@ from zarrts.labels.scheme import (
     scheme_of,
     target_function,
 )
-from zarrts.types import AnyArray, Labels
+from zarrts.types import AnyArray, Label, Labels
 
 LabelModes = LabelMode | Mapping[str, LabelMode]
 """How labels are given: one mode for all, or one for each of several arrays by name."""
@@ -25,7 +25,7 @@ LabelModes = LabelMode | Mapping[str, LabelMode]
 def scheme_of_study(
     counters: Sequence[LabelCounter],
     dtypes: Sequence[np.dtype[Any]],
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[Label] | None = None,
     *,
     allows_missing: bool = False,
 ) -> LabelScheme:

@@ -183,7 +183,7 @@ class LabelScheme:
 def scheme_of(
     counters: Sequence[LabelCounter],
     dtypes: Sequence[np.dtype[Any]],
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[Label] | None = None,
     *,
     allows_missing: bool = False,
 ) -> LabelScheme:
@@ -191,8 +191,8 @@ def scheme_of(
 
     Parameters
     ----------
-    class_names : sequence of str, optional
-        All classes that text may name, in their order; sorted as they occur by default.
+    class_names : sequence of str or int, optional
+        All classes that labels may name, in their order; sorted as they occur by default.
     allows_missing : bool
         Empty text is no class.
 
@@ -207,19 +207,32 @@ def scheme_of(
         scheme = replace(scheme, class_names=names, allows_missing=True)
     if class_names is None:
         return scheme
-    if scheme.encoding != "codes":
+    if scheme.encoding == "numbers" and scheme.dtype.kind in "iu":
+        class_names = _as_numbers(class_names)
+    elif scheme.encoding != "codes":
         raise SourceError(
-            f"class_names= orders labels that are text or folders, but these are "
-            f"{_WORDS[scheme.encoding]}, whose classes are sorted; leave class_names= out."
+            f"class_names= orders labels that are text, folders or integers, but these are "
+            f"{_WORDS[scheme.encoding]}; leave class_names= out."
         )
     unknown = [str(name) for name in scheme.class_names or () if name not in class_names]
     if unknown:
         raise SourceError(
             f"The labels {', '.join(unknown[:20])} are none of class_names= "
-            f"({', '.join(class_names)}); add them there."
+            f"({', '.join(map(str, class_names))}); add them there."
             + "".join(did_you_mean(it, class_names) for it in unknown[:20])
         )
     return replace(scheme, class_names=tuple(class_names))
+
+
+def _as_numbers(names: Sequence[Label]) -> tuple[int, ...]:
+    try:
+        return tuple(int(name) for name in names)
+    except ValueError as error:
+        raise SourceError(
+            f"class_names= has to list the labels as they are, and these are numbers, not "
+            f"{', '.join(map(str, names[:20]))}; new names for classes are given with "
+            "samples.select(classes={'sit': [0], ...})."
+        ) from error
 
 
 def joint_scheme(
@@ -337,7 +350,8 @@ def target_function(
         )
     if names is None:
         raise SampleError(
-            f"label_mode={mode!r} needs classes, but these labels are numbers; use 'raw'."
+            f"label_mode={mode!r} needs classes, but these labels are numbers; use 'raw', or if "
+            "they are classes saved as floats, convert with class_names=[0, 1, ...]."
         )
     if mode == "int":
         return lambda stored: scheme.classes_of(stored).astype(np.int32), mode

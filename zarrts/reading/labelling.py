@@ -108,7 +108,10 @@ class Labelled(Measured):
         """Return the same for each recording of the store, shape (n_recordings, n_classes)."""
         counts = self.store.catalog.class_counts
         if counts is None or self.scheme.class_names is None:
-            raise SampleError("These labels are numbers, not classes.")
+            raise SampleError(
+                "These labels are numbers, not classes; if they are classes saved as floats, "
+                "convert with class_names=[0, 1, ...]."
+            )
         if self.view.cut.y_of == "x":
             raise SampleError("The targets of these samples are values of x, not classes.")
         if self.scheme.merges is not None:
