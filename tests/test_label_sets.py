@@ -261,3 +261,61 @@ def test_networks_of_several_outputs_train(study: Any) -> None:
             labels = seq.labels
         assert isinstance(labels, dict)
         np.testing.assert_array_equal(labels["stage"], joined(every, "stage"))
+
+
+def test_classes_of_one_of_several_arrays_are_merged_or_chosen(study: Any) -> None:
+    pytest.importorskip("keras")
+    target, every = study
+    stage = STAGES[np.array([1, 2, 0])][joined(every, "stage")]  # names by their sorted position
+    age = joined(every, "age")
+    with zarrts.open(target) as store:
+        samples = store.samples.select(classes={"stage": {"sleep": ["REM", "N1"], "wake": "W"}})
+        assert samples.ids.tolist() == list(range(sum(SIZES)))
+        modes: Any = {"stage": "int", "age": "raw", "pair": "raw"}
+        with zarrts.ZarrSequence(samples, 15, label_mode=modes, shuffle=False) as seq:
+            assert seq.labels["stage"].tolist() == (stage == "W").astype(int).tolist()
+            assert seq.labels["age"].tolist() == age.tolist()
+            like = seq.like(store.samples.select(subjects=["s1"]))
+            assert like.labels["stage"].tolist() == (stage == "W").astype(int)[11:41].tolist()
+
+        # A stage of no new class is missing: the sample stays for its age, and weighs nothing.
+        left_out = store.samples.select(classes={"stage": {"deep": "REM", "light": "N1"}})
+        assert len(left_out) == sum(SIZES)
+        with zarrts.ZarrSequence(left_out, 99, label_mode=modes, shuffle=False) as seq:
+            ((_, y, weight),) = list(seq)
+        assert y["stage"].tolist() == (stage == "N1").astype(int).tolist()
+        assert weight["stage"].tolist() == (stage != "W").astype(float).tolist()
+        assert weight["age"].tolist() == np.ones(len(age)).tolist()
+
+        chosen = store.samples.select(classes={"stage": ["N1", "W"], "pair": {"any": [0, 1, 2, 3]}})
+        assert chosen.ids.tolist() == np.flatnonzero(stage != "REM").tolist()
+        assert chosen.select(classes={"stage": "W"}, subjects=["s2"]).ids.tolist() == [
+            it for it in np.flatnonzero(stage == "W").tolist() if it >= 41
+        ]
+
+
+def test_classes_of_several_arrays_that_mean_nothing_are_refused(study: Any) -> None:
+    pytest.importorskip("keras")
+    with zarrts.open(study[0]) as store:
+        samples = store.samples
+        arrays = "there are several arrays of labels, age, pair, stage; say of which"
+        for classes, message in [
+            (["W"], rf"classes=\['W'\]: {arrays} .* classes=\{{'pair': \[0\]\}}"),
+            ({"N1": "W"}, rf"classes=\{{'N1': 'W'\}}: {arrays}"),
+            ({}, rf"classes=\{{\}}: {arrays}"),
+            ({"stage": {"a": "N4"}}, "Labels 'stage': No class named N4; the classes are N1, REM"),
+            ({"stage": {}}, "Labels 'stage': classes= is empty"),
+            ({"stage": ["N4"]}, "No class named N4; the classes are N1, REM, W"),
+            ({"age": {"old": [60]}}, "Labels 'age': These labels are numbers, not classes"),
+            ({"age": [60]}, "The labels 'age' are numbers, not classes"),
+            ({"pair": [1]}, "have several labels each, and so are of no one class"),
+        ]:
+            with pytest.raises(SampleError, match=message):
+                samples.select(classes=classes)
+        merged = samples.select(classes={"stage": {"sleep": ["N1", "REM"]}})
+        other = samples.select(classes={"stage": {"all": ["N1", "REM", "W"]}})
+        with (
+            zarrts.ZarrSequence(merged) as seq,
+            pytest.raises(SampleError, match=r"'stage' the classes all, but .* the classes sleep"),
+        ):
+            seq.like(other)

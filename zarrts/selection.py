@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from zarrts.errors import SampleError
 from zarrts.glance import glance_of
 from zarrts.keywords import refuse_unknown
-from zarrts.labels.label_sets import by_name
+from zarrts.labels.label_sets import by_name, check_named, merged_parts
 from zarrts.labels.scheme import LabelScheme
 from zarrts.loading.batched import Batched
 from zarrts.reading import cost
@@ -172,7 +172,7 @@ class Samples(Batched, Divisible, Windowed):
         self,
         *,
         subjects: Sequence[str] | None = None,
-        classes: Sequence[Label] | Mapping[Label, Sequence[Label] | Label] | None = None,
+        classes: Sequence[Label] | Mapping[Label, Any] | None = None,
         ids: Sequence[int] | IntArray | None = None,
         **unknown: object,
     ) -> "Samples":
@@ -185,7 +185,8 @@ class Samples(Batched, Divisible, Windowed):
             Names as in `class_names`; reads the labels. A dict gives the classes new names, and
             merges those that share one: {"sit": ["sit", "lie"], "walk": "walk"}. These are the
             only classes then, in this order; samples of others are left out, and of several
-            labels of a sample, those of others are missing.
+            labels of a sample, those of others are missing. Of several arrays of labels, one of
+            both for any of them, by name: {"stage": {"sleep": ["N1", "N2"], "wake": "W"}}.
         ids : sequence of int
             Sample ids; all have to be among these samples.
 
@@ -205,10 +206,24 @@ class Samples(Batched, Divisible, Windowed):
                 raise SampleError(
                     f"{len(wanted) - len(found)} of the ids are not among these samples."
                 )
+        if self.scheme.parts and classes is not None:
+            return found._of_several(check_named(self.scheme, classes))
         if isinstance(classes, Mapping):
             return found.with_scheme(self.scheme.merged(classes)).labelled()
         if classes is not None:
             found = found.narrowed(samples_of_classes(found.reader, self.scheme, classes))
+        return found
+
+    def _of_several(self, classes: Mapping[str, Any]) -> "Samples":
+        """Return samples of some classes of several arrays of labels, or with classes merged."""
+        found = self
+        for name, own in classes.items():
+            if not isinstance(own, Mapping):
+                part = self.scheme.parts[name]
+                found = found.narrowed(samples_of_classes(found.reader, part, own, name))
+        merges = {name: own for name, own in classes.items() if isinstance(own, Mapping)}
+        if merges:
+            found = found.with_scheme(merged_parts(self.scheme, merges)).labelled()
         return found
 
     # Reading -----------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,14 @@ from zarrts.keras.dataset import OwnThreads
 from zarrts.keras.looping import Looped
 from zarrts.keras.spec import Spec, spec_of
 from zarrts.keywords import refuse_unknown
-from zarrts.labels.label_sets import LabelModes, each_array, targets_of
+from zarrts.labels.label_sets import (
+    LabelModes,
+    alike,
+    describe_classes,
+    each_array,
+    have_same_classes,
+    targets_of,
+)
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.loading.finish import Transform
 from zarrts.loading.loader import OnError, Shuffle, dtype_of
@@ -322,17 +328,12 @@ class ZarrSequence(Looped, OwnThreads):
         SampleError
             If they have others.
         """
-        other, mine = _as_samples(samples), self.samples.scheme
-        is_unmerged = other.scheme.merges is None and other.scheme.missing == ()
-        if mine.merges is not None and other.scheme.class_names == mine.merges.stored_names:
-            scheme = replace(other.scheme, class_names=mine.class_names, merges=mine.merges)
-            other = other.with_scheme(scheme)
-        elif is_unmerged and mine.missing:
-            other = other.with_scheme(replace(other.scheme, missing=mine.missing))
-        if other.class_names != self.class_names:
+        found, mine = _as_samples(samples), self.samples.scheme
+        other = found.with_scheme(alike(mine, found.scheme))
+        if not have_same_classes(mine, other.scheme):
             raise SampleError(
-                f"{other.store.path} has {_classes(other.class_names)}, but this sequence has "
-                f"{_classes(self.class_names)}; convert both with the same classes, for example "
+                f"{other.store.path} has {describe_classes(other.scheme)}, but this sequence has "
+                f"{describe_classes(mine)}; convert both with the same classes, for example "
                 "with class_names=."
             )
         return other
@@ -386,7 +387,3 @@ def _of_these(values: Any, given: Samples, kept: Samples) -> Any:
     if kept is given or array.shape != (len(given),) or len(kept) == len(given):
         return values
     return array[given.selection.count_below(kept.ids)]
-
-
-def _classes(names: list[Any] | None) -> str:
-    return "labels that are numbers" if names is None else f"the classes {names}"

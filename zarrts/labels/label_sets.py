@@ -1,5 +1,6 @@
 """Several arrays of labels: the same as for one, for each by its name."""
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError, SourceError
+from zarrts.keywords import first_names
 from zarrts.labels.scheme import (
     LabelCounter,
     LabelMode,
@@ -110,6 +112,78 @@ def targets_of(
         }
 
     return targets, {name: meaning for name, (_, meaning) in found.items()}
+
+
+def check_named(scheme: LabelScheme, classes: object) -> Mapping[str, Any]:
+    """Return classes of several arrays of labels, given for some of these by name.
+
+    Raises
+    ------
+    SampleError
+        If they are no such dictionary.
+    """
+    if isinstance(classes, Mapping) and classes and classes.keys() <= scheme.parts.keys():
+        return classes
+    parts = scheme.parts.items()
+    name, own = next(((name, it) for name, it in parts if it.class_names), next(iter(parts)))
+    raise SampleError(
+        f"classes={reprlib.repr(classes)}: there are several arrays of labels, "
+        f"{', '.join(scheme.parts)}; say of which the classes are, such as classes="
+        f"{{{name!r}: {list(own.class_names or ())[:1]}}}."
+    )
+
+
+def merged_parts(scheme: LabelScheme, classes: Mapping[str, Mapping[Any, Any]]) -> LabelScheme:
+    """Return a scheme of several arrays in which some have other classes, by name.
+
+    Raises
+    ------
+    SampleError
+        If a class is unknown, or labels are no classes.
+    """
+    parts = dict(scheme.parts)
+    for name, own in classes.items():
+        try:
+            parts[name] = parts[name].merged(own)
+        except SampleError as error:
+            raise SampleError(f"Labels {name!r}: {error}") from error
+    return replace(scheme, parts=parts)
+
+
+def alike(scheme: LabelScheme, other: LabelScheme) -> LabelScheme:
+    """Return the scheme of other samples, with classes merged and missing as in `scheme`.
+
+    Where that cannot be, because classes are others, it stays as it is.
+    """
+    if scheme.parts:
+        parts = {
+            name: alike(scheme.parts[name], it) if name in scheme.parts else it
+            for name, it in other.parts.items()
+        }
+        return replace(other, parts=parts)
+    if scheme.merges is not None and other.class_names == scheme.merges.stored_names:
+        return replace(other, class_names=scheme.class_names, merges=scheme.merges)
+    if scheme.missing and other.merges is None and other.missing == ():
+        return replace(other, missing=scheme.missing)
+    return other
+
+
+def have_same_classes(scheme: LabelScheme, other: LabelScheme) -> bool:
+    """Return whether labels have the same classes; of several arrays, also the same names."""
+    return scheme.class_names == other.class_names and (
+        {name: it.class_names for name, it in scheme.parts.items()}
+        == {name: it.class_names for name, it in other.parts.items()}
+    )
+
+
+def describe_classes(scheme: LabelScheme) -> str:
+    """Return which classes there are, as part of a sentence."""
+    if scheme.parts:
+        parts = (f"for {name!r} {describe_classes(it)}" for name, it in scheme.parts.items())
+        return ", ".join(parts)
+    if scheme.class_names is None:
+        return "labels that are numbers"
+    return f"the classes {first_names(scheme.class_names)}"
 
 
 def by_name(stored: AnyArray) -> Labels:

@@ -121,9 +121,17 @@ def _joined(reader: SampleReader, labels: Sequence[AnyArray]) -> AnyArray:
 
 
 def samples_of_classes(
-    reader: SampleReader, scheme: LabelScheme, names: Sequence[Label] | Label
+    reader: SampleReader,
+    scheme: LabelScheme,
+    names: Sequence[Label] | Label,
+    array: str | None = None,
 ) -> Ranges:
     """Return the selected samples with one of some classes; reads the labels.
+
+    Parameters
+    ----------
+    array : str, optional
+        Of several arrays of labels, the one that `scheme` is of.
 
     Raises
     ------
@@ -131,16 +139,18 @@ def samples_of_classes(
         If there are no classes, a name is unknown, or samples have several labels each.
     """
     if scheme.class_names is None:
-        raise SampleError("These labels are numbers, not classes; select by ids instead.")
+        which = "These labels" if array is None else f"The labels {array!r}"
+        raise SampleError(f"{which} are numbers, not classes; select by ids instead.")
     wanted = [names] if isinstance(names, str | int) else list(names)
     unknown = [str(name) for name in wanted if name not in scheme.class_names]
     if unknown:
         raise SampleError(unknown_names("No class", unknown, scheme.class_names, "classes"))
-    _refuse_several_labels(reader, scheme)
+    _refuse_several_labels(reader, scheme, array)
     codes = [scheme.class_names.index(name) for name in wanted]
     parts = []
     for ids, stored in labels_by_unit(reader):
-        parts.append(ids[np.isin(scheme.classes_of(stored), codes)])
+        own = stored if array is None else np.ascontiguousarray(stored[array])
+        parts.append(ids[np.isin(scheme.classes_of(own), codes)])
     return Ranges.of_ids(np.concatenate([np.zeros(0, np.int64), *parts]))
 
 
@@ -159,8 +169,11 @@ def read_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def _refuse_several_labels(reader: SampleReader, scheme: LabelScheme) -> None:
-    shape = reader.readers.y[0].spec.row_shape
+def _refuse_several_labels(
+    reader: SampleReader, scheme: LabelScheme, array: str | None = None
+) -> None:
+    spec = reader.readers.y[0].spec
+    shape = spec.row_shape if array is None else spec.dtype[array].shape
     n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
     steps = reader.cut.y_steps
     has_one_step = steps is not None and reader.cut.n_label_axes == 0
