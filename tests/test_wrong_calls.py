@@ -255,6 +255,16 @@ class BinaryCrossentropy:
     """As Keras' object of this name."""
 
 
+class SparseCategoricalCrossentropy:
+    """As Keras' object of this name."""
+
+    def __init__(self, ignore_class: Any = None) -> None:
+        self.ignore_class = ignore_class
+
+    def get_config(self) -> dict[str, Any]:
+        return {"from_logits": False, "ignore_class": self.ignore_class}
+
+
 def own_loss(y_true: Any, y_pred: Any) -> Any:
     """As users write them."""
 
@@ -268,6 +278,9 @@ def own_loss(y_true: Any, y_pred: Any) -> Any:
         ("binary_crossentropy", "categorical", ["a", "b", "c"], 3),  # each class yes or no
         ("binary_crossentropy", "binary", ["a", "b"], 1),
         (BinaryCrossentropy(), "int", ["a", "b"], 1),
+        (SparseCategoricalCrossentropy(), "int", [-1, 0, 1], 3),  # such as falling and rising
+        (SparseCategoricalCrossentropy(ignore_class=1), "int", [0, 1, 2], 3),
+        (SparseCategoricalCrossentropy(), "raw", [0, 1, 2], 3),
         ("mse", "raw", None, 1),
         ("mse", "int", [0, 1, 2], 1),  # positions are the labels
         ("mse", "categorical", ["a", "b"], 2),
@@ -278,6 +291,28 @@ def own_loss(y_true: Any, y_pred: Any) -> Any:
 )
 def test_loss_that_fits_is_not_refused(loss: Any, mode: Any, names: Any, n_outputs: Any) -> None:
     check_loss(loss, mode, names, n_outputs)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "mode", "names", "n_outputs", "message"),
+    [
+        (None, "int", [-1, 0, 1], 2, r"Dense\(3, .* If -1 stands for .*labelled\(missing=-1"),
+        (
+            None,
+            "raw",
+            [-1, 0, 1],
+            2,
+            r"'raw' gives -1 as well; use label_mode='int'. If -1 st",
+        ),
+        (-1, "int", [-1, 0, 1], 3, r"label -1, .* where the class -1 is 0; leave ignore_class"),
+        (9, "int", [0, 4, 9], 3, r"the class 9 is 2; .* on samples.labelled\(missing=9\)"),
+    ],
+)
+def test_labels_that_stand_for_none_are_no_class_of_a_loss(
+    ignored: Any, mode: Any, names: Any, n_outputs: Any, message: str
+) -> None:
+    with pytest.raises(zarrts.SampleError, match=message):
+        check_loss(SparseCategoricalCrossentropy(ignore_class=ignored), mode, names, n_outputs)
 
 
 def test_losses_are_known_by_object_and_function() -> None:

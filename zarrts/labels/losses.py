@@ -13,6 +13,7 @@ _CATEGORICAL = {"categoricalcrossentropy", "categoricalfocalcrossentropy"}
 _BINARY = {"binarycrossentropy", "binaryfocalcrossentropy", "bce"}
 _DISTANCES = {"mse", "meansquarederror", "mae", "meanabsoluteerror", "huber", "logcosh"}
 _SOME = 3
+_NO_LABEL = -1  # which many studies have for a label that is missing
 
 
 def check_loss(
@@ -43,7 +44,11 @@ def check_loss(
     """
     name = _name_of(loss)
     key = name.replace("_", "").lower()
-    if class_names is None or label_mode not in ("int", "categorical", "binary"):
+    if class_names is None:
+        return
+    if key in _SPARSE:
+        _check_missing(loss, name, label_mode, class_names)
+    if label_mode not in ("int", "categorical", "binary"):
         return
     n_classes = len(class_names)
     if key in _SPARSE and label_mode == "categorical":
@@ -68,10 +73,37 @@ def check_loss(
         raise SampleError(
             f"The network gives {n_outputs} value{'s' * (n_outputs != 1)} a sample, but there are "
             f"{n_classes} classes; its last layer has to be Dense({n_classes}, 'softmax'), with "
-            "n_classes of the store."
+            f"n_classes of the store.{_hint(class_names)}"
         )
     if key in _DISTANCES and label_mode == "int" and list(class_names) != [*range(n_classes)]:
         _warn_of_positions(name, class_names)
+
+
+def _check_missing(loss: Any, name: str, label_mode: object, class_names: Sequence[Label]) -> None:
+    """Refuse a loss that gets labels below 0, or ignores another class than it was told to."""
+    if label_mode == "raw" and _NO_LABEL in class_names:
+        raise SampleError(
+            f"loss={name!r} wants labels from 0 on, but label_mode='raw' gives {_NO_LABEL} as "
+            f"well; use label_mode='int'.{_hint(class_names)}"
+        )
+    config: dict[str, Any] = loss.get_config() if hasattr(loss, "get_config") else {}
+    ignored: Any = config.get("ignore_class")
+    names = list(class_names)
+    if label_mode == "int" and ignored in names and names.index(ignored) != ignored:
+        raise SampleError(
+            f"loss={name!r} ignores label {ignored}, but label_mode='int' gives positions in "
+            f"class_names, where the class {ignored} is {names.index(ignored)}; leave ignore_class "
+            f"out, and train on samples.labelled(missing={ignored})."
+        )
+
+
+def _hint(class_names: Sequence[Label]) -> str:
+    if _NO_LABEL not in class_names:
+        return ""
+    return (
+        f" If {_NO_LABEL} stands for a label that is missing, it is no class: train on "
+        f"samples.labelled(missing={_NO_LABEL})."
+    )
 
 
 def count_outputs(model: Any) -> int | None:
