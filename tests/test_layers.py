@@ -160,6 +160,16 @@ def test_opening_names_for_conversion_and_training_pulls_in_no_framework():
     assert not loaded & frameworks
 
 
+def test_converting_without_a_cluster_does_not_import_distributed(tmp_path):
+    code = f"""
+import numpy as np
+import zarrts
+recording = zarrts.Recording("s1", np.zeros((4, 3, 1)), np.arange(4))
+zarrts.convert([recording], {str(tmp_path / "a.zarr")!r}, progress=False).close()
+"""
+    assert loaded_by(code) & {"dask", "distributed"} == {"dask"}
+
+
 def test_every_public_name_is_there_and_listed():
     for name in zarrts.__all__:
         assert name in dir(zarrts)

@@ -83,6 +83,7 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     """
     from dask.base import compute
     from dask.delayed import delayed
+    from dask.threaded import get
 
     write = delayed(partial(_write_after, job), name="write-shard", pure=False)
     written = []
@@ -97,7 +98,8 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     # waited for: nothing may write to the target while it is swept.
     pool = ThreadPoolExecutor(workers, thread_name_prefix="zarrts-convert")
     try:
-        compute(*written, scheduler="threads", pool=pool)  # type: ignore[no-untyped-call]
+        # By name, Dask would import all of distributed first, to see whether a cluster is there.
+        compute(*written, scheduler=get, pool=pool)  # type: ignore[no-untyped-call]
     finally:
         job.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
