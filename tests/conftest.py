@@ -118,13 +118,11 @@ def no_leaks() -> Iterator[None]:
     assert not left, f"left open: {sorted(left)}"
 
 
-@pytest.fixture(scope="module")
-def small_heap() -> Iterator[None]:
-    """Spare `no_leaks`, which collects garbage twice a test, the objects of Keras."""
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> None:
+    """Spare `no_leaks`, which collects garbage twice a test, what was there before: Keras, most."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

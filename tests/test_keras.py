@@ -19,7 +19,6 @@ import zarrts.keras.adapter  # noqa: E402
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
-pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(scope="module")

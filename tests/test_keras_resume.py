@@ -25,7 +25,6 @@ BATCH, N_BATCHES = 16, 11
 IS_TORCH = keras.backend.backend() == "torch"
 slow = pytest.mark.slow
 ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
-pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 class Killed(Exception):

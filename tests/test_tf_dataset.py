@@ -19,7 +19,6 @@ from keras_models import SMALL, Numbered, flat, make_numbered, numbers  # noqa: 
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
-pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(scope="module")
