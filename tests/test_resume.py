@@ -145,8 +145,8 @@ def shards_in(files: dict[str, bytes]) -> list[str]:
 # one name. Audit events are raised before what they announce.
 DRIVER = """
     import json, os, resource, signal, sys
-    import dask.threaded, dask.delayed, numpy as np, zarr
-    import zarrts
+    import dask.threaded, dask.delayed, filelock, numpy as np, numpy.random, zarr
+    import zarrts, zarrts.api, zarrts.conversion.run
     from zarrts import system
     from zarrts.storage import journal
     from zarrts.storage import shards
