@@ -87,9 +87,35 @@ def test_labels_that_differ_in_shape_or_kind_are_refused(subjects: Path) -> None
     spoil(subjects, "s01", y=np.zeros((5, 2), int))
     spoil(subjects, "s02", y=np.array(["a"] * 6))
     assert problems_of(refusal(subjects), 2) == [
-        "s01.npz: labels of shape (2,), but 5 of 6 files, such as s00.npz, have ().",
-        "s02.npz: labels that are text, but 5 of 6 files, such as s00.npz, have numbers.",
+        "s01.npz: labels of shape (2,), but 5 of 6 files, such as s00.npz, have (); if these are "
+        "one-hot, save y.argmax(axis=1), which are the classes' numbers.",
+        "s02.npz: labels that are text, but 5 of 6 files, such as s00.npz, have numbers; save "
+        "all of them alike, as text or as numbers.",
     ]
+
+
+@pytest.mark.parametrize("kind", ["auto", "ragged"])
+def test_a_label_for_each_stretch_of_time_is_told_how_to_be_repeated(
+    tmp_path: Path, kind: str
+) -> None:
+    recordings = [zarrts.Recording(f"s{n}", np.zeros((30 * n, 2)), [0, 1] * n) for n in (2, 3)]
+    with pytest.raises(SourceError) as caught:
+        zarrts.convert(recordings, tmp_path / "a.zarr", kind=kind)
+    said = str(caught.value)
+    assert (
+        said.count("that of 15 time steps, repeat it for each of them, y = np.repeat(y, 15)") == 2
+    )
+    repeated = [zarrts.Recording(it.subject, it.x, np.repeat(it.y, 15)) for it in recordings]
+    store = zarrts.convert(repeated, tmp_path / "a.zarr", kind="ragged", progress=False)
+    with store:
+        windows = store.samples.windows(15, 15, label="majority")
+        assert windows.load_labels().tolist() == [0, 1] * 5
+
+
+def test_series_whose_axes_seem_swapped_are_told_so(tmp_path: Path) -> None:
+    words = r"kind='ragged' \(--kind ragged\), and axes=\('channel', 'time'\) if it is so\."
+    with pytest.raises(SourceError, match=words):
+        zarrts.convert(zarrts.Recording("s1", np.zeros((2, 50)), [0, 1]), tmp_path / "a.zarr")
 
 
 def test_damaged_and_dangerous_files_are_listed_at_once(subjects: Path) -> None:

@@ -271,3 +271,24 @@ def test_nights_are_predicted_from_their_files_whatever_lies_beside_them(tmp_pat
     np.testing.assert_array_equal(from_spec.values, from_store.values)
     with pytest.raises(zarrts.SourceError, match=r"a-Hypnogram\.edf: holds no signals"):
         zarrts.predict(model, folder / "a-Hypnogram.edf", like=seq)
+
+
+def test_inputs_among_two_arrays_without_names_are_those_of_more_axes(study, seq, model, tmp_path):
+    x, y = study.x[:5], np.arange(5)
+    both = np.empty(2, object)
+    for name, arrays in (("xy", (x, y)), ("yx", (y, x))):
+        both[:] = arrays
+        np.save(tmp_path / f"{name}.npy", both)
+        found = zarrts.predict(model, tmp_path / f"{name}.npy", like=seq)
+        np.testing.assert_allclose(found.values, expected_of(study, seq, model, x), rtol=1e-4)
+
+
+def test_what_is_no_model_or_a_single_sample_is_refused(study, seq, model, tmp_path):
+    np.save(tmp_path / "one.npy", study.x[0])
+    with pytest.raises(zarrts.SourceError, match=r"for a single sample, save x\[None\]"):
+        zarrts.predict(model, tmp_path / "one.npy", like=seq)
+    for call in (zarrts.predict, zarrts.evaluate):
+        with pytest.raises(zarrts.SampleError, match=r"'m\.keras' is a path; load it"):
+            call("m.keras", study.path, like=seq)
+        with pytest.raises(zarrts.SampleError, match="has to be a Keras model, not ZarrSequence"):
+            call(seq, study.path, like=seq)

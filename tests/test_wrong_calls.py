@@ -133,6 +133,10 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "Choose a new folder for the store": lambda it: convert(it, it.subjects, it.subjects),
     "a source must be a path, a zarrts.Recording": lambda it: convert(it, np.zeros((9, 8, 2))),
     "every file needs a subject": lambda it: convert(it, subject=r"p\d+"),
+    "time steps, repeat it for each of them": lambda it: convert(
+        it, zarrts.Recording("s01", np.zeros((60, 2)), [0, 1, 0])
+    ),
+    "model= has to be a Keras model": lambda it: zarrts.predict(it.study, it.subjects, like=None),
     "has no array 'dta', which x= names": lambda it: convert(it, x="dta"),
     "its first line has the columns": table,
     "are none of class_names=": lambda it: convert(it, class_names=["N1", "RME", "W"]),

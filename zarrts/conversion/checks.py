@@ -43,8 +43,13 @@ def check_recordings(
         problems += _odd_ones(filled, _channels, "rows of", _channels_remedy)
     else:
         problems += _odd_ones(filled, lambda it: it.x.shape[1:], "samples of shape", _shape_remedy)
-    problems += _odd_ones(filled, lambda it: it.y.shape[1:], "labels of shape", None)
-    problems += _odd_ones(filled, lambda it: _label_family(it.y.dtype), "labels that are", None)
+    problems += _odd_ones(filled, lambda it: it.y.shape[1:], "labels of shape", _label_remedy)
+    problems += _odd_ones(
+        filled,
+        lambda it: _label_family(it.y.dtype),
+        "labels that are",
+        lambda it, usual: "; save all of them alike, as text or as numbers.",
+    )
     is_flat = bool(filled) and all(len(it.x.shape) == 2 for it in filled)
     if kind == "auto" and is_flat and not is_ragged:
         problems.append(_two_readings(filled))
@@ -78,7 +83,8 @@ def _check_samples(recordings: Sequence[SourceRecording]) -> list[str]:
         if n_inputs != n_labels:
             problems.append(
                 f"{it.origin}: {n_inputs:,} inputs in {it.x_name!r}, but {n_labels:,} labels in "
-                f"{it.y_name!r}; each input needs one label" + _axis_remedy(it, n_labels)
+                f"{it.y_name!r}; each input needs one label"
+                + (_repeat_remedy(n_inputs, n_labels) or _axis_remedy(it, n_labels))
             )
         elif n_inputs == 0:
             problems.append(f"{it.origin}: holds no samples; remove the file.")
@@ -97,11 +103,24 @@ def _check_series(recordings: Sequence[SourceRecording]) -> list[str]:
         elif n_labels != (1 if it.labels_per == "recording" else n_rows):
             problems.append(
                 f"{it.origin}: {n_rows:,} time steps in {it.x_name!r}, but {n_labels:,} labels in "
-                f"{it.y_name!r}; a series needs one label in all, or one for each time step."
+                f"{it.y_name!r}; a series needs one label in all, or one for each time step"
+                + (_repeat_remedy(n_rows, n_labels) or ".")
             )
     if not any(it.x.shape[0] for it in recordings):
         problems.append("No recording holds a single time step; give files that are not empty.")
     return problems
+
+
+def _repeat_remedy(n_rows: int, n_labels: int) -> str:
+    """Return what to do with a label for each stretch of time, such as 30 s of sleep."""
+    if not 1 < n_labels < n_rows or n_rows % n_labels:
+        return ""
+    n_each = n_rows // n_labels
+    return (
+        f". If each label is that of {n_each:,} time steps, repeat it for each of them, "
+        f"y = np.repeat(y, {n_each}), and say kind='ragged' (--kind ragged); windows are cut, and "
+        "get a label each, while training."
+    )
 
 
 def _channels(recording: SourceRecording) -> str:
@@ -160,6 +179,12 @@ def _shape_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
     return "; leave the file out or save it alike."
 
 
+def _label_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
+    if len(recording.y.shape) == 2 and not usual:
+        return "; if these are one-hot, save y.argmax(axis=1), which are the classes' numbers."
+    return "; save all of them alike."
+
+
 def _axis_remedy(recording: SourceRecording, n_labels: int) -> str:
     others = list(recording.x.shape[1:])
     if n_labels not in others:
@@ -189,7 +214,9 @@ def _two_readings(recordings: Sequence[SourceRecording]) -> str:
         f"({rows:,}, {columns:,}), which can be read in two "
         f"ways. If each row is a sample ({rows:,} samples of {columns:,} values), say "
         "kind='dense' (--kind dense). If rows are consecutive in time (one series of "
-        f"{rows:,} time steps x {columns:,} channels), say kind='ragged' (--kind ragged)."
+        f"{rows:,} time steps x {columns:,} channels), say kind='ragged' (--kind ragged)"
+        + (", and axes=('channel', 'time') if it is so" if columns > rows else "")
+        + "."
     )
 
 

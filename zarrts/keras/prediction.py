@@ -71,6 +71,7 @@ def predict(
     """
     if merge is not None and out is not None:
         raise SampleError("merge= with out=: merge the predictions afterwards, .merged(...).")
+    _refuse_no_model(model)
     spec = _spec_of(like)
     with ExitStack() as stack:
         if _is_source(samples):
@@ -102,6 +103,7 @@ def evaluate(model: Any, samples: Any, *, like: ZarrSequence) -> Evaluation:
     SampleError
         If labels are no classes, or the network has not one output a class.
     """
+    _refuse_no_model(model)
     names = like.class_names
     if names is None:
         raise SampleError("evaluate counts classes, but these labels are numbers.")
@@ -249,7 +251,12 @@ def _of_files(
         if reader.shape[1:] != spec.row_shape or reader.dtype.kind not in "biuf":
             raise SourceError(
                 f"{origin}: x has shape {reader.shape} and dtype {reader.dtype}, but the network "
-                f"was trained on rows of shape {spec.row_shape}; other axes are named with axes=."
+                f"was trained on rows of shape {spec.row_shape}; "
+                + (
+                    "for a single sample, save x[None]."
+                    if reader.shape == spec.row_shape
+                    else "other axes are named with axes=."
+                )
             )
     if spec.x_steps is None:
         return len(readers), _whole(readers, spec, linear_of_files(readers, spec, 1))
@@ -311,6 +318,18 @@ def _output(model: Any, x: Any) -> AnyArray:
             "output, such as keras.Model(model.inputs, model.outputs[0])."
         )
     return values
+
+
+def _refuse_no_model(model: Any) -> None:
+    if isinstance(model, str | os.PathLike):
+        raise SampleError(
+            f"model={os.fspath(model)!r} is a path; load it: keras.models.load_model(path)."
+        )
+    if not hasattr(model, "predict_on_batch"):
+        raise SampleError(
+            f"model= has to be a Keras model, not {type(model).__name__}; it comes first, then the "
+            "samples."
+        )
 
 
 def _predict(

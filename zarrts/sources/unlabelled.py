@@ -17,8 +17,9 @@ def find_inputs(
 ) -> list[tuple[str, RowReader]]:
     """Return (origin, reader) of the inputs of each file.
 
-    Inputs are the array that `options.x` names, the only one, or the one with a usual name. Files
-    that hold none, such as hypnograms beside recordings, are passed over.
+    Inputs are the array that `options.x` names, the only one, the one with a usual name, or of two
+    without names the one of more axes. Files that hold none, such as hypnograms beside recordings,
+    are passed over.
 
     Raises
     ------
@@ -55,6 +56,11 @@ def _pick(contents: Contents, x: str | None, origin: str) -> str:
         return names[0]
     if x is None and len(usual) == 1:
         return usual[0]
+    if x is None and len(names) == 2 and not contents.is_named:
+        # As where both are read: inputs have more axes than labels.
+        more, fewer = sorted(names, key=lambda it: -len(contents.shape(it)))
+        if len(contents.shape(more)) > len(contents.shape(fewer)):
+            return more
     what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
     raise SourceError(
         f"{origin}: holds {listed(map(contents.describe, names))}, and {what}; name it with x=."
