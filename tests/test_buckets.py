@@ -36,7 +36,7 @@ from zarrts.cli import main
 from zarrts.conversion import run as conversion
 from zarrts.conversion.targets import JOURNAL, LOCK
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
-from zarrts.storage import journal, location, shards
+from zarrts.storage import journal, location, ranged, shards
 from zarrts.storage.location import list_files, locate, opened, read_files
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
@@ -217,6 +217,48 @@ def test_neighbours_are_read_with_one_request_and_what_fits_is_read_once(
         with again:
             list(again)
         assert s3.requests["GET"] == before  # small shards are kept with their index
+
+
+@pytest.mark.parametrize("memory", ["8KiB", "1MiB"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_ranks_request_their_own_part_once_and_nothing_else(
+    folder: Path, s3: FakeS3, monkeypatch: pytest.MonkeyPatch, shuffle: bool, memory: str
+) -> None:
+    files = files_of(folder)
+    for key, content in files.items():
+        s3.objects[f"a.zarr/{key}"] = content
+    requested: list[tuple[str, int, int]] = []
+    real = Bucket.get_range
+
+    def get_range(self: Bucket, key: str, start: int, stop: int) -> Any:
+        if key.startswith("a.zarr/0/x/c/"):
+            requested.append((key.removeprefix("a.zarr/"), start, stop))
+        return real(self, key, start, stop)
+
+    monkeypatch.setattr(ranged, "_SMALL_SHARD_BYTES", 0)  # which are read whole
+    monkeypatch.setattr(Bucket, "get_range", get_range)
+    n_ranks, parts, chunks = 3, list[list[int]](), list[list[int]]()
+    for rank in range(n_ranks):
+        requested.clear()
+        with zarrts.open("s3://lab/a.zarr", storage_options=s3.options) as store:
+            options: Any = {"rank": rank, "world_size": n_ranks, "shuffle": shuffle}
+            found = batches_of(store, memory=memory, **options)
+        parts.append([int(it) for _, _, ids in found for it in ids])
+        chunks.append([])
+        for key, start, stop in requested:
+            shard = int(key.split("/")[3])
+            # Offset and size of each of its three chunks of five samples, and a checksum.
+            for place, (offset, size) in enumerate(
+                np.frombuffer(files[key][-52:-4], "<u8").reshape(3, 2).tolist()
+            ):
+                if start < offset + size and offset < stop:
+                    chunks[-1].append(3 * shard + place)
+    assert sorted(itertools.chain(*parts)) == list(range(sum(SIZES)))
+    for part, asked in zip(parts, chunks, strict=True):
+        assert len(part) == sum(SIZES) / n_ranks
+        assert sorted(asked) == sorted({it // 5 for it in part})
+    # A chunk on the border of two parts is read by both.
+    assert sum(map(len, chunks)) <= sum(SIZES) / 5 + n_ranks - 1
 
 
 # What is kept on a local disk --------------------------------------------------------------------
