@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import Study, make_study
+from fake_s3 import fake_s3
 
 import zarrts
 from zarrts.cli import main
@@ -24,6 +25,7 @@ from zarrts.conversion import cluster
 from zarrts.conversion.plan import shard_tasks
 from zarrts.conversion.tasks import chains_of
 from zarrts.errors import PlanError, SourceError
+from zarrts.storage.location import locate, open_file
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
 remote = pytest.importorskip("zarrts.conversion.remote")
@@ -194,6 +196,54 @@ def test_shard_of_a_worker_that_ends_is_written_again(
     ended = zarrts.Recording("s", kind(tmp_path / "ended", 100), LABELS)
     assert convert(ended, tmp_path / "b.zarr", scheduler=workers) == expected
     assert (tmp_path / "ended").exists()
+
+
+class KilledBucketRows(KilledRows):
+    """Rows of an object in a bucket."""
+
+    def __init__(self, marker: Path, row: int, path: Any) -> None:
+        super().__init__(marker, row)
+        self.path = path
+
+    def __call__(self, start: int, stop: int) -> np.ndarray[Any, Any]:
+        with open_file(self.path) as file:
+            found = np.empty((stop - start, *self.shape[1:]), "f4")
+            file.read_into(found, start * found[0].nbytes)
+        np.testing.assert_array_equal(found, super().__call__(start, stop))
+        return found
+
+
+@needs_sigkill
+def test_credentials_of_a_bucket_reach_workers_in_no_task_and_no_log(
+    workers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    rows = Rows(tmp_path / "none", -1)
+    whole = convert(zarrts.Recording("s", rows, LABELS), tmp_path / "a.zarr")
+    sent: list[bytes] = []
+    real = distributed.Client.submit
+
+    def submit(self: Any, function: Any, payload: bytes, **options: Any) -> Any:
+        sent.append(payload)
+        return real(self, function, payload, **options)
+
+    monkeypatch.setattr(distributed.Client, "submit", submit)
+    with fake_s3() as s3, distributed.Client(workers, set_as_default=False) as client:
+        options = s3.options | {"key": "hidden-key", "secret": "hidden-secret"}
+        path: Any = locate("s3://lab/rows.bin", options)
+        path.bucket.put("rows.bin", rows(0, N_ROWS).tobytes())
+        source = zarrts.Recording("s", KilledBucketRows(tmp_path / "killed", 100, path), LABELS)
+        place = {"scheduler": client, "storage_options": options}
+        zarrts.convert(source, "s3://lab/a.zarr", **SIZES, **place).close()  # type: ignore[arg-type]
+        found = {key.removeprefix("a.zarr/"): it for key, it in s3.objects.items()}
+        said = str([client.get_worker_logs(), client.get_scheduler_logs(), client.get_events()])
+        left = client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.worker_plugins])
+    assert (tmp_path / "killed").exists()
+    assert found.pop("rows.bin")
+    assert found == {key: it for key, it in whole.items() if it != b"a folder"}
+    assert len(sent) == 5 and not any(b"hidden" in it for it in sent)
+    assert "hidden" not in said
+    assert not [name for name in left if name.startswith("zarrts")]
 
 
 @pytest.mark.parametrize(("limit", "n_parts"), [(0, 8), (400, 2), (50, 1), (9999, 8)])

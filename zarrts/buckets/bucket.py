@@ -57,7 +57,11 @@ class Bucket:
     ----------
     n_requests, n_bytes : int
         Attempts so far, and bytes that were received.
+    holds_credentials : bool
+        True: it is sent to another process once, and never within a task.
     """
+
+    holds_credentials = True
 
     def __init__(self, address: Address, deadline_s: float | None = None) -> None:
         self.address = address

@@ -8,6 +8,7 @@ by another, under other temporary names, and the same bytes replace each other.
 import asyncio
 import concurrent.futures
 import contextlib
+import io
 import itertools
 import queue
 import uuid
@@ -64,10 +65,11 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
         asked.write(chains)
     finally:
         asked.cancel()
-        if client.status == "running":
-            # Waits until no worker writes any more, before anything is swept.
-            with contextlib.suppress(OSError, TimeoutError):
-                client.unregister_worker_plugin(name)
+        # Waits until no worker writes any more, before anything is swept.
+        for it in (name, *asked.kept_names):
+            if client.status == "running":
+                with contextlib.suppress(OSError, TimeoutError):
+                    client.unregister_worker_plugin(it)
 
 
 class _Asked:
@@ -78,6 +80,12 @@ class _Asked:
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._chains: dict[Any, list[ShardTask]] = {}  # by future, what is left of its chain
         self._numbers = itertools.count()
+        self._kept: dict[int, tuple[str, Any]] = {}  # what holds credentials, by its id
+
+    @property
+    def kept_names(self) -> list[str]:
+        """Names of the plugins that hold credentials."""
+        return [name for name, _ in self._kept.values()]
 
     def write(self, chains: Sequence[list[ShardTask]]) -> None:
         waiting = iter(chains)
@@ -108,8 +116,6 @@ class _Asked:
         self._chains.clear()
 
     def _ask(self, chain: list[ShardTask], worker: str | None = None) -> None:
-        import cloudpickle
-
         from zarrts.conversion.remote import Part, write_part
 
         task, *rest = chain
@@ -117,7 +123,7 @@ class _Asked:
         part = Part(job=self._name, task=task, recordings=recordings, is_last=not rest)
         future = self._crew.client.submit(
             write_part,
-            cloudpickle.dumps(part),
+            self._pickled(part),
             key=(f"write-shard-{self._name}", task.shard, next(self._numbers)),
             pure=False,
             # Where the stream of a compressed file stands, if that worker is still there.
@@ -126,6 +132,29 @@ class _Asked:
         )
         self._chains[future] = chain
         future.add_done_callback(self._done.put)
+
+    def _pickled(self, part: Any) -> bytes:
+        """Return a part as bytes; what holds credentials is on the workers already."""
+        import cloudpickle
+
+        keep = self._keep
+
+        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+            def persistent_id(self, it: Any) -> str | None:
+                return keep(it) if getattr(type(it), "holds_credentials", False) else None
+
+        content = io.BytesIO()
+        Pickler(content).dump(part)
+        return content.getvalue()
+
+    def _keep(self, it: Any) -> str:
+        from zarrts.conversion.remote import Keeper
+
+        if id(it) not in self._kept:
+            name = f"{self._name}-kept-{len(self._kept)}"
+            self._kept[id(it)] = name, it
+            self._crew.client.register_plugin(Keeper(it), name=name)
+        return self._kept[id(it)][0]
 
     def _refuse_elsewhere(self, outcome: Any) -> None:
         for it in outcome.written.files:

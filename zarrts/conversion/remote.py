@@ -1,6 +1,8 @@
 """What a worker of a Dask cluster does: it writes whole shards, told by names and offsets."""
 
 import asyncio
+import io
+import pickle
 import threading
 import uuid
 from collections.abc import Mapping
@@ -172,11 +174,24 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
             return self._readers.setdefault(number, recording)
 
 
+class Keeper(WorkerPlugin):  # type: ignore[misc]
+    """Something that holds credentials, on each worker as long as the conversion runs.
+
+    Tasks hold the name of the plugin in its place.
+    """
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, name: str) -> Any:
+        return get_worker().plugins[name].kept
+
+
 def write_part(payload: bytes) -> Outcome:
     """Write the part that was pickled; what a task of the cluster calls."""
-    import cloudpickle
-
-    part: Part = cloudpickle.loads(payload)
+    part: Part = _Unpickler(io.BytesIO(payload)).load()
     writers: Writers = get_worker().plugins[part.job]
     return writers.write(part)
 
