@@ -61,6 +61,11 @@ class Layout:
     shard_rows: int
     tasks: tuple[ShardTask, ...]
 
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row of x, as decoded."""
+        return _row_bytes(self.row_shape, self.dtype)
+
 
 def carried(recordings: Sequence[SourceRecording]) -> tuple[tuple[str, ...] | None, float | None]:
     """Return the names of channels and the rate that sources carry; None where none does."""
@@ -155,7 +160,7 @@ def shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...
 
 def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
     """Return the most memory that one task takes."""
-    row_bytes = _row_bytes(layout.row_shape, layout.dtype) + _label_bytes(recordings)
+    row_bytes = layout.row_bytes + _label_bytes(recordings)
     read_bytes = max(
         min(block_rows(it, layout.chunk_rows), it.x.shape[0])
         * (

@@ -248,7 +248,7 @@ def _prepared(
     )
     options, ratio, bytes_per_s = _with_codec(recordings, layout, options)
     plan = _plan(recordings, digests, layout, options, base)
-    raw_bytes = layout.n_rows * int(np.prod(layout.row_shape, dtype=np.int64)) * dtype.itemsize
+    raw_bytes = layout.n_rows * layout.row_bytes
     prepared = Prepared(
         target=target,
         options=options,
@@ -347,9 +347,7 @@ def _misfits(target: Location, base: StoreHeader, found: sources.Found) -> list[
 
 
 def _check_room(prepared: Prepared) -> None:
-    layout = prepared.layout
-    n_values = layout.shard_rows * int(np.prod(layout.row_shape, dtype=np.int64))
-    refuse_large(prepared.target, n_values * layout.dtype.itemsize)
+    refuse_large(prepared.target, prepared.layout.shard_rows * prepared.layout.row_bytes)
     finished = 0
     if not prepared.options.restart:
         finished = finished_bytes(prepared.target, prepared.plan)
