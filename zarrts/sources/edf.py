@@ -22,11 +22,12 @@ from zarrts.sources.edf_header import (
     read_annotations,
     read_header,
 )
+from zarrts.sources.files import Stamp, opened
 from zarrts.sources.inside import Contents
 from zarrts.sources.intervals import IntervalRows
 from zarrts.sources.kind import ArrayOptions, Draft, NoInputsError, Role, SourceFile
 from zarrts.sources.names import listed
-from zarrts.sources.rows import FileStamp, check_range, fill_from
+from zarrts.sources.rows import check_range, fill_from
 from zarrts.types import AnyArray, RowReader
 
 SUFFIXES = (".edf", ".bdf")
@@ -43,7 +44,7 @@ class EdfRows:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
     header : EdfHeader
     signals : tuple of Signal
         One a column.
@@ -51,7 +52,7 @@ class EdfRows:
         How errors name the file.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     header: EdfHeader
     signals: tuple[Signal, ...]
     label: str
@@ -105,9 +106,7 @@ class EdfRows:
         """Do nothing: no file is kept open."""
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        stamp = self.stamp
-        where = (stamp.path, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
-        return ("zarrts.EdfRows", *where, *(it.name for it in self.signals))
+        return ("zarrts.EdfRows", *self.stamp.token(), *(it.name for it in self.signals))
 
 
 def _integers(raw: AnyArray, width: int) -> AnyArray:
@@ -122,9 +121,8 @@ def _integers(raw: AnyArray, width: int) -> AnyArray:
 class _Recording:
     """The signals of an open file, and its annotations; used within one `with` block."""
 
-    def __init__(self, file: SourceFile, stream: Any) -> None:
-        self.file, self.stream = file, stream
-        self.stamp = FileStamp.of(file.path, stream)
+    def __init__(self, file: SourceFile, stream: Any, stamp: Stamp) -> None:
+        self.file, self.stream, self.stamp = file, stream, stamp
         self.header = read_header(stream, self.stamp.size, file.origin)
 
     @property
@@ -244,11 +242,8 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
 
 @contextlib.contextmanager
 def _opened(file: SourceFile) -> Iterator[_Recording]:
-    try:
-        with open(file.path, "rb", buffering=0) as stream:
-            yield _Recording(file, stream)
-    except OSError as error:
-        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
+    with opened(file.path, file.origin) as (stream, stamp):
+        yield _Recording(file, stream, stamp)
 
 
 def find_drafts(

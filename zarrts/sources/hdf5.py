@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.hdf5_rows import Hdf5Rows, check_stored, opened
+from zarrts.sources.files import Stamp, opened
+from zarrts.sources.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_array, check_rows
-from zarrts.sources.rows import FileStamp, to_native
+from zarrts.sources.rows import to_native
 from zarrts.sources.views import ValueRows
 from zarrts.types import RowReader
 
@@ -28,7 +29,7 @@ _RATES = ("rate_hz", "sampling_rate", "sample_rate", "sfreq", "fs")
 class Group:
     """The data sets of an open file, or of one group in it; used within one `with` block."""
 
-    def __init__(self, file: SourceFile, stamp: FileStamp, datasets: dict[str, Any]) -> None:
+    def __init__(self, file: SourceFile, stamp: Stamp, datasets: dict[str, Any]) -> None:
         self.file, self.stamp, self.datasets = file, stamp, datasets
         self.paths: list[str] = []
 
@@ -179,13 +180,10 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
 
 
 @contextlib.contextmanager
-def _stamped(file: SourceFile) -> Iterator[tuple[FileStamp, Any]]:
-    try:
-        with open(file.path, "rb") as stream:
-            stamp = FileStamp.of(file.path, stream)
-    except OSError as error:
-        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
-    with opened(file.path, file.origin) as opened_file:
+def _stamped(file: SourceFile) -> Iterator[tuple[Stamp, Any]]:
+    with opened(file.path, file.origin) as (_, stamp):
+        pass
+    with opened_hdf5(stamp, file.origin) as opened_file:
         yield stamp, opened_file
 
 

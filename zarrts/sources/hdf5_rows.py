@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.rows import FileStamp, check_range, native_dtype, to_native
+from zarrts.sources.files import Stamp
+from zarrts.sources.rows import check_range, native_dtype, to_native
 from zarrts.types import AnyArray
 
 HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError)
@@ -21,14 +22,15 @@ HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowE
 
 
 @contextlib.contextmanager
-def opened(path: str, where: str) -> Iterator[Any]:
-    """Open an HDF5 file for reading.
+def opened_hdf5(file: str | Stamp, where: str) -> Iterator[Any]:
+    """Open an HDF5 file, given by its path or as it was seen before, for reading.
 
     Raises
     ------
     SourceError
         If h5py is not installed, or the file is none; also for what is wrong inside `with`.
     """
+    path = file if isinstance(file, str) else file.path
     try:
         import h5py
     except ImportError as error:
@@ -38,8 +40,8 @@ def opened(path: str, where: str) -> Iterator[Any]:
             f"install 'zarrts[{extra}]'"
         ) from error
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
+        with h5py.File(path, "r", locking="best-effort") as opened:
+            yield opened
     except HDF5_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
@@ -103,7 +105,7 @@ def _check_virtual(dataset: Any, where: str) -> tuple[str, ...]:
                 f"{where}: is virtual, and takes values from {part.file_name!r}, which is not "
                 "there; put that file beside it."
             )
-        with opened(path, f"{where}: {part.file_name}") as file:
+        with opened_hdf5(path, f"{where}: {part.file_name}") as file:
             _check_part(file, part.dset_name, f"{where}: {part.file_name}")
         paths.append(path)
     if mapped != dataset.size:
@@ -134,7 +136,7 @@ class Hdf5Rows:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
     name : str
         Path of the data set in the file.
     stored_dtype : numpy.dtype
@@ -150,7 +152,7 @@ class Hdf5Rows:
         How errors name the array.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     name: str
     stored_dtype: np.dtype[Any]
     stored_shape: tuple[int, ...]
@@ -163,7 +165,7 @@ class Hdf5Rows:
     def of(
         cls,
         dataset: Any,
-        stamp: FileStamp,
+        stamp: Stamp,
         axes: tuple[int, ...],
         label: str,
         *,
@@ -207,7 +209,7 @@ class Hdf5Rows:
             slice(start, stop) if axis == self.axes[0] else slice(None)
             for axis in range(len(self.stored_shape))
         )
-        with self.stamp.open(), opened(self.stamp.path, self.label) as file:
+        with self.stamp.open(), opened_hdf5(self.stamp, self.label) as file:
             dataset = file[self.name]
             if dataset.shape != self.stored_shape or np.dtype(dataset.dtype.str) != (
                 self.stored_dtype
@@ -222,9 +224,7 @@ class Hdf5Rows:
         """Do nothing: no file is kept open."""
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        stamp = self.stamp
-        where = (stamp.path, stamp.size, stamp.mtime_ns, stamp.ctime_ns, self.name)
-        return ("zarrts.Hdf5Rows", *where, self.axes)
+        return ("zarrts.Hdf5Rows", *self.stamp.token(), self.name, self.axes)
 
 
 _LEAST_BYTES = 16 * 1024

@@ -4,8 +4,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from zarrts.sources.files import Stamp
 from zarrts.sources.packed import PIECE_BYTES, PackedStream
-from zarrts.sources.rows import FileStamp
 
 
 class Inflated:
@@ -57,7 +57,7 @@ class InflatedMember:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
     start, n_packed : int
         Where the compressed part lies.
     offset, n_bytes : int
@@ -66,7 +66,7 @@ class InflatedMember:
         How errors name the array.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     start: int
     n_packed: int
     offset: int

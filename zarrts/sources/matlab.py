@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from zarrts.errors import SourceError
 from zarrts.sources import matlab5, matlab73
-from zarrts.sources.hdf5_rows import opened
+from zarrts.sources.files import opened
+from zarrts.sources.hdf5_rows import opened_hdf5
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.packed import PACKED_ERRORS
-from zarrts.sources.rows import FileStamp
 
 SUFFIXES = (".mat",)
 
@@ -26,11 +26,10 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         If it is damaged, of version 4, or h5py is needed and not installed.
     """
     try:
-        with open(file.path, "rb") as stream:
-            stamp = FileStamp.of(file.path, stream)
+        with opened(file.path, file.origin) as (stream, stamp):
             head = stream.read(520)
             if head[512:] == _HDF5 or head[:8] == _HDF5:
-                with opened(file.path, file.origin) as of_hdf5:
+                with opened_hdf5(stamp, file.origin) as of_hdf5:
                     yield matlab73.Variables(file, stamp, of_hdf5)
             elif len(head) >= 128 and head[124:128] in matlab5.VERSIONS:
                 yield matlab5.Variables(file, stamp, stream, head[124:128])

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.files import Stamp
 from zarrts.sources.inflated import Inflated, InflatedMember
 from zarrts.sources.kind import (
     MAX_AXES,
@@ -26,7 +27,7 @@ from zarrts.sources.kind import (
     check_rows,
 )
 from zarrts.sources.packed import SpooledRows, StreamedRows
-from zarrts.sources.rows import FileStamp, Layout, StridedRows
+from zarrts.sources.rows import Layout, StridedRows
 from zarrts.sources.views import CastRows, ValueRows
 from zarrts.types import RowReader, SeriesList
 
@@ -107,9 +108,7 @@ class _Place:
 class Variables:
     """The variables of an open file; used within one `with` block."""
 
-    def __init__(
-        self, file: SourceFile, stamp: FileStamp, stream: BinaryIO, version: bytes
-    ) -> None:
+    def __init__(self, file: SourceFile, stamp: Stamp, stream: BinaryIO, version: bytes) -> None:
         self.file, self.stamp = file, stamp
         self._stream, self._order = stream, VERSIONS[version]
         self.variables: dict[str, tuple[_Place, _Variable]] = {}

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.files import Stamp
 from zarrts.sources.hdf5 import MAX_OBJECTS, MAX_TEXT_BYTES
 from zarrts.sources.hdf5_rows import Hdf5Rows, check_stored
 from zarrts.sources.kind import ArrayOptions, Role, SourceFile, check_array, check_rows
-from zarrts.sources.rows import FileStamp
 from zarrts.sources.views import FlatRows, ValueRows
 from zarrts.types import RowReader, SeriesList
 
@@ -18,7 +18,7 @@ _NUMBERS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in
 class Variables:
     """The variables of an open file; used within one `with` block."""
 
-    def __init__(self, file: SourceFile, stamp: FileStamp, opened: Any) -> None:
+    def __init__(self, file: SourceFile, stamp: Stamp, opened: Any) -> None:
         import h5py
 
         self.file, self.stamp, self.opened = file, stamp, opened

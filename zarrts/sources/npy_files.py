@@ -7,9 +7,10 @@ from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources import names, npy, pickled
+from zarrts.sources.files import Stamp, opened
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
-from zarrts.sources.rows import FileStamp, Layout, StridedRows
+from zarrts.sources.rows import Layout, StridedRows
 from zarrts.types import RowReader, SeriesList
 
 SUFFIXES = (npy.SUFFIX,)
@@ -23,14 +24,14 @@ class _SavedArrays:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
     origin : str
     headers : tuple of ArrayHeader
     starts : tuple of int
         Byte of the file at which the values of each array start.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     origin: str
     headers: tuple[npy.ArrayHeader, ...]
     starts: tuple[int, ...]
@@ -78,21 +79,17 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
     SourceError
         If it is damaged, or holds objects other than arrays.
     """
-    try:
-        with open(file.path, "rb") as stream:
-            stamp = FileStamp.of(file.path, stream)
-            header = npy.read_header(stream, file.origin)
-            if header.dtype.hasobject:
-                contents: Contents = pickled.read_contents(stream, stamp, header, file.origin)
-            else:
-                contents = _saved_arrays(stream, stamp, header, file.origin)
-    except OSError as error:
-        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
+    with opened(file.path, file.origin) as (stream, stamp):
+        header = npy.read_header(stream, file.origin)
+        if header.dtype.hasobject:
+            contents: Contents = pickled.read_contents(stream, stamp, header, file.origin)
+        else:
+            contents = _saved_arrays(stream, stamp, header, file.origin)
     yield contents
 
 
 def _saved_arrays(
-    stream: BinaryIO, stamp: FileStamp, header: npy.ArrayHeader, origin: str
+    stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str
 ) -> _SavedArrays:
     headers, starts = [header], [header.offset]
     while len(headers) <= MAX_ARRAYS:

@@ -9,10 +9,11 @@ from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources import npy
+from zarrts.sources.files import Stamp, opened
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
 from zarrts.sources.packed import PACKED_ERRORS, SpooledRows, StreamedRows
-from zarrts.sources.rows import FileStamp, Layout, StridedRows
+from zarrts.sources.rows import Layout, StridedRows
 from zarrts.sources.zipped import Member
 from zarrts.types import RowReader
 
@@ -25,7 +26,7 @@ _IS_ENCRYPTED = 0x1
 class _Archive:
     """An open `.npz` file; used within one `with` block."""
 
-    def __init__(self, file: SourceFile, stream: BinaryIO, stamp: FileStamp) -> None:
+    def __init__(self, file: SourceFile, stream: BinaryIO, stamp: Stamp) -> None:
         self.file, self.stamp = file, stamp
         self._stream = stream
         self._zip = zipfile.ZipFile(stream)
@@ -129,13 +130,10 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         If it is damaged; also what is read of it inside the `with` block.
     """
     try:
-        with open(file.path, "rb") as stream:
-            stamp = FileStamp.of(file.path, stream)
+        with opened(file.path, file.origin) as (stream, stamp):
             if not stamp.size:
                 raise SourceError(f"{file.origin}: is empty (0 bytes); copy or save it again.")
             yield _Archive(file, stream, stamp)
-    except OSError as error:
-        raise SourceError(f"{file.origin}: cannot be read ({error}).") from error
     except PACKED_ERRORS as error:
         raise SourceError(
             f"{file.origin}: is not an .npz file, or is damaged ({error}); copy or save it again."

@@ -15,7 +15,8 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.rows import FileStamp, Layout, StridedRows, check_range
+from zarrts.sources.files import FileStamp, Stamp
+from zarrts.sources.rows import Layout, StridedRows, check_range
 from zarrts.types import AnyArray
 
 try:
@@ -46,7 +47,7 @@ class Packed(Protocol):
     """One array that has to be unpacked from its first byte on."""
 
     @property
-    def stamp(self) -> FileStamp:
+    def stamp(self) -> Stamp:
         """Of the file that it is in."""
         ...
 
@@ -309,6 +310,4 @@ def _remove_file(path: str) -> None:
 
 
 def _token(kind: str, member: Packed, layout: Layout) -> tuple[Any, ...]:
-    stamp = member.stamp
-    where = (stamp.path, stamp.size, stamp.mtime_ns, stamp.ctime_ns)
-    return (kind, *where, *member.token(), *layout.token())
+    return (kind, *member.stamp.token(), *member.token(), *layout.token())

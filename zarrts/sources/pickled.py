@@ -14,12 +14,13 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources import npy
 from zarrts.sources.absent import filled
+from zarrts.sources.files import Stamp
 from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows, rows_of
 from zarrts.sources.packed import SpooledRows, StreamedRows
 from zarrts.sources.pickle_machine import MAX_OPERATIONS, read_pickle
 from zarrts.sources.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.pickled_text import TextMember
-from zarrts.sources.rows import FileStamp, Layout, StridedRows, native_dtype, to_native
+from zarrts.sources.rows import Layout, StridedRows, native_dtype, to_native
 from zarrts.sources.views import ValueRows
 from zarrts.types import AnyArray, RowReader, SeriesList
 
@@ -36,7 +37,7 @@ class _PickledContents:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
     origin : str
     arrays : dict
         By name: a PickledArray of numbers or text, a list of these (series), a NumPy array of
@@ -45,7 +46,7 @@ class _PickledContents:
     found : str
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     origin: str
     arrays: dict[str, _Entry]
     is_named: bool
@@ -146,7 +147,7 @@ def _check_size(n_bytes: int, layout: Layout, where: str) -> None:
 
 
 def read_contents(
-    stream: BinaryIO, stamp: FileStamp, header: npy.ArrayHeader, origin: str
+    stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str
 ) -> _PickledContents:
     """Find the arrays in the pickle that follows the header of an `.npy` file.
 
@@ -185,7 +186,7 @@ class _Understood:
     origin: str
     n_left: int = MAX_OPERATIONS
 
-    def contents(self, stamp: FileStamp, found: Any) -> _PickledContents:
+    def contents(self, stamp: Stamp, found: Any) -> _PickledContents:
         if isinstance(found, dict):
             arrays = {str(name): self.entry(value, str(name)) for name, value in found.items()}
             if len(arrays) < len(found):

@@ -4,8 +4,8 @@ import codecs
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from zarrts.sources.files import Stamp
 from zarrts.sources.packed import PackedStream
-from zarrts.sources.rows import FileStamp
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,14 @@ class TextMember:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
     offset, n_bytes : int
         Where the text lies.
     label : str
         How errors name the array.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     offset: int
     n_bytes: int
     label: str

@@ -10,55 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SourceError
+from zarrts.sources.files import Stamp
 from zarrts.types import AnyArray
 
 RUN_BYTES = 16 * 1024
 """Shorter runs cost more in calls than in bytes; `block_rows` asks for at least this much."""
-
-
-@dataclass(frozen=True)
-class FileStamp:
-    """A file as it was when its header was read.
-
-    Attributes
-    ----------
-    path : str
-        Absolute.
-    size : int
-        In bytes.
-    mtime_ns, ctime_ns : int
-        Times of the last change of content and, which nobody can set back, of status.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def of(cls, path: str, file: BinaryIO) -> "FileStamp":
-        """Return the stamp of `file`, which is open and lies at `path`."""
-        status = os.fstat(file.fileno())
-        return cls(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-    def open(self) -> BinaryIO:
-        """Open the file unbuffered; a SourceError if it is gone or is not the file seen before."""
-        try:
-            file = open(self.path, "rb", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise SourceError(f"{self.path}: cannot be read ({error}).") from error
-        try:
-            now = FileStamp.of(self.path, file)
-            if now != self:
-                raise SourceError(
-                    f"{self.path}: the file changed while it was in use (it had {self.size:,} "
-                    f"bytes and has {now.size:,} now, or was written again); start again once "
-                    "nothing writes to it."
-                )
-        except BaseException:
-            file.close()
-            raise
-        return file
 
 
 @dataclass(frozen=True)
@@ -224,7 +180,7 @@ class StridedRows:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
         Of the file.
     offset : int
         Of the array's first byte.
@@ -234,7 +190,7 @@ class StridedRows:
         How errors name the array.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     offset: int
     layout: Layout
     label: str
@@ -283,6 +239,4 @@ class StridedRows:
         """Do nothing: no file is kept open."""
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        stamp = self.stamp
-        where = (stamp.path, stamp.size, stamp.mtime_ns, stamp.ctime_ns, self.offset)
-        return ("zarrts.StridedRows", *where, *self.layout.token())
+        return ("zarrts.StridedRows", *self.stamp.token(), self.offset, *self.layout.token())

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from zarrts.sources.files import Stamp
 from zarrts.sources.packed import PackedStream
-from zarrts.sources.rows import FileStamp
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Member:
 
     Attributes
     ----------
-    stamp : FileStamp
+    stamp : Stamp
         Of the archive.
     name : str
         Of the member, as in the archive.
@@ -25,7 +25,7 @@ class Member:
         How errors name the array.
     """
 
-    stamp: FileStamp
+    stamp: Stamp
     name: str
     offset: int
     label: str
