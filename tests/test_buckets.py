@@ -31,6 +31,7 @@ from zarrts import system
 from zarrts.buckets import addresses, bucket, lease
 from zarrts.buckets.bucket import Bucket
 from zarrts.buckets.chunk_cache import ChunkCache
+from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.objects import ObjectPath
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
@@ -837,7 +838,7 @@ def test_credentials_come_from_the_files_of_the_aws_tools(
 @pytest.mark.parametrize(
     ("place", "options", "text"),
     [
-        ("ftp://b/a.zarr", None, r"ftp:// is unknown; an address starts with s3://"),
+        ("ftp://b/a.zarr", None, r"ftp:// is no place for a store, .*starts with s3://"),
         ("s3:///a.zarr", None, "names no bucket"),
         ("s3://key:hidden@b/a.zarr", None, r"s3://...@b/a.zarr: .*no credentials"),
         ("https://h/a.zarr?sig=hidden", None, r"https://h/a.zarr\?...: "),
@@ -884,10 +885,13 @@ def test_the_snippets_of_the_page_run(study: Study, monkeypatch: pytest.MonkeyPa
     page = Path(__file__).parents[1] / "docs" / "buckets.md"
     found = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
     monkeypatch.chdir(study.folder.parent)  # where "subjects/" is
+    lab, _ = Mounts().at("memory://lab")
+    for path in study.folder.iterdir():
+        lab.put(f"subjects/{path.name}", path.read_bytes())  # type: ignore[attr-defined]
     scope: dict[str, Any] = {"zarrts": zarrts}
     for code in found:
         exec(code, scope)
-    assert len(found) == 3
+    assert len(found) == 4
     assert scope["store"].n_samples == sum(SIZES)
     assert {*scope["convert_there"]} <= {*inspect.signature(zarrts.convert).parameters}
     scope["store"].close()

@@ -319,7 +319,7 @@ def test_info_of_odd_names_and_many_classes_is_neither_markup_nor_cut(tmp_path: 
         (["convert", "subjets", "b.zarr"], 1, "not found: subjets; check the spelling"),
         (["convert", "subjects", "subjects"], 1, "Choose a new folder for the store"),
         (["convert", "subjects", "subjects/s00.npz"], 1, "is a file, but the store is a folder"),
-        (["convert", "subjects", "ftp://bucket/b.zarr"], 1, "ftp:// is unknown; an address"),
+        (["convert", "subjects", "ftp://bucket/b.zarr"], 1, "ftp:// is no place for a store"),
         (["convert", "subjects", "a.zarr", "--codec", "zstd"], 1, "(--overwrite)"),
         (["info", "b.zarr"], 1, "does not exist. Check the spelling"),
         (["info", "subjects"], 1, "zarrts convert subjects study.zarr"),

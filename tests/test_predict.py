@@ -12,6 +12,7 @@ keras = pytest.importorskip("keras", exc_type=ImportError)
 from keras_models import SMALL, Numbered, make_numbered  # noqa: E402
 from test_sources_edf import RATE, SECONDS, STAGES, write_edf  # noqa: E402
 
+from zarrts.errors import PlanError  # noqa: E402
 from zarrts.keras.results import Evaluation, Predictions  # noqa: E402
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 from zarrts.keras.spec import Spec  # noqa: E402
@@ -292,3 +293,37 @@ def test_what_is_no_model_or_a_single_sample_is_refused(study, seq, model, tmp_p
             call("m.keras", study.path, like=seq)
         with pytest.raises(zarrts.SampleError, match="has to be a Keras model, not ZarrSequence"):
             call(seq, study.path, like=seq)
+
+
+def test_stores_and_files_at_addresses_are_opened_by_their_options(tmp_path, make_study):
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    from fake_s3 import fake_s3
+
+    study = make_study(tmp_path / "subjects", sizes=(37, 60))
+    inputs = keras.Input((6, 3))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    place, raw = "s3://lab/a.zarr", "s3://lab/raw"
+    with fake_s3() as s3:
+        address = {"storage_options": s3.options}
+        for path in study.folder.iterdir():
+            s3.objects[f"raw/{path.name}"] = path.read_bytes()
+        zarrts.convert(raw, place, progress=False, chunk=400, shard=1200, **address).close()
+        cached = {"cache": tmp_path / "cache", "cache_bytes": "1MiB", **address}
+        with ZarrSequence(place, BATCH, shuffle=False, memory=SMALL, **cached) as seq:
+            first = np.concatenate([np.array(x) for x, _ in seq])
+            np.testing.assert_array_equal(first, study.all_x)
+            n_requests = s3.requests["GET"]
+            again = np.concatenate([np.array(x) for x, _ in seq])
+            np.testing.assert_array_equal(again, first)
+            assert s3.requests["GET"] == n_requests
+            with seq.like(place) as other:
+                assert np.array_equal(other.labels, seq.labels)
+            expected = model.predict(study.all_x, verbose=0)
+            for samples in (raw, f"{raw}/*.npz", place):
+                found = zarrts.predict(model, samples, like=seq, **address)
+                np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-4)
+            for more in ({}, address):
+                counted = zarrts.evaluate(model, place, like=seq, **more)
+                assert counted.confusion.sum() == 97
+            with pytest.raises(PlanError, match=r"this one is open: give them to zarrts\.open"):
+                ZarrSequence(seq.samples, **address)

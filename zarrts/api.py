@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from zarrts.buckets.addresses import is_remote
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.conversion.run import run
@@ -15,8 +16,9 @@ from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
 from zarrts.sizes import parse_size
 from zarrts.sources import with_table
-from zarrts.storage.location import opened
+from zarrts.storage.location import opened, refuse_unused
 from zarrts.study import Store, open_store
+from zarrts.upkeep.matching import Sources
 from zarrts.upkeep.removal import Removed, remove_subject
 from zarrts.upkeep.repairing import Repaired, repair_store
 from zarrts.upkeep.verification import Verification, verify_store
@@ -61,9 +63,10 @@ def convert(
 
     Parameters
     ----------
-    source : path, glob pattern, or a list of them or of Recording; or None, with a table
-        A folder is searched for `.npz`, `.npy`, HDF5 (extra hdf5), MATLAB (7.3: extra mat), EDF
-        and BDF files; docs/files.md says what may be in them.
+    source : path, address, glob pattern, or a list of them or of Recording; or None, with a table
+        A folder, or what lies below an address such as s3://lab/subjects/, is searched for `.npz`,
+        `.npy`, HDF5 (extra hdf5), MATLAB (7.3: extra mat), EDF and BDF files; docs/files.md says
+        what may be in them.
     target : path
         Folder of the store to be made, or its address, such as s3://lab/study.zarr (extra cloud).
     folders : str
@@ -128,8 +131,9 @@ def convert(
     progress : bool
         Show a progress bar, if there is a terminal.
     storage_options : dict, optional
-        Of addresses, as fsspec has them: key, secret, endpoint_url, ... By default the credentials
-        are those of the environment.
+        Of addresses, those of sources and store alike, as fsspec has them: key, secret,
+        endpoint_url, ...; or under the start of an address, a dict of options for what begins with
+        it. By default the credentials are those of the environment.
 
     Returns
     -------
@@ -259,8 +263,8 @@ def verify(
     store : path
     deep : bool
         Read everything: the checksum of each file, each chunk, label and statistic.
-    sources : path or list of them, optional
-        What was converted: each sample and label is compared with it.
+    sources : path or address, or list of them, optional
+        What was converted, where it was then: each sample and label is compared with it.
     workers : int, optional
         Files that are read at once; as many as there are processors by default.
     storage_options
@@ -279,8 +283,10 @@ def verify(
         If there are no sources to be read.
     """
     refuse_unknown(verify, unknown)
-    with opened(store, storage_options) as root:
-        return verify_store(root, is_deep=deep, source=sources, workers=workers)
+    refuse_unused(storage_options, sources, store)
+    with opened(store, storage_options if is_remote(store) else None) as root:
+        given = None if sources is None else Sources(sources, storage_options)
+        return verify_store(root, is_deep=deep, source=given, workers=workers)
 
 
 def repair(
@@ -303,8 +309,9 @@ def repair(
         If somebody else writes to the store.
     """
     refuse_unknown(repair, unknown)
-    with opened(store, storage_options) as root:
-        return repair_store(root, sources, workers)
+    refuse_unused(storage_options, sources, store)
+    with opened(store, storage_options if is_remote(store) else None) as root:
+        return repair_store(root, Sources(sources, storage_options), workers)
 
 
 def remove(

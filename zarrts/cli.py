@@ -332,8 +332,9 @@ def remove(store: str, subject: str, workers: int | None, **address: Any) -> Non
 @click.option("-o", "--output", default="report.html", show_default=True, help="The page.")
 @click.option("--split", metavar="FILE", help="A split that was saved: who is in its parts.")
 @click.option("--results", metavar="FILE", help="What zarrts.evaluate(...).save(FILE) wrote.")
+@storage_options
 @_with_errors
-def report(store: str, output: str, split: str | None, results: str | None) -> None:
+def report(store: str, output: str, split: str | None, results: str | None, **address: Any) -> None:
     """Draw what a STORE holds, as one page that needs no network and no other file.
 
     Subjects and classes, some samples of each class, the range of each channel, lengths and
@@ -341,7 +342,7 @@ def report(store: str, output: str, split: str | None, results: str | None) -> N
     """
     from zarrts.report import write_report
 
-    write_report(store, output, split=split, results=results)
+    write_report(store, output, split=split, results=results, **address)
     click.echo(f"{output} is written; open it in a browser.")
 
 

@@ -83,8 +83,9 @@ class SourceRecording:
         Of the source file or files; 0 where there is none.
     fingerprint : str
         Hexadecimal digest of the content (size and samples of the bytes), never of times.
-    paths : tuple of str
-        Absolute, of the files that it is in; empty where there is none.
+    paths : tuple
+        Absolute (str), of the files that it is in, or what reads them at an address; empty where
+        there is none.
     stamp : str
         Sizes and times of these files.
     found : str
@@ -105,13 +106,18 @@ class SourceRecording:
     y_name: str
     size_bytes: int
     fingerprint: str
-    paths: tuple[str, ...] = ()
+    paths: tuple[Any, ...] = ()
     stamp: str = ""
     found: str = ""
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is read from an address."""
+        return any(not isinstance(path, str) for path in self.paths)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,37 @@ def is_address(place: object) -> bool:
     return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.]+://", place) is not None
 
 
+def is_known(scheme: str) -> bool:
+    """Return whether obstore has an answer for a scheme."""
+    return scheme.lower() in _SCHEMES
+
+
+def options_for(place: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of one address out of those of several.
+
+    Parameters
+    ----------
+    options : mapping, optional
+        Options of every address; or, under the start of an address such as "s3://raw", a mapping
+        of options for addresses that start so, in the place of all others.
+
+    Raises
+    ------
+    PlanError
+        If there is no mapping under the start of an address.
+    """
+    starts: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in (options or {}).items():
+        (starts if "://" in name else others)[name] = value
+    for start, value in starts.items():
+        if not isinstance(value, Mapping):
+            raise PlanError(f"storage_options[{start!r}] has to be a mapping of options.")
+    own = [it for it in starts if f"{place.rstrip('/')}/".startswith(f"{it.rstrip('/')}/")]
+    own += [it for it in starts if it.endswith("://") and place.startswith(it)]
+    return dict(starts[max(own, key=len)] if own else others)
+
+
 def local_path(place: str) -> Path | None:
     """Return the path that a file:// address stands for; None for any other."""
     scheme, _, rest = place.partition("://")
@@ -100,6 +131,11 @@ def local_path(place: str) -> Path | None:
         return None
     # file:///C:/study.zarr names a drive of Windows.
     return Path(rest[1:] if re.match(r"/[A-Za-z]:", rest) else rest)
+
+
+def is_remote(place: object) -> bool:
+    """Return whether a text is an address of something elsewhere."""
+    return is_address(place) and local_path(str(place)) is None
 
 
 def parse_address(place: str, options: Mapping[str, Any] | None = None) -> tuple[Address, str]:
@@ -114,7 +150,11 @@ def parse_address(place: str, options: Mapping[str, Any] | None = None) -> tuple
     kind = _SCHEMES.get(scheme.lower())
     if kind is None:
         known = ", ".join(f"{it}://" for it in ("s3", "gs", "az", "http", "https", "file"))
-        raise PlanError(f"{scheme}:// is unknown; an address starts with {known} or memory://.")
+        raise PlanError(
+            f"{scheme}:// is no place for a store, which is published by replacing one object only "
+            "if it is as it was; the address of a store starts with "
+            f"{known} or memory://. Source files can be read from what fsspec knows."
+        )
     bucket, _, key = rest.partition("/")
     if "@" in bucket and kind != "az":
         raise PlanError(
@@ -129,7 +169,7 @@ def parse_address(place: str, options: Mapping[str, Any] | None = None) -> tuple
     bucket = bucket.partition("@")[0]
     if not bucket:
         raise PlanError(f"{place} names no bucket; write {scheme}://BUCKET/study.zarr.")
-    address = Address(kind, f"{scheme.lower()}://{bucket}", dict(options or {}))
+    address = Address(kind, f"{scheme.lower()}://{bucket}", options_for(place, options))
     translated(address)
     return address, "/".join(part for part in key.split("/") if part)
 

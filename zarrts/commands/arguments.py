@@ -31,12 +31,19 @@ def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tup
     return names_of(context, parameter, value) if value and "," in value else value
 
 
-def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, str] | None:
-    """Return options of an address, each given as NAME=VALUE; a value is not shown."""
+def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return options, each given as NAME=VALUE or ADDRESS:NAME=VALUE; a value is not shown."""
     pairs = [value.partition("=") for value in values]
     if not all(name and equals for name, equals, _ in pairs):
         raise click.BadParameter("write NAME=VALUE, such as endpoint_url=https://s3.lab.org")
-    return {name: value for name, _, value in pairs} or None
+    found: dict[str, Any] = {}
+    for name, _, value in pairs:
+        start, _, word = name.rpartition(":")
+        if "://" in name and not word.startswith("//"):
+            found.setdefault(start, {})[word] = value
+        else:
+            found[name] = value
+    return found or None
 
 
 storage_options = click.option(
@@ -44,7 +51,8 @@ storage_options = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=_options_of,
-    help="Of an address, one at a time; credentials are better kept in the environment.",
+    help="Of addresses, one at a time, or of what begins with one: s3://raw:anon=true. Credentials "
+    "are better kept in the environment.",
 )
 
 

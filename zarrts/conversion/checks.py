@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources import session_like
+from zarrts.sources import Found, session_like
+from zarrts.storage.location import Location
+from zarrts.storage.store import StoreHeader
+from zarrts.storage.table import read_table
 from zarrts.types import SourceRecording
 
 _MAX_NAMES = 8
@@ -274,6 +277,59 @@ def data_unread(passed_over: Sequence[str]) -> list[str]:
         f"{shown}: not read. If these are recordings, save them as "
         "np.savez('s01.npz', x=x, y=y), or give them as zarrts.Recording('s01', x, y)."
     ]
+
+
+def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
+    """Return a sentence for each recording that does not fit the store it is added to."""
+    tables = [read_table(target, segment) for segment in base.segments]
+    stored = [
+        (fingerprint, int(n_samples), source)
+        for table in tables
+        for fingerprint, n_samples, source in zip(
+            table.fingerprint, np.diff(table.starts), table.source, strict=True
+        )
+    ]
+    problems = check_duplicates(found.recordings, stored)
+    x, y = base.segments[0].x, base.segments[0].y
+    known = {name for table in tables for name in table.subject}
+    for it in found.recordings:
+        if (it.labels_per == "sample") != (base.kind == "dense"):
+            here = "ragged" if base.kind == "dense" else "dense"
+            problems.append(
+                f"{it.origin}: is {here}, but the store is {base.kind}; make a store of its own."
+            )
+        elif it.labels_per != base.labels_per:
+            problems.append(
+                f"{it.origin}: has one label for each {it.labels_per}, but the store has one for "
+                f"each {base.labels_per}; save them alike."
+            )
+        elif it.x.shape[1:] != x.row_shape:
+            what = "rows" if base.kind == "ragged" else "samples"
+            problems.append(
+                f"{it.origin}: {what} of shape {it.x.shape[1:]}, but the store's have "
+                f"{x.row_shape}; save them alike."
+            )
+        elif it.y.shape[1:] != y.row_shape:
+            problems.append(
+                f"{it.origin}: labels of shape {it.y.shape[1:]}, but the store's have "
+                f"{y.row_shape}; save them alike."
+            )
+        elif None not in (it.channels, base.channels) and it.channels != base.channels:
+            problems.append(
+                f"{it.origin}: channels {', '.join(it.channels or ())}, but the store's are "
+                f"{', '.join(base.channels or ())}; their order and names have to be the same."
+            )
+        elif None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
+            problems.append(
+                f"{it.origin}: a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} "
+                "Hz; resample it before."
+            )
+        if it.subject in known and not found.has_subjects_given:
+            problems.append(
+                f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
+                "person, or another one, say who is who with subject= (--subject)."
+            )
+    return problems
 
 
 def refuse(problems: Sequence[str], what: str = "Nothing was converted.") -> None:

@@ -222,6 +222,10 @@ def _place(root: Location) -> Place | None:
 def _some_paths(job: Job, tasks: Sequence[ShardTask]) -> list[str]:
     """Return a few of the files that are to be read, first and last among them."""
     numbers = sorted({span.recording for task in tasks for span in task.spans})
-    paths = list(dict.fromkeys(path for it in numbers for path in job.recordings[it].paths))
+    paths = list(
+        dict.fromkeys(
+            path for it in numbers for path in job.recordings[it].paths if isinstance(path, str)
+        )
+    )
     step = max(1, -(-len(paths) // _N_TRIED))
     return [*paths[:-1:step], *paths[-1:]]

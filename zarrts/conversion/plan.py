@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
+from zarrts.system import count_cpus
 from zarrts.types import SourceRecording
 
 _WORKING_CHUNKS = 4  # rows that are collected, converted rows, encoded bytes twice
 _READ_COPIES = 3  # rows as they lie in the file, in our order of axes, and compared with these
 _FIXED_BYTES = 8 << 20  # statistics in float64, pieces of a compressed file
+_WAITING = 4
 _OWNER_BYTES = 4  # of a row that says which recording a sample belongs to
 
 
@@ -171,6 +174,8 @@ def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
         for it in recordings
     )
     chunk_bytes = layout.chunk_rows * (row_bytes + _OWNER_BYTES)
+    if any(it.is_remote for it in recordings):
+        read_bytes += REMOTE_BYTES
     return _WORKING_CHUNKS * chunk_bytes + read_bytes + _FIXED_BYTES
 
 
@@ -220,6 +225,12 @@ def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:
             f"{format_budget(task_memory)}; raise memory to at least that."
         )
     return max(1, min(wanted, budget_bytes // task_memory))
+
+
+def usual_workers(recordings: Sequence[SourceRecording]) -> int:
+    """Return how many tasks run at once where nobody says it."""
+    # Who reads from an address mostly waits.
+    return count_cpus() * (_WAITING if any(it.is_remote for it in recordings) else 1)
 
 
 def warn_of_axes(sample_shape: tuple[int, ...], *, is_series: bool) -> list[str]:

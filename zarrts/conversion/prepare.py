@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zarrts import sources
+from zarrts.buckets.addresses import is_remote
 from zarrts.conversion.checks import (
     check_duplicates,
+    check_fit,
     check_recordings,
     check_sessions,
     data_unread,
@@ -25,6 +25,7 @@ from zarrts.conversion.plan import (
     lay_out_in,
     stored_dtype,
     task_bytes,
+    usual_workers,
     warn_of_axes,
 )
 from zarrts.conversion.publish import codec_of
@@ -36,10 +37,9 @@ from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
 from zarrts.sources.whole import with_whole_labels
 from zarrts.storage.journal import Plan
-from zarrts.storage.location import Location, free_bytes, locate, refuse_large
+from zarrts.storage.location import Location, free_bytes, locate, refuse_large, refuse_unused
 from zarrts.storage.store import StoreHeader, is_store, read_header
 from zarrts.storage.table import read_table
-from zarrts.system import count_cpus
 from zarrts.types import LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
@@ -147,7 +147,9 @@ def prepare(
     PlanError
         Where memory, disk space or an option forbids it.
     """
-    return _prepared(_find(source, options), locate(target, storage_options), options, None)
+    root = locate(target, storage_options if is_remote(target) else None)
+    refuse_unused(storage_options, source, target)
+    return _prepared(_find(source, options, storage_options), root, options, None)
 
 
 def prepare_append(
@@ -167,10 +169,11 @@ def prepare_append(
     SourceError, PlanError
         As in `prepare`, and where sources do not fit the store.
     """
-    target = locate(store, storage_options)
+    target = locate(store, storage_options if is_remote(store) else None)
+    refuse_unused(storage_options, source, store)
     header = read_header(target)
     options = _as_in_store(options, header)
-    found = _find(source, options)
+    found = _find(source, options, storage_options)
     if len(header.versions) > 1:
         latest = read_table(target, header.segments[-1])
         same = [(it.origin, it.fingerprint) for it in found.recordings]
@@ -197,7 +200,9 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
     )
 
 
-def _find(source: Any, options: ConvertOptions) -> sources.Found:
+def _find(
+    source: Any, options: ConvertOptions, storage_options: Mapping[str, Any] | None
+) -> sources.Found:
     names = options.class_names
     return sources.find(
         source,
@@ -210,6 +215,7 @@ def _find(source: Any, options: ConvertOptions) -> sources.Found:
         folders=options.folders,
         class_names=None if names is None else [str(it) for it in names],
         follow_links=options.follow_links,
+        storage_options=storage_options,
     )
 
 
@@ -222,7 +228,7 @@ def _prepared(
     recordings = found.recordings
     problems = [*found.problems]
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
-    problems += _misfits(target, base, found) if base else check_duplicates(recordings)
+    problems += check_fit(target, base, found) if base else check_duplicates(recordings)
     if not found.has_subjects_given:
         problems += check_sessions([*(it.subject for it in recordings), *_subjects(target, base)])
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
@@ -244,7 +250,7 @@ def _prepared(
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
-        min(options.workers or count_cpus(), len(layout.tasks)),
+        min(options.workers or usual_workers(recordings), len(layout.tasks)),
     )
     options, ratio, bytes_per_s = _with_codec(recordings, layout, options)
     plan = _plan(recordings, digests, layout, options, base)
@@ -291,59 +297,6 @@ def _with_codec(
     if ratio <= _WORTH_COMPRESSING:
         return replace(options, codec="lz4"), ratio, bytes_per_s
     return replace(options, codec="none"), *try_chunks(recordings, layout, "none")
-
-
-def _misfits(target: Location, base: StoreHeader, found: sources.Found) -> list[str]:
-    """Return a sentence for each recording that does not fit the store it is added to."""
-    tables = [read_table(target, segment) for segment in base.segments]
-    stored = [
-        (fingerprint, int(n_samples), source)
-        for table in tables
-        for fingerprint, n_samples, source in zip(
-            table.fingerprint, np.diff(table.starts), table.source, strict=True
-        )
-    ]
-    problems = check_duplicates(found.recordings, stored)
-    x, y = base.segments[0].x, base.segments[0].y
-    known = {name for table in tables for name in table.subject}
-    for it in found.recordings:
-        if (it.labels_per == "sample") != (base.kind == "dense"):
-            here = "ragged" if base.kind == "dense" else "dense"
-            problems.append(
-                f"{it.origin}: is {here}, but the store is {base.kind}; make a store of its own."
-            )
-        elif it.labels_per != base.labels_per:
-            problems.append(
-                f"{it.origin}: has one label for each {it.labels_per}, but the store has one for "
-                f"each {base.labels_per}; save them alike."
-            )
-        elif it.x.shape[1:] != x.row_shape:
-            what = "rows" if base.kind == "ragged" else "samples"
-            problems.append(
-                f"{it.origin}: {what} of shape {it.x.shape[1:]}, but the store's have "
-                f"{x.row_shape}; save them alike."
-            )
-        elif it.y.shape[1:] != y.row_shape:
-            problems.append(
-                f"{it.origin}: labels of shape {it.y.shape[1:]}, but the store's have "
-                f"{y.row_shape}; save them alike."
-            )
-        elif None not in (it.channels, base.channels) and it.channels != base.channels:
-            problems.append(
-                f"{it.origin}: channels {', '.join(it.channels or ())}, but the store's are "
-                f"{', '.join(base.channels or ())}; their order and names have to be the same."
-            )
-        elif None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
-            problems.append(
-                f"{it.origin}: a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} "
-                "Hz; resample it before."
-            )
-        if it.subject in known and not found.has_subjects_given:
-            problems.append(
-                f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
-                "person, or another one, say who is who with subject= (--subject)."
-            )
-    return problems
 
 
 def _check_room(prepared: Prepared) -> None:

@@ -3,29 +3,30 @@ right; out of core, a batch at a time.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zarrts.backend import keras
-from zarrts.errors import SampleError, SourceError, StoreError
+from zarrts.buckets.addresses import is_known, is_remote
+from zarrts.errors import SampleError, StoreError
+from zarrts.keras.opening import Opening
 from zarrts.keras.results import Evaluation, Merge, Predictions, codes_of
 from zarrts.keras.sequence import ZarrSequence
-from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
+from zarrts.keras.source_batches import Fed, batches_of_files
 from zarrts.keras.spec import Spec
 from zarrts.loading.passes import Piece
 from zarrts.selection import Samples
 from zarrts.sources import find_inputs
-from zarrts.stats.statistics import Linear
+from zarrts.storage.location import locate
 from zarrts.storage.store import is_store
-from zarrts.study import Store, open_store
-from zarrts.types import AnyArray, Batch, IntArray, RowReader
+from zarrts.study import Store
+from zarrts.types import AnyArray, Batch, IntArray
 
 Like = ZarrSequence | Spec | str | Path
-Fed = tuple[Any, IntArray, IntArray]
 
 
 def predict(
@@ -38,6 +39,7 @@ def predict(
     x: str | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Predictions:
     """Return what a network predicts of samples, or of files that need no labels.
 
@@ -45,7 +47,8 @@ def predict(
     ----------
     model : keras.Model
     samples : Samples, Store, or path
-        A path is that of a store, or of source files (a file, a folder, a pattern, or a list).
+        A path or address is that of a store, or of source files (a file, a folder, a pattern, or
+        a list).
     like : ZarrSequence, Spec or path
         What the network was trained with, for scaling, lengths and class names; or what
         `seq.save_spec(path)` wrote.
@@ -58,6 +61,8 @@ def predict(
         Of source files, as for `convert`.
     stride : int, optional
         Of windows of source files, in rows; by default they do not overlap.
+    storage_options : dict, optional
+        Of addresses, as for `convert`.
 
     Returns
     -------
@@ -74,29 +79,43 @@ def predict(
     _refuse_no_model(model)
     spec = _spec_of(like)
     with ExitStack() as stack:
-        if _is_source(samples):
+        if _is_source(samples, storage_options):
             is_series = spec.x_steps != []
             readers = find_inputs(
-                samples, x=x, axes=axes, channels=spec.channels, is_series=is_series
+                samples,
+                x=x,
+                axes=axes,
+                channels=spec.channels,
+                is_series=is_series,
+                storage_options=storage_options,
             )
-            n_samples, batches = _of_files(readers, spec, stride)
+            n_samples, batches = batches_of_files(readers, spec, stride)
         else:
-            seq = stack.enter_context(_sequence(samples, spec, label_mode=None))
+            opened = Opening(storage_options).samples_of(samples)
+            seq = stack.enter_context(_sequence(opened, spec, label_mode=None))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
         found = _predict(model, batches, n_samples, out, spec.class_names)
     return found if merge is None else found.merged(merge)
 
 
-def evaluate(model: Any, samples: Any, *, like: ZarrSequence) -> Evaluation:
+def evaluate(
+    model: Any,
+    samples: Any,
+    *,
+    like: ZarrSequence,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Evaluation:
     """Return how many samples of each subject and class a network takes for which class.
 
     Parameters
     ----------
     model : keras.Model
         Gives one value a class, or for two classes a single one, above 0.5 for the second.
-    samples : Samples, Store or path of a store
+    samples : Samples, Store, or path or address of a store
     like : ZarrSequence
         What the network was trained with.
+    storage_options : dict, optional
+        Of an address; by default those of `like`.
 
     Raises
     ------
@@ -107,6 +126,8 @@ def evaluate(model: Any, samples: Any, *, like: ZarrSequence) -> Evaluation:
     names = like.class_names
     if names is None:
         raise SampleError("evaluate counts classes, but these labels are numbers.")
+    if storage_options:
+        samples = Opening(storage_options).samples_of(samples)
     with _sequence(like.alike(samples), like.spec, label_mode="int") as seq:
         catalog = seq.samples.store.catalog
         confusion = np.zeros((len(catalog.subjects), len(names), len(names)), np.int64)
@@ -175,11 +196,8 @@ def _spec_of(like: Any) -> Spec:
     )
 
 
-def _sequence(samples: Any, spec: Spec, label_mode: Any) -> ZarrSequence:
+def _sequence(samples: Samples, spec: Spec, label_mode: Any) -> ZarrSequence:
     """Return a sequence of samples in their order, fed as `spec` says."""
-    if isinstance(samples, str | Path):
-        samples = open_store(samples).samples
-    samples = samples.samples if isinstance(samples, Store) else samples
     options = {} if spec.padding is None else dict(spec.padding)
     seq = ZarrSequence(
         samples,
@@ -229,7 +247,7 @@ def _recordings_of(samples: Samples, ids: IntArray) -> IntArray:
 # Source files -----------------------------------------------------------------------------
 
 
-def _is_source(samples: Any) -> bool:
+def _is_source(samples: Any, storage_options: Mapping[str, Any] | None) -> bool:
     """Whether these are files to be read as they are; a folder may be a store."""
     if isinstance(samples, Samples | Store):
         return False
@@ -240,71 +258,10 @@ def _is_source(samples: Any) -> bool:
             f"predict reads samples, a store or source files, not {type(samples).__name__}; "
             "arrays go into model.predict directly."
         )
-    return not is_store(Path(samples))
-
-
-def _of_files(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, stride: int | None
-) -> tuple[int, Iterator[Fed]]:
-    """Return the number of samples in files, and their batches."""
-    for origin, reader in readers:
-        if reader.shape[1:] != spec.row_shape or reader.dtype.kind not in "biuf":
-            raise SourceError(
-                f"{origin}: x has shape {reader.shape} and dtype {reader.dtype}, but the network "
-                f"was trained on rows of shape {spec.row_shape}; "
-                + (
-                    "for a single sample, save x[None]."
-                    if reader.shape == spec.row_shape
-                    else "other axes are named with axes=."
-                )
-            )
-    if spec.x_steps is None:
-        return len(readers), _whole(readers, spec, linear_of_files(readers, spec, 1))
-    steps = np.array(spec.x_steps, np.int64)
-    span = int(steps.max()) + 1 if steps.size else 1
-    step = (stride or span) if steps.ndim else 1
-    counts = [max(0, (reader.shape[0] - span) // step + 1) for _, reader in readers]
-    own = linear_of_files(readers, spec, step)
-    return sum(counts), _cut(readers, spec, own, steps, step, counts)
-
-
-def _cut(
-    readers: Sequence[tuple[str, RowReader]],
-    spec: Spec,
-    own: Sequence[Linear | None],
-    steps: IntArray,
-    step: int,
-    counts: Sequence[int],
-) -> Iterator[Fed]:
-    before = 0
-    for number, ((origin, reader), count) in enumerate(zip(readers, counts, strict=True)):
-        with closing(reader):
-            for start in range(0, count, spec.batch_size):
-                numbers = np.arange(start, min(start + spec.batch_size, count))
-                rows = numbers.reshape(-1, *[1] * steps.ndim) * step + steps
-                first = int(rows.min())
-                x = reader.read(first, int(rows.max()) + 1)[rows - first]
-                refuse_nan_in(x, spec, origin)
-                yield spec.treat(x, own[number]), numbers + before, np.full(len(numbers), number)
-        before += count
-
-
-def _whole(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Linear | None]
-) -> Iterator[Fed]:
-    padding = spec.padding or {}
-    if padding.get("pad") != "batch" or padding.get("buckets") is not None:
-        raise SampleError(
-            "The network was trained on samples of one length, padded to that of the store; "
-            "convert the files, and predict the samples of the new store."
-        )
-    for number, (origin, reader) in enumerate(readers):
-        with closing(reader):
-            rows = reader.read(0, reader.shape[0])[None]
-        refuse_nan_in(rows, spec, origin)
-        x = spec.treat(rows, own[number])
-        inputs = (x, np.ones(x.shape[:2], bool)) if spec.has_mask else x
-        yield inputs, np.array([number]), np.array([number])
+    scheme = str(samples).partition("://")[0]
+    if is_remote(samples) and not is_known(scheme):
+        return True  # where no store can be
+    return not is_store(locate(samples, storage_options))
 
 
 # Predicting -------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from zarrts.backend import keras
-from zarrts.errors import ReadError, SampleError, StoreError
+from zarrts.errors import ReadError, SampleError
 from zarrts.keras import adapter
 from zarrts.keras.dataset import OwnThreads
 from zarrts.keras.looping import Looped
+from zarrts.keras.opening import Opening
 from zarrts.keras.spec import Spec, spec_of
 from zarrts.keywords import refuse_unknown
 from zarrts.labels.label_sets import (
@@ -35,9 +36,8 @@ from zarrts.reading.measured import Stats
 from zarrts.reading.nans import OnNan
 from zarrts.samples.padding import Pad, Truncate
 from zarrts.selection import Samples
-from zarrts.splits.disjoint import Split
 from zarrts.stats.statistics import Scale
-from zarrts.study import Store, open_store
+from zarrts.study import Store
 from zarrts.types import Batch, IntArray, Labels
 
 
@@ -107,6 +107,8 @@ class ZarrSequence(Looped, OwnThreads):
         "standard", "minmax" or "robust": what is done with `stats`, as for `samples.batches`.
     nan : str
         "error", "keep" or "fill", as for `samples.batches`.
+    storage_options, cache, cache_bytes
+        Of the address of a store, as for `zarrts.open`; `like` goes on with them.
 
     Attributes
     ----------
@@ -142,11 +144,15 @@ class ZarrSequence(Looped, OwnThreads):
         order: Sequence[int] | IntArray | None = None,
         scale: Scale = "standard",
         nan: OnNan = "error",
+        storage_options: Mapping[str, Any] | None = None,
+        cache: str | Path | None = None,
+        cache_bytes: int | str = "10GiB",
         **unknown: object,
     ) -> None:
         refuse_unknown(ZarrSequence, unknown)
         super().__init__()
-        given = _as_samples(samples)
+        self._opening = Opening(storage_options, cache, cache_bytes)
+        given = self._opening.samples_of(samples)
         # Labels that are missing teach nothing; whoever predicts asks for no labels.
         self.samples = given if label_mode is None else given.labelled()
         balance, sample_weight = (
@@ -328,7 +334,7 @@ class ZarrSequence(Looped, OwnThreads):
         SampleError
             If they have others.
         """
-        found, mine = _as_samples(samples), self.samples.scheme
+        found, mine = self._opening.samples_of_more(samples), self.samples.scheme
         other = found.with_scheme(alike(mine, found.scheme))
         if not have_same_classes(mine, other.scheme):
             raise SampleError(
@@ -359,24 +365,6 @@ class ZarrSequence(Looped, OwnThreads):
 
     def __repr__(self) -> str:
         return f"<ZarrSequence of {self.samples!r}: {len(self):,} batches of {self.batch_size}>"
-
-
-def _as_samples(samples: "str | Path | Store | Samples") -> Samples:
-    if isinstance(samples, Samples):
-        return samples
-    if isinstance(samples, Store):
-        return samples.samples
-    if isinstance(samples, str | Path):
-        return open_store(samples).samples
-    if isinstance(samples, Split):
-        raise SampleError(
-            f"A split is {len(samples)} parts ({', '.join(samples.names)}), and ZarrSequence reads "
-            f"one: {', '.join(samples.names)} = samples.split(...), then ZarrSequence(train)."
-        )
-    raise StoreError(
-        f"ZarrSequence reads a store, not {type(samples).__name__}: give the path of a store, "
-        "zarrts.open(path), or samples of it. Arrays go into model.fit directly."
-    )
 
 
 def _of_these(values: Any, given: Samples, kept: Samples) -> Any:

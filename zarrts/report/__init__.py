@@ -4,7 +4,9 @@ Pages hold summaries, so that a study of ten thousand subjects has one of the sa
 that comes from a file, such as a subject's name, is shown and never understood.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,18 +31,21 @@ def write_report(
     *,
     split: str | Path | None = None,
     results: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page of a store.
 
     Parameters
     ----------
-    store : path
+    store : path or address
     out : path
         Of the page, `.html`.
     split : path, optional
         A split that `split.save` wrote.
     results : path, optional
         What `zarrts.evaluate(...).save` wrote.
+    storage_options : dict, optional
+        Of an address.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def write_report(
     ImportError
         Without Matplotlib.
     """
-    with open_store(store) as opened:
+    with open_store(store, storage_options=storage_options) as opened:
         chosen = None if split is None else opened.load_split(split)
         evaluation = None if results is None else Evaluation.load(results)
         content = page_of(opened, split=chosen, evaluation=evaluation)

@@ -1,11 +1,12 @@
 """The recordings of a study, found in files by their headers alone."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources import (
     classes,
@@ -23,6 +24,8 @@ from zarrts.sources import (
     subjects,
     unlabelled,
 )
+from zarrts.sources.files import SourcePath
+from zarrts.sources.fingerprint import refuse_changes
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.lengths import as_in_store
@@ -50,7 +53,7 @@ __all__ = [
 ]
 
 Source = str | os.PathLike[str] | Recording
-"""A file, a folder, a glob pattern, or arrays."""
+"""A file, a folder, a glob pattern, an address of any of these, or arrays."""
 
 _KINDS = (npy_files, npz, hdf5, matlab, edf)
 """Each has SUFFIXES, open_contents(file) and find_drafts(files, options) -> (drafts, problems)."""
@@ -92,12 +95,13 @@ def find(
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
     has_owners: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
     Parameters
     ----------
-    source : path, glob pattern, Recording, or a list of these
+    source : path, address, glob pattern, Recording, or a list of these
         Folders are searched to the bottom, hidden names and Zarr stores passed over. A `.csv`
         file is a table of recordings; see `listing.find_drafts`.
     subject : str, path, mapping or callable, optional
@@ -129,6 +133,9 @@ def find(
         Split files where an array of theirs says whose each row is; by default, where neither
         `subject` nor `folders` says it.
 
+    storage_options : mapping, optional
+        Of addresses; see `options_for`.
+
     Returns
     -------
     Found
@@ -146,7 +153,8 @@ def find(
     options = ArrayOptions.of(x, y, axes, channels=channels, has_samples=has_samples)
     paths, tables, recordings = _sorted_out(source)
     suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
-    found = search(paths, suffixes, follow_links=follow_links)
+    mounts = Mounts(storage_options)
+    found = search(paths, suffixes, follow_links=follow_links, mounts=mounts)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes)
     if folders == "auto" or folders == "subjects":
@@ -160,7 +168,7 @@ def find(
         problems += homeless
     drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
-        of_table, bad_lines = listing.find_drafts(table, options, _open_contents)
+        of_table, bad_lines = listing.find_drafts(table, options, _open_contents, mounts)
         drafts += of_table
         problems += bad_lines
     if options.several:
@@ -201,6 +209,7 @@ def find_inputs(
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
     is_series: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, RowReader]]:
     """Return (name of the file, reader) of the inputs in files that need no labels.
 
@@ -212,6 +221,8 @@ def find_inputs(
         Of files that hold signals by name, these; no other file is asked for them.
     is_series : bool
         Each file is one series of steps, not samples.
+    storage_options : mapping, optional
+        Of addresses.
 
     Raises
     ------
@@ -221,7 +232,7 @@ def find_inputs(
     options = ArrayOptions.of(x, None, axes, channels=channels, has_samples=not is_series)
     paths, _, _ = _sorted_out(source)
     suffixes = [suffix for kind in _KINDS for suffix in kind.SUFFIXES]
-    found = search(paths, suffixes)
+    found = search(paths, suffixes, mounts=Mounts(storage_options))
     if found.problems or not found.files:
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes)))
     return unlabelled.find_inputs(found.files, options, _open_contents)
@@ -275,7 +286,7 @@ def _sorted_out(
 
 def _open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     for kind in _KINDS:
-        if file.path.lower().endswith(kind.SUFFIXES):
+        if file.is_kind(kind.SUFFIXES):
             opened: AbstractContextManager[Contents] = kind.open_contents(file)
             return opened
     known = ", ".join(suffix for kind in _KINDS for suffix in kind.SUFFIXES)
@@ -312,7 +323,7 @@ def _in_classes(
 
 
 def _of_kind(files: Sequence[SourceFile], suffixes: tuple[str, ...]) -> list[SourceFile]:
-    return [file for file in files if file.path.lower().endswith(suffixes)]
+    return [file for file in files if file.is_kind(suffixes)]
 
 
 def _refuse_mixture(files: Sequence[SourceFile]) -> None:
@@ -351,7 +362,7 @@ def _with_subjects(
 def _with_fingerprints(drafts: Sequence[Draft]) -> tuple[list[SourceRecording], list[str]]:
     problems: list[str] = []
     found: list[SourceRecording] = []
-    looked_at: dict[tuple[str, ...], fingerprint.Look] = {}
+    looked_at: dict[tuple[SourcePath, ...], fingerprint.Look] = {}
     for draft in drafts:
         try:
             if draft.paths not in looked_at:
@@ -382,15 +393,3 @@ def _with_fingerprints(drafts: Sequence[Draft]) -> tuple[list[SourceRecording], 
             )
         )
     return found, problems
-
-
-def refuse_changes(recordings: Sequence[SourceRecording]) -> None:
-    """Raise SourceError naming every file that is not as it was when it was found."""
-    changed = [
-        it.origin for it in recordings if it.paths and fingerprint.stamp_of(it.paths) != it.stamp
-    ]
-    if changed:
-        raise SourceError(
-            f"{', '.join(changed)}: changed while it was converted; convert again once nothing "
-            "writes to it."
-        )

@@ -22,7 +22,7 @@ from zarrts.sources.edf_header import (
     read_annotations,
     read_header,
 )
-from zarrts.sources.files import Stamp, opened
+from zarrts.sources.files import Stamp, ahead, opened
 from zarrts.sources.inside import Contents
 from zarrts.sources.intervals import IntervalRows
 from zarrts.sources.kind import ArrayOptions, Draft, NoInputsError, Role, SourceFile
@@ -84,23 +84,26 @@ class EdfRows:
         if start == stop:
             return out
         with self.stamp.open() as file:
-            for column, signal in enumerate(self.signals):
-                self._read_column(file, signal, start, stop, out[:, column])
+            n_samples = self.signals[0].n_samples
+            # As the bytes lie: a file at an address is read by blocks.
+            for record in range(start // n_samples, -(-stop // n_samples)):
+                first = record * n_samples
+                begin, end = max(start, first) - first, min(stop, first + n_samples) - first
+                part = out[first + begin - start : first + end - start]
+                for column, signal in enumerate(self.signals):
+                    part[:, column] = self._values(file, signal, record, begin, end)
         return out
 
-    def _read_column(self, file: Any, signal: Signal, start: int, stop: int, out: AnyArray) -> None:
-        header, n_samples, width = self.header, signal.n_samples, self.header.sample_bytes
+    def _values(self, file: Any, signal: Signal, record: int, begin: int, end: int) -> AnyArray:
+        """Return samples `begin` to `end` of a signal in one record."""
+        header, width = self.header, self.header.sample_bytes
         low, high = signal.digital
         least, most = signal.physical
         gain = (most - least) / (high - low)
-        for record in range(start // n_samples, -(-stop // n_samples)):
-            first = record * n_samples
-            begin, end = max(start, first) - first, min(stop, first + n_samples) - first
-            offset = header.n_bytes + record * header.record_bytes + signal.offset
-            raw = np.empty((end - begin) * width, np.uint8)
-            fill_from(file, offset + begin * width, raw.data, self.label)
-            part = out[first + begin - start : first + end - start]
-            part[:] = (_integers(raw, width) - low) * gain + least
+        offset = header.n_bytes + record * header.record_bytes + signal.offset
+        raw = np.empty((end - begin) * width, np.uint8)
+        fill_from(file, offset + begin * width, raw.data, self.label)
+        return (_integers(raw, width) - low) * gain + least
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""
@@ -257,7 +260,7 @@ def find_drafts(
     problems: list[str] = []
     signals: list[SourceFile] = []
     hypnograms: dict[str, SourceFile] = {}
-    for file in files:
+    for file in ahead(files):
         try:
             with _opened(file) as opened:
                 if opened.header.signals:

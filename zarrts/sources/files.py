@@ -1,12 +1,37 @@
 """Where source files are, and the one place that opens them: paths here, addresses elsewhere."""
 
 import contextlib
+import io
 import os
-from collections.abc import Iterator
+import posixpath
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
-from zarrts.errors import SourceError
+from zarrts.buckets.addresses import is_address, is_remote, local_path
+from zarrts.buckets.mounts import Mounts
+from zarrts.buckets.remote_file import RemoteFile, RemoteStream
+from zarrts.errors import BucketError, SourceError
+
+SourcePath = str | RemoteFile
+"""An absolute path, or the file at an address."""
+
+_BUFFER_BYTES = 8 << 10
+_AT_ONCE = 16
+
+
+class HasPath(Protocol):
+    """A source file, as far as it matters here."""
+
+    @property
+    def path(self) -> SourcePath:
+        """Where it is."""
+        ...
+
+
+F = TypeVar("F", bound=HasPath)
 
 
 class Stamp(Protocol):
@@ -80,8 +105,63 @@ class FileStamp:
         return (self.path, self.size, self.mtime_ns, self.ctime_ns)
 
 
+def located(place: str, mounts: Mounts) -> SourcePath:
+    """Return a file that users name, as an absolute path or as it is now at its address.
+
+    Raises
+    ------
+    SourceError
+        If there is no such file.
+    """
+    if is_remote(place):
+        remote, key = mounts.at(place)
+        try:
+            return RemoteFile.of(remote, remote.entry(key))
+        except FileNotFoundError as error:
+            raise SourceError(f"{place}: no such file.") from error
+        except BucketError as error:
+            raise SourceError(str(error)) from error
+    path = os.path.abspath(os.path.expanduser(str(local_path(place) or place)))
+    if not os.path.isfile(path):
+        raise SourceError(f"{place}: no such file.")
+    return path
+
+
+def beside(file: SourcePath, name: str) -> str:
+    """Return a name that is relative to the folder of a file as that of a file by itself."""
+    if is_address(name) or os.path.isabs(os.path.expanduser(name)):
+        return name
+    if isinstance(file, RemoteFile):
+        scheme, _, rest = file.path.partition("://")
+        return f"{scheme}://{posixpath.normpath(posixpath.join(posixpath.dirname(rest), name))}"
+    return os.path.join(os.path.dirname(file), os.path.expanduser(name))
+
+
+def ahead(files: Sequence[F]) -> Iterator[F]:
+    """Yield files; the headers of remote ones are on their way before their turn comes."""
+    remote = any(isinstance(file.path, RemoteFile) for file in files)
+    if not remote:
+        yield from files
+        return
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="zarrts-source")
+    try:
+        waiting: deque[Future[None]] = deque()
+        for i, file in enumerate(files):
+            while i + len(waiting) < min(len(files), i + _AT_ONCE):
+                waiting.append(pool.submit(_fetch_ends, files[i + len(waiting)]))
+            waiting.popleft().exception()  # whoever reads the file meets it again
+            yield file
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fetch_ends(file: HasPath) -> None:
+    if isinstance(file.path, RemoteFile):
+        file.path.fetch_ends()
+
+
 @contextlib.contextmanager
-def opened(path: str, where: str) -> Iterator[tuple[BinaryIO, Stamp]]:
+def opened(path: SourcePath, where: str) -> Iterator[tuple[BinaryIO, Stamp]]:
     """Open a file for reading its headers, and give its stamp.
 
     Raises
@@ -89,6 +169,9 @@ def opened(path: str, where: str) -> Iterator[tuple[BinaryIO, Stamp]]:
     SourceError
         Naming `where`, if it cannot be read; also inside the `with` block.
     """
+    if isinstance(path, RemoteFile):
+        yield io.BufferedReader(RemoteStream(path), _BUFFER_BYTES), path
+        return
     try:
         with open(path, "rb") as stream:
             yield stream, FileStamp.of(path, stream)

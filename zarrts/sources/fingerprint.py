@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zarrts.buckets.remote_file import RemoteFile, look_again
 from zarrts.errors import SourceError
-from zarrts.types import RowReader
+from zarrts.sources.files import SourcePath
+from zarrts.types import RowReader, SourceRecording
 
 BLOCK_BYTES = 64 * 1024
 N_BLOCKS = 16
@@ -39,12 +41,13 @@ class Look:
         return hashlib.blake2b(f"{self.digest} {part}".encode(), digest_size=16).hexdigest()
 
 
-def look_at(paths: Sequence[str]) -> Look:
+def look_at(paths: Sequence[SourcePath]) -> Look:
     """Return sizes, times, and a digest of sizes and sampled content of files.
 
     The digest is BLAKE2b of 16 bytes over each file's size and up to `N_BLOCKS` evenly spaced
     blocks of `BLOCK_BYTES`, the first and the last among them; a file of at most
-    `N_BLOCKS` * `BLOCK_BYTES` is read whole. Paths and times play no part.
+    `N_BLOCKS` * `BLOCK_BYTES` is read whole. Paths and times play no part. Of a file at an
+    address, nothing is read: it is the digest of `RemoteFile.content_id`.
 
     Raises
     ------
@@ -55,6 +58,10 @@ def look_at(paths: Sequence[str]) -> Look:
     digest = hashlib.blake2b(digest_size=16)
     total = 0
     for path in paths:
+        if isinstance(path, RemoteFile):
+            digest.update(path.content_id.encode())
+            total += path.size
+            continue
         try:
             with open(path, "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -68,7 +75,7 @@ def look_at(paths: Sequence[str]) -> Look:
     return Look(total, digest.hexdigest(), stamp)
 
 
-def stamp_of(paths: Sequence[str]) -> str:
+def stamp_of(paths: Sequence[SourcePath]) -> str:
     """Return sizes and times of files: what nearly every change of a file changes.
 
     The time of the last change of status is among them, which no one can set back.
@@ -78,14 +85,17 @@ def stamp_of(paths: Sequence[str]) -> str:
     SourceError
         If a file is not there.
     """
-    words = []
-    for path in paths:
-        try:
-            it = os.stat(path)
-        except OSError as error:
-            raise SourceError(f"{path}: cannot be read ({error}).") from error
-        words.append(f"{it.st_size} {it.st_mtime_ns} {it.st_ctime_ns} {it.st_ino}")
-    return "; ".join(words)
+    return "; ".join(map(_stamp, paths))
+
+
+def _stamp(path: SourcePath) -> str:
+    if isinstance(path, RemoteFile):
+        return path.stamp
+    try:
+        it = os.stat(path)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error}).") from error
+    return f"{it.st_size} {it.st_mtime_ns} {it.st_ctime_ns} {it.st_ino}"
 
 
 def block_offsets(size: int) -> list[int]:
@@ -117,3 +127,19 @@ def of_readers(readers: Sequence[RowReader]) -> str:
             # The same digest on machines of either byte order.
             digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
+
+
+def refuse_changes(recordings: Sequence[SourceRecording]) -> None:
+    """Raise SourceError naming every file that is not as it was when it was found."""
+    remote = {path for it in recordings for path in it.paths if isinstance(path, RemoteFile)}
+    now = dict(zip(remote, look_again([*remote]), strict=True))
+    changed = [
+        it.origin
+        for it in recordings
+        if it.paths and stamp_of([now.get(path, path) for path in it.paths]) != it.stamp
+    ]
+    if changed:
+        raise SourceError(
+            f"{', '.join(changed)}: changed while it was converted; convert again once nothing "
+            "writes to it."
+        )

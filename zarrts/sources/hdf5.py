@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.files import Stamp, opened
+from zarrts.sources.files import Stamp, ahead, opened
 from zarrts.sources.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_array, check_rows
@@ -197,7 +197,7 @@ def find_drafts(
     """
     drafts: list[Draft] = []
     problems: list[str] = []
-    for file in files:
+    for file in ahead(files):
         try:
             with _stamped(file) as (stamp, opened_file):
                 datasets = datasets_in(opened_file, file.origin)

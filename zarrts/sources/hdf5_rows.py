@@ -12,25 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.buckets.remote_file import RemoteFile, RemoteStream
 from zarrts.errors import SourceError
-from zarrts.sources.files import Stamp
+from zarrts.sources.files import Stamp, opened
 from zarrts.sources.rows import check_range, native_dtype, to_native
 from zarrts.types import AnyArray
 
 HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError)
 """What h5py raises where a file is damaged, or a filter is not there."""
 
+_UNLOCKED = {"locking": "best-effort"}
+
 
 @contextlib.contextmanager
-def opened_hdf5(file: str | Stamp, where: str) -> Iterator[Any]:
-    """Open an HDF5 file, given by its path or as it was seen before, for reading.
+def opened_hdf5(file: Stamp, where: str) -> Iterator[Any]:
+    """Open an HDF5 file, as it was seen before, for reading.
 
     Raises
     ------
     SourceError
         If h5py is not installed, or the file is none; also for what is wrong inside `with`.
     """
-    path = file if isinstance(file, str) else file.path
+    path, stream = file.path, None
     try:
         import h5py
     except ImportError as error:
@@ -40,9 +43,13 @@ def opened_hdf5(file: str | Stamp, where: str) -> Iterator[Any]:
             f"install 'zarrts[{extra}]'"
         ) from error
     try:
-        with h5py.File(path, "r", locking="best-effort") as opened:
+        if isinstance(file, RemoteFile):
+            stream = RemoteStream(file)
+        with h5py.File(stream or path, "r", **({} if stream else _UNLOCKED)) as opened:
             yield opened
     except HDF5_ERRORS as error:
+        if stream is not None and stream.error is not None:
+            raise stream.error from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
             f"{where}: is no HDF5 file, or is damaged ({reason}); copy or save it again."
@@ -87,6 +94,11 @@ def check_stored(dataset: Any, where: str) -> tuple[str, ...]:
 
 
 def _check_virtual(dataset: Any, where: str) -> tuple[str, ...]:
+    if dataset.file.driver == "fileobj":
+        raise SourceError(
+            f"{where}: is virtual, and takes values from other files, which are not followed at "
+            "an address; copy all of them to a folder first."
+        )
     folder = os.path.dirname(os.path.abspath(dataset.file.filename))
     mapped, paths = 0, []
     for part in dataset.virtual_sources():
@@ -105,7 +117,9 @@ def _check_virtual(dataset: Any, where: str) -> tuple[str, ...]:
                 f"{where}: is virtual, and takes values from {part.file_name!r}, which is not "
                 "there; put that file beside it."
             )
-        with opened_hdf5(path, f"{where}: {part.file_name}") as file:
+        with opened(path, f"{where}: {part.file_name}") as (_, stamp):
+            pass
+        with opened_hdf5(stamp, f"{where}: {part.file_name}") as file:
             _check_part(file, part.dset_name, f"{where}: {part.file_name}")
         paths.append(path)
     if mapped != dataset.size:

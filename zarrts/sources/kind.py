@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.files import SourcePath
 from zarrts.types import LabelsPer, RowReader, SeriesList
 
 Role = Literal["x", "y"]
@@ -26,15 +27,15 @@ class SourceFile:
 
     Attributes
     ----------
-    path : str
-        Absolute.
+    path : str or RemoteFile
+        Absolute; or the file at an address.
     origin : str
         Relative to what all that was given has in common, with "/"; names the file in messages.
     inside : str
         Relative to the folder that was given, with "/".
     """
 
-    path: str
+    path: SourcePath
     origin: str
     inside: str
 
@@ -42,6 +43,10 @@ class SourceFile:
     def folder(self) -> str:
         """Folder part of `origin`; "" at the top."""
         return self.origin.rpartition("/")[0]
+
+    def is_kind(self, suffixes: tuple[str, ...]) -> bool:
+        """Return whether the name ends in one of some suffixes, in whatever case."""
+        return self.origin.lower().endswith(suffixes)
 
     @property
     def stem(self) -> str:
@@ -162,7 +167,7 @@ class Draft:
         The subject unless something else is said or another recording has the same name.
     path_name : str
         `name` with its folders.
-    paths : tuple of str
+    paths : tuple of str or RemoteFile
         Absolute, of all files that hold it.
     x, y : RowReader or SeriesList
         Inputs and labels; see `series.settle`.
@@ -189,7 +194,7 @@ class Draft:
     origin: str
     name: str
     path_name: str
-    paths: tuple[str, ...]
+    paths: tuple[SourcePath, ...]
     x: RowReader | SeriesList
     y: RowReader | SeriesList
     x_name: str

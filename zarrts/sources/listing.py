@@ -1,14 +1,17 @@
 """A table that says where everything is: one line per recording, for layouts of any kind."""
 
 import csv
+import io
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
+from zarrts.sources.files import SourcePath, beside, located, opened
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.names import listed
@@ -23,6 +26,7 @@ COLUMNS = ("subject", "x", "y", "label", "start", "stop")
 _SEPARATOR = "::"
 
 Open = Callable[[SourceFile], AbstractContextManager[Contents]]
+Find = Callable[[str], SourceFile]
 
 
 def with_table(source: Any, table: str | os.PathLike[str] | None) -> Any:
@@ -54,20 +58,22 @@ class _Line:
 
 
 def find_drafts(
-    path: str, options: ArrayOptions, open_contents: Open
+    path: str, options: ArrayOptions, open_contents: Open, mounts: Mounts
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings that a table names, in its order, and a sentence per bad line.
 
     Parameters
     ----------
     path : str
-        A CSV file in UTF-8 whose first line names the columns: subject; x and perhaps y, files
-        relative to the table's folder, with "::" and a name where a file holds several arrays;
-        label, one for all samples, instead of y; start and stop, rows of the file. Further
-        columns are passed over. With a label, an array of at most 2 axes is one sample, unless
-        `axes` names "sample".
+        Or address: a CSV file in UTF-8 whose first line names the columns: subject; x and perhaps
+        y, files relative to the table's folder, or addresses, with "::" and a name where a file
+        holds several arrays; label, one for all samples, instead of y; start and stop, rows of
+        the file. Further columns are passed over. With a label, an array of at most 2 axes is one
+        sample, unless `axes` names "sample".
     open_contents : callable
         Opens a file of any kind.
+    mounts : Mounts
+        How addresses are reached.
 
     Raises
     ------
@@ -76,17 +82,32 @@ def find_drafts(
     """
     drafts: list[Draft] = []
     problems: list[str] = []
-    for line in _read_lines(path):
+    table = located(path, mounts)
+
+    def find_file(file_name: str) -> SourceFile:
         try:
-            drafts.append(_draft(line, path, options, open_contents))
+            return SourceFile(located(beside(table, file_name), mounts), file_name, file_name)
+        except SourceError as error:
+            raise SourceError(
+                f"{file_name}: no such file; paths are relative to the table's folder."
+                if "no such file" in str(error)
+                else str(error)
+            ) from error
+
+    for line in _read_lines(table):
+        try:
+            drafts.append(_draft(line, find_file, options, open_contents))
         except SourceError as error:
             problems.append(f"{line.where}: {error}")
     return drafts, problems
 
 
-def _read_lines(path: str) -> list[_Line]:
+def _read_lines(path: SourcePath) -> list[_Line]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with (
+            opened(path, str(path)) as (stream, _),
+            io.TextIOWrapper(stream, newline="", encoding="utf-8-sig") as file,
+        ):
             rows = csv.DictReader(file, skipinitialspace=True)
             missing = [name for name in ("subject", "x") if name not in (rows.fieldnames or ())]
             if missing:
@@ -125,8 +146,8 @@ def _line(row: dict[str, str | None], where: str) -> _Line:
     return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
 
 
-def _draft(line: _Line, table: str, options: ArrayOptions, open_contents: Open) -> Draft:
-    x_file, x_name, x = _reader(line.x, table, "x", options, open_contents)
+def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: Open) -> Draft:
+    x_file, x_name, x = _reader(line.x, find_file, "x", options, open_contents)
     x = _part(x, line, x_name)
     paths = [x_file.path]
     if line.label:
@@ -137,7 +158,7 @@ def _draft(line: _Line, table: str, options: ArrayOptions, open_contents: Open) 
         y: RowReader | SeriesList = ConstantRows(line.label, n_rows)
         y_name = "label"
     else:
-        y_file, y_name, y = _reader(line.y, table, "y", options, open_contents)
+        y_file, y_name, y = _reader(line.y, find_file, "y", options, open_contents)
         y = _part(y, line, y_name)
         paths += [y_file.path] if y_file.path != x_file.path else []
     is_part = (line.start, line.stop) != (0, None)
@@ -175,14 +196,11 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 
 def _reader(
-    named: str, table: str, role: Role, options: ArrayOptions, open_contents: Open
+    named: str, find_file: Find, role: Role, options: ArrayOptions, open_contents: Open
 ) -> tuple[SourceFile, str, RowReader | SeriesList]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")
-    path = os.path.abspath(os.path.join(os.path.dirname(table), os.path.expanduser(file_name)))
-    if not os.path.isfile(path):
-        raise SourceError(f"{file_name}: no such file; paths are relative to the table's folder.")
-    file = SourceFile(path, file_name, file_name)
+    file = find_file(file_name)
     with open_contents(file) as contents:
         if not name:
             name = contents.names[0] if len(contents.names) == 1 else ""

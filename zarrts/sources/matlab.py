@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from zarrts.errors import SourceError
 from zarrts.sources import matlab5, matlab73
-from zarrts.sources.files import opened
+from zarrts.sources.files import ahead, opened
 from zarrts.sources.hdf5_rows import opened_hdf5
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
@@ -50,7 +50,7 @@ def find_drafts(
     """Return the recordings in `files`, and a sentence per bad file."""
     drafts: list[Draft] = []
     problems: list[str] = []
-    for file in files:
+    for file in ahead(files):
         try:
             with open_contents(file) as contents:
                 drafts.append(draft_of(file, contents, options))

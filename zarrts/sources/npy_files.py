@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources import names, npy, pickled
-from zarrts.sources.files import Stamp, opened
+from zarrts.sources.files import Stamp, ahead, opened
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
 from zarrts.sources.rows import Layout, StridedRows
@@ -122,7 +122,7 @@ def find_drafts(
     halves: dict[str, SourceFile] = {}
     opened: dict[str, Contents] = {}
     damaged: list[str] = []
-    for file in files:
+    for file in ahead(files):
         try:
             with open_contents(file) as contents:
                 if len(contents.names) > 1:
@@ -158,7 +158,7 @@ def _draft_of_pair(
 ) -> Draft:
     folder = pair.folder
     # Where the name is nothing but x and y, the folder is what names the subject.
-    name = pair.name or folder.rpartition("/")[2] or names.folder_name(x_file.path)
+    name = pair.name or folder.rpartition("/")[2] or names.folder_name(str(x_file.path))
     path = "/".join(part for part in (folder, pair.name) if part)
     return Draft(
         origin=x_file.origin,

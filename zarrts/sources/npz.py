@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources import npy
-from zarrts.sources.files import Stamp, opened
+from zarrts.sources.files import Stamp, ahead, opened
 from zarrts.sources.inside import Contents, draft_of
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
 from zarrts.sources.packed import PACKED_ERRORS, SpooledRows, StreamedRows
@@ -146,7 +146,7 @@ def find_drafts(
     """Return the recordings in `files`, and a sentence per bad file."""
     drafts: list[Draft] = []
     problems: list[str] = []
-    for file in files:
+    for file in ahead(files):
         try:
             with open_contents(file) as contents:
                 drafts.append(draft_of(file, contents, options))

@@ -2,13 +2,14 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.buckets.remote_file import RemoteStream
 from zarrts.errors import SourceError
 from zarrts.sources.files import Stamp
 from zarrts.types import AnyArray
@@ -146,6 +147,9 @@ def _read_at(file: BinaryIO, offset: int, target: memoryview) -> int:
     The one place that knows of a Unix-only call. `file` belongs to a single `read`, so the
     position that the other branch moves is seen by nobody else.
     """
+    stream = getattr(file, "raw", file)  # of a buffer, which stays where it is
+    if isinstance(stream, RemoteStream):
+        return stream.read_at(offset, target)
     preadv: Callable[[int, list[memoryview], int], int] | None = getattr(os, "preadv", None)
     if preadv is not None:
         return preadv(file.fileno(), [target], offset)
@@ -168,6 +172,15 @@ def fill_from(file: BinaryIO, offset: int, target: memoryview, label: str) -> No
                 "again once it is whole."
             )
         done += n_bytes
+
+
+def fill_all_from(file: BinaryIO, parts: Sequence[tuple[int, memoryview]], label: str) -> None:
+    """Fill targets with the bytes at their offsets; those of a remote file a few at once."""
+    if isinstance(file, RemoteStream):
+        file.file.fill_all(parts)
+        return
+    for offset, target in parts:
+        fill_from(file, offset, target, label)
 
 
 @dataclass(frozen=True)
@@ -230,9 +243,11 @@ class StridedRows:
                     fill_from(file, self.offset, target, self.label)
                 else:
                     first = self.offset + start * layout.run_row_bytes
-                    for run in range(layout.n_runs):
-                        part = target[run * run_bytes : (run + 1) * run_bytes]
-                        fill_from(file, first + run * stride, part, self.label)
+                    runs = [
+                        (first + run * stride, target[run * run_bytes : (run + 1) * run_bytes])
+                        for run in range(layout.n_runs)
+                    ]
+                    fill_all_from(file, runs, self.label)
         return layout.arrange(buffer, n_rows, self.label)
 
     def close(self) -> None:

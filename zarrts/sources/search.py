@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import PurePath
 
+from zarrts.buckets.addresses import is_remote, local_path
+from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.kind import SourceFile
 from zarrts.sources.names import listed
+from zarrts.sources.remote_search import RemoteFinder, below, common_base, find_remote
 
 _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
 """What Windows leaves in folders; what macOS leaves there is hidden."""
@@ -129,8 +132,16 @@ class _Finder:
             self.unreadable.append((path, "is not a regular file, or a link that leads nowhere"))
 
 
-def search(given: Iterable[str], suffixes: Sequence[str], *, follow_links: bool = False) -> Search:
+def search(
+    given: Iterable[str],
+    suffixes: Sequence[str],
+    *,
+    follow_links: bool = False,
+    mounts: Mounts | None = None,
+) -> Search:
     """Find all files with one of `suffixes` in the paths, folders and patterns `given`.
+
+    They are paths, or addresses, for which `mounts` says how they are reached.
 
     Folders are searched to the bottom. Passed over: names that start with ".", folders that
     hold a Zarr store, and links to folders inside what is searched (so that a loop of links
@@ -143,10 +154,19 @@ def search(given: Iterable[str], suffixes: Sequence[str], *, follow_links: bool 
         If a path does not exist, or a pattern matches nothing; names all of them.
     """
     finder = _Finder(suffixes, follow_links)
+    addresses: list[str] = []
     for path in given:
-        if "://" in path:
-            raise SourceError(f"{path}: addresses cannot be read yet; copy the files to a folder.")
-        finder.add(path)
+        if is_remote(path):
+            addresses.append(path)
+        else:
+            finder.add(str(local_path(path) or path))
+    if addresses:
+        if finder.bases or finder.missing:
+            raise SourceError(
+                f"{addresses[0]}: is an address, and others are paths; give either, or convert "
+                "one and append the other."
+            )
+        return _at_addresses(find_remote(addresses, suffixes, _OF_SYSTEMS, mounts or Mounts()))
     if finder.missing:
         raise SourceError(f"not found: {listed(finder.missing)}; check the spelling.")
     if not finder.bases:
@@ -167,6 +187,21 @@ def search(given: Iterable[str], suffixes: Sequence[str], *, follow_links: bool 
         key=lambda file: file.origin,
     )
     return Search(files, problems, sorted(_origin(path, base) for path in finder.others))
+
+
+def _at_addresses(finder: RemoteFinder) -> Search:
+    if finder.missing:
+        raise SourceError(f"not found: {listed(finder.missing)}; check the spelling.")
+    base = common_base(finder.bases)
+    problems = [f"{below(place, base)}: {reason}." for place, reason in finder.problems]
+    files = sorted(
+        (
+            SourceFile(file, below(file.path, base), below(file.path, top))
+            for file, top in finder.files.items()
+        ),
+        key=lambda file: file.origin,
+    )
+    return Search(files, problems, sorted({below(place, base) for place in finder.others}))
 
 
 def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:

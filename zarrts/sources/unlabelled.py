@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from zarrts.errors import SourceError
+from zarrts.sources.files import ahead
 from zarrts.sources.inside import Contents
 from zarrts.sources.kind import ArrayOptions, NoInputsError, SourceFile
 from zarrts.sources.names import X_NAMES, listed
@@ -28,7 +29,7 @@ def find_inputs(
     """
     found: list[tuple[str, RowReader]] = []
     problems, empty = [], []
-    for file in files:
+    for file in ahead(files):
         try:
             with open_contents(file) as contents:
                 name = _pick(contents, options.x, file.origin)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from zarrts import system
-from zarrts.buckets.addresses import is_address, local_path, parse_address
+from zarrts.buckets.addresses import is_address, is_remote, local_path, parse_address
 from zarrts.buckets.bucket import MAX_OBJECT_BYTES, Bucket, ConflictError
 from zarrts.buckets.chunk_cache import ChunkCache
 from zarrts.buckets.objects import ObjectFile, ObjectPath, Upload
@@ -107,6 +107,19 @@ def locate(
             f"{place} is a path, and storage_options are for addresses; leave them out."
         )
     return Path(place)
+
+
+def refuse_unused(storage_options: Mapping[str, Any] | None, source: Any, store: object) -> None:
+    """Raise PlanError where options are given, but neither sources nor store have an address.
+
+    A table may name addresses, whatever its own is.
+    """
+    places = [*(source if isinstance(source, list | tuple) else [source]), store]
+    texts = [it for it in places if isinstance(it, str)]
+    if storage_options and not any(it.lower().endswith(".csv") or is_remote(it) for it in texts):
+        raise PlanError(
+            f"{store} is a path, and storage_options are for addresses; leave them out."
+        )
 
 
 def with_cache(path: Location, folder: str | Path, max_bytes: int) -> Location:

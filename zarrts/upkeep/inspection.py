@@ -4,7 +4,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from zarrts.storage.segments import Segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray, SourceRecording
-from zarrts.upkeep.matching import match_sources
+from zarrts.upkeep.matching import Sources, match_sources
 from zarrts.upkeep.places import Places, Problem
 from zarrts.upkeep.stored import StoredRows
 
@@ -183,7 +182,7 @@ def check_sources(
     root: Location,
     header: StoreHeader,
     tables: Mapping[str, RecordingTable | None],
-    source: Any,
+    source: Sources,
     places: Places,
 ) -> Iterator[Problem]:
     """Compare every sample and label of a store with the files that it was made from."""

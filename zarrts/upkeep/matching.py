@@ -11,6 +11,14 @@ from zarrts.types import SourceRecording
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What was converted, as users name it, and the options of its addresses."""
+
+    places: Any
+    storage_options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Matched:
     """The sources of a segment: by number of the recording; and a sentence for each lacking."""
 
@@ -19,7 +27,7 @@ class Matched:
 
 
 def match_sources(
-    source: Any, segment: Segment, table: RecordingTable, needed: Container[int] | None = None
+    source: Sources, segment: Segment, table: RecordingTable, needed: Container[int] | None = None
 ) -> Matched:
     """Find the recordings of a segment (or those that are needed) by name and content.
 
@@ -31,7 +39,7 @@ def match_sources(
     options = segment.options
     # Subjects are the store's; asked for by name, so that no two files are taken for one.
     found = sources.find(
-        source,
+        source.places,
         subject=lambda path: path,
         x=options.get("x"),
         y=options.get("y"),
@@ -41,12 +49,17 @@ def match_sources(
         folders=options.get("folders", "auto"),
         class_names=options.get("class_names"),
         follow_links=True,
+        storage_options=source.storage_options,
         has_owners=any(map(sources.is_of_owner, table.source)),
     )
     # By content: names depend on how the folders were given, and no two have the same content.
     by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}
     by_name = {_file_name(it.origin) for it in found.recordings}
     refused = {_file_name(text.partition(": ")[0]): text for text in found.problems}
+    # What is at an address is told by its tag, and files by their bytes.
+    where = ""
+    if any(it.is_remote for it in found.recordings):
+        where = ", or it was converted from elsewhere: give the sources where they were then"
     recordings, problems = {}, []
     for number, (origin, fingerprint) in enumerate(
         zip(table.source, table.fingerprint, strict=True)
@@ -60,7 +73,9 @@ def match_sources(
             continue
         name = _file_name(origin)
         if name in by_name:
-            problems.append(f"{origin}: is not the file that was converted; its content differs.")
+            problems.append(
+                f"{origin}: is not the file that was converted; its content differs{where}."
+            )
         else:
             problems.append(refused.get(name) or f"{origin}: is not among the sources.")
     return Matched(recordings, tuple(problems))

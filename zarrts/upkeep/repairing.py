@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from zarrts.storage.store import (
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec
-from zarrts.upkeep.matching import match_sources
+from zarrts.upkeep.matching import Sources, match_sources
 from zarrts.upkeep.places import Places, Problem
 from zarrts.upkeep.verification import check_checksums, check_listing, sizes_of
 
@@ -47,7 +46,7 @@ class Repaired:
     problems: tuple[Problem, ...]
 
 
-def repair_store(root: Location, source: Any, workers: int | None = None) -> Repaired:
+def repair_store(root: Location, source: Sources, workers: int | None = None) -> Repaired:
     """Find damaged files by their checksums, and write them anew, as they were.
 
     Nothing that is whole is touched. A store that is read meanwhile has each file whole, as
@@ -136,7 +135,7 @@ class _SegmentRepair:
         self._table, self._entries, self._workers = table, entries, workers
         self._places = Places(header, {segment.name: table})
 
-    def run(self, keys: set[str], source: Any) -> None:
+    def run(self, keys: set[str], source: Sources) -> None:
         """Mend some files."""
         shards = {key for key in keys if self._places.array_of(key)[0] is not None}
         # Shards are compared with their lists; where a list is damaged too, the list that comes
@@ -159,7 +158,7 @@ class _SegmentRepair:
         spec, _ = self._places.array_of(key)
         return spec.checksums if spec is not None else None
 
-    def _write(self, keys: set[str], source: Any) -> None:
+    def _write(self, keys: set[str], source: Sources) -> None:
         """Write shards from the sources; those whose list of checksums is whole, only if equal."""
         self._write_rows(keys, source)
         for name, spec in recordwise_arrays(self._segment).items():
@@ -169,14 +168,14 @@ class _SegmentRepair:
                 is_wanted = partial(self._is_wanted, keys, lambda number: "A source")
                 write_one_chunk(self._root, spec, values, is_wanted)
 
-    def _labels(self, source: Any) -> AnyArray:
+    def _labels(self, source: Sources) -> AnyArray:
         """Return the one label of each recording, from the sources."""
         matched = match_sources(source, self._segment, self._table)
         refuse(matched.problems, "Nothing was repaired.")
         recordings = [matched.recordings[number] for number in sorted(matched.recordings)]
         return labels_of(recordings, self._header.labels)
 
-    def _write_rows(self, keys: set[str], source: Any) -> None:
+    def _write_rows(self, keys: set[str], source: Sources) -> None:
         damaged = {place[1] for key in keys if (place := self._places.shard_of(key)) is not None}
         if not damaged:
             return

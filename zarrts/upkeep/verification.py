@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from zarrts.errors import StoreError
 from zarrts.storage.location import Location, n_requests
@@ -20,6 +19,7 @@ from zarrts.storage.store import (
 )
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.upkeep.inspection import check_content, check_sources
+from zarrts.upkeep.matching import Sources
 from zarrts.upkeep.places import Places, Problem
 
 
@@ -33,7 +33,11 @@ class Verification:
 
 
 def verify_store(
-    root: Location, *, is_deep: bool = False, source: Any = None, workers: int | None = None
+    root: Location,
+    *,
+    is_deep: bool = False,
+    source: Sources | None = None,
+    workers: int | None = None,
 ) -> Verification:
     """Compare a store with its manifest, and more.
 
@@ -42,7 +46,7 @@ def verify_store(
     root : Location
     is_deep : bool
         Read everything: the checksum of every file, every chunk, label and statistic.
-    source : path or list of them, optional
+    source : Sources, optional
         What was converted: every sample and label is compared with it.
 
     Raises
