@@ -299,7 +299,9 @@ def assert_right_or_refused(root: Path, truth: np.ndarray) -> int:
             n_refused += 1
             assert str(root) in str(error)
             assert "rows " in str(error)
-            assert "Copy the store again, or convert again." in str(error)
+            assert "Mend the store with zarrts repair, copy it again, or convert again." in str(
+                error
+            )
         else:
             np.testing.assert_array_equal(out[: len(expected)], expected)
     reader.close()

@@ -590,3 +590,21 @@ def test_dry_run_says_which_files_are_passed_over(
     assert [it for it in lines if it.startswith("passed over")] == ([shown] if shown else [])
     assert ("not read" in output) == (warned is not None)
     assert warned is None or warned in output
+
+
+def test_report_into_no_folder_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "subjects", sizes=[6, 6])
+    zarrts.convert(study.folder, tmp_path / "a.zarr", progress=False).close()
+    output = said(
+        zarrts_command("report", tmp_path / "a.zarr", "-o", tmp_path / "no" / "a.html"), 1
+    )
+    assert f"cannot be written into {tmp_path / 'no'}; choose another folder." in output
+
+
+def test_what_is_shown_of_results_is_short(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "subjects", sizes=[6, 6])
+    with zarrts.convert(study.folder, tmp_path / "a.zarr", progress=False) as store:
+        stats = store.samples.stats()
+    flat = np.concatenate([study.x[it] for it in study.x]).reshape(-1, 3).astype(float)
+    mean, std = (", ".join(f"{it:.4g}" for it in f(flat, axis=0)) for f in (np.mean, np.std))
+    assert repr(stats) == f"<Statistics of 3 channels: mean {mean}; std {std}>"

@@ -335,7 +335,7 @@ def test_a_state_is_of_one_selection(study):
     store = zarrts.open(study.path)
     with ZarrSequence(store.samples.select(subjects=["s00", "s01"]), BATCH, memory=SMALL) as seq:
         state = seq.state_dict()
-    message = "the selection of samples was"
+    message = "the selection of samples is another one"
     with (
         ZarrSequence(store, memory=SMALL) as other,
         pytest.raises(zarrts.SampleError, match=message),

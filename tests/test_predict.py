@@ -327,3 +327,13 @@ def test_stores_and_files_at_addresses_are_opened_by_their_options(tmp_path, mak
                 assert counted.confusion.sum() == 97
             with pytest.raises(PlanError, match=r"this one is open: give them to zarrts\.open"):
                 ZarrSequence(seq.samples, **address)
+
+
+def test_what_is_shown_of_predictions_and_results_is_short(study, seq, model):
+    found = zarrts.predict(model, study.path, like=seq)
+    assert repr(found) == "<Predictions of 161 samples: shape (161, 3), classes -2, 3, 7>"
+    correct = (found.names == study.y).mean()
+    shown = (
+        f"<Evaluation of 161 samples, 4 subjects: {correct:.3f} correct; print it for the table>"
+    )
+    assert repr(zarrts.evaluate(model, study.path, like=seq)) == shown

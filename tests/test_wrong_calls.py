@@ -90,6 +90,12 @@ def no_right_to_read(it: Place) -> None:
         zarrts.open(it.study.path)
 
 
+def open_files(it: Place) -> None:
+    (it.tmp / "my night").mkdir()
+    (it.tmp / "my night" / "a.edf").write_bytes(b"")
+    zarrts.open(it.tmp / "my night")
+
+
 def sequence(it: Place, samples: Any = None, *more: Any, **options: Any) -> Any:
     pytest.importorskip("keras", exc_type=ImportError)
     return zarrts.ZarrSequence(it.study if samples is None else samples, *more, **options)
@@ -239,6 +245,11 @@ def test_typing_error_names_what_was_meant(
         (lambda it: it.study.samples.split(train=2), "what they leave trains"),
         (lambda it: it.study.samples.batches(9, colour="red"), "It has batch_size, shuffle"),
         (lambda it: zarrts.open(it.study.path, mode="r"), "open() has no keyword 'mode'"),
+        (lambda it: it.study.samples.X, "Use samples.load(), which gives (X, y) in memory"),
+        (lambda it: it.study.samples.labels, "Use samples.load_labels()"),
+        (lambda it: it.study.samples.clas_names, "Did you mean 'class_names'?"),
+        (lambda it: zarrts.open("s3://lab/a", storage_options="key"), "has to be a dict, such as"),
+        (lambda it: open_files(it), 'Convert them first: zarrts convert "'),
         (lambda it: it.study.nothing_like_it, "A Store has no 'nothing_like_it'."),
         (lambda it: it.study.samples.split(test=1, stratify=[0, 1]), "stratify is a list"),
         (lambda it: it.study.samples.batches("32"), "batch_size='32' has to be a whole number"),

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
 from zarrts.glance import glance_of
-from zarrts.keywords import refuse_unknown
+from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.labels.label_sets import by_name, check_named, merged_parts
 from zarrts.labels.scheme import LabelScheme
 from zarrts.loading.batched import Batched
@@ -32,6 +32,15 @@ from zarrts.splits.splitting import Divisible
 from zarrts.types import AnyArray, IntArray, Label, Labels
 
 _LOAD_LIMIT = "2GiB"
+_ARRAYS = "samples.load(), which gives (X, y) in memory; or samples[i], which gives (x, y) of one"
+_LABELS = "samples.load_labels(), or samples.load(), which gives (X, y)"
+_ELSEWHERE = {
+    **dict.fromkeys(("x", "X", "data", "values", "array"), _ARRAYS),
+    **dict.fromkeys(("y", "Y", "labels", "targets"), _LABELS),
+    **dict.fromkeys(("shape", "sample_shape"), "len(samples) and store.sample_shape"),
+    "n_samples": "len(samples)",
+    "batch": "samples.batches(32), or zarrts.ZarrSequence(samples)",
+}
 
 
 class Samples(Batched, Divisible, Windowed):
@@ -60,6 +69,14 @@ class Samples(Batched, Divisible, Windowed):
             f"<zarrts.Samples: {len(self):,} of {self.store.path}, "
             f"{len(self.subject_codes):,} subjects>"
         )
+
+    if not TYPE_CHECKING:  # or every name would pass for one that there is
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what has what was asked for, as arrays have it."""
+            hint = _ELSEWHERE.get(name)
+            remedy = f" Use {hint}." if hint else did_you_mean(name, dir(type(self)))
+            raise AttributeError(f"Samples have no {name!r}.{remedy}")
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -1,12 +1,12 @@
 """The picture that `zarrts bench -o` writes: the rates, and where time goes."""
 
 import io
-import os
 import warnings
 from pathlib import Path
 from textwrap import fill
 
 from zarrts.commands.bench import BenchReport
+from zarrts.commands.outputs import refuse_folder_of
 from zarrts.errors import StoreError
 from zarrts.system import replace_file
 
@@ -31,9 +31,7 @@ def check_picture(path: str) -> None:
             f"{path}: a picture is {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; give it such a "
             "name, as bench.png."
         )
-    folder = Path(path).parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise StoreError(f"{path}: cannot be written into {folder}; choose another folder.")
+    refuse_folder_of(Path(path))
     _import_figure()
 
 

@@ -14,6 +14,7 @@ _WORDS = {
     "samples": "the selection of samples",
     "memory_bytes": "memory",
 }
+_DIGESTS = ("store", "samples")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +56,15 @@ class Position:
         differing = [name for name in order if found.order.get(name) != order[name]]
         if differing:
             changes = ", ".join(
-                f"{_WORDS.get(name, name)} was {found.order.get(name)}, now {order[name]}"
+                f"{_WORDS.get(name, name)} is another one"
+                if name in _DIGESTS
+                else f"{_WORDS.get(name, name)} was {found.order.get(name)}, now {order[name]}"
                 for name in differing
             )
             raise SampleError(
-                f"The position cannot be resumed among other batches: {changes}. Use what it was, "
-                "or start anew."
+                f"The position cannot be resumed among other batches: {changes}. Use what it was; "
+                "or start anew, from the weights that you have: load them, and give "
+                "BackupAndRestore another folder."
             )
         if found.epoch < 0 or not 0 <= found.batch < n_batches:
             raise SampleError(f"Batch {found.batch} of epoch {found.epoch} is not among them.")

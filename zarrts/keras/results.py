@@ -16,9 +16,10 @@ from zarrts.types import AnyArray, IntArray, Label
 
 Merge = Literal["mean", "vote"]
 _MAX_SUBJECTS = 100
+_MAX_NAMES = 10
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Predictions:
     """What a network predicts, one entry a sample, in the order of the sample ids.
 
@@ -39,6 +40,12 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    def __repr__(self) -> str:
+        names = self.class_names
+        what = "numbers" if names is None else f"classes {', '.join(map(str, names[:_MAX_NAMES]))}"
+        more = ", ..." if len(names or ()) > _MAX_NAMES else ""
+        return f"<Predictions of {len(self):,} samples: shape {self.values.shape}, {what}{more}>"
 
     @property
     def codes(self) -> IntArray:
@@ -93,7 +100,7 @@ def codes_of(values: AnyArray, n_classes: int) -> IntArray:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
     """How many samples of each subject and class were taken for which class.
 
@@ -172,6 +179,12 @@ class Evaluation:
                 f"{path} holds no results that zarrts.evaluate(...).save wrote ({error})."
             ) from error
         return found
+
+    def __repr__(self) -> str:
+        return (
+            f"<Evaluation of {self.n_samples.sum():,} samples, {len(self.subjects):,} subjects: "
+            f"{self.accuracy:.3f} correct; print it for the table>"
+        )
 
     def __str__(self) -> str:
         """Return a table: a line a subject, of at most 100, and the recall of each class."""

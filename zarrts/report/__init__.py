@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrts import markup
 from zarrts.commands.describe import describe_lengths, describe_shape, summarize
+from zarrts.commands.outputs import refuse_folder_of
 from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.outcomes import parts_of_split, results
@@ -54,6 +55,7 @@ def write_report(
     ImportError
         Without Matplotlib.
     """
+    refuse_folder_of(Path(out))
     with open_store(store, storage_options=storage_options) as opened:
         chosen = None if split is None else opened.load_split(split)
         evaluation = None if results is None else Evaluation.load(results)

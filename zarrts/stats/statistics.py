@@ -14,10 +14,11 @@ from zarrts.types import IntArray
 
 Scale = Literal["standard", "minmax", "robust"]
 SCALES = ("standard", "minmax", "robust")
+_MAX_SHOWN = 6
 QUARTILES = (0.25, 0.5, 0.75)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Statistics(Moments):
     """Statistics of some samples, one entry a channel; quantiles are worked out when asked for."""
 
@@ -28,6 +29,14 @@ class Statistics(Moments):
         """Return these, with quantiles."""
         values = {name: getattr(moments, name) for name in STATISTICS}
         return Statistics(**values, make_sketch=make_sketch)
+
+    def __repr__(self) -> str:
+        mean, std = (
+            ", ".join(f"{it:.4g}" for it in values[:_MAX_SHOWN])
+            + (", ..." if len(values) > _MAX_SHOWN else "")
+            for values in (np.ravel(self.mean), np.ravel(self.std))
+        )
+        return f"<Statistics of {self.mean.size:,} channels: mean {mean}; std {std}>"
 
     @cached_property
     def _sketch(self) -> Sketch:

@@ -80,16 +80,16 @@ class EncodedChunks:
         start = chunk * self.spec.chunk_rows
         return ReadError(
             f"{self._root / self.spec.shard_key(number)}: the part that holds "
-            f"{self._rows(start, start + self.spec.chunk_rows)} {what}. Copy the store again, or "
-            "convert again."
+            f"{self._rows(start, start + self.spec.chunk_rows)} {what}. Mend the store with "
+            "zarrts repair, copy it again, or convert again."
         )
 
     def shard_error(self, number: int, error: Exception) -> ReadError:
         """Return the error of a shard that cannot be opened, which names its file and rows."""
         if isinstance(error, ReadError):
             return ReadError(
-                f"{error} It is needed for {self.rows_of_shard(number)}. Copy the store again, or "
-                "convert again."
+                f"{error} It is needed for {self.rows_of_shard(number)}. Mend the store with "
+                "zarrts repair, copy it again, or convert again."
             )
         if not (self._root / self.spec.path).exists():
             return ReadError(
@@ -99,7 +99,8 @@ class EncodedChunks:
         where = getattr(error, "filename", None) or self._root / self.spec.shard_key(number)
         return ReadError(
             f"{where}, needed for {self.rows_of_shard(number)}, cannot be opened: "
-            f"{getattr(error, 'strerror', error)}. Copy the store again, or convert again."
+            f"{getattr(error, 'strerror', error)}. Mend the store with zarrts repair, copy it "
+            "again, or convert again."
         )
 
     def rows_of_shard(self, number: int) -> str:

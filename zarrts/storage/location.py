@@ -94,6 +94,10 @@ def locate(
     """
     if isinstance(place, ObjectPath):
         return place
+    if not isinstance(storage_options, Mapping | None):
+        raise PlanError(
+            f"storage_options={storage_options!r} has to be a dict, such as {{'anon': True}}."
+        )
     if isinstance(place, str) and is_address(place):
         local = local_path(place)
         if local is None:

@@ -21,6 +21,7 @@ sha256 of a manifest that lists every other object with size and crc32c.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -308,15 +309,20 @@ def _why_no_store(root: Location) -> str:
     if not root.exists():
         return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
     if root.is_file():
-        return f"{root} is a file, not a store. Make one: zarrts convert {root} study.zarr"
+        return f"{root} is a file, not a store. Make one: zarrts convert {_quoted(root)} study.zarr"
     suffixes = {path.suffix.lower() for path in root.iterdir()}
     if (root / "0" / ROOT_KEY).exists():
         return (
             f"{root} is a store whose conversion did not finish. Run the same zarrts convert again."
         )
-    if suffixes & {".npz", ".npy"}:
+    if suffixes & {".npz", ".npy", ".h5", ".hdf5", ".hdf", ".mat", ".edf", ".bdf"}:
         return (
             f"{root} holds source files, not a store. Convert them first: "
-            f"zarrts convert {root} study.zarr, and open study.zarr."
+            f"zarrts convert {_quoted(root)} study.zarr, and open study.zarr."
         )
     return f"{root} is a folder, but no store. Make one: {_MAKE}"
+
+
+def _quoted(path: Location) -> str:
+    """Return a path as it is typed into any shell."""
+    return f'"{path}"' if re.search(r"[^\w./\\:-]", str(path)) else str(path)
