@@ -605,6 +605,6 @@ def test_what_is_shown_of_results_is_short(tmp_path: Path) -> None:
     study = make_study(tmp_path / "subjects", sizes=[6, 6])
     with zarrts.convert(study.folder, tmp_path / "a.zarr", progress=False) as store:
         stats = store.samples.stats()
-    flat = np.concatenate([study.x[it] for it in study.x]).reshape(-1, 3).astype(float)
+    flat = np.concatenate(study.x).reshape(-1, 3).astype(float)
     mean, std = (", ".join(f"{it:.4g}" for it in f(flat, axis=0)) for f in (np.mean, np.std))
     assert repr(stats) == f"<Statistics of 3 channels: mean {mean}; std {std}>"

@@ -1,10 +1,13 @@
 """docs/errors.md holds: the most likely wrong calls end with the message that it quotes."""
 
 import errno
+import http.server
 import re
 import runpy
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +93,25 @@ def no_right_to_read(it: Place) -> None:
         zarrts.open(it.study.path)
 
 
+def from_web(it: Place, name: str) -> None:
+    """Convert from a web server that knows no ranges."""
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    handler = partial(Handler, directory=str(it.subjects))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            convert(it, f"http://127.0.0.1:{server.server_port}/{name}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def open_files(it: Place) -> None:
     (it.tmp / "my night").mkdir()
     (it.tmp / "my night" / "a.edf").write_bytes(b"")
@@ -139,6 +161,13 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "Choose a new folder for the store": lambda it: convert(it, it.subjects, it.subjects),
     "a source must be a path, a zarrts.Recording": lambda it: convert(it, np.zeros((9, 8, 2))),
     "every file needs a subject": lambda it: convert(it, subject=r"p\d+"),
+    "cannot be listed over http": lambda it: from_web(it, ""),
+    "the server sends files only whole": lambda it: from_web(it, "s01.npz"),
+    "is no place for a store": lambda it: convert(it, target="ftp://lab/study.zarr"),
+    "storage_options are for addresses": lambda it: convert(it, storage_options={"key": "a"}),
+    "If -1 stands for a label that is missing": lambda it: check_loss(
+        SparseCategoricalCrossentropy(), "int", [-1, 0, 1], 2
+    ),
     "time steps, repeat it for each of them": lambda it: convert(
         it, zarrts.Recording("s01", np.zeros((60, 2)), [0, 1, 0])
     ),
