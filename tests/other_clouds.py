@@ -99,6 +99,7 @@ class _Uploads(Forwarding):
     """
 
     writing = threading.Lock()
+    upstream_host = "storage.example"  # by which the XML interface is told from the other
 
     def do_PUT(self) -> None:
         bucket, _, key = urllib.parse.unquote(self.path)[1:].partition("/")
@@ -106,7 +107,7 @@ class _Uploads(Forwarding):
         wanted = self.headers.get("x-goog-if-generation-match")
         upstream = http.client.HTTPConnection(*self.way.upstream, timeout=30)
         with self.writing, contextlib.closing(upstream):
-            upstream.request("HEAD", self.path, headers={"Host": self.headers["Host"]})
+            upstream.request("HEAD", self.path, headers={"Host": self.upstream_host})
             there = upstream.getresponse()
             there.read()
             if wanted is not None and wanted != there.headers.get("x-goog-generation", "0"):
@@ -136,8 +137,7 @@ def google(folder: Path) -> Iterator[dict[str, Any]]:
     with served(_Uploads, Way(("127.0.0.1", port))) as address:
         command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
         command += ["-backend", "memory", "-log-level", "error", "-external-url", url]
-        # By the host that it is called with, it tells the XML interface from the other.
-        command += ["-public-host", address.removeprefix("http://")]
+        command += ["-public-host", _Uploads.upstream_host]
         with _running(command, port, folder / "log"):
             place = f"{url}/storage/v1/b?project=lab"
             head = {"Content-Type": "application/json"}

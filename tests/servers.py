@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -142,6 +142,7 @@ class Way:
     upstream: tuple[str, int]
     seed: int = 0
     share: float = 0.0
+    faults: Sequence[int | str] = FAULTS
     rng: random.Random = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
     n_faults: int = 0
@@ -154,13 +155,14 @@ class Way:
             if self.rng.random() >= self.share:
                 return None
             self.n_faults += 1
-            return self.rng.choice(FAULTS)
+            return self.rng.choice(self.faults)
 
 
 class Forwarding(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
     disable_nagle_algorithm = True
+    upstream_host = ""  # in the place of the one that was called; signatures do not allow that
     way: Way
 
     def log_message(self, *args: object) -> None:
@@ -183,7 +185,8 @@ class Forwarding(BaseHTTPRequestHandler):
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                upstream.putheader(name, value)
+                is_other = name.lower() == "host" and self.upstream_host
+                upstream.putheader(name, self.upstream_host if is_other else value)
             upstream.endheaders(body)
             answer = upstream.getresponse()
             content = answer.read()
@@ -247,10 +250,12 @@ def served(kind: type[Forwarding], way: Way) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def faulty_proxy(url: str, seed: int, share: float) -> Iterator[tuple[str, Way]]:
+def faulty_proxy(
+    url: str, seed: int, share: float, faults: Sequence[int | str] = FAULTS
+) -> Iterator[tuple[str, Way]]:
     """Forward requests, and let a share of them fail."""
     host, _, port = url.removeprefix("http://").partition(":")
-    way = Way((host, int(port)), seed, share)
+    way = Way((host, int(port)), seed, share, faults)
     with served(Forwarding, way) as address:
         yield address, way
 

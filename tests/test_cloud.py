@@ -10,12 +10,14 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from conftest import Study, make_study
 from other_clouds import azurite, find_azurite, find_google, google
 from servers import (
+    FAULTS,
     READER_KEY,
     READER_SECRET,
     begin_upload,
@@ -248,14 +250,43 @@ def test_what_is_wrong_is_one_line_on_azure(
 def test_nothing_is_silent_where_three_of_ten_requests_fail(
     study: Study, folder: Path, server: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    check_faulty(("s3", options_for(server)), study, folder, seed, monkeypatch)
+
+
+@pytest.mark.parametrize("cloud", CLOUDS[1:], indirect=True)
+@pytest.mark.parametrize("seed", range(-(-N_RUNS // 10)))
+def test_nothing_is_silent_in_other_clouds(
+    study: Study,
+    folder: Path,
+    cloud: tuple[str, dict[str, Any]],
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # That bytes were damaged on their way to these, nobody but https would see.
+    check_faulty(cloud, study, folder, seed, monkeypatch, [it for it in FAULTS if it != "flipped"])
+
+
+def check_faulty(
+    cloud: tuple[str, dict[str, Any]],
+    study: Study,
+    folder: Path,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    faults: Any = FAULTS,
+) -> None:
     monkeypatch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(bucket, "_MAX_WAIT_S", 0.01)
-    place = f"s3://lab/faulty-{seed}.zarr"
-    with faulty_proxy(server, seed, 0.3) as (url, way):
-        options = options_for(url)
-        with zarrts.convert(study.folder, place, storage_options=options, **SMALL) as store:
+    kind, options = cloud
+    place, url = f"{kind}://lab/faulty-{seed}.zarr", urlsplit(options["endpoint_url"])
+    host = f"{url.scheme}://{url.netloc}"
+    with faulty_proxy(host, seed, 0.3, faults) as (proxy, way):
+        on_the_way = {
+            name: it.replace(host, proxy) if name in ("endpoint_url", "service_account_key") else it
+            for name, it in options.items()
+        }
+        with zarrts.convert(study.folder, place, storage_options=on_the_way, **SMALL) as store:
             found = batches_of(store, seed)
         assert way.n_faults > 20
-    assert files_of(place, options_for(server)) == files_of(folder)
+    assert files_of(place, options) == files_of(folder)
     for one, other in zip(found, batches_of(zarrts.open(folder), seed), strict=True):
         np.testing.assert_array_equal(one, other)
