@@ -1,6 +1,7 @@
 """Workers of a Dask cluster write the same bytes, whatever becomes of them."""
 
 import contextlib
+import io
 import os
 import re
 import runpy
@@ -236,12 +237,20 @@ def test_credentials_of_a_bucket_reach_workers_in_no_task_and_no_log(
         place = {"scheduler": client, "storage_options": options}
         zarrts.convert(source, "s3://lab/a.zarr", **SIZES, **place).close()  # type: ignore[arg-type]
         found = {key.removeprefix("a.zarr/"): it for key, it in s3.objects.items()}
+        for name in ("a", "b"):
+            content = io.BytesIO()
+            np.savez(content, x=rows(0, N_ROWS) + ord(name), y=LABELS)
+            path.bucket.put(f"npz/{name}.npz", content.getvalue())
+        convert("s3://lab/npz/*.npz", tmp_path / "c.zarr", **place)
         said = str([client.get_worker_logs(), client.get_scheduler_logs(), client.get_events()])
         left = client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.worker_plugins])
     assert (tmp_path / "killed").exists()
     assert found.pop("rows.bin")
     assert found == {key: it for key, it in whole.items() if it != b"a folder"}
-    assert len(sent) == 5 and not any(b"hidden" in it for it in sent)
+    with zarrts.open(tmp_path / "c.zarr") as store:
+        expected = np.concatenate([rows(0, N_ROWS) + ord(name) for name in ("a", "b")])
+        np.testing.assert_array_equal(store.samples.load()[0], expected)
+    assert len(sent) == 5 + 9 and not any(b"hidden" in it for it in sent)
     assert "hidden" not in said
     assert not [name for name in left if name.startswith("zarrts")]
 

@@ -31,10 +31,13 @@ class FileSystem:
     ----------
     url_of_root : str
         Scheme and host.
+    holds_credentials : bool
+        See `Bucket`.
     """
 
     can_list = True
     has_content_tags = False
+    holds_credentials = True
 
     def __init__(self, url_of_root: str, options: Mapping[str, Any]) -> None:
         self.url_of_root, self._options = url_of_root, dict(options)
