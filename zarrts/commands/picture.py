@@ -4,6 +4,7 @@ import io
 import warnings
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from zarrts.commands.bench import BenchReport
 from zarrts.commands.outputs import refuse_folder_of
@@ -35,7 +36,7 @@ def check_picture(path: str) -> None:
     _import_figure()
 
 
-def _import_figure() -> type:
+def _import_figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
