@@ -32,6 +32,19 @@ def run(name: str, folder: Path, *options: str) -> str:
     return result.stdout
 
 
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Run an example in this process, which spares it the start of Keras."""
+
+    def run_here(name: str, folder: Path, *options: str) -> str:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", [name, *options])
+        runpy.run_path(str(EXAMPLES / name))
+        return capsys.readouterr().out
+
+    return run_here
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with subjects/ and study.zarr, as the first two examples make them."""
@@ -61,8 +74,8 @@ def test_train_learns_what_holds_for_other_subjects(folder):
 
 
 @needs_keras
-def test_leave_one_subject_out_prints_a_table(folder):
-    said = run("leave_one_subject_out.py", folder, "--epochs", "1").splitlines()
+def test_leave_one_subject_out_prints_a_table(folder, run_here):
+    said = run_here("leave_one_subject_out.py", folder, "--epochs", "1").splitlines()
     rows = [line.split() for line in said[1:-1]]
     assert [row[0] for row in rows] == ["s01", "s02", "s03", "s04"]
     assert sum(int(row[1].replace(",", "")) for row in rows) == 1600
@@ -73,8 +86,8 @@ def test_leave_one_subject_out_prints_a_table(folder):
 
 @needs_keras
 @pytest.mark.skipif(find_spec("seglearn") is None, reason="the data, seglearn, are missing")
-def test_unseen_people_shows_what_a_leaky_split_fakes(tmp_path):
-    said = run("unseen_people.py", tmp_path, "watch", "--epochs", "1", "--folds", "1")
+def test_unseen_people_shows_what_a_leaky_split_fakes(tmp_path, run_here):
+    said = run_here("unseen_people.py", tmp_path, "watch", "--epochs", "1", "--folds", "1")
     line = re.compile(r"s01 +(\d+) +(\d\.\d{3})( +\d\.\d{3}){7}")
     (found,) = (it for it in map(line.fullmatch, said.splitlines()) if it)
     assert re.search(rf"unseen people   mean {found[2]}, .* published 0\.873\n", said)
@@ -127,13 +140,11 @@ def test_numpy_loop_learns_what_holds_for_other_subjects(folder):
 
 @needs_keras
 @pytest.mark.skipif(find_spec("seglearn") is None, reason="needs the recordings of seglearn")
-def test_windows_of_recordings_are_those_that_the_demo_saves(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["windows_of_recordings.py", "--epochs", "0"])
-    runpy.run_path(str(EXAMPLES / "windows_of_recordings.py"))
-    assert "140 recordings of 10 people, 2,229 windows\n" in capsys.readouterr().out
+def test_windows_of_recordings_are_those_that_the_demo_saves(tmp_path, run_here):
+    said = run_here("windows_of_recordings.py", tmp_path, "--epochs", "0")
+    assert "140 recordings of 10 people, 2,229 windows\n" in said
     saved = [np.load(it) for it in demo.write_people(demo.read_watch(), tmp_path / "people")]
-    with zarrts.open("watch.zarr") as store:
+    with zarrts.open(tmp_path / "watch.zarr") as store:
         x, y = store.samples.windows(200, 100).load()
         np.testing.assert_array_equal(x, np.concatenate([it["data"] for it in saved]))
         names = np.array(store.class_names)[y]
