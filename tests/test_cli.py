@@ -608,3 +608,12 @@ def test_what_is_shown_of_results_is_short(tmp_path: Path) -> None:
     flat = np.concatenate(study.x).reshape(-1, 3).astype(float)
     mean, std = (", ".join(f"{it:.4g}" for it in f(flat, axis=0)) for f in (np.mean, np.std))
     assert repr(stats) == f"<Statistics of 3 channels: mean {mean}; std {std}>"
+
+
+def test_a_batch_shows_shapes_and_no_arrays(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "subjects", sizes=[6])
+    with zarrts.convert(study.folder, tmp_path / "a.zarr", progress=False) as store:
+        (batch,) = store.samples.batches(9, label_mode="int")
+        assert repr(batch) == "<Batch of 6 samples: x (6, 6, 3) float32, y (6,) int32>"
+        (batch,) = store.samples.batches(9, label_mode=None)
+        assert repr(batch) == "<Batch of 6 samples: x (6, 6, 3) float32>"

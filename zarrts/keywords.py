@@ -100,7 +100,7 @@ def _remedy(name: str, known: list[str]) -> str:
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return a question, with a space before it, that names what is spelled alike; or nothing."""
-    texts = {str(it).casefold(): str(it) for it in known}
+    texts = {str(it).casefold(): it for it in known}
     close = difflib.get_close_matches(str(name).casefold(), texts, n=1, cutoff=0.6)
     return f" Did you mean {texts[close[0]]!r}?" if close else ""
 
@@ -115,8 +115,9 @@ def unknown_names(
     head : str
         How it begins, such as "No subject".
     """
+    known = list(known)
     there, lacking = [str(it) for it in known], [str(it) for it in names]
-    meant = "".join(dict.fromkeys(did_you_mean(it, there) for it in lacking[:_MANY]))
+    meant = "".join(dict.fromkeys(did_you_mean(it, known) for it in lacking[:_MANY]))
     return f"{head} named {first_names(lacking)}; the {what} are {first_names(there)}.{meant}"
 
 

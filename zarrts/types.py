@@ -246,6 +246,16 @@ class Batch:
     length: IntArray | None = None
     sample_weight: Labels | None = None
 
+    def __repr__(self) -> str:
+        y = self.y.items() if isinstance(self.y, dict) else [("", self.y)]
+        shown = [
+            f"{f'y[{name!r}]' if name else 'y'} {it.shape} {it.dtype}"
+            for name, it in y
+            if it is not None
+        ]
+        parts = ", ".join([f"x {self.x.shape} {self.x.dtype}", *shown])
+        return f"<Batch of {len(self.sample_id):,} samples: {parts}>"
+
     @property
     def mask(self) -> NDArray[np.bool_] | None:
         """Which steps are no padding, shape (batch, time), where samples are of unequal lengths."""

@@ -94,6 +94,11 @@ def locate(
     """
     if isinstance(place, ObjectPath):
         return place
+    if not isinstance(place, str | os.PathLike):
+        raise PlanError(
+            f"a store is named by its path or address, not by {type(place).__name__}; "
+            "store.path is that of one that is open."
+        )
     if not isinstance(storage_options, Mapping | None):
         raise PlanError(
             f"storage_options={storage_options!r} has to be a dict, such as {{'anon': True}}."
