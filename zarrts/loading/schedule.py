@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zarrts.ordering.order import Order, Piece
+from zarrts.ordering.order import Order, Piece, Seated
 from zarrts.reading.memory import UnitMemory
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.samples.cuts import Fit
@@ -86,9 +86,13 @@ class Schedule:
     def _work_out(self, start: int) -> list[Decode]:
         places = np.arange(start, min(start + _PLACES_PER_BLOCK, self._order.n_places))
         units = self._order.units(start, start + len(places))
-        slots = self._memory.slots_of(places, units)
+        slots = self._slots_of(places, units)
         columns = (places, units, slots, *self._units.chunks(units))
         return [Decode(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
+
+    def _slots_of(self, places: IntArray, units: IntArray) -> IntArray:
+        slots = self._order.slots(places) if isinstance(self._order, Seated) else None
+        return self._memory.slots_of(places, units) if slots is None else slots
 
     def gathers(self, start: int, stop: int) -> list[Gather]:
         """Return the pieces of batches `start` to `stop`, in order."""
@@ -99,7 +103,7 @@ class Schedule:
         high = max(piece.high for piece in pieces)
         units = self._order.units(low, high)[places - low]
         ids = self._units.selection.ids(numbers)
-        slots = self._memory.slots_of(places, units)
+        slots = self._slots_of(places, units)
         firsts = self._units.index.first_rows(ids)
         inside = firsts - self._units.starts(units)
         rows = slots * self._memory.rows + inside

@@ -20,7 +20,7 @@ from zarrts.errors import ReadError
 from zarrts.loading.finish import Finish
 from zarrts.loading.gathering import Building, Gatherer
 from zarrts.loading.schedule import Decode, Gather, Job, Plan, Schedule
-from zarrts.ordering.order import Order
+from zarrts.ordering.order import Order, Piece
 from zarrts.reading.memory import BatchMemory, UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
@@ -64,8 +64,8 @@ class _Work:
         self.planned = first_batch  # batches before this one are in `pending` or beyond
         self.is_planning = False
         self.pending: deque[Gather] = deque()
-        self.gathering: list[int] = []  # lowest place of each piece that is being gathered
-        self.lowest = 0  # no piece still to come reads places below
+        self.gathering: list[int] = []  # limit of each piece that is being gathered
+        self.limit = 0  # places below may be decoded once nothing is gathered
         self.next_place = -1  # the next to decode; unknown before the first piece
         self.opened = 0  # all places below are decoded
         self.schedule = Schedule(order, reader, memory, finish.lengths)
@@ -74,7 +74,7 @@ class _Work:
             arrays = (self.readers.x, self.readers.y)
             self.ahead = PlacesAhead(arrays, order.n_places, fetched_bytes)
         self.advised_left = 0  # how many more units to read ahead, because reading was slow
-        self.decoding: dict[int, list[int]] = {}  # slot being decoded into: places that wait
+        self.decoding: dict[int, tuple[int, list[int]]] = {}  # slot: unit, places that wait for it
         self.decoded: set[int] = set()  # places at or above `opened` that are decoded
         self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
@@ -106,36 +106,42 @@ class _Work:
 
     def _take_gather(self) -> Gather:
         gather = self.pending.popleft()
-        self.gathering.append(gather.piece.low)
-        self.lowest = max(self.lowest, gather.piece.low)
+        self.limit = self._limit_of(gather.piece)
+        self.gathering.append(self.limit)
         if gather.piece.batch not in self.building:
             self.building[gather.piece.batch] = self.gatherer.begin(gather, self.batches)
         return gather
 
     def _take_decode(self) -> Decode | None:
         """Take the next unit that is not there yet, if the slot that it gets is free."""
-        lowest = min(self.gathering, default=self.lowest)
-        if self.pending:
-            lowest = (
-                min(lowest, self.pending[0].piece.low)
-                if self.gathering
-                else self.pending[0].piece.low
-            )
-        limit = self.order.n_places if self.memory.keeps_all else lowest + self.memory.slots
+        limit = self.limit
+        if self.gathering:
+            limit = min(self.gathering)
+        elif self.pending:
+            limit = self._limit_of(self.pending[0].piece)
         while 0 <= self.next_place < min(limit, self.order.n_places):
             decode = self.schedule[self.next_place]
+            unit, waiting = self.decoding.get(decode.slot, (decode.unit, None))
+            if unit != decode.unit:
+                return None  # the slot was of a place that nobody needs any more: not for long
             self.next_place += 1
-            if decode.slot in self.decoding:  # another place of the unit that is on its way
-                self.decoding[decode.slot].append(decode.place)
+            if waiting is not None:
+                waiting.append(decode.place)
             elif self.memory.held[decode.slot] == decode.unit:
                 self._mark_decoded(decode.place)
             else:
                 self.memory.held[decode.slot] = -1
-                self.decoding[decode.slot] = [decode.place]
+                self.decoding[decode.slot] = decode.unit, [decode.place]
                 if self.ahead is not None:
                     self._ask_ahead(self.ahead, decode)
                 return decode
         return None
+
+    def _limit_of(self, piece: Piece) -> int:
+        """Return the first place that must not be decoded while a piece is gathered."""
+        if self.memory.keeps_all:
+            return self.order.n_places
+        return piece.low + self.memory.slots if piece.limit is None else piece.limit
 
     def _ask_ahead(self, ahead: PlacesAhead, decode: Decode) -> None:
         """Ask a remote store for what will be decoded next; nobody waits for it here."""
@@ -181,7 +187,7 @@ class _Work:
         ahead = None
         with self.lock:
             self.memory.held[job.slot] = job.unit
-            for place in self.decoding.pop(job.slot):
+            for place in self.decoding.pop(job.slot)[1]:
                 self._mark_decoded(place)
             # Asking for what the page cache holds already costs as much as a twentieth of
             # decoding it, so it is asked for only where reading was slow lately.
@@ -214,7 +220,8 @@ class _Work:
         gathers = self.schedule.gathers(self.planned, stop)
         with self.lock:
             if self.next_place < 0:
-                self.next_place = self.opened = self.lowest = gathers[0].piece.low
+                self.next_place = self.opened = gathers[0].piece.low
+                self.limit = self._limit_of(gathers[0].piece)
             self.pending.extend(gathers)
             self.planned = stop
             self.is_planning = False
@@ -225,7 +232,7 @@ class _Work:
         building = self.building[piece.batch]
         self.gatherer.gather(job, building)
         with self.lock:
-            self.gathering.remove(piece.low)
+            self.gathering.remove(self._limit_of(piece))
             building.missing -= piece.stop - piece.start
             is_whole = building.missing == 0
             self.has_job.notify_all()

@@ -24,7 +24,6 @@ from zarrts.ordering.order import Batching, Piece, Units, filled_units
 from zarrts.ordering.rolling import unit_order
 from zarrts.types import IntArray
 
-_KEPT, _MUCH = (1, 3, 7, 15), 1.2
 _MAX_DRAWN = 1 << 20  # samples that are worked out at once
 _STREAM_TURNS, _STREAM_FIRST, _STREAM_SECOND, _STREAM_CHOICE = range(6, 10)
 
@@ -155,6 +154,9 @@ class BalancedOrder:
                 f"balance= has {n_strata:,} groups, more than memory holds parts of the store to "
                 f"mix them; raise memory {needed:.2f} times, or balance by fewer groups."
             )
+        self._slot_of, self._busy_until = None, None
+        if slots is not None:
+            self._slot_of, self._busy_until = self._layout.slots(slots)
         self._latest: _Phase | None = None
         self._blocks: dict[int, IntArray] = {}
 
@@ -166,6 +168,10 @@ class BalancedOrder:
     def units(self, start: int, stop: int) -> IntArray:
         """Return the units at some places."""
         return self._layout.units[start:stop]
+
+    def slots(self, places: IntArray) -> IntArray | None:
+        """Return the slots of memory of units at some places; None if each has its own."""
+        return None if self._slot_of is None else self._slot_of[places]
 
     def pieces(self, batch: int) -> Iterator[Piece]:
         """Yield the samples of a batch, those of one phase at a time."""
@@ -184,8 +190,15 @@ class BalancedOrder:
                 numbers=phase.numbers[part],
                 low=self._layout.lowest(phase.index),
                 high=int(phase.places[part].max()) + 1,
+                limit=self._limit(phase.index),
             )
             done += end - inside
+
+    def _limit(self, phase: int) -> int | None:
+        """Return the first place whose slot is still in use in a phase."""
+        if self._busy_until is None:
+            return None
+        return int(np.searchsorted(self._busy_until, phase, "left"))
 
     # Which sample a draw is --------------------------------------------------------------
 
@@ -292,56 +305,39 @@ class BalancedOrder:
     def _fitting(self, draws: range, *, is_spread: bool) -> Layout:
         """Return the layout with the longest blocks whose units fit into memory, or the shortest.
 
-        Where blocks are so short that units are opened again and again, they are kept open for
-        longer instead.
+        Longer blocks mix better, and take less work to plan.
         """
         first, last = self._draws_of_pairs(draws, is_spread)
-        n_units = len(np.unique(self._unit[first <= last]))
-        best = None
-        for kept in _KEPT:
-            layout = self._longest(first, last, len(draws), n_units, kept, is_spread)
-            has_gained = best is None or self._cost(layout) < 0.9 * self._cost(best)
-            best = layout if has_gained or best is None else best
-            if self._cost(best) <= _MUCH * n_units or (
-                self._cost(best) < np.inf and not has_gained
-            ):
-                break
-        assert best is not None
-        return best
 
-    def _cost(self, layout: Layout) -> float:
-        return layout.n_places if self._fits(layout) else np.inf
-
-    def _longest(
-        self,
-        first: IntArray,
-        last: IntArray,
-        n_draws: int,
-        n_units: int,
-        kept: int,
-        is_spread: bool,
-    ) -> Layout:
-        n_blocks = -(-n_draws * len(self._turns) // _MAX_DRAWN)
-        wanted = None
-        if self._slots is not None:
-            n_blocks = max(n_blocks, 2 * n_units // self._slots)
-            # An eighth is for the units of the next phase, read while one is drawn.
-            wanted = self._slots - self._slots // 8
-        while True:
-            block = -(-n_draws // n_blocks)
-            layout = Layout.of(
+        def layout(block: int) -> Layout:
+            return Layout.of(
                 first,
                 last,
                 self._unit,
                 self._rank,
-                n_draws=n_draws,
+                n_draws=len(draws),
                 block=block,
-                kept=kept,
                 is_spread=is_spread,
             )
-            if wanted is None or block == 1 or layout.most_needed <= wanted:
-                return layout
-            n_blocks = max(n_blocks + 1, int(n_blocks * 1.15))
+
+        n_blocks = -(-len(draws) * len(self._turns) // _MAX_DRAWN)
+        block = -(-len(draws) // n_blocks)
+        if self._slots is None:
+            return layout(block)
+        # An eighth is for the units of the next phase, read while one is drawn.
+        wanted = self._slots - self._slots // 8
+        found, too_long = layout(block), block
+        while found.most_needed > wanted and block > 1:
+            too_long, block = block, block // 2
+            found = layout(block)
+        while too_long - block > max(1, block // 16):
+            middle = (block + too_long) // 2
+            longer = layout(middle)
+            if longer.most_needed > wanted:
+                too_long = middle
+            else:
+                found, block = longer, middle
+        return found
 
     def _draws_of_pairs(self, draws: range, is_spread: bool) -> tuple[IntArray, IntArray]:
         """Return the first and last of some draws, from 0 on, that can be of each pair."""

@@ -1,6 +1,8 @@
 """Which units are open while one block of draws after the other is drawn from them."""
 
+from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +16,10 @@ class Layout:
     Draws are shuffled in blocks, and again in blocks that lie `shift` draws before those. Phase
     p, a block of the second shuffle, draws from the blocks p - 1 and p of the first.
 
+    A unit is open from the first of some consecutive blocks that draw from it to the last; places
+    count the openings. Units of small strata stay open for long, others are soon done with: so
+    each gets a slot of memory that is free then, whichever that is.
+
     Attributes
     ----------
     block, shift : int
@@ -21,8 +27,8 @@ class Layout:
     is_spread : bool
         Where not all samples are drawn: some of every unit, instead of all of some units.
     units : int64, shape (n_places,)
-    first_places : int64
-        Of each block, the first place that it opens.
+    first_phases, last_phases : int64, shape (n_places,)
+        The phases in which each place is open; the first ones ascend.
     lowest_places : int64
         Of each block, the lowest place that it, or one that follows, draws from.
     keys, places : int64
@@ -35,7 +41,8 @@ class Layout:
     shift: int
     is_spread: bool
     units: IntArray
-    first_places: IntArray
+    first_phases: IntArray
+    last_phases: IntArray
     lowest_places: IntArray
     keys: IntArray
     places: IntArray
@@ -50,7 +57,6 @@ class Layout:
         *,
         n_draws: int,
         block: int,
-        kept: int,
         is_spread: bool,
     ) -> "Layout":
         """Lay out units for blocks of draws.
@@ -65,9 +71,6 @@ class Layout:
             Where each unit stands in the order in which they are opened.
         n_draws : int
             In all.
-        kept : int
-            For how many more blocks a unit stays open, if all of these draw from it. Units that
-            stay open for long stand in the way of those that come.
         """
         is_drawn = first <= last
         low, high = first[is_drawn] // block, last[is_drawn] // block
@@ -77,27 +80,25 @@ class Layout:
         uses = np.unique(np.repeat(units[is_drawn], counts) * (1 << 32) + blocks)
         units, blocks = uses >> 32, uses & ((1 << 32) - 1)
         is_start = (np.diff(units, prepend=-1) != 0) | (np.diff(blocks, prepend=-2) != 1)
-        starts = np.flatnonzero(is_start)
-        inside = np.arange(len(uses)) - np.repeat(starts, np.diff(np.append(starts, len(uses))))
-        inside %= kept + 1
-        opens = np.flatnonzero(inside == 0)
+        opens = np.flatnonzero(is_start)
         n_uses = np.diff(np.append(opens, len(uses)))
-        # What is open for long comes last, so that the places before it are soon free.
-        opened = np.lexsort((rank[units[opens]], n_uses, blocks[opens]))
+        opened = np.lexsort((rank[units[opens]], blocks[opens]))
         place_of_open = np.empty(len(opens), np.int64)
         place_of_open[opened] = np.arange(len(opens))
         places = np.repeat(place_of_open, n_uses)
-        opens = opens[opened]
+        opens, n_uses = opens[opened], n_uses[opened]
         n_blocks = -(-n_draws // block)
+        shift = block // 2 if n_blocks > 1 else 0
         lowest = np.full(n_blocks + 1, len(opens))
         np.minimum.at(lowest, blocks, places)
         by_block = np.lexsort((units, blocks))
         return Layout(
             block=block,
-            shift=block // 2 if n_blocks > 1 else 0,
+            shift=shift,
             is_spread=is_spread,
             units=units[opens],
-            first_places=np.searchsorted(blocks[opens], np.arange(n_blocks + 2)),
+            first_phases=blocks[opens],
+            last_phases=blocks[opens] + n_uses - 1 + (n_blocks > 1),
             lowest_places=np.minimum.accumulate(lowest[::-1])[::-1],
             keys=blocks[by_block] * len(rank) + units[by_block],
             places=places[by_block],
@@ -109,12 +110,12 @@ class Layout:
         """Number of times that a unit is opened."""
         return len(self.units)
 
-    @property
+    @cached_property
     def most_needed(self) -> int:
-        """Most places from the lowest to the highest that a phase needs."""
-        stops = self.first_places[1:]
-        lowest = self.lowest_places[np.maximum(np.arange(len(stops)) - 1, 0)]
-        return int((stops - lowest).max())
+        """Most units that are open in one phase."""
+        change = np.bincount(self.first_phases, minlength=int(self.last_phases.max()) + 2)
+        change[: self.last_phases.max() + 2] -= np.bincount(self.last_phases + 1)
+        return int(np.cumsum(change).max())
 
     def lowest(self, phase: int) -> int:
         """Return the lowest place that a phase, or one that follows, may need."""
@@ -123,3 +124,29 @@ class Layout:
     def places_of(self, blocks: IntArray, units: IntArray) -> IntArray:
         """Return where units that blocks draw from are open."""
         return self.places[np.searchsorted(self.keys, blocks * self.n_units + units)]
+
+    def slots(self, n_slots: int) -> tuple[IntArray, IntArray]:
+        """Return the slot of each place, and the phase until which that holds another unit.
+
+        Parameters
+        ----------
+        n_slots : int
+            At least `most_needed`.
+
+        Returns
+        -------
+        slots, busy_phases : int64, shape (n_places,)
+            -1 for a slot that was never used; these phases ascend.
+        """
+        slots = np.empty(self.n_places, np.int64)
+        busy = np.empty(self.n_places, np.int64)
+        closed = np.argsort(self.last_phases, kind="stable").tolist()
+        last = self.last_phases.tolist()
+        free = deque((slot, -1) for slot in range(n_slots))
+        done = 0
+        for place, phase in enumerate(self.first_phases.tolist()):
+            while last[closed[done]] < phase:
+                free.append((int(slots[closed[done]]), last[closed[done]]))
+                done += 1
+            slots[place], busy[place] = free.popleft()
+        return slots, busy

@@ -12,7 +12,7 @@ edges(u) .. edges(u + 1).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,9 @@ class Piece:
         Which of the selected samples.
     low, high : int
         This piece reads places below `high`; it and all later ones read none below `low`.
+    limit : int, or None
+        Places below may be opened while this piece is drawn from, once all before it are done;
+        None: as many from `low` on as fit.
     """
 
     batch: int
@@ -137,6 +140,7 @@ class Piece:
     numbers: IntArray
     low: int
     high: int
+    limit: int | None = None
 
 
 class Order(Protocol):
@@ -155,6 +159,15 @@ class Order(Protocol):
 
     def pieces(self, batch: int) -> Iterator[Piece]:
         """Yield the pieces of a batch, in order."""
+        ...
+
+
+@runtime_checkable
+class Seated(Protocol):
+    """An order that says which slot of memory each place has, instead of all in turn."""
+
+    def slots(self, places: IntArray) -> IntArray | None:
+        """Return the slots of units at some places; None if each unit has its own."""
         ...
 
 
