@@ -1,5 +1,6 @@
 """From recordings to one task a shard: sizes and memory."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,14 +165,23 @@ def shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...
 def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
     """Return the most memory that one task takes."""
     row_bytes = layout.row_bytes + _label_bytes(recordings)
-    read_bytes = max(
-        min(block_rows(it, layout.chunk_rows), it.x.shape[0])
-        * (
-            _READ_COPIES * _row_bytes(layout.row_shape, it.x.dtype)
-            + _READ_COPIES * _row_bytes(it.y.shape[1:], it.y.dtype)
-            + row_bytes
+    blocks = {  # of which thousands of small recordings have few
+        (
+            min(block_rows(it, layout.chunk_rows), it.x.shape[0]),
+            it.x.dtype,
+            it.y.shape[1:],
+            it.y.dtype,
         )
         for it in recordings
+    }
+    read_bytes = max(
+        n_rows
+        * (
+            _READ_COPIES * _row_bytes(layout.row_shape, x_dtype)
+            + _READ_COPIES * _row_bytes(y_shape, y_dtype)
+            + row_bytes
+        )
+        for n_rows, x_dtype, y_shape, y_dtype in blocks
     )
     chunk_bytes = layout.chunk_rows * (row_bytes + _OWNER_BYTES)
     if any(it.is_remote for it in recordings):
@@ -185,7 +195,7 @@ def block_rows(recording: SourceRecording, chunk_rows: int) -> int:
 
 
 def _row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return math.prod(shape) * dtype.itemsize
 
 
 def _label_bytes(recordings: Sequence[SourceRecording]) -> int:

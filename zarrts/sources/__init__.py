@@ -35,7 +35,7 @@ from zarrts.sources.names import session_like
 from zarrts.sources.owners import is_of_owner
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
-from zarrts.types import FOLDERS, Recording, RowReader, SourceRecording
+from zarrts.types import FOLDERS, Recording, RowReader, SeriesList, SourceRecording
 
 __all__ = [
     "LINE_OF_A_TABLE",
@@ -372,7 +372,7 @@ def _with_fingerprints(drafts: Sequence[Draft]) -> tuple[list[SourceRecording], 
             continue
         look = looked_at[draft.paths]
         assert draft.subject is not None
-        assert isinstance(draft.x, RowReader) and isinstance(draft.y, RowReader)
+        assert not isinstance(draft.x, SeriesList) and not isinstance(draft.y, SeriesList)
         found.append(
             SourceRecording(
                 subject=draft.subject,

@@ -1,5 +1,6 @@
 """The header of an `.npy` array, in a file of its own or inside another."""
 
+import functools
 import io
 import math
 import re
@@ -98,15 +99,8 @@ def read_header(stream: IO[bytes], where: str) -> ArrayHeader:
 
 
 def _parsed(text: bytes, where: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    # Version 3 is UTF-8 for the sake of field names alone, and arrays with fields are refused:
-    # read as version 2 (Latin-1), the text differs in those names only.
-    framed = io.BytesIO(struct.pack("<I", len(text)) + text)
     try:
-        if _OLD_ALIAS.search(text):  # which NumPy reads with a warning, and never writes
-            raise ValueError("no dtype that NumPy writes")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(
-            framed, max_header_size=MAX_HEADER_BYTES
-        )
+        shape, is_fortran, dtype = _fields(text)
     except _HEADER_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
@@ -115,6 +109,16 @@ def _parsed(text: bytes, where: str) -> tuple[np.dtype[Any], tuple[int, ...], bo
     if any(length < 0 for length in shape):
         raise SourceError(f"{where}: declares the impossible shape {shape}; save it again.")
     return dtype, tuple(int(length) for length in shape), bool(is_fortran)
+
+
+@functools.lru_cache(maxsize=64)  # thousands of small files have one header
+def _fields(text: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    # Version 3 is UTF-8 for the sake of field names alone, and arrays with fields are refused:
+    # read as version 2 (Latin-1), the text differs in those names only.
+    framed = io.BytesIO(struct.pack("<I", len(text)) + text)
+    if _OLD_ALIAS.search(text):  # which NumPy reads with a warning, and never writes
+        raise ValueError("no dtype that NumPy writes")
+    return np.lib.format.read_array_header_2_0(framed, max_header_size=MAX_HEADER_BYTES)
 
 
 def check_header(header: ArrayHeader, role: Role, available: int, where: str) -> None:

@@ -1,5 +1,6 @@
 """How arrays lie in files, and the reader of those that lie there uncompressed."""
 
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ class Layout:
         last = len(shape) - 1
         return cls(dtype, shape[::-1], tuple(last - axis for axis in order))
 
-    @property
+    @functools.cached_property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result, rows first."""
         return tuple(self.stored_shape[axis] for axis in self.axes)

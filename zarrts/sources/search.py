@@ -179,9 +179,10 @@ def search(
         ) from error
     problems = [f"{_origin(path, base)}: {reason}." for path, reason in finder.unreadable]
     problems += _links_elsewhere(finder, base)
+    origin_in = _Origins()
     files = sorted(
         (
-            SourceFile(path, _origin(path, base), _origin(path, top))
+            SourceFile(path, origin_in(path, base), origin_in(path, top))
             for path, top in finder.paths.items()
         ),
         key=lambda file: file.origin,
@@ -219,6 +220,23 @@ def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
 
 def _origin(path: str, base: str) -> str:
     return PurePath(os.path.relpath(path, base)).as_posix()
+
+
+class _Origins:
+    """Paths of files relative to folders; what is the same for all files of a folder is kept."""
+
+    def __init__(self) -> None:
+        self._folders: dict[tuple[str, str], str] = {}
+
+    def __call__(self, path: str, base: str) -> str:
+        """Return what `_origin` does."""
+        folder, name = os.path.split(path)
+        if path == base:
+            return _origin(path, base)
+        if (folder, base) not in self._folders:
+            origin = _origin(folder, base)
+            self._folders[folder, base] = "" if origin == "." else f"{origin}/"
+        return self._folders[folder, base] + name
 
 
 def _suffix(path: str) -> str:
