@@ -74,22 +74,28 @@ class Drawing:
     """
 
     def __init__(self, shape: tuple[int, ...], first: int, n_points: int) -> None:
-        n_channels = shape[-1] if len(shape) > 1 else 1
-        self._n_points, self._n_rows, self._next = n_points, shape[0], first
-        self._is_whole = first == 0
-        self._step = step_of(math.prod(shape) // max(1, n_channels), max(1, n_points))
+        self._n_channels = shape[-1] if len(shape) > 1 else 1
+        per_row = math.prod(shape[1:]) // max(1, self._n_channels)  # values of a channel
+        n_values = shape[0] * per_row
+        self._n_points, self._n_values = n_points, n_values
+        self._first = self._next = first * per_row
         self._drawn: list[AnyArray] = []
+        if n_points:
+            self._places = places(self._first, n_values, step_of(n_values, n_points))
 
     def add(self, rows: AnyArray) -> None:
         """Draw from the next rows."""
         if self._n_points:
-            self._drawn.append(draw(rows, self._next, self._step))
-            self._next += len(rows)
+            values = rows.reshape(-1, self._n_channels)
+            stop = self._next + len(values)
+            some = slice(*np.searchsorted(self._places, (self._next, stop)))
+            self._drawn.append(values[self._places[some] - self._next])
+            self._next = stop
 
     def values(self) -> AnyArray:
         """Return what was drawn; of a whole recording, its points."""
         drawn = np.concatenate(self._drawn)
-        is_whole = self._is_whole and self._next == self._n_rows
+        is_whole = self._first == 0 and self._next == self._n_values
         return condense(drawn, self._n_points) if is_whole else drawn
 
 
