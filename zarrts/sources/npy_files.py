@@ -1,6 +1,7 @@
 """`.npy` files: recordings in one file each, and those stored as a pair of files (x and y)."""
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -16,6 +17,9 @@ from zarrts.types import RowReader, SeriesList
 SUFFIXES = (npy.SUFFIX,)
 MAX_ARRAYS = 1000
 """More than this many headers in one file are no study."""
+
+# Thousands of small files have one layout, and share it.
+_layout_of = functools.lru_cache(maxsize=64)(Layout.of)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class _SavedArrays:
         npy.check_header(header, role, available, where)
         order = options.order(role, header.shape, where)
         shape = rows_of(role, header.shape)
-        layout = Layout.of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
+        layout = _layout_of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
         check_rows(layout.shape, where)
         label = self.stamp.path if is_only else f"{self.stamp.path}: array {number}"
         return StridedRows(self.stamp, start, layout, label)
