@@ -682,6 +682,7 @@ def test_a_sample_by_position_is_that_of_the_selection(study, store):
         ({"ids": [5, 60], "subjects": ["s02"]}, "1 of the ids are not among these samples"),
         ({"ids": np.arange(N) % 2 == 0}, "whole numbers, not bool"),
         ({"ids": [-1]}, "1 of the ids are not among these samples"),
+        ({"ids": slice(3)}, r"a list of whole numbers, such as samples.ids\[:3\]"),
     ],
 )
 def test_what_is_not_there_cannot_be_selected(store, conditions, message):

@@ -877,8 +877,12 @@ def test_http_is_read_only(study: Study, folder: Path, s3: FakeS3) -> None:
     place = f"{s3.url}/lab/a.zarr"
     with zarrts.open(place) as store:
         assert_same(batches_of(store), batches_of(zarrts.open(folder)))
-    with pytest.raises(PlanError, match="can only be read"):
-        zarrts.convert(study.folder, f"{s3.url}/lab/b.zarr", **SMALL)
+    # Said before a server is asked, and there is none at this address.
+    for target in (f"{s3.url}/lab/b.zarr", "http://127.0.0.1:9/b.zarr"):
+        with pytest.raises(PlanError, match="can only be read"):
+            zarrts.convert(study.folder, target, **SMALL)
+        with pytest.raises(PlanError, match="can only be read"):
+            zarrts.append(target, study.folder, progress=False)
 
 
 def test_the_snippets_of_the_page_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

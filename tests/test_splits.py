@@ -94,6 +94,14 @@ def test_counts_from_numpy_are_counts():
     assert hold_out(FIVE, test=np.float64(0.4)) == hold_out(FIVE, test=0.4)
 
 
+@pytest.mark.parametrize("seed", [None, -1, 0.5, "a"])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(SampleError, match="0 or more: the same seed"):
+        hold_out(FIVE, test=1, seed=seed)
+    with pytest.raises(SampleError, match="0 or more: the same seed"):
+        next(folds(FIVE, 2, seed=seed))
+
+
 def test_seeds_draw_different_subjects_and_each_is_drawn_alike():
     drawn = [hold_out(study(10), test=1, seed=seed)["test"][0] for seed in range(2000)]
     counts = np.unique(drawn, return_counts=True)[1]

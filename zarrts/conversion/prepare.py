@@ -37,7 +37,14 @@ from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
 from zarrts.sources.whole import with_whole_labels
 from zarrts.storage.journal import Plan
-from zarrts.storage.location import Location, free_bytes, locate, refuse_large, refuse_unused
+from zarrts.storage.location import (
+    Location,
+    free_bytes,
+    locate,
+    refuse_large,
+    refuse_read_only,
+    refuse_unused,
+)
 from zarrts.storage.store import StoreHeader, is_store, read_header
 from zarrts.storage.table import read_table
 from zarrts.types import LabelsPer, SourceRecording
@@ -148,6 +155,7 @@ def prepare(
         Where memory, disk space or an option forbids it.
     """
     root = locate(target, storage_options if is_remote(target) else None)
+    refuse_read_only(root)  # before anything is asked of a server
     refuse_unused(storage_options, source, target)
     return _prepared(_find(source, options, storage_options), root, options, None)
 
@@ -170,6 +178,7 @@ def prepare_append(
         As in `prepare`, and where sources do not fit the store.
     """
     target = locate(store, storage_options if is_remote(store) else None)
+    refuse_read_only(target)
     refuse_unused(storage_options, source, store)
     header = read_header(target)
     options = _as_in_store(options, header)

@@ -38,6 +38,8 @@ class Ranges:
         SampleError
             If they are no whole numbers, such as a mask.
         """
+        if ids.ndim != 1:
+            raise SampleError("Sample ids are a list of whole numbers, such as samples.ids[:3].")
         if len(ids) and ids.dtype.kind not in "iu":
             raise SampleError(
                 f"Sample ids are whole numbers, not {ids.dtype}; instead of a mask, give "

@@ -49,6 +49,7 @@ def hold_out(
         If a name is unknown or asked for twice, or nothing is left to train on.
     """
     wanted = {name: part for name, part in (("val", val), ("test", test)) if part is not None}
+    _check_seed(seed)
     if not wanted:
         raise SampleError("Say what to hold out: split(test=['s03']), split(val=2, test=0.2), ...")
     owner = np.full(len(subjects), -1)  # of each subject: which part holds it, in `wanted`
@@ -110,6 +111,14 @@ def _count(part: Any, n_subjects: int, name: str) -> int:
     return int(part) if is_count else max(1, round(part * n_subjects))
 
 
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise SampleError(
+            f"seed={seed!r} has to be a whole number of 0 or more: the same seed draws the same "
+            "subjects again."
+        )
+
+
 def folds(
     subjects: Sequence[str],
     k: Folds = None,
@@ -137,6 +146,7 @@ def folds(
     repeats : int
         How often all folds are drawn, each time anew.
     """
+    _check_seed(seed)
     n_subjects = len(subjects)
     if n_subjects < 2:
         raise SampleError("Folds need at least 2 subjects.")
