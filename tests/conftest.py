@@ -102,6 +102,30 @@ def _open_files() -> Counter[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Thousands of fsyncs take minutes, and nothing here cuts the power."""
+    from zarrts import system
+    from zarrts.storage import journal
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (system, journal):
+            patch.setattr(module, "sync_file", lambda fd: None)
+        patch.setattr(system, "sync_folder", lambda path: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_waiting_for_buckets(no_waiting_for_the_disk: None) -> Iterator[None]:
+    """Requests that fail are tried again at once."""
+    from zarrts.buckets import bucket
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
+        patch.setattr(bucket, "_MAX_WAIT_S", 0.004)
+        yield
+
+
 def _loader_threads() -> list[str]:
     return [it.name for it in threading.enumerate() if it.name == "zarrts-loader"]
 

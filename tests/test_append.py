@@ -3,7 +3,7 @@
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts import Recording, system
+from zarrts import Recording
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import SourceError, StoreError
-from zarrts.storage import journal
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 # Of samples of shape (6, 3), five are in a chunk and fifteen in a shard.
 SMALL: dict[str, Any] = {"chunk": 400, "shard": 1200, "progress": False}
@@ -38,15 +39,6 @@ CLASSES: dict[str, Any] = {
 }
 X = np.random.default_rng(0).standard_normal((4, 6, 3)).astype("f4")
 AnyArray = np.ndarray[Any, Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting_for_the_disk() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (system, journal):
-            patch.setattr(module, "sync_file", lambda fd: None)
-        patch.setattr(system, "sync_folder", lambda path: None)
-        yield
 
 
 def people(

@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 from servers import options_for, slow_proxy
 
 import zarrts
-from zarrts import system
 from zarrts.buckets import addresses, bucket, lease
 from zarrts.buckets.bucket import Bucket
 from zarrts.buckets.chunk_cache import ChunkCache
@@ -42,21 +41,12 @@ from zarrts.storage.location import list_files, locate, opened, read_files
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
 
+pytestmark = pytest.mark.usefixtures("no_waiting_for_buckets")
+
 # Of samples of shape (6, 3), five are in a chunk and fifteen in a shard.
 SMALL: dict[str, Any] = {"chunk": 400, "shard": 1200, "progress": False, "workers": 2}
 SIZES = (37, 1, 60, 22)
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (system, journal):
-            patch.setattr(module, "sync_file", lambda fd: None)
-        patch.setattr(system, "sync_folder", lambda path: None)
-        patch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
-        patch.setattr(bucket, "_MAX_WAIT_S", 0.004)
-        yield
 
 
 @pytest.fixture(scope="module")

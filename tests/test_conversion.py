@@ -12,7 +12,7 @@ import textwrap
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from zarrts.conversion.casting import cast_rows
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, SourceError, StoreError
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 X_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool")
 LABELS = ("int", "uint8", "text", "bool", "one_hot", "one_hot_float", "float", "grid", "texts")
@@ -117,15 +119,6 @@ def recording_of(form: str, name: str, x: np.ndarray, y: np.ndarray) -> zarrts.R
 def as_stored(x: np.ndarray) -> np.ndarray:
     """What dtype="auto" promises."""
     return x.astype(np.float32) if x.dtype == np.float64 else x
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting_for_the_disk() -> Iterator[None]:
-    """Thousands of fsyncs take minutes, and no test here cuts the power."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(system, "sync_file", lambda fd: None)
-        patch.setattr(system, "sync_folder", lambda path: None)
-        yield
 
 
 cases = st.builds(

@@ -25,7 +25,7 @@ from test_sources_edf import STAGES, write_edf
 from test_sources_kinds import QUICK, SUBJECTS, WRITERS, objects, studies
 
 import zarrts
-from zarrts import sources, system
+from zarrts import sources
 from zarrts.buckets import bucket, remote_file
 from zarrts.buckets.addresses import options_for
 from zarrts.buckets.mounts import Mounts
@@ -40,20 +40,11 @@ from zarrts.storage.location import list_files, opened, read_files
 
 pytest.importorskip("obstore", reason="the extra cloud is not installed")
 
+pytestmark = pytest.mark.usefixtures("no_waiting_for_buckets")
+
 SMALL: dict[str, Any] = {"chunk": 400, "shard": 1200, "progress": False, "workers": 2}
 SIZES = (37, 1, 60, 22)
 _names = itertools.count()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (system, journal):
-            patch.setattr(module, "sync_file", lambda fd: None)
-        patch.setattr(system, "sync_folder", lambda path: None)
-        patch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
-        patch.setattr(bucket, "_MAX_WAIT_S", 0.004)
-        yield
 
 
 @pytest.fixture(autouse=True)
