@@ -21,7 +21,6 @@ from test_append import (
     assert_holds,
     assert_same,
     grown,
-    no_waiting_for_the_disk,  # noqa: F401 - a fixture for every test
     people,
     run_with,
     three,
@@ -34,6 +33,8 @@ from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import PlanError, ReadError, StoreError, ZarrtsError
 from zarrts.loading.loader import BatchOptions
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 ROWS, SHARD_ROWS = 5, 15
 THOUSAND = {"lz4": 300, "zstd": 300, "none": 400}  # faults; each usual run makes a fifth of them

@@ -22,7 +22,6 @@ from test_append import (
     assert_holds,
     assert_same,
     grown,
-    no_waiting_for_the_disk,  # noqa: F401 - a fixture for every test
     people,
     snapshot,
     three,
@@ -39,6 +38,8 @@ from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
 from zarrts.upkeep import removal
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 NAMES = ("Aurelia", "Bruno", "Cosima", "Drusilla", "Eberhard")
 PARTS = {"0": {"Aurelia": 17, "Bruno": 4, "Cosima": 21}, "1": {"Drusilla": 33}}

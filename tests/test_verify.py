@@ -18,7 +18,6 @@ from conftest import Study
 from test_append import (
     SMALL,
     grown,
-    no_waiting_for_the_disk,  # noqa: F401 - a fixture for every test
     people,
     times,
     tree,
@@ -28,6 +27,8 @@ import zarrts
 from zarrts import Recording
 from zarrts.cli import main
 from zarrts.errors import SourceError, StoreError, ZarrtsError
+
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 SHARD_ROWS = 15
 
