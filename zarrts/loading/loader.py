@@ -12,7 +12,7 @@ from zarrts.errors import ReadError, SampleError
 from zarrts.labels.label_sets import LabelModes, targets_of
 from zarrts.labels.scheme import LabelScheme
 from zarrts.loading.finish import Finish, Transform, Weigh, lengthened
-from zarrts.loading.stream import BatchStream
+from zarrts.loading.stream import BatchStream, Resources
 from zarrts.ordering.order import Batching, Order, SourceOrder
 from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.sampling import Sampling
@@ -311,19 +311,17 @@ class EpochLoader:
     def stream(self, epoch: int, first_batch: int = 0) -> BatchStream:
         """Return the batches of an epoch from some batch on; ends the stream before."""
         self._end_stream()
-        stream = BatchStream(
-            self.order(epoch),
-            self._reader,
-            self._unit_memory(),
-            self._batch_memory,
-            self._finish,
-            epoch=epoch,
-            first_batch=first_batch,
+        resources = Resources(
+            reader=self._reader,
+            memory=self._unit_memory(),
+            batches=self._batch_memory,
+            finish=self._finish,
+            n_threads=self._options.n_threads,
             max_ready=self._max_ready,
             fetched_bytes=self.plan.fetched_bytes,
-            n_threads=self._options.n_threads,
             skips_damage=self._options.on_error == "skip",
         )
+        stream = BatchStream(resources, self.order(epoch), epoch=epoch, first_batch=first_batch)
         self._stream = weakref.ref(stream)
         return stream
 

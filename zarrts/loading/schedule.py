@@ -52,8 +52,12 @@ class Decode:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A turn to work out the pieces of the next batches; only one thread has it at a time."""
+    """The pieces of batches `start` to `stop` to be worked out, by one thread at a time."""
+
+    start: int
+    stop: int
 
 
 Job = Gather | Decode | Plan
