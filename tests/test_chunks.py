@@ -1,5 +1,6 @@
 """Chunks come back as they were written, or not at all; whoever wrote them."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -28,8 +29,9 @@ import zarrts
 from zarrts.conversion.publish import CODECS, create_segment, write_checksums
 from zarrts.errors import ReadError
 from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
-from zarrts.storage.segments import read_array_spec
+from zarrts.storage.segments import array_spec
 from zarrts.storage.shards import ShardWriter, crc32c
+from zarrts.types import ArraySpec
 
 BLOSCS = {
     f"blosc {cname} {shuffle}": BloscCodec(cname=cname, clevel=3, shuffle=shuffle, typesize=4)
@@ -76,6 +78,11 @@ def write_with_zarr(
     array[:] = values
 
 
+def spec_of(root: Path) -> ArraySpec:
+    """Return what the metadata of the array that `write_with_zarr` wrote say."""
+    return array_spec("0/x", json.loads((root / "0/x/zarr.json").read_bytes()))
+
+
 def read_all(reader: ChunkReader) -> np.ndarray:
     """Read every chunk into memory that holds something else before."""
     spec = reader.spec
@@ -93,7 +100,7 @@ def test_direct_reader_knows_every_chain_of_zarr_python(
 ) -> None:
     values = random_values((50, 4, 3), "f4")
     write_with_zarr(tmp_path, values, DIRECT[chain], chunk_rows=6, shard_rows=18)
-    spec = read_array_spec(tmp_path, "0/x")
+    spec = spec_of(tmp_path)
     reader = open_chunks(tmp_path, spec)
     assert isinstance(reader, DirectReader)
     assert reader.is_direct
@@ -113,7 +120,7 @@ def test_dtypes_and_partial_ends(
     values = random_values((n_rows, *row_shape), dtype)
     chain = DIRECT["blosc lz4 shuffle + crc32c"]
     write_with_zarr(tmp_path, values, chain, chunk_rows=4, shard_rows=8)
-    spec = read_array_spec(tmp_path, "0/x")
+    spec = spec_of(tmp_path)
     assert spec.dtype == values.dtype
     for kind in (DirectReader, ZarrReader):
         reader = kind(tmp_path, spec)
@@ -134,7 +141,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 def assert_through_zarr(root: Path, values: np.ndarray) -> None:
-    reader = open_chunks(root, read_array_spec(root, "0/x"))
+    reader = open_chunks(root, spec_of(root))
     assert isinstance(reader, ZarrReader)
     assert not reader.is_direct
     np.testing.assert_array_equal(read_all(reader), values)
@@ -286,7 +293,7 @@ def shard_files(root: Path, array: str = "x") -> list[Path]:
 
 def assert_right_or_refused(root: Path, truth: np.ndarray) -> int:
     """Read every chunk; return how many were refused."""
-    spec = read_array_spec(root, "0/x")
+    spec = spec_of(root)
     reader = open_chunks(root, spec)
     n_refused = 0
     for chunk in range(spec.n_chunks):
@@ -389,7 +396,7 @@ def test_shorter_chunk_without_checksum_is_refused(tmp_path: Path, chain: str) -
     write_with_zarr(small, values[:, :2], DIRECT[chain], chunk_rows=8, shard_rows=8)
     write_with_zarr(large, values, DIRECT[chain], chunk_rows=8, shard_rows=8)
     shutil.copy(shard_files(small)[0], shard_files(large)[0])
-    reader = open_chunks(large, read_array_spec(large, "0/x"))
+    reader = open_chunks(large, spec_of(large))
     with pytest.raises(ReadError, match="cannot be decoded"):
         read_all(reader)
     reader.close()
@@ -404,7 +411,7 @@ def test_zarr_reader_refuses_damage_as_well(tmp_path: Path, name: str, damage: s
     whole = file.read_bytes()
     content = {"empty": b"", "cut": whole[: len(whole) // 2], "noise": os.urandom(len(whole))}
     file.unlink() if damage == "missing" else file.write_bytes(content[damage])
-    reader = open_chunks(tmp_path, read_array_spec(tmp_path, "0/x"))
+    reader = open_chunks(tmp_path, spec_of(tmp_path))
     assert isinstance(reader, ZarrReader)
     with pytest.raises(ReadError, match=r"rows \d+ to \d+ cannot be read"):
         read_all(reader)
@@ -416,7 +423,7 @@ def test_disk_error_while_reading_is_a_read_error(
     from zarrts.system import PositionalFile
 
     root = store / "lz4.zarr"
-    spec = read_array_spec(root, "0/x")
+    spec = spec_of(root)
     reader = open_chunks(root, spec)
     out = np.empty(spec.chunk_shape, spec.dtype)
     reader.read_into(0, out)
@@ -462,7 +469,7 @@ def test_threads_share_a_few_open_files(
     many: tuple[Path, np.ndarray], max_open: int, no_leaks: None
 ) -> None:
     root, values = many
-    reader = DirectReader(root, read_array_spec(root, "0/x"))
+    reader = DirectReader(root, spec_of(root))
     reader._max_open = max_open
     n_threads = 12
     barrier = threading.Barrier(n_threads)
@@ -480,7 +487,7 @@ def test_close_while_others_read_harms_nobody(
     many: tuple[Path, np.ndarray], no_leaks: None
 ) -> None:
     root, values = many
-    reader = DirectReader(root, read_array_spec(root, "0/x"))
+    reader = DirectReader(root, spec_of(root))
     n_threads = 6
     barrier = threading.Barrier(n_threads + 1)
     with ThreadPoolExecutor(n_threads) as pool:
@@ -495,7 +502,7 @@ def test_close_while_others_read_harms_nobody(
 def test_zarr_reader_is_shared_by_threads(tmp_path: Path) -> None:
     values = random_values((60, 3), "f4")
     write_with_zarr(tmp_path, values, [GzipCodec(level=1)], chunk_rows=3, shard_rows=6)
-    reader = open_chunks(tmp_path, read_array_spec(tmp_path, "0/x"))
+    reader = open_chunks(tmp_path, spec_of(tmp_path))
     with ThreadPoolExecutor(6) as pool:
         for found in pool.map(lambda _: read_all(reader), range(6)):
             np.testing.assert_array_equal(found, values)

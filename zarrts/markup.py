@@ -36,9 +36,9 @@ def heading(level: int, value: object) -> str:
     return f"<h{level}>{text(value)}</h{level}>"
 
 
-def paragraph(value: object, css: str = "") -> str:
+def paragraph(value: object) -> str:
     """Return a paragraph."""
-    return f"<p{_attribute('class', css)}>{text(value)}</p>"
+    return f"<p>{text(value)}</p>"
 
 
 def table(

@@ -87,8 +87,8 @@ class Remote(Protocol):
 class Blocks:
     """The blocks of files that were read last; `_lock` guards them."""
 
-    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
-        self._max_bytes, self._n_bytes = max_bytes, 0
+    def __init__(self) -> None:
+        self._n_bytes = 0
         self._lock = threading.Lock()
         self._found: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
 
@@ -104,7 +104,7 @@ class Blocks:
         with self._lock:
             self._n_bytes += len(block) - len(self._found.pop(key, b""))
             self._found[key] = block
-            while self._n_bytes > self._max_bytes:
+            while self._n_bytes > CACHE_BYTES:
                 self._n_bytes -= len(self._found.popitem(last=False)[1])
 
 

@@ -21,15 +21,14 @@ class SourceBucket(Bucket):
     one succeeds: or a study of many files would wait as long for each.
     """
 
-    def __init__(self, address: Address, deadline_s: float | None = None) -> None:
-        super().__init__(address, deadline_s)
-        self._patience_s = deadline_s
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
         self.blocks = Blocks()
         self.can_list = address.kind != "http"
         self.has_content_tags = address.kind in _CONTENT_TAGS
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SourceBucket, (self.address, self._patience_s)
+        return SourceBucket, (self.address,)
 
     def entry(self, key: str) -> Entry:
         """See `Remote`."""
@@ -80,7 +79,7 @@ class SourceBucket(Bucket):
             self._deadline_s = 0.0
             words = f"{error.strerror}{_SO_BEFORE if before else ''}"
             raise BucketError(errno.EIO, words, error.filename) from None
-        self._deadline_s = self._patience_s
+        self._deadline_s = None
         return found
 
 

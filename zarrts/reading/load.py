@@ -18,18 +18,15 @@ from zarrts.types import AnyArray, IntArray, Label
 _PIECE_BYTES = 32 << 20
 
 
-def ids_by_unit(
-    reader: SampleReader, *, reads_x: bool = True, reads_y: bool = True
-) -> Iterator[IntArray]:
+def ids_by_unit(reader: SampleReader, *, reads_x: bool = True) -> Iterator[IntArray]:
     """Yield the selected ids, those of one unit after the other, no more than fit into memory.
 
-    `reads_x` and `reads_y` say what will be read of them.
+    `reads_x` says whether x of them will be read, beside their labels.
     """
     units: Any = range(reader.units.n_units)
     if reader.readers.is_remote:
-        reads_x = reads_x or (reads_y and reader.cut.y_of == "x")
-        ahead = [reader.readers.x] * reads_x
-        ahead += [reader.readers.y] * (reads_y and reader.has_row_labels)
+        ahead = [reader.readers.x] * (reads_x or reader.cut.y_of == "x")
+        ahead += [reader.readers.y] * reader.has_row_labels
         units = units_ahead(reader, ahead, _PIECE_BYTES)
     yield from _ids_of(reader, units)
 

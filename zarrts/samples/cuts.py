@@ -41,11 +41,6 @@ class Cut:
     reduce: Callable[[AnyArray], AnyArray] | None = None
 
     @property
-    def is_whole_row(self) -> bool:
-        """Whether x is just the row that the sample starts with, and y that row's label."""
-        return self.x_steps is not None and self.x_steps.shape == () and self.y_of == "row"
-
-    @property
     def is_of_equal_lengths(self) -> bool:
         """Whether every sample's x has the same shape."""
         return self.x_steps is not None

@@ -30,8 +30,9 @@ def even_parts(counts: IntArray, parts: IntArray) -> IntArray:
 
     Returns
     -------
-    int64, shape (n_groups,); as many groups in each part as before. `imbalance` of the result is
-    never above that of `parts`.
+    int64, shape (n_groups,); as many groups in each part as before. The sum over parts and classes
+    of (share of the class - share of the groups)² / share of the groups is never above that of
+    `parts`.
     """
     all_parts, weights = parts.copy(), _weights(counts)
     sizes = np.bincount(parts) / len(parts)
@@ -69,17 +70,6 @@ def _movable(parts: IntArray) -> IntArray:
     wanted = _MAX_SWAPPED * (sizes / len(parts) + 1 / len(sizes)) / 2
     some = np.sort(order[nth < np.ceil(wanted)[parts[order]]])
     return some[:: -(-len(some) // (2 * _MAX_SWAPPED))]
-
-
-def imbalance(counts: IntArray, parts: IntArray) -> float:
-    """Return how far parts are from their shares of the classes; 0 is perfect.
-
-    The sum over parts and classes of (share of the class - share of the groups)² / share of the
-    groups.
-    """
-    sizes = np.bincount(parts) / len(parts)
-    excess = _excess(_weights(counts), parts, sizes)
-    return float((excess**2 / sizes[:, None]).sum())
 
 
 def _weights(counts: IntArray) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -162,11 +162,6 @@ def read_documents(root: Location, name: str) -> dict[str, Any]:
     }
 
 
-def read_array_spec(root: Location, path: str) -> ArraySpec:
-    """Return what the metadata of one array on disk say."""
-    return array_spec(path, json.loads((root / path / ROOT_KEY).read_bytes()))
-
-
 def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
     """Return what the metadata of one array say."""
     shape = tuple(metadata["shape"])
