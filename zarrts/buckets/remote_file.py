@@ -173,11 +173,7 @@ class RemoteFile:
         """
         content, entry = self._explained(lambda: self.remote.fetch(self.key, start, stop))
         if (entry.size, entry.tag) != (self.size, self.tag):
-            raise SourceError(
-                f"{self.path}: the file changed while it was in use (it had {self.size:,} bytes "
-                f"and has {entry.size:,} now, or was written again); start again once nothing "
-                "writes to it."
-            )
+            raise changed_in_use(self.path, self.size, entry.size)
         if len(content) != stop - start:
             raise SourceError(
                 f"{self.path}: {len(content):,} of the {stop - start:,} bytes from byte {start:,} "
@@ -298,6 +294,14 @@ class RemoteStream(io.RawIOBase):
             part = self.file.block(number, self._n_ahead)[start : start + len(target) - done]
             target[done : done + len(part)] = part
             done += len(part)
+
+
+def changed_in_use(path: str, size: int, size_now: int) -> SourceError:
+    """Return the error to raise where a file is not the one that was found."""
+    return SourceError(
+        f"{path}: the file changed while it was in use (it had {size:,} bytes and has "
+        f"{size_now:,} now, or was written again); start again once nothing writes to it."
+    )
 
 
 def at_once(function: Callable[[Any], T], items: Iterable[Any], n_at_once: int) -> list[T]:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 from zarrts.buckets.addresses import is_address, is_remote, local_path
 from zarrts.buckets.mounts import Mounts
-from zarrts.buckets.remote_file import RemoteFile, RemoteStream
+from zarrts.buckets.remote_file import RemoteFile, RemoteStream, changed_in_use
 from zarrts.errors import BucketError, SourceError
 
 SourcePath = str | RemoteFile
@@ -90,11 +90,7 @@ class FileStamp:
         try:
             now = FileStamp.of(self.path, file)
             if now != self:
-                raise SourceError(
-                    f"{self.path}: the file changed while it was in use (it had {self.size:,} "
-                    f"bytes and has {now.size:,} now, or was written again); start again once "
-                    "nothing writes to it."
-                )
+                raise changed_in_use(self.path, self.size, now.size)
         except BaseException:
             file.close()
             raise

@@ -1,10 +1,12 @@
 """Which of the arrays in one file are inputs and labels, whatever kind of file it is."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from zarrts.errors import SourceError
 from zarrts.sources import names
+from zarrts.sources.files import ahead
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.named import NamedRows, named_rows
 from zarrts.sources.owners import array_of_owners, read_owners
@@ -45,6 +47,9 @@ class Contents(Protocol):
         SourceError if it cannot serve as `role`.
         """
         ...
+
+
+Opener = Callable[[SourceFile], AbstractContextManager[Contents]]
 
 
 def draft_of(
@@ -101,6 +106,21 @@ def draft_of(
         owners=owners,
         part=group,
     )
+
+
+def draft_each(
+    files: Sequence[SourceFile], options: ArrayOptions, open_contents: Opener
+) -> tuple[list[Draft], list[str]]:
+    """Return the recording that each of some files holds, and a sentence per bad file."""
+    drafts: list[Draft] = []
+    problems: list[str] = []
+    for file in ahead(files):
+        try:
+            with open_contents(file) as contents:
+                drafts.append(draft_of(file, contents, options))
+        except SourceError as error:
+            problems.append(str(error))
+    return drafts, problems
 
 
 def _several(contents: Contents, options: ArrayOptions, origin: str) -> NamedRows | SeriesList:

@@ -4,7 +4,6 @@ import csv
 import io
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
 from zarrts.sources.files import SourcePath, beside, located, opened
-from zarrts.sources.inside import Contents
+from zarrts.sources.inside import Opener
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.names import listed
 from zarrts.sources.views import ConstantRows, PartOfRows
@@ -25,7 +24,6 @@ SUFFIX = ".csv"
 COLUMNS = ("subject", "x", "y", "label", "start", "stop")
 _SEPARATOR = "::"
 
-Open = Callable[[SourceFile], AbstractContextManager[Contents]]
 Find = Callable[[str], SourceFile]
 
 
@@ -58,7 +56,7 @@ class _Line:
 
 
 def find_drafts(
-    path: str, options: ArrayOptions, open_contents: Open, mounts: Mounts
+    path: str, options: ArrayOptions, open_contents: Opener, mounts: Mounts
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings that a table names, in its order, and a sentence per bad line.
 
@@ -146,7 +144,7 @@ def _line(row: dict[str, str | None], where: str) -> _Line:
     return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
 
 
-def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: Open) -> Draft:
+def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: Opener) -> Draft:
     x_file, x_name, x = _reader(line.x, find_file, "x", options, open_contents)
     x = _part(x, line, x_name)
     paths = [x_file.path]
@@ -196,7 +194,7 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 
 def _reader(
-    named: str, find_file: Find, role: Role, options: ArrayOptions, open_contents: Open
+    named: str, find_file: Find, role: Role, options: ArrayOptions, open_contents: Opener
 ) -> tuple[SourceFile, str, RowReader | SeriesList]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from zarrts.errors import SourceError
 from zarrts.sources import matlab5, matlab73
-from zarrts.sources.files import ahead, opened
+from zarrts.sources.files import opened
 from zarrts.sources.hdf5_rows import opened_hdf5
-from zarrts.sources.inside import Contents, draft_of
+from zarrts.sources.inside import Contents, draft_each
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.packed import PACKED_ERRORS
 
@@ -48,12 +48,4 @@ def find_drafts(
     files: Sequence[SourceFile], options: ArrayOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in `files`, and a sentence per bad file."""
-    drafts: list[Draft] = []
-    problems: list[str] = []
-    for file in ahead(files):
-        try:
-            with open_contents(file) as contents:
-                drafts.append(draft_of(file, contents, options))
-        except SourceError as error:
-            problems.append(str(error))
-    return drafts, problems
+    return draft_each(files, options, open_contents)

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources import npy
-from zarrts.sources.files import Stamp, ahead, opened
-from zarrts.sources.inside import Contents, draft_of
+from zarrts.sources.files import Stamp, opened
+from zarrts.sources.inside import Contents, draft_each
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
 from zarrts.sources.packed import PACKED_ERRORS, SpooledRows, StreamedRows
 from zarrts.sources.rows import Layout, StridedRows
@@ -144,12 +144,4 @@ def find_drafts(
     files: Sequence[SourceFile], options: ArrayOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in `files`, and a sentence per bad file."""
-    drafts: list[Draft] = []
-    problems: list[str] = []
-    for file in ahead(files):
-        try:
-            with open_contents(file) as contents:
-                drafts.append(draft_of(file, contents, options))
-        except SourceError as error:
-            problems.append(str(error))
-    return drafts, problems
+    return draft_each(files, options, open_contents)

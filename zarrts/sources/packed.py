@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 import numpy as np
 
@@ -100,23 +100,15 @@ class PackedStream:
             raise zipfile.BadZipFile("bytes follow the array")
 
 
-class StreamedRows:
-    """Rows of a compressed member in which consecutive rows are consecutive bytes.
+class _PackedRows:
+    """What readers of packed arrays have in common: which one it is, and a lock.
 
-    Reading forward continues where the last read ended; reading backwards starts again. The
-    read that reaches the last row has seen every byte and has compared the checksum; rows
-    before it are only as good as that read's outcome.
-
-    The lock guards the open stream and its position, and is held while reading, since a stream
-    has one position. A copy made by pickling has its own.
+    What is pickled is the member and the layout.
     """
 
     def __init__(self, member: Packed, layout: Layout) -> None:
-        self._member = member
-        self._layout = layout
+        self._member, self._layout = member, layout
         self._lock = threading.Lock()
-        self._open: PackedStream | None = None
-        self._next_row = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -129,14 +121,38 @@ class StreamedRows:
         return self._layout.dtype
 
     @property
+    def block_rows(self) -> int:
+        """See `Layout.block_rows`."""
+        return self._layout.block_rows
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Packed, Layout]]:
+        return type(self), (self._member, self._layout)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        member = (*self._member.stamp.token(), *self._member.token())
+        return (f"zarrts.{type(self).__name__}", *member, *self._layout.token())
+
+
+class StreamedRows(_PackedRows):
+    """Rows of a compressed member in which consecutive rows are consecutive bytes.
+
+    Reading forward continues where the last read ended; reading backwards starts again. The
+    read that reaches the last row has seen every byte and has compared the checksum; rows
+    before it are only as good as that read's outcome.
+
+    The lock guards the open stream and its position, and is held while reading, since a stream
+    has one position. A copy made by pickling has its own.
+    """
+
+    def __init__(self, member: Packed, layout: Layout) -> None:
+        super().__init__(member, layout)
+        self._open: PackedStream | None = None
+        self._next_row = 0
+
+    @property
     def is_sequential(self) -> bool:
         """Always: the stream only runs forward."""
         return True
-
-    @property
-    def block_rows(self) -> int:
-        """1: rows lie together."""
-        return self._layout.block_rows
 
     def read(self, start: int, stop: int) -> AnyArray:
         """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
@@ -178,14 +194,8 @@ class StreamedRows:
         with self._lock:
             self._drop()
 
-    def __reduce__(self) -> tuple[type["StreamedRows"], tuple[Packed, Layout]]:
-        return type(self), (self._member, self._layout)
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return _token("zarrts.StreamedRows", self._member, self._layout)
-
-
-class SpooledRows:
+class SpooledRows(_PackedRows):
     """Rows of a compressed member in which a row is scattered over the whole stream.
 
     The first read decompresses the member once, piece by piece, into a temporary file (in
@@ -197,31 +207,14 @@ class SpooledRows:
     """
 
     def __init__(self, member: Packed, layout: Layout) -> None:
-        self._member = member
-        self._layout = layout
-        self._lock = threading.Lock()
+        super().__init__(member, layout)
         self._rows: StridedRows | None = None
         self._remove: Callable[[], object] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows first."""
-        return self._layout.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """In native byte order."""
-        return self._layout.dtype
 
     @property
     def is_sequential(self) -> bool:
         """Never: the temporary file gives any row."""
         return False
-
-    @property
-    def block_rows(self) -> int:
-        """See `Layout.block_rows`."""
-        return self._layout.block_rows
 
     def read(self, start: int, stop: int) -> AnyArray:
         """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
@@ -289,12 +282,6 @@ class SpooledRows:
             if remove is not None:
                 remove()
 
-    def __reduce__(self) -> tuple[type["SpooledRows"], tuple[Packed, Layout]]:
-        return type(self), (self._member, self._layout)
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return _token("zarrts.SpooledRows", self._member, self._layout)
-
 
 def damaged(packed: Packed, error: Exception) -> SourceError:
     """Return the error to raise where packed bytes turned out to be damaged."""
@@ -307,7 +294,3 @@ def damaged(packed: Packed, error: Exception) -> SourceError:
 def _remove_file(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def _token(kind: str, member: Packed, layout: Layout) -> tuple[Any, ...]:
-    return (kind, *member.stamp.token(), *member.token(), *layout.token())

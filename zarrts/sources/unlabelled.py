@@ -1,16 +1,13 @@
 """The inputs of files that have no labels, as new data to be classified have none."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 
 from zarrts.errors import SourceError
 from zarrts.sources.files import ahead
-from zarrts.sources.inside import Contents
+from zarrts.sources.inside import Contents, Opener
 from zarrts.sources.kind import ArrayOptions, NoInputsError, SourceFile
 from zarrts.sources.names import X_NAMES, listed
 from zarrts.types import RowReader
-
-Opener = Callable[[SourceFile], AbstractContextManager[Contents]]
 
 
 def find_inputs(
