@@ -5,7 +5,6 @@ import mmap
 import tempfile
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from types import TracebackType
 from typing import Any
 
 from zarrts.buckets.bucket import Bucket
@@ -151,12 +150,7 @@ class ObjectFile:
     def __enter__(self) -> "ObjectFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

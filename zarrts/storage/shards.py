@@ -6,7 +6,6 @@ these. Here the chunks are written one by one, so that a shard takes the memory 
 """
 
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import google_crc32c
@@ -135,12 +134,7 @@ class ShardWriter:
     def __enter__(self) -> "ShardWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.abort()
 
 
