@@ -21,6 +21,13 @@ LabelsPer = Literal["sample", "recording", "row"]
 """What has one label. Rows of series of equal length are samples, with a label each; series of
 unequal lengths have a label for the whole recording, or one for each of its rows."""
 
+_AXIS_RANKS = {"sample": 0, "time": 1, "channel": 3}
+
+
+def axis_rank(axis: str) -> int:
+    """Return where an axis is stored: samples first, then time, others, channels last."""
+    return _AXIS_RANKS.get(axis, 2)
+
 
 @runtime_checkable
 class RowReader(Protocol):

@@ -11,7 +11,7 @@ from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.system import count_cpus
-from zarrts.types import SourceRecording
+from zarrts.types import SourceRecording, axis_rank
 
 _WORKING_CHUNKS = 4  # rows that are collected, converted rows, encoded bytes twice
 _READ_COPIES = 3  # rows as they lie in the file, in our order of axes, and compared with these
@@ -217,8 +217,7 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return names of the axes of x in the order in which they are stored."""
     if axes is None:
         return None
-    rank = {"sample": 0, "time": 1, "channel": 3}
-    return tuple(sorted(axes, key=lambda axis: rank.get(axis, 2)))
+    return tuple(sorted(axes, key=axis_rank))
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:

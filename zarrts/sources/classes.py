@@ -8,7 +8,7 @@ from zarrts.errors import SourceError
 from zarrts.sources import npy_files
 from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.names import listed
-from zarrts.sources.views import ConstantRows
+from zarrts.sources.views import ConstantRows, count_rows
 from zarrts.types import SeriesList
 
 _SUBJECT_NAME = re.compile(
@@ -68,16 +68,15 @@ def _draft(file: SourceFile, options: ArrayOptions, label: str, subject: str | N
                 "file in a class folder holds one series; save each in a file of its own."
             )
         rows = contents.reader(contents.names[0], "x", options)
-    n_rows = len(rows.readers) if isinstance(rows, SeriesList) else rows.shape[0]
-    if not isinstance(rows, SeriesList) and (options.axes is None or "sample" not in options.axes):
-        rows, n_rows = SeriesList((rows,)), 1
+    if not isinstance(rows, SeriesList) and not options.names_samples:
+        rows = SeriesList((rows,))
     return Draft(
         origin=file.origin,
         name=file.stem,
         path_name=file.inside.rpartition(".")[0],
         paths=(file.path,),
         x=rows,
-        y=ConstantRows(label, n_rows),
+        y=ConstantRows(label, count_rows(rows)),
         x_name="series",
         y_name="folder",
         found="a class folder of .npy files",

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.files import SourcePath
-from zarrts.types import LabelsPer, RowReader, SeriesList
+from zarrts.types import LabelsPer, RowReader, SeriesList, axis_rank
 
 Role = Literal["x", "y"]
 
@@ -125,14 +125,18 @@ class ArrayOptions:
                 f"{where}: has {len(shape)} axes (shape {shape}), but axes= names {len(axes)} "
                 f"({', '.join(axes)}); name each axis of the array once."
             )
-        rank = {"sample": 0, "time": 1, "channel": 3}
-        return tuple(sorted(range(len(axes)), key=lambda axis: rank.get(axes[axis], 2)))
+        return tuple(sorted(range(len(axes)), key=lambda axis: axis_rank(axes[axis])))
+
+    @property
+    def names_samples(self) -> bool:
+        """Whether it is said that an axis of x counts samples."""
+        return self.axes is not None and "sample" in self.axes
 
     def order_of_series(
         self, role: Role, shape: tuple[int, ...], where: str
     ) -> tuple[int, ...] | None:
         """Return the same for one of a list of series, whose place in it may be named "sample"."""
-        if self.axes is None or "sample" not in self.axes:
+        if self.axes is None or not self.names_samples:
             return self.order(role, shape, where)
         if self.axes[0] != "sample":
             raise SourceError(

@@ -14,7 +14,7 @@ from zarrts.sources.files import SourcePath, beside, located, opened
 from zarrts.sources.inside import Opener
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.names import listed
-from zarrts.sources.views import ConstantRows, PartOfRows
+from zarrts.sources.views import ConstantRows, PartOfRows, count_rows
 from zarrts.types import RowReader, SeriesList
 
 LINE_OF_A_TABLE = "a line of a table"
@@ -149,11 +149,9 @@ def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: O
     x = _part(x, line, x_name)
     paths = [x_file.path]
     if line.label:
-        n_rows = len(x.readers) if isinstance(x, SeriesList) else x.shape[0]
-        is_one = not isinstance(x, SeriesList) and len(x.shape) <= 2
-        if is_one and (options.axes is None or "sample" not in options.axes):
-            x, n_rows = SeriesList((x,)), 1  # type: ignore[arg-type]
-        y: RowReader | SeriesList = ConstantRows(line.label, n_rows)
+        if not isinstance(x, SeriesList) and len(x.shape) <= 2 and not options.names_samples:
+            x = SeriesList((x,))
+        y: RowReader | SeriesList = ConstantRows(line.label, count_rows(x))
         y_name = "label"
     else:
         y_file, y_name, y = _reader(line.y, find_file, "y", options, open_contents)

@@ -83,8 +83,8 @@ def pick(
                 f"{origin}: has no array {name!r}, which {option}= names; "
                 f"it holds {listed(map(describe, names))}.{did_you_mean(name, names)}"
             )
-    xs = [x] if x is not None else [n for n in names if n != y and _usual(n) in X_NAMES]
-    ys = [y] if y is not None else [n for n in names if n != x and _usual(n) in Y_NAMES]
+    xs = [x] if x is not None else [n for n in names if n != y and usual_name(n) in X_NAMES]
+    ys = [y] if y is not None else [n for n in names if n != x and usual_name(n) in Y_NAMES]
     if len(names) == 2 and len(xs) + len(ys) == 1:
         other = [name for name in names if name not in (*xs, *ys)]
         xs, ys = xs or other, ys or other
@@ -101,7 +101,8 @@ def pick(
     )
 
 
-def _usual(name: str) -> str:
+def usual_name(name: str) -> str:
+    """Return a name as the usual ones are listed: in lower case, with "_" for "-"."""
     return name.casefold().replace("-", "_")
 
 

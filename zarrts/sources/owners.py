@@ -10,7 +10,8 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.kind import Draft
-from zarrts.sources.views import PartOfRows
+from zarrts.sources.names import usual_name
+from zarrts.sources.views import PartOfRows, count_rows
 from zarrts.types import AnyArray, RowReader, SeriesList
 
 NAMES = frozenset(
@@ -29,7 +30,7 @@ def is_of_owner(origin: str) -> bool:
 
 def array_of_owners(names: Sequence[str]) -> str | None:
     """Return which array of a file says whose its rows are; None of several, or of two arrays."""
-    found = [name for name in names if name.casefold().replace("-", "_") in NAMES]
+    found = [name for name in names if usual_name(name) in NAMES]
     return found[0] if len(found) == 1 and len(names) > 2 else None
 
 
@@ -87,7 +88,7 @@ def _runs(draft: Draft) -> list[Draft]:
         return [draft]
     if len(owners) == 1:
         return [replace(draft, subject=owners[0])]
-    n_rows, n_labels = _length(draft.x), _length(draft.y)
+    n_rows, n_labels = count_rows(draft.x), count_rows(draft.y)
     if len(owners) != n_rows or n_labels != n_rows:
         raise SourceError(
             f"{draft.origin}: its array of subjects has {len(owners):,} entries, but "
@@ -116,10 +117,6 @@ def _runs(draft: Draft) -> list[Draft]:
         )
         for start, stop in itertools.pairwise(starts)
     ]
-
-
-def _length(rows: RowReader | SeriesList) -> int:
-    return len(rows.readers) if isinstance(rows, SeriesList) else rows.shape[0]
 
 
 def _part(rows: Any, start: int, stop: int) -> RowReader | SeriesList:

@@ -9,7 +9,7 @@ import numpy as np
 from zarrts.sources.kind import Draft
 from zarrts.sources.named import NamedRows
 from zarrts.sources.rows import check_range
-from zarrts.sources.views import PartOfRows, RowsInMemory
+from zarrts.sources.views import PartOfRows, RowsInMemory, count_rows
 from zarrts.types import AnyArray, LabelsPer, RowReader, SeriesList
 
 
@@ -90,12 +90,8 @@ def _stacked(rows: RowReader | SeriesList) -> RowReader:
     return NamedRows(named[0].names, tuple(StackedRows(column) for column in columns))
 
 
-def _length(rows: RowReader | SeriesList) -> int:
-    return len(rows.readers) if isinstance(rows, SeriesList) else rows.shape[0]
-
-
 def _mismatch(draft: Draft, series: SeriesList) -> str | None:
-    n_x, n_y = _length(draft.x), _length(draft.y)
+    n_x, n_y = count_rows(draft.x), count_rows(draft.y)
     if not series.readers:
         return f"{draft.origin}: holds an empty list; leave the file out."
     if n_x == n_y:

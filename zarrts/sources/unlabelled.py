@@ -6,7 +6,7 @@ from zarrts.errors import SourceError
 from zarrts.sources.files import ahead
 from zarrts.sources.inside import Contents, Opener
 from zarrts.sources.kind import ArrayOptions, NoInputsError, SourceFile
-from zarrts.sources.names import X_NAMES, listed
+from zarrts.sources.names import X_NAMES, listed, usual_name
 from zarrts.types import RowReader
 
 
@@ -49,7 +49,7 @@ def _pick(contents: Contents, x: str | None, origin: str) -> str:
     names = contents.names
     if x is not None and x in names:
         return x
-    usual = [it for it in names if it.casefold().replace("-", "_") in X_NAMES]
+    usual = [it for it in names if usual_name(it) in X_NAMES]
     if x is None and len(names) == 1:
         return names[0]
     if x is None and len(usual) == 1:

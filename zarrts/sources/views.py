@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.sources.rows import check_range
-from zarrts.types import AnyArray, RowReader
+from zarrts.types import AnyArray, RowReader, SeriesList
+
+
+def count_rows(rows: RowReader | SeriesList) -> int:
+    """Return how many rows, or series, there are."""
+    return len(rows.readers) if isinstance(rows, SeriesList) else rows.shape[0]
 
 
 class RowsInMemory:
