@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,27 @@ def test_other_batches_are_refused(study, tmp_path, sequence, message):
         train(study, tmp_path, sequence=sequence)
 
 
+def test_between_epochs_a_run_goes_on_with_batches_of_another_size(study, tmp_path):
+    other = {"batch_size": 10, "memory": "1MiB", "drop_last": True}
+
+    def fit(batch_size, kill_at=None, **options):
+        model = Recorder.make(optimizer="sgd")
+        with ZarrSequence(study.path, batch_size, seed=3, **options) as seq:
+            callbacks = [zarrts.BackupAndRestore(tmp_path, seq), KillAt(kill_at)]
+            with nullcontext() if kill_at is None else pytest.raises(Killed):
+                model.fit(seq, epochs=3, callbacks=callbacks, verbose=0)
+        return numbers(model.log.train)
+
+    fit(BATCH, kill_at=N_BATCHES + 5, memory=SMALL)  # what is saved is the end of epoch 0
+    with ZarrSequence(study.path, seed=3, **other) as seq:
+        seq.epoch = 1
+        expected = numbers(seq)
+        seq.epoch = 2
+        expected += numbers(seq)
+    assert [len(it) for it in expected] == [10] * 32
+    assert fit(**other) == expected
+
+
 def test_other_steps_and_other_models_are_refused(study, tmp_path):
     with pytest.raises(Killed):
         train(study, tmp_path, 4)
@@ -321,6 +343,7 @@ def test_fit_goes_on_after_load_state_dict(study):
 
 def test_a_state_of_other_batches_is_refused(study):
     with ZarrSequence(study.path, BATCH, memory=SMALL) as seq:
+        next(iter(seq))
         state = seq.state_dict()
     with ZarrSequence(study.path, 8, memory=SMALL, seed=1) as other:
         with pytest.raises(zarrts.SampleError, match="batch_size was 16, now 8, seed was 0, now 1"):

@@ -117,8 +117,8 @@ class Looped:
         Raises
         ------
         SampleError
-            If the state is one of other batches: another selection, batch size, seed, memory,
-            rank or world size.
+            If the state is one of other batches: another selection, seed, rank or world size, or,
+            within an epoch, another batch size or memory.
         """
         found = self.position_of(state)
         self._epoch = found.epoch

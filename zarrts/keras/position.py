@@ -15,6 +15,8 @@ _WORDS = {
     "memory_bytes": "memory",
 }
 _DIGESTS = ("store", "samples")
+# Between epochs, what says how an epoch is cut into batches may change: each is whole either way.
+_FREE_BETWEEN_EPOCHS = ("batch_size", "drop_last", "memory_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,13 @@ class Position:
             found = Position(**state)
         except TypeError as error:
             raise SampleError(f"This is no state of a ZarrSequence: {error}.") from error
-        differing = [name for name in order if found.order.get(name) != order[name]]
+        is_between = found.batch == 0
+        differing = [
+            name
+            for name in order
+            if found.order.get(name) != order[name]
+            and not (is_between and name in _FREE_BETWEEN_EPOCHS)
+        ]
         if differing:
             changes = ", ".join(
                 f"{_WORDS.get(name, name)} is another one"

@@ -50,8 +50,8 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
     Raises
     ------
     SampleError
-        In `fit`, if the backup is of other batches: another selection, batch size, seed, memory,
-        rank, world size or steps per epoch; or of another model.
+        In `fit`, if the backup is of other batches: another selection, seed, rank or world size,
+        or, within an epoch, another batch size, memory or steps per epoch; or of another model.
     """
 
     def __init__(
