@@ -2,9 +2,11 @@
 
 import difflib
 import inspect
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _MANY = 10
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 # What a keyword of another library is called here, in the functions that have it.
 _OURS = {
@@ -84,9 +86,23 @@ def refuse_unknown(
     """
     for name in unknown:
         parameters = inspect.signature(function).parameters.values()
-        known = [it.name for it in parameters if it.kind is not inspect.Parameter.VAR_KEYWORD]
+        known = [it.name for it in parameters if it.kind not in _VARIABLE]
         name_of_function = called or function.__name__
         raise TypeError(f"{name_of_function}() has no keyword {name!r}{_remedy(name, known)}")
+
+
+def refuse_positional(function: str, given: Sequence[object], *forms: str) -> None:
+    """Raise the TypeError of a value without a keyword, with the keywords that it may belong to.
+
+    Parameters
+    ----------
+    forms : str
+        Keywords with a place for the value, such as "test={0}".
+    """
+    if given:
+        value = reprlib.repr(given[0])
+        keywords = ", or ".join(f"{function}({it.format(value)})" for it in forms)
+        raise TypeError(f"{function}({value}) does not say what that is: write {keywords}.")
 
 
 def _remedy(name: str, known: list[str]) -> str:

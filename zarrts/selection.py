@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
 from zarrts.glance import glance_of
-from zarrts.keywords import did_you_mean, refuse_unknown
+from zarrts.keywords import did_you_mean, refuse_positional, refuse_unknown
 from zarrts.labels.label_sets import by_name, check_named, merged_parts
 from zarrts.labels.scheme import LabelScheme
 from zarrts.loading.batched import Batched
@@ -187,7 +187,7 @@ class Samples(Batched, Divisible, Windowed):
 
     def select(
         self,
-        *,
+        *given: object,
         subjects: Sequence[str] | None = None,
         classes: Sequence[Label] | Mapping[Label, Any] | None = None,
         ids: Sequence[int] | IntArray | None = None,
@@ -212,6 +212,7 @@ class Samples(Batched, Divisible, Windowed):
         SampleError
             If a name or an id is not there.
         """
+        refuse_positional("select", given, "subjects={0}", "classes={0}", "ids={0}")
         refuse_unknown(self.select, unknown)
         found = self
         if subjects is not None:

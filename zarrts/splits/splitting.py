@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
-from zarrts.keywords import first_names, refuse_unknown
+from zarrts.keywords import first_names, refuse_positional, refuse_unknown
 from zarrts.labels.scheme import LabelScheme
 from zarrts.reading.contents import Contents
 from zarrts.samples.cuts import View
@@ -75,7 +75,7 @@ class Divisible:
 
     def split(
         self,
-        *,
+        *given: object,
         val: Wanted = None,
         test: Wanted = None,
         seed: int = 0,
@@ -114,6 +114,7 @@ class Divisible:
         SampleError
             If a name is unknown, or no subject is left to train on.
         """
+        refuse_positional("split", given, "test={0}", "val={0}")
         refuse_unknown(self.split, unknown)
         _refuse_labels(stratify)
         if within is not None:
