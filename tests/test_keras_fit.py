@@ -345,6 +345,34 @@ def test_class_weight_of_categorical_labels(study, sequence):
         assert np.array_equal(np.ravel(weight), 2.0**codes)
 
 
+@pytest.mark.parametrize("mode", ["int", "categorical", "raw"])
+def test_class_weight_by_keys_that_keras_would_ignore_is_refused(study, sequence, mode):
+    seq = sequence(study.path, label_mode=mode)
+    assert seq.class_indices == {-2: 0, 3: 1, 7: 2}
+    raw = mode == "raw"
+    for unknown in (["W"], ["0"], [0, 2] if raw else [-2, 7]):
+        known, given = ("-2, 3, 7", 3) if raw else ("0, 1, 2", 1)
+        message = f"keys {', '.join(map(repr, unknown))}, which Keras ignores: .* as {known}[.]"
+        with pytest.raises(zarrts.SampleError, match=message):
+            fit(Recorder.make(), seq, class_weight={given: 2.0, **dict.fromkeys(unknown, 3.0)})
+    with pytest.raises(zarrts.SampleError, match="class_weight='balanced' is no dict"):
+        fit(Recorder.make(), seq, class_weight="balanced")
+    model, weights = Recorder.make(), {-2: 5.0, 7: np.float32(2)}
+    codes = {np.int64(seq.class_indices[name]): it for name, it in weights.items()}
+    fit(model, seq, class_weight=weights if raw else codes)
+    for x, _, weight in model.log.train:
+        labels = np.array([-2, 3, 7])[study.codes[x[:, 0, 0].astype(int)]]
+        assert np.ravel(weight).tolist() == [weights.get(int(it), 1.0) for it in labels]
+
+
+def test_class_weight_of_labels_of_steps_is_refused(tmp_path, sequence):
+    x, y = np.zeros((6, 4, 3), np.float32), np.arange(24).reshape(6, 4) % 3
+    with zarrts.convert(zarrts.Recording("a", x, y), tmp_path / "s.zarr", progress=False) as store:
+        seq = sequence(store)
+        with pytest.raises(zarrts.SampleError, match=r"use ZarrSequence.sample_weight='class'"):
+            fit(Recorder.make(), seq, class_weight={0: 2.0})
+
+
 def test_sample_weight_stays_with_its_sample(study, sequence, parts):
     train, val, _ = parts
     weights = np.random.default_rng(0).random(len(train)).astype(np.float32)

@@ -123,14 +123,21 @@ def sequence(it: Place, samples: Any = None, *more: Any, **options: Any) -> Any:
     return zarrts.ZarrSequence(it.study if samples is None else samples, *more, **options)
 
 
-def fit(it: Place, loss: Any, n_outputs: int = 3, samples: Any = None, **options: Any) -> None:
+def fit(
+    it: Place,
+    loss: Any,
+    n_outputs: int = 3,
+    samples: Any = None,
+    class_weight: Any = None,
+    **options: Any,
+) -> None:
     keras = pytest.importorskip("keras", exc_type=ImportError)
     seq = sequence(it, samples, **options)
     layers = [keras.layers.Input((8, 2)), keras.layers.Flatten(), keras.layers.Dense(n_outputs)]
     model = keras.Sequential(layers)
     model.compile("sgd", loss, run_eagerly=True)
     with seq:
-        model.fit(seq, verbose=0)
+        model.fit(seq, class_weight=class_weight, verbose=0)
 
 
 def fit_samples(it: Place) -> None:
@@ -222,6 +229,9 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "scale='minmax' needs numbers": lambda it: sequence(it, scale="minmax"),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),
+    "class_weight has the keys": lambda it: fit(
+        it, "sparse_categorical_crossentropy", class_weight={"REM": 2.0}
+    ),
     "are for fit(class_weight=...)": lambda it: sequence(it, sample_weight={0: 2.0}),
 }
 
@@ -272,6 +282,8 @@ def test_typing_error_names_what_was_meant(
     [
         (lambda it: convert(it, random_state=1), "use seed= where something is drawn"),
         (lambda it: it.study.samples.split(train=2), "what they leave trains"),
+        (lambda it: it.study.samples.split(0.2), "write split(test=0.2), or split(val=0.2)."),
+        (lambda it: it.study.samples.select(["s01"]), "write select(subjects=['s01']), or"),
         (lambda it: it.study.samples.batches(9, colour="red"), "It has batch_size, shuffle"),
         (lambda it: zarrts.open(it.study.path, mode="r"), "open() has no keyword 'mode'"),
         (lambda it: zarrts.verify(it.study), "not by Store; store.path is that of one"),

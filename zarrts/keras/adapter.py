@@ -127,6 +127,11 @@ def trainer_of(frame: FrameType) -> tuple[str, Any] | None:
     return None
 
 
+def class_weight_of(frame: FrameType) -> Any:
+    """Return the `class_weight` that an adapter was given, or None; `frame` as for `attach`."""
+    return getattr(frame.f_locals.get("self"), "class_weight", None)
+
+
 _has_warned = False
 
 

@@ -31,7 +31,7 @@ class OwnThreads(keras.utils.PyDataset):  # type: ignore[misc]
         """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
         raise NotImplementedError
 
-    def check_use(self, method: str, model: Any) -> None:
+    def check_use(self, method: str, model: Any, class_weight: Any) -> None:
         """Refuse, or warn of, a `fit`, `evaluate` or `predict` that this is not made for."""
         raise NotImplementedError
 
@@ -44,7 +44,7 @@ class OwnThreads(keras.utils.PyDataset):  # type: ignore[misc]
             self.reader = reader
             trainer = adapter.trainer_of(frame)
             if trainer is not None:
-                self.check_use(*trainer)
+                self.check_use(*trainer, adapter.class_weight_of(frame))
         return 1
 
     @workers.setter

@@ -38,7 +38,7 @@ from zarrts.samples.padding import Pad, Truncate
 from zarrts.selection import Samples
 from zarrts.stats.statistics import Scale
 from zarrts.study import Store
-from zarrts.types import Batch, IntArray, Labels
+from zarrts.types import Batch, IntArray, Label, Labels
 
 
 class ZarrSequence(Looped, OwnThreads):
@@ -209,8 +209,8 @@ class ZarrSequence(Looped, OwnThreads):
         """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
         return [self.as_tuple(batch) for batch in self.passes.unlike_batches()]
 
-    def check_use(self, method: str, model: Any) -> None:
-        """Refuse a loss that these labels do not fit; warn of predictions in a shuffled order."""
+    def check_use(self, method: str, model: Any, class_weight: Any) -> None:
+        """Refuse loss and weights that labels do not fit; warn of predictions in random order."""
         if method == "predict":
             if self._is_shuffled:
                 warnings.warn(
@@ -220,6 +220,8 @@ class ZarrSequence(Looped, OwnThreads):
                 )
             return
         check_loss(model.loss, self.label_mode, self.class_names, count_outputs(model))
+        if class_weight is not None and self.label_mode is not None:
+            self.samples.check_class_weight(class_weight, self.label_mode)
 
     def as_tuple(self, batch: Batch) -> Any:
         """Return a batch as Keras wants it."""
@@ -260,6 +262,14 @@ class ZarrSequence(Looped, OwnThreads):
     def class_names(self) -> list[Any] | None:
         """The classes, in the order of label_mode="int"."""
         return self.samples.class_names
+
+    @property
+    def class_indices(self) -> dict[Label, int] | None:
+        """Position of each class, as label_mode="int" gives it; None where labels are no classes.
+
+        For Keras' `class_weight`, whose keys these are.
+        """
+        return self.samples.class_indices
 
     @property
     def sample_ids(self) -> IntArray:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.labels.class_weight import check_class_weight
 from zarrts.labels.scheme import LabelScheme
 from zarrts.ordering.sampling import Resample, Sampling
 from zarrts.reading.balancing import Balance, sampling_of
@@ -149,13 +150,31 @@ class Labelled(Measured):
                 f"{{{next(iter(self.scheme.parts))!r}: 'class'}})."
             )
         counts = self.class_counts
+        self._refuse_several_labels()
+        present = np.flatnonzero(counts)
+        return {int(code): float(counts.sum() / (len(present) * counts[code])) for code in present}
+
+    def check_class_weight(self, class_weight: Any, label_mode: object) -> None:
+        """Refuse a `class_weight` of `fit` that Keras would ignore, or take for something else.
+
+        Of several arrays of labels Keras refuses each by itself.
+
+        Raises
+        ------
+        SampleError
+            If it is no dict, names what is no class, or samples have several labels each.
+        """
+        if self.scheme.parts:
+            return
+        self._refuse_several_labels()
+        check_class_weight(class_weight, label_mode, self.scheme)
+
+    def _refuse_several_labels(self) -> None:
         if self._has_several_labels:
             raise SampleError(
                 "Keras' class_weight is for samples with one label each, but these have several; "
                 "use ZarrSequence(sample_weight='class')."
             )
-        present = np.flatnonzero(counts)
-        return {int(code): float(counts.sum() / (len(present) * counts[code])) for code in present}
 
     def sampling(
         self,
