@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.register_assert_rewrite("grown_stores")
+
 _PROC = Path("/proc/self/fd")
 CLASS_TEXTS = ("wake", "N1", "N2", "REM")
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import make_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_order import batches_of, selections, whole
+from orders import batches_of, selections, whole
 
 import zarrts
 from zarrts.errors import SampleError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Study
-from test_append import (
+from grown_stores import (
     LARGE,
     SHUFFLES,
     SMALL,

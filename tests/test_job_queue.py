@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_order import whole
+from orders import whole
 
 from zarrts.loading.job_queue import JobQueue
 from zarrts.loading.schedule import Decode, Gather

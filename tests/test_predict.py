@@ -9,8 +9,8 @@ import zarrts
 
 keras = pytest.importorskip("keras", exc_type=ImportError)
 
+from edf_files import RATE, SECONDS, STAGES, write_edf  # noqa: E402
 from keras_models import SMALL, Numbered, make_numbered  # noqa: E402
-from test_sources_edf import RATE, SECONDS, STAGES, write_edf  # noqa: E402
 
 from zarrts.errors import PlanError  # noqa: E402
 from zarrts.keras.results import Evaluation, Predictions  # noqa: E402

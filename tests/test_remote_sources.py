@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import Study, make_study
+from edf_files import STAGES, write_edf
 from fake_s3 import FakeS3, fake_s3
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sources_edf import STAGES, write_edf
-from test_sources_kinds import QUICK, SUBJECTS, WRITERS, objects, studies
+from source_kinds import QUICK, SUBJECTS, WRITERS, objects, studies
 
 import zarrts
 from zarrts import sources

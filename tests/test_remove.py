@@ -15,7 +15,7 @@ import xarray
 import zarr
 from click.testing import CliRunner
 from conftest import Study
-from test_append import (
+from grown_stores import (
     SMALL,
     TIGHT,
     AnyArray,

@@ -1,56 +1,18 @@
 """EDF and BDF files, against pyEDFlib."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pyedflib
 import pytest
+from edf_files import RATE, SECONDS, STAGES, write_edf
 
 from zarrts import sources
-
-RATE, SECONDS = 50, 12
-
-
-def write_edf(path, names=("Fpz-Cz", "EOG"), rates=None, annotations=(), seed=0, bdf=False):
-    """Write noise, and return it as (time, channel) where all rates are alike."""
-    rng = np.random.default_rng(seed)
-    kind = pyedflib.FILETYPE_BDFPLUS if bdf else pyedflib.FILETYPE_EDFPLUS
-    rates = rates or [RATE] * len(names)
-    signals = [rng.normal(0, 50, rate * SECONDS) for rate in rates]
-    bits = 2**23 if bdf else 2**15
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pyedflib.EdfWriter(str(path), len(names), kind) as file:
-            file.setSignalHeaders(
-                [
-                    {
-                        "label": name,
-                        "dimension": "uV",
-                        "sample_frequency": rate,
-                        "physical_min": -500,
-                        "physical_max": 500,
-                        "digital_min": -bits,
-                        "digital_max": bits - 1,
-                        "transducer": "",
-                        "prefilter": "",
-                    }
-                    for name, rate in zip(names, rates, strict=True)
-                ]
-            )
-            if signals:
-                file.writeSamples(signals)
-            for onset, duration, text in annotations:
-                file.writeAnnotation(onset, duration, text)
-    return signals
 
 
 def oracle(path):
     with pyedflib.EdfReader(str(path)) as file:
         return np.stack([file.readSignal(i) for i in range(file.signals_in_file)], axis=1)
-
-
-STAGES = [(0, 4, "W"), (4, 2.5, "N1"), (8, 100, "R")]
 
 
 def stages(n_rows=RATE * SECONDS):
