@@ -21,7 +21,7 @@ import work  # noqa: F401  # this copy of zarrts, where none is installed
 from measure import machine
 
 import zarrts
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.sizes import parse_size
 
 N_SUBJECTS, SHAPE = 8, (128, 32)

@@ -23,7 +23,7 @@ import work  # noqa: F401 - finds this copy of zarrts, where none is installed
 from measure import machine
 
 import zarrts
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 
 N_SUBJECTS, SHAPE, BATCH = 13, (128, 32), 128
 SAMPLE_BYTES = int(np.prod(SHAPE)) * 4

@@ -27,7 +27,7 @@ from measure import MIB, PeakMemory, in_fresh_process, machine
 from numpy.typing import NDArray
 
 import zarrts
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.sizes import parse_size
 
 EXTRA_S = 120.0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts.errors import ReadError, SampleError
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.reading.memory import BatchMemory, MemoryPlan
 from zarrts.sizes import parse_size
 from zarrts.storage.chunks import DirectReader

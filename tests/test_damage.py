@@ -32,7 +32,7 @@ import zarrts
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import PlanError, ReadError, StoreError, ZarrtsError
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

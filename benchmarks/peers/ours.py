@@ -10,7 +10,7 @@ from typing import Any
 from work import Batch, Source
 
 import zarrts
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.sizes import parse_size
 
 

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from zarrts.commands.verdict import verdict_of
 from zarrts.loading.finish import Finish
-from zarrts.loading.loader import BatchOptions, EpochLoader
+from zarrts.loading.loader import EpochLoader
+from zarrts.loading.options import BatchOptions
 from zarrts.reading.memory import aligned_empty
 from zarrts.selection import Samples
 from zarrts.storage.chunks import DirectReader

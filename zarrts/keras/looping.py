@@ -6,7 +6,7 @@ from typing import Any
 from zarrts.errors import SampleError
 from zarrts.keras.position import Position, order_of
 from zarrts.keras.tf_dataset import tf_dataset_of
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.loading.passes import Pass, Passes, Piece
 from zarrts.selection import Samples
 from zarrts.types import Batch

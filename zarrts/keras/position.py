@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zarrts.errors import SampleError
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.selection import Samples
 
 _WORDS = {

@@ -26,7 +26,7 @@ from zarrts.labels.label_sets import (
 )
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.loading.finish import Transform
-from zarrts.loading.loader import OnError, Shuffle, dtype_of
+from zarrts.loading.options import OnError, Shuffle, dtype_of
 from zarrts.loading.passes import Pass, Passes
 from zarrts.loading.weights import weights_of
 from zarrts.ordering.ranks import Rank

@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.loading.finish import Finish
-from zarrts.loading.loader import BatchOptions
+from zarrts.loading.options import BatchOptions
 from zarrts.reading.nans import OnNan
 from zarrts.selection import Samples
 from zarrts.stats.scaling import Scaling, make_scaler

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from zarrts.keywords import refuse_unknown
 from zarrts.labels.label_sets import LabelModes
 from zarrts.loading.finish import Transform
-from zarrts.loading.loader import BatchOptions, EpochLoader, OnError, Shuffle, dtype_of
+from zarrts.loading.loader import EpochLoader
+from zarrts.loading.options import BatchOptions, OnError, Shuffle, dtype_of
 from zarrts.loading.stream import BatchStream
 from zarrts.loading.weights import weights_of
 from zarrts.ordering.ranks import Rank, resolve

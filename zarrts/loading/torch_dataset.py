@@ -13,7 +13,8 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.labels.label_sets import each_array
-from zarrts.loading.loader import BatchOptions, EpochLoader, dtype_of
+from zarrts.loading.loader import EpochLoader
+from zarrts.loading.options import BatchOptions, dtype_of
 from zarrts.loading.passes import Passes, Piece
 from zarrts.types import AnyArray, Batch
 
