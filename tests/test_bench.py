@@ -13,8 +13,8 @@ from rich.console import Console
 
 import zarrts
 from zarrts.cli import main
-from zarrts.commands.bench import BenchReport, Rate, show
 from zarrts.commands.picture import write_picture
+from zarrts.commands.rates import BenchReport, Rate, show
 from zarrts.commands.verdict import verdict_of
 
 RATES = {

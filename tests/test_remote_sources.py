@@ -561,7 +561,7 @@ def test_each_command_that_takes_a_store_takes_its_options(
             given.append(opened.subjects)
 
     monkeypatch.setattr("zarrts.commands.bench.measure_store", take)
-    monkeypatch.setattr("zarrts.commands.bench.show", lambda *args: None)
+    monkeypatch.setattr("zarrts.commands.rates.show", lambda *args: None)
     monkeypatch.setattr("zarrts.report.write_report", take)
     run("bench", store)
     run("report", store)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrts
-from zarrts.commands.describe import describe_windows, summarize
+from zarrts.commands.summary import describe_windows, summarize
 from zarrts.errors import SampleError
 from zarrts.loading import gathering
 from zarrts.reading.memory import window_amplification

@@ -208,15 +208,14 @@ def append(
 @_with_errors
 def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     """Say what a STORE holds."""
-    from zarrts.commands.describe import (
+    from zarrts.commands.subjects import print_subjects
+    from zarrts.commands.summary import (
         describe_label_arrays,
-        describe_lengths,
-        describe_shape,
         describe_split,
         describe_windows,
         summarize,
     )
-    from zarrts.commands.subjects import print_subjects
+    from zarrts.commands.words import describe_lengths, describe_shape
     from zarrts.study import open_store
 
     opened = open_store(store, **address)
@@ -361,8 +360,9 @@ def bench(store: str, as_json: bool, output: str | None, **options: Any) -> None
     """Measure how fast this machine reads a STORE, and what limits it."""
     from rich.console import Console
 
-    from zarrts.commands.bench import measure_store, show
+    from zarrts.commands.bench import measure_store
     from zarrts.commands.picture import check_picture, write_picture
+    from zarrts.commands.rates import show
 
     if output is not None:
         check_picture(output)

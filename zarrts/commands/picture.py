@@ -6,8 +6,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from zarrts.commands.bench import BenchReport
 from zarrts.commands.outputs import refuse_folder_of
+from zarrts.commands.rates import BenchReport
 from zarrts.errors import StoreError
 from zarrts.system import replace_file
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from zarrts import markup
-from zarrts.commands.describe import describe_lengths, describe_shape, summarize
 from zarrts.commands.outputs import refuse_folder_of
+from zarrts.commands.summary import summarize
+from zarrts.commands.words import describe_lengths, describe_shape
 from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.outcomes import parts_of_split, results

@@ -1,0 +1,111 @@
+"""What a store holds, for people and for programs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zarrts.commands.words import count_lengths, describe_classes
+from zarrts.reading.memory import window_amplification
+from zarrts.selection import Samples
+from zarrts.sizes import parse_size
+from zarrts.splits.disjoint import Split
+from zarrts.study import Store
+
+_BUDGETS = ("128MiB", "512MiB")
+_MUCH = 1.15
+
+
+def describe_label_arrays(arrays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each array of labels that `summarize` found."""
+    width = max(len(name) for name in arrays)
+    lines = []
+    for name, of in arrays.items():
+        names = of["class_names"]
+        text = f"numbers, {of['dtype']}" if names is None else describe_classes(names)
+        shape = f", of shape {tuple(of['shape'])} each" if of["shape"] else ""
+        lines.append(f"{name:{width}}  {text}{shape}")
+    return lines
+
+
+def _label_arrays(store: Store) -> dict[str, dict[str, Any]]:
+    labels = store.header.labels
+    return {
+        array.removeprefix("y/"): {
+            "class_names": scheme.class_names and list(scheme.class_names),
+            "encoding": scheme.encoding,
+            "dtype": spec.dtype.name,
+            "shape": list(spec.row_shape),
+        }
+        for array, spec in store.header.segments[0].labels.items()
+        for scheme in [labels.parts.get(array.removeprefix("y/"), labels)]
+    }
+
+
+def summarize(store: Store) -> dict[str, Any]:
+    """Return what a store holds, as `zarrts info --json` prints it."""
+    catalog = store.catalog
+    counts = catalog.class_counts
+    per_subject = None
+    if counts is not None:
+        summed = np.zeros((len(catalog.subjects), counts.shape[1]), np.int64)
+        np.add.at(summed, catalog.subject_codes, counts)
+        per_subject = dict(zip(catalog.subjects, summed.tolist(), strict=True))
+    sizes = np.zeros(len(catalog.subjects), np.int64)
+    np.add.at(sizes, catalog.subject_codes, np.diff(catalog.starts))
+    lengths = count_lengths(np.diff(catalog.row_starts)) if store.is_ragged else None
+    return {
+        "path": store.path,
+        "version": store.version,
+        "kind": store.kind,
+        "n_samples": store.n_samples,
+        "sample_shape": list(store.sample_shape),
+        "lengths": lengths,
+        "dtype": store.dtype.name,
+        "labels_per": store.header.labels_per,
+        "class_names": store.class_names,
+        "labels": _label_arrays(store),
+        "channels": store.channels,
+        "rate_hz": store.rate_hz,
+        "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
+        "class_counts": per_subject,
+        "n_unlabelled": store.samples.n_unlabelled,
+        "raw_bytes": sum(it.n_rows * it.x.row_bytes for it in store.header.segments),
+        "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
+        "window_amplification": _window_costs(store),
+        "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
+        "reads_directly": all(it.is_direct for it in store.readers.x),
+    }
+
+
+def _window_costs(store: Store) -> dict[str, float] | None:
+    """Return what is decoded for each byte that windows use, by memory budget."""
+    if not store.is_ragged:
+        return None
+    reader = store.samples.reader
+    chunk_bytes = reader.units.chunk_rows * reader.unit_row_bytes
+    return {
+        memory: round(window_amplification(parse_size(memory, "memory"), chunk_bytes), 3)
+        for memory in _BUDGETS
+    }
+
+
+def describe_windows(costs: Mapping[str, float]) -> str:
+    """Return what windows in a random order cost to read, and the remedy where it is much."""
+    shown = ", ".join(f"{cost:.3g} times with memory {it}" for it, cost in costs.items())
+    text = f"in random order, bytes decoded for each byte of theirs: {shown}"
+    if max(costs.values()) > _MUCH:
+        text += "; a smaller --chunk lowers that"
+    return text
+
+
+def describe_split(split: Split[Samples]) -> dict[str, dict[str, Any]]:
+    """Return who is in each part of a split, and what reading it costs."""
+    return {
+        name: {
+            "n_samples": len(part),
+            "subjects": part.subjects,
+            "amplification": part.amplification,
+        }
+        for name, part in zip(split.names, split, strict=True)
+    }
