@@ -209,13 +209,7 @@ def append(
 def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     """Say what a STORE holds."""
     from zarrts.commands.subjects import print_subjects
-    from zarrts.commands.summary import (
-        describe_label_arrays,
-        describe_split,
-        describe_windows,
-        summarize,
-    )
-    from zarrts.commands.words import describe_lengths, describe_shape
+    from zarrts.commands.summary import describe_split, describe_store, summarize
     from zarrts.study import open_store
 
     opened = open_store(store, **address)
@@ -225,35 +219,8 @@ def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return
-    click.echo(f"{store}, version {summary['version']}")
-    lengths = summary["lengths"]
-    if lengths is None:
-        shape = describe_shape(tuple(summary["sample_shape"]))
-        click.echo(f"samples   {summary['n_samples']:,}, {shape}, {summary['dtype']}")
-    else:
-        shape = describe_lengths(lengths, tuple(summary["sample_shape"][1:]))
-        click.echo(f"samples   {summary['n_samples']:,} recordings {shape}, {summary['dtype']}")
-    if len(summary["labels"]) > 1:
-        first, *rest = describe_label_arrays(summary["labels"])
-        click.echo("\n".join([f"labels    {first}", *(f"          {line}" for line in rest)]))
-    if summary["n_unlabelled"]:
-        click.echo(f"no label  {summary['n_unlabelled']:,} samples, kept out of training")
-    if summary["channels"]:
-        click.echo(f"channels  {', '.join(summary['channels'])}")
-    if summary["rate_hz"]:
-        click.echo(f"rate      {summary['rate_hz']:g} Hz")
-    raw, stored = summary["raw_bytes"], summary["stored_bytes"]
-    click.echo(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
-    piece = "samples" if lengths is None else "time steps"
-    way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
-    click.echo(f"reading   {way}, {summary['chunk_samples'][0]:,} {piece} at a time")
-    if summary["window_amplification"]:
-        click.echo(f"windows   {describe_windows(summary['window_amplification'])}")
-    for name, part in summary.get("split", {}).items():
-        click.echo(
-            f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "
-            f"them decodes {part['amplification']:.3g} times their size"
-        )
+    for line in describe_store(store, summary):
+        click.echo(line)
     print_subjects(summary)
 
 

@@ -5,27 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.commands.words import count_lengths, describe_classes
+from zarrts.commands.words import (
+    count_lengths,
+    describe_classes,
+    describe_lengths,
+    describe_shape,
+)
 from zarrts.reading.memory import window_amplification
 from zarrts.selection import Samples
-from zarrts.sizes import parse_size
+from zarrts.sizes import format_size, parse_size
 from zarrts.splits.disjoint import Split
 from zarrts.study import Store
 
 _BUDGETS = ("128MiB", "512MiB")
 _MUCH = 1.15
-
-
-def describe_label_arrays(arrays: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a line for each array of labels that `summarize` found."""
-    width = max(len(name) for name in arrays)
-    lines = []
-    for name, of in arrays.items():
-        names = of["class_names"]
-        text = f"numbers, {of['dtype']}" if names is None else describe_classes(names)
-        shape = f", of shape {tuple(of['shape'])} each" if of["shape"] else ""
-        lines.append(f"{name:{width}}  {text}{shape}")
-    return lines
 
 
 def _label_arrays(store: Store) -> dict[str, dict[str, Any]]:
@@ -88,6 +81,56 @@ def _window_costs(store: Store) -> dict[str, float] | None:
         memory: round(window_amplification(parse_size(memory, "memory"), chunk_bytes), 3)
         for memory in _BUDGETS
     }
+
+
+def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
+    """Return what `summarize` found, but for the subjects, one thing a line."""
+    separator = "," if summary["lengths"] is None else " recordings"
+    lines = [
+        f"{store}, version {summary['version']}",
+        f"samples   {summary['n_samples']:,}{separator} {describe_sample(summary)}, "
+        f"{summary['dtype']}",
+    ]
+    if len(summary["labels"]) > 1:
+        first, *rest = _describe_label_arrays(summary["labels"])
+        lines += [f"labels    {first}", *(f"          {line}" for line in rest)]
+    if summary["n_unlabelled"]:
+        lines.append(f"no label  {summary['n_unlabelled']:,} samples, kept out of training")
+    if summary["channels"]:
+        lines.append(f"channels  {', '.join(summary['channels'])}")
+    if summary["rate_hz"]:
+        lines.append(f"rate      {summary['rate_hz']:g} Hz")
+    raw, stored = summary["raw_bytes"], summary["stored_bytes"]
+    lines.append(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
+    piece = "samples" if summary["lengths"] is None else "time steps"
+    way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
+    lines.append(f"reading   {way}, {summary['chunk_samples'][0]:,} {piece} at a time")
+    if summary["window_amplification"]:
+        lines.append(f"windows   {describe_windows(summary['window_amplification'])}")
+    lines += [
+        f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "
+        f"them decodes {part['amplification']:.3g} times their size"
+        for name, part in summary.get("split", {}).items()
+    ]
+    return lines
+
+
+def describe_sample(summary: Mapping[str, Any]) -> str:
+    """Return the shape of a sample in words; of recordings, how long they are."""
+    lengths, shape = summary["lengths"], tuple(summary["sample_shape"])
+    return describe_shape(shape) if lengths is None else describe_lengths(lengths, shape[1:])
+
+
+def _describe_label_arrays(arrays: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each array of labels that `summarize` found."""
+    width = max(len(name) for name in arrays)
+    lines = []
+    for name, of in arrays.items():
+        names = of["class_names"]
+        text = f"numbers, {of['dtype']}" if names is None else describe_classes(names)
+        shape = f", of shape {tuple(of['shape'])} each" if of["shape"] else ""
+        lines.append(f"{name:{width}}  {text}{shape}")
+    return lines
 
 
 def describe_windows(costs: Mapping[str, float]) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 
 from zarrts import markup
 from zarrts.commands.outputs import refuse_folder_of
-from zarrts.commands.summary import summarize
-from zarrts.commands.words import describe_lengths, describe_shape
+from zarrts.commands.summary import describe_sample, summarize
 from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.outcomes import parts_of_split, results
@@ -85,16 +84,11 @@ def page_of(
 
 def _facts(store: Store, overview: Overview) -> list[str]:
     summary = summarize(store)
-    lengths = summary["lengths"]
-    if lengths is None:
-        shape = describe_shape(tuple(summary["sample_shape"]))
-    else:
-        shape = describe_lengths(lengths, tuple(summary["sample_shape"][1:]))
     rows = [
         ("samples", f"{store.n_samples:,}"),
         ("subjects", f"{len(overview.subjects):,}"),
         ("recordings", f"{len(overview.lengths):,}"),
-        ("each sample", f"{shape}, {store.dtype}"),
+        ("each sample", f"{describe_sample(summary)}, {store.dtype}"),
         ("channels", ", ".join(overview.channels[:MAX_ROWS])),
         ("rate", f"{store.rate_hz:g} Hz" if store.rate_hz else "not known"),
         ("version", store.version),
