@@ -123,8 +123,8 @@ def no_waiting_for_buckets(no_waiting_for_the_disk: None) -> Iterator[None]:
     from zarrts.buckets import bucket
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
-        patch.setattr(bucket, "_MAX_WAIT_S", 0.004)
+        patch.setattr(bucket, "FIRST_WAIT_S", 0.001)
+        patch.setattr(bucket, "MAX_WAIT_S", 0.004)
         yield
 
 

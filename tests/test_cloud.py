@@ -293,8 +293,8 @@ def check_faulty(
     monkeypatch: pytest.MonkeyPatch,
     faults: Any = FAULTS,
 ) -> None:
-    monkeypatch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(bucket, "_MAX_WAIT_S", 0.01)
+    monkeypatch.setattr(bucket, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(bucket, "MAX_WAIT_S", 0.01)
     kind, options = cloud
     place, url = f"{kind}://lab/faulty-{seed}.zarr", urlsplit(options["endpoint_url"])
     host = f"{url.scheme}://{url.netloc}"

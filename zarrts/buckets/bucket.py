@@ -7,28 +7,24 @@ often it was asked; never a header, a body or a query, where credentials may be.
 import contextlib
 import errno
 import random
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from zarrts.buckets.addresses import Address, make_client
+from zarrts.buckets.failures import Failure, ShortAnswerError, describe_tries, refuse_short
 from zarrts.errors import BucketError
 
 T = TypeVar("T")
 
 DEADLINE_S = 120.0
-_FIRST_WAIT_S, _MAX_WAIT_S = 0.1, 5.0
+FIRST_WAIT_S, MAX_WAIT_S = 0.1, 5.0
 _MAX_THREADS = 32
 MAX_OBJECT_BYTES = 5 << 30
 """Of one PUT, on S3; other clouds take more."""
 _BYTES_A_MINUTE = 16 << 20  # of the slowest network on which an object can still be sent
-_RETRIED = {408, 409, 425, 429}
-# Of status 400: what came was not what was sent, or came too slowly.
-_RETRIED_CODES = ("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout")
-_NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 
 
 class ConflictError(Exception):
@@ -103,7 +99,7 @@ class Bucket:
             found = obstore.get(client, key)
             meta = found.meta
             content = bytes(found.bytes())
-            _refuse_short(content, meta["size"])
+            refuse_short(content, meta["size"])
             return content, Tag(meta["e_tag"], meta["version"])
 
         content, tag = self._request("GET", key, call)
@@ -134,7 +130,7 @@ class Bucket:
             found = obstore.get(client, key, options={"range": {"suffix": n_bytes}})
             size, (start, stop) = found.meta["size"], found.range
             content = found.bytes()
-            _refuse_short(content, stop - start)
+            refuse_short(content, stop - start)
             return content, size
 
         content, size = self._request("GET", key, call)
@@ -272,7 +268,7 @@ class Bucket:
         self, method: str, key: str, call: Callable[[Any, Any], T], n_minutes: int = 1
     ) -> T:
         """Send a request until it is answered, each attempt for some minutes."""
-        started, wait_s, attempts = time.monotonic(), _FIRST_WAIT_S, 0
+        started, wait_s, attempts = time.monotonic(), FIRST_WAIT_S, 0
         stopped = self._stopped
         while True:
             attempts += 1
@@ -285,99 +281,13 @@ class Bucket:
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 raise ConflictError(self.url(key)) from None
             # What obstore raises quotes the request and the answer: nothing of it is handed on.
-            except (exceptions.BaseError, OSError, _ShortAnswerError) as error:
-                reason = _Reason(error)
+            except (exceptions.BaseError, OSError, ShortAnswerError) as error:
+                failure = Failure(error)
                 elapsed = time.monotonic() - started
                 deadline_s = DEADLINE_S if self._deadline_s is None else self._deadline_s
                 deadline_s += 60 * (n_minutes - 1)
-                if reason.is_final or elapsed + wait_s > deadline_s or stopped.is_set():
-                    raise reason.as_error(self, key, method, attempts, elapsed) from None
+                if failure.is_final or elapsed + wait_s > deadline_s or stopped.is_set():
+                    tries = describe_tries(attempts, elapsed)
+                    raise failure.as_error(self.address.url, self.url(key), method, tries) from None
             stopped.wait(wait_s * random.SystemRandom().uniform(0.5, 1))
-            wait_s = min(2 * wait_s, _MAX_WAIT_S)
-
-
-class _ShortAnswerError(Exception):
-    """Fewer bytes came than were promised."""
-
-
-def _refuse_short(content: Any, size: int) -> None:
-    if len(content) != size:
-        raise _ShortAnswerError(f"{len(content):,} of {size:,} bytes came")
-
-
-class _Reason:
-    """Why a request failed, as far as it may be shown."""
-
-    def __init__(self, error: Exception) -> None:
-        from obstore import exceptions
-
-        text = str(error)
-        status = re.search(r"status code: (\d+)( [A-Za-z ]+)?", text)
-        code = re.search(r"<Code>(\w+)</Code>", text)
-        self.code = code[1] if code else ""
-        self.status = int(status[1]) if status else 0
-        self.words = f"{status[1]}{status[2] or ''}".strip() if status else _kind_of(error, text)
-        if self.code:
-            self.words += f" ({self.code})"
-        is_denied = isinstance(
-            error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
-        )
-        self.is_denied = is_denied or self.status in (401, 403)
-        self.is_missing = isinstance(error, FileNotFoundError) or self.status == 404
-        self.lacks_bucket = self.code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName")
-        self.lacks_credentials = any(it in text for it in _NO_CREDENTIALS)
-        self.is_final = (
-            self.is_denied
-            or self.is_missing
-            or self.lacks_credentials
-            or isinstance(error, exceptions.NotSupportedError | exceptions.InvalidPathError)
-            or self.status == 501
-            or (
-                400 <= self.status < 500
-                and self.status not in _RETRIED
-                and self.code not in _RETRIED_CODES
-            )
-        )
-
-    def as_error(
-        self, bucket: Bucket, key: str, method: str, attempts: int, elapsed: float
-    ) -> OSError:
-        url = bucket.url(key)
-        # What is below a prefix, and what is new, is missing in no bucket that there is.
-        if self.lacks_bucket or (self.is_missing and method in ("LIST", "PUT")):
-            where = bucket.address.url
-            return BucketError(
-                errno.ENXIO,
-                f"there is no such bucket ({self.words}); make it, or correct the name",
-                where,
-            )
-        if self.is_missing:
-            return FileNotFoundError(errno.ENOENT, "there is no such object", url)
-        if self.lacks_credentials:
-            return BucketError(
-                errno.EACCES,
-                "no credentials were found; give them in the environment or as storage_options, or "
-                "anon=True for a public bucket",
-                url,
-            )
-        if self.is_denied:
-            what = "written" if method in ("PUT", "DELETE") else "read"
-            return BucketError(
-                errno.EACCES,
-                f"may not be {what} with these credentials: {method} was answered {self.words}",
-                url,
-            )
-        tries = f"{attempts} attempts in {elapsed:.0f} s" if attempts > 1 else "1 attempt"
-        return BucketError(errno.EIO, f"{method} failed after {tries}: {self.words}", url)
-
-
-def _kind_of(error: Exception, text: str) -> str:
-    if isinstance(error, _ShortAnswerError):
-        return text
-    known: Mapping[str, str] = {
-        "timed out": "no answer in time",
-        "error sending request": "the connection failed",
-        "error decoding response body": "the connection broke off",
-        "not yet implemented": "not possible there",
-    }
-    return next((words for part, words in known.items() if part in text), type(error).__name__)
+            wait_s = min(2 * wait_s, MAX_WAIT_S)

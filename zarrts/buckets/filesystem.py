@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from zarrts.buckets import bucket
+from zarrts.buckets.failures import describe_tries
 from zarrts.buckets.remote_file import Blocks, Entry
 from zarrts.errors import BucketError, PlanError
 
@@ -93,7 +94,7 @@ class FileSystem:
         return self._again("read", key, call)
 
     def _again(self, what: str, key: str, call: Callable[[Any, str], T]) -> T:
-        started, wait_s, attempts = time.monotonic(), bucket._FIRST_WAIT_S, 0
+        started, wait_s, attempts = time.monotonic(), bucket.FIRST_WAIT_S, 0
         while True:
             attempts += 1
             try:
@@ -120,9 +121,7 @@ class FileSystem:
                 deadline_s = 0.0 if self._is_down else bucket.DEADLINE_S
                 if isinstance(error, _FINAL) or elapsed + wait_s > deadline_s:
                     self._is_down = not isinstance(error, _FINAL)
-                    tries = (
-                        f"{attempts} attempts in {elapsed:.0f} s" if attempts > 1 else "1 attempt"
-                    )
+                    tries = describe_tries(attempts, elapsed)
                     raise BucketError(
                         errno.EIO,
                         f"{what} failed after {tries}: {type(error).__name__}; check the address "
@@ -135,7 +134,7 @@ class FileSystem:
                 self._is_down = False
                 return found
             threading.Event().wait(wait_s * random.SystemRandom().uniform(0.5, 1))
-            wait_s = min(2 * wait_s, bucket._MAX_WAIT_S)
+            wait_s = min(2 * wait_s, bucket.MAX_WAIT_S)
 
     def _file_system(self) -> Any:
         if self._made is None:
