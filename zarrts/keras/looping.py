@@ -7,7 +7,7 @@ from zarrts.errors import SampleError
 from zarrts.keras.position import Position, order_of
 from zarrts.keras.tf_dataset import tf_dataset_of
 from zarrts.loading.options import BatchOptions
-from zarrts.loading.passes import Pass, Passes, Piece
+from zarrts.loading.passes import EpochPart, Pass, Passes
 from zarrts.selection import Samples
 from zarrts.types import Batch
 
@@ -46,7 +46,7 @@ class Looped:
     def __iter__(self) -> Iterator[Any]:
         """Yield seq[0], seq[1], ... to the end, read ahead; after a resume, what is left."""
         epoch, start, self._first_batch = self._epoch, self._first_batch, 0
-        current = self.passes.begin(piece=Piece(epoch=epoch, start=start, stop=len(self)))
+        current = self.passes.begin(part=EpochPart(epoch=epoch, start=start, stop=len(self)))
         while (batch := self.next_of(current)) is not None:
             if self._epoch == epoch:
                 self._next_batch = current.next_batch
@@ -70,12 +70,12 @@ class Looped:
         After `load_state_dict`, the data set of that epoch (or the first without one) has only
         what was left. What was consumed only the loop knows: `seq.state_dict(epoch, batch)`.
         """
-        piece = None if epoch is None else Piece(epoch=epoch, start=0, stop=len(self))
+        part = None if epoch is None else EpochPart(epoch=epoch, start=0, stop=len(self))
         if self._first_batch and epoch in (None, self._epoch):
-            piece = Piece(epoch=self._epoch, start=self._first_batch, stop=len(self))
+            part = EpochPart(epoch=self._epoch, start=self._first_batch, stop=len(self))
             self._first_batch = 0
             self.passes.plan([], self._epoch + 1)
-        return tf_dataset_of(self, piece, len(self))
+        return tf_dataset_of(self, part, len(self))
 
     # Where training is -------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class Looped:
         found = self.position_of(state)
         self._epoch = found.epoch
         self._next_batch = self._first_batch = found.batch
-        rest = Piece(epoch=found.epoch, start=found.batch, stop=len(self))
+        rest = EpochPart(epoch=found.epoch, start=found.batch, stop=len(self))
         self.passes.plan([rest], found.epoch + 1)
 
     def position(self, epoch: int, batch: int, next_epoch: int) -> Position:

@@ -18,7 +18,7 @@ from zarrts.keras.results import Evaluation, Merge, Predictions, codes_of
 from zarrts.keras.sequence import ZarrSequence
 from zarrts.keras.source_batches import Fed, batches_of_files
 from zarrts.keras.spec import Spec
-from zarrts.loading.passes import Piece
+from zarrts.loading.passes import EpochPart
 from zarrts.selection import Samples
 from zarrts.sources import find_inputs
 from zarrts.storage.location import locate
@@ -229,7 +229,7 @@ def _sequence(samples: Samples, spec: Spec, label_mode: Any) -> ZarrSequence:
 
 
 def _batches(seq: ZarrSequence) -> Iterator[Batch]:
-    current = seq.passes.begin(piece=Piece(epoch=0, start=0, stop=len(seq)))
+    current = seq.passes.begin(part=EpochPart(epoch=0, start=0, stop=len(seq)))
     while (batch := seq.passes.take(current)) is not None:
         yield batch
 

@@ -21,7 +21,7 @@ from zarrts.errors import SampleError, StoreError
 from zarrts.keras.adapter import epoch_iterator, reader_behind
 from zarrts.keras.position import Position
 from zarrts.keras.sequence import ZarrSequence
-from zarrts.loading.passes import Pass, Piece, Reader
+from zarrts.loading.passes import EpochPart, Pass, Reader
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray
 
@@ -135,12 +135,12 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
         if current is None:
             return
         if self._last_step < 0:  # a pass begins with an epoch, or goes on in it
-            self._base = self._consumed if current is self._pass else current.piece.start
+            self._base = self._consumed if current is self._pass else current.part.start
             self._pass = current
         self._unsaved += self._next_step - self._last_step
         self._last_step = self._next_step
-        self._consumed = min(self._base + self._last_step + 1, current.piece.stop)
-        if self._consumed == current.piece.stop < len(self.sequence):
+        self._consumed = min(self._base + self._last_step + 1, current.part.stop)
+        if self._consumed == current.part.stop < len(self.sequence):
             # Keras now makes an iterator that it would not, had the pass not been cut.
             self._random = _random_states()
         steps = self._steps_before + self._last_step + 1
@@ -170,7 +170,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
         n_begun = self.sequence.passes.n_begun
         if self._pass is None or self._consumed == len(self.sequence):
             return self.sequence.position(n_begun, 0, n_begun)
-        return self.sequence.position(self._pass.piece.epoch, self._consumed, n_begun)
+        return self.sequence.position(self._pass.part.epoch, self._consumed, n_begun)
 
     def _save(self, epoch: int, steps: int) -> None:
         self._unsaved = 0
@@ -245,18 +245,18 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
                 f"Keras {keras.__version__} counts in a way that this version of zarrts does not "
                 "know: with steps_per_epoch, training cannot resume. Upgrade zarrts."
             )
-        pieces = [
-            Piece(epoch=position.epoch, start=start, stop=end)
+        parts = [
+            EpochPart(epoch=position.epoch, start=start, stop=end)
             for start, end in ((position.batch, stop), (stop, length))
             if start < end
         ]
-        self.sequence.passes.plan(pieces if position.batch else [], position.next_epoch, reader)
-        self._skipped.extend(length - (it.stop - it.start) for it in pieces if position.batch)
+        self.sequence.passes.plan(parts if position.batch else [], position.next_epoch, reader)
+        self._skipped.extend(length - (it.stop - it.start) for it in parts if position.batch)
 
     def _count_skipped(self) -> None:
-        """Let Keras see the end of a piece as that of a pass: it counts to the length of one.
+        """Let Keras, which counts to the length of an epoch, see an end where a part of one ends.
 
-        Else the next epoch would be empty where an epoch and the piece end together.
+        Else the next epoch would be empty where an epoch and its part end together.
         """
         counter = epoch_iterator()
         begins_pass = getattr(counter, "_steps_seen", None) == self._model.steps_per_execution

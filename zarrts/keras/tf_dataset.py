@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.loading.passes import Passes, Piece
+from zarrts.loading.passes import EpochPart, Passes
 from zarrts.types import AnyArray, Batch, IntArray
 
 _READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
@@ -32,8 +32,8 @@ class Sequence(Protocol):
         ...
 
 
-def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> Any:
-    """Return a `tf.data.Dataset` whose iterations each give a piece, or else the next epoch.
+def tf_dataset_of(sequence: Sequence, part: EpochPart | None, n_batches: int) -> Any:
+    """Return a `tf.data.Dataset` whose iterations each give a part of an epoch, or the next epoch.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> An
     tf = _tensorflow()
     held = weakref.ref(sequence)
     spec = _spec_of(tf, sequence)
-    start = 0 if piece is None else piece.start
+    start = 0 if part is None else part.start
 
     # Nothing in these needs AutoGraph, which warns of each on Python 3.13.
     plain = tf.autograph.experimental.do_not_convert
 
     def begin() -> IntArray:
-        begun = _held(held).passes.begin_epoch(piece)
+        begun = _held(held).passes.begin_epoch(part)
         return np.array(begun, np.int64)
 
     def take(begun: IntArray, index: IntArray) -> list[AnyArray]:
@@ -60,10 +60,10 @@ def tf_dataset_of(sequence: Sequence, piece: Piece | None, n_batches: int) -> An
 
     def batch_of(begun: Any, index: Any) -> Any:
         flat_spec = tf.nest.flatten(spec)
-        parts = tf.numpy_function(take, [begun, index], [it.dtype for it in flat_spec])
-        for part, its_spec in zip(parts, flat_spec, strict=True):
-            part.set_shape(its_spec.shape)
-        return tf.nest.pack_sequence_as(spec, parts)
+        arrays = tf.numpy_function(take, [begun, index], [it.dtype for it in flat_spec])
+        for array, its_spec in zip(arrays, flat_spec, strict=True):
+            array.set_shape(its_spec.shape)
+        return tf.nest.pack_sequence_as(spec, arrays)
 
     def batches_of(begun: Any) -> Any:
         begun.set_shape((2,))

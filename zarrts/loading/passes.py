@@ -16,7 +16,7 @@ from zarrts.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class EpochPart:
     """Batches `start` to `stop` of an epoch: all of it, or what is left after a resume."""
 
     epoch: int
@@ -25,10 +25,10 @@ class Piece:
 
 
 class Pass:
-    """One run through a piece; `next_batch` is the batch that it gives next."""
+    """One run through a part of an epoch; `next_batch` is the batch that it gives next."""
 
-    def __init__(self, piece: Piece, n_closed: int) -> None:
-        self.piece, self.next_batch = piece, piece.start
+    def __init__(self, part: EpochPart, n_closed: int) -> None:
+        self.part, self.next_batch = part, part.start
         self.n_closed = n_closed  # how often the passes were closed when it began
 
 
@@ -37,14 +37,14 @@ class Reader:
 
     Attributes
     ----------
-    planned : deque of Piece
+    planned : deque of EpochPart
         What its next passes are; those after them take new epochs.
     latest : Pass, or None
         The last that it began.
     """
 
     def __init__(self) -> None:
-        self.planned: deque[Piece] = deque()
+        self.planned: deque[EpochPart] = deque()
         self.latest: Pass | None = None
 
 
@@ -62,11 +62,11 @@ class Passes:
         self._lock = threading.Lock()
         self._reading: tuple[Pass, BatchStream] | None = None
         self._n_closed = 0
-        self._planned: deque[Piece] = deque()
+        self._planned: deque[EpochPart] = deque()
         self._ahead: Pass | None = None
         self.n_begun = 0
 
-    def plan(self, pieces: Sequence[Piece], n_begun: int, reader: Reader | None = None) -> None:
+    def plan(self, parts: Sequence[EpochPart], n_begun: int, reader: Reader | None = None) -> None:
         """Say what the next passes are, of one reader or of whoever comes first.
 
         Parameters
@@ -78,19 +78,19 @@ class Passes:
             self.n_begun = n_begun
             planned = self._planned if reader is None else reader.planned
             planned.clear()
-            planned.extend(pieces)
+            planned.extend(parts)
 
-    def begin(self, reader: Reader | None = None, piece: Piece | None = None) -> Pass:
+    def begin(self, reader: Reader | None = None, part: EpochPart | None = None) -> Pass:
         """Begin the pass that is planned or given, or else one of the next epoch."""
         with self._lock:
-            if piece is None and reader is not None and reader.planned:
-                piece = reader.planned.popleft()
-            if piece is None and self._planned:
-                piece = self._planned.popleft()
-            if piece is None:
-                piece = Piece(epoch=self.n_begun, start=0, stop=self._loader.n_batches)
+            if part is None and reader is not None and reader.planned:
+                part = reader.planned.popleft()
+            if part is None and self._planned:
+                part = self._planned.popleft()
+            if part is None:
+                part = EpochPart(epoch=self.n_begun, start=0, stop=self._loader.n_batches)
                 self.n_begun += 1
-            begun = Pass(piece, self._n_closed)
+            begun = Pass(part, self._n_closed)
             if reader is not None:
                 reader.latest = begun
             return begun
@@ -98,7 +98,7 @@ class Passes:
     def take(self, current: Pass) -> Batch | None:
         """Return the next batch of a pass, or None at its end."""
         with self._lock:
-            if current.next_batch == current.piece.stop:
+            if current.next_batch == current.part.stop:
                 return None
             return self._take(current)
 
@@ -108,7 +108,7 @@ class Passes:
             raise SampleError("The sequence was closed while it was read; start again.")
         batch = self._stream_of(current).take()
         current.next_batch += 1
-        if current.next_batch == current.piece.stop:
+        if current.next_batch == current.part.stop:
             self._reading = None
         return batch
 
@@ -118,7 +118,7 @@ class Passes:
             if reading is current and not stream.is_closed:
                 return stream
         self._reading = None  # frees what the other pass had read ahead
-        stream = self._loader.stream(current.piece.epoch, current.next_batch)
+        stream = self._loader.stream(current.part.epoch, current.next_batch)
         self._reading = (current, stream)
         return stream
 
@@ -128,13 +128,13 @@ class Passes:
             if self._reading is not None and self._reading[0] is current:
                 self._reading = None
 
-    def begin_epoch(self, piece: Piece | None = None) -> tuple[int, int]:
+    def begin_epoch(self, part: EpochPart | None = None) -> tuple[int, int]:
         """Return the epoch of a new pass, and how often the passes were closed before.
 
         For a consumer who asks for batches by number: `batch_ahead`.
         """
-        begun = self.begin(piece=piece)
-        return begun.piece.epoch, begun.n_closed
+        begun = self.begin(part=part)
+        return begun.part.epoch, begun.n_closed
 
     def batch_ahead(self, epoch: int, index: int, n_closed: int) -> Batch:
         """Return one batch of an epoch, and read ahead those that follow."""
@@ -142,11 +142,11 @@ class Passes:
             current = self._ahead
             if (
                 current is None
-                or (current.piece.epoch, current.next_batch) != (epoch, index)
+                or (current.part.epoch, current.next_batch) != (epoch, index)
                 or current.n_closed != n_closed
             ):
-                piece = Piece(epoch=epoch, start=index, stop=self._loader.n_batches)
-                current = self._ahead = Pass(piece, n_closed)
+                part = EpochPart(epoch=epoch, start=index, stop=self._loader.n_batches)
+                current = self._ahead = Pass(part, n_closed)
             return self._take(current)
 
     @property

@@ -15,7 +15,7 @@ from zarrts.errors import SampleError
 from zarrts.labels.label_sets import each_array
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions, dtype_of
-from zarrts.loading.passes import Passes, Piece
+from zarrts.loading.passes import EpochPart, Passes
 from zarrts.types import AnyArray, Batch
 
 try:
@@ -92,7 +92,7 @@ class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]
             n_left = stop - start
             stop = start + n_left * (worker.id + 1) // worker.num_workers
             start += n_left * worker.id // worker.num_workers
-        current = passes.begin(piece=Piece(epoch=epoch, start=start, stop=stop))
+        current = passes.begin(part=EpochPart(epoch=epoch, start=start, stop=stop))
         try:
             while (batch := passes.take(current)) is not None:
                 if len(batch.sample_id):
