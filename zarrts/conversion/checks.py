@@ -17,20 +17,10 @@ from zarrts.types import SourceRecording
 _MAX_NAMES = 8
 _MAX_SHOWN = 4
 _PERHAPS_RECORDINGS = frozenset(
-    {
-        ".pkl",
-        ".pickle",
-        ".p",
-        ".joblib",
-        ".parquet",
-        ".feather",
-        ".pt",
-        ".pth",
-        ".gz",
-        ".zip",
-        ".mff",
-    }
-    | {".fif", ".vhdr", ".set", ".c3d", ".wav", ".xlsx", ".arff", ".tfrecord", ".rec"}
+    [
+        *(".pkl", ".pickle", ".p", ".joblib", ".parquet", ".feather", ".pt", ".pth", ".gz", ".zip"),
+        *(".mff", ".fif", ".vhdr", ".set", ".c3d", ".wav", ".xlsx", ".arff", ".tfrecord", ".rec"),
+    ]
 )
 
 
@@ -290,46 +280,50 @@ def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
         )
     ]
     problems = check_duplicates(found.recordings, stored)
-    x, y = base.segments[0].x, base.segments[0].y
     known = {name for table in tables for name in table.subject}
     for it in found.recordings:
-        if (it.labels_per == "sample") != (base.kind == "dense"):
-            here = "ragged" if base.kind == "dense" else "dense"
-            problems.append(
-                f"{it.origin}: is {here}, but the store is {base.kind}; make a store of its own."
-            )
-        elif it.labels_per != base.labels_per:
-            problems.append(
-                f"{it.origin}: has one label for each {it.labels_per}, but the store has one for "
-                f"each {base.labels_per}; save them alike."
-            )
-        elif it.x.shape[1:] != x.row_shape:
-            what = "rows" if base.kind == "ragged" else "samples"
-            problems.append(
-                f"{it.origin}: {what} of shape {it.x.shape[1:]}, but the store's have "
-                f"{x.row_shape}; save them alike."
-            )
-        elif it.y.shape[1:] != y.row_shape:
-            problems.append(
-                f"{it.origin}: labels of shape {it.y.shape[1:]}, but the store's have "
-                f"{y.row_shape}; save them alike."
-            )
-        elif None not in (it.channels, base.channels) and it.channels != base.channels:
-            problems.append(
-                f"{it.origin}: channels {', '.join(it.channels or ())}, but the store's are "
-                f"{', '.join(base.channels or ())}; their order and names have to be the same."
-            )
-        elif None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
-            problems.append(
-                f"{it.origin}: a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} "
-                "Hz; resample it before."
-            )
+        misfit = _misfit(it, base)
+        if misfit is not None:
+            problems.append(f"{it.origin}: {misfit}.")
         if it.subject in known and not found.has_subjects_given:
             problems.append(
                 f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
                 "person, or another one, say who is who with subject= (--subject)."
             )
     return problems
+
+
+def _misfit(recording: SourceRecording, base: StoreHeader) -> str | None:
+    """Return what of a recording is not as in the store, and the remedy."""
+    it, x, y = recording, base.segments[0].x, base.segments[0].y
+    if (it.labels_per == "sample") != (base.kind == "dense"):
+        here = "ragged" if base.kind == "dense" else "dense"
+        return f"is {here}, but the store is {base.kind}; make a store of its own"
+    if it.labels_per != base.labels_per:
+        return (
+            f"has one label for each {it.labels_per}, but the store has one for each "
+            f"{base.labels_per}; save them alike"
+        )
+    if it.x.shape[1:] != x.row_shape:
+        what = "rows" if base.kind == "ragged" else "samples"
+        return (
+            f"{what} of shape {it.x.shape[1:]}, but the store's have {x.row_shape}; save them alike"
+        )
+    if it.y.shape[1:] != y.row_shape:
+        return (
+            f"labels of shape {it.y.shape[1:]}, but the store's have {y.row_shape}; save them alike"
+        )
+    if None not in (it.channels, base.channels) and it.channels != base.channels:
+        return (
+            f"channels {', '.join(it.channels or ())}, but the store's are "
+            f"{', '.join(base.channels or ())}; their order and names have to be the same"
+        )
+    if None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
+        return (
+            f"a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} Hz; resample it "
+            "before"
+        )
+    return None
 
 
 def refuse(problems: Sequence[str], what: str = "Nothing was converted.") -> None:

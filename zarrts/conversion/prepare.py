@@ -243,19 +243,11 @@ def _prepared(
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
     recordings = with_whole_labels(recordings, are_classes=_are_classes(options, base))
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
-    label_dtypes = [it.y.dtype for it in recordings]
-    if base is None:
-        labels = scheme_of_study(counters, label_dtypes, options.class_names, allows_missing=True)
-        dtype = stored_dtype(recordings, options.dtype)
-        layout = lay_out(
-            recordings, dtype, chunk_bytes=options.chunk_bytes, shard_bytes=options.shard_bytes
-        )
-    else:
-        labels = extended_scheme(base.labels, counters, label_dtypes)
-        x = base.segments[0].x
-        dtype = x.dtype
-        layout = lay_out_in(recordings, dtype, x.chunk_rows, x.shard_rows)
-        options = replace(options, codec=codec_of(x), rate_hz=options.rate_hz or base.rate_hz)
+    labels = _labels(recordings, counters, options, base)
+    layout = _layout(recordings, options, base)
+    if base is not None:
+        codec = codec_of(base.segments[0].x)
+        options = replace(options, codec=codec, rate_hz=options.rate_hz or base.rate_hz)
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
@@ -286,6 +278,32 @@ def _prepared(
         prepared.refuse_target()
         _check_room(prepared)
     return prepared
+
+
+def _labels(
+    recordings: Sequence[SourceRecording],
+    counters: Sequence[LabelCounter],
+    options: ConvertOptions,
+    base: StoreHeader | None,
+) -> LabelScheme:
+    dtypes = [it.y.dtype for it in recordings]
+    if base is not None:
+        return extended_scheme(base.labels, counters, dtypes)
+    return scheme_of_study(counters, dtypes, options.class_names, allows_missing=True)
+
+
+def _layout(
+    recordings: Sequence[SourceRecording], options: ConvertOptions, base: StoreHeader | None
+) -> Layout:
+    if base is not None:
+        x = base.segments[0].x
+        return lay_out_in(recordings, x.dtype, x.chunk_rows, x.shard_rows)
+    return lay_out(
+        recordings,
+        stored_dtype(recordings, options.dtype),
+        chunk_bytes=options.chunk_bytes,
+        shard_bytes=options.shard_bytes,
+    )
 
 
 def _are_classes(options: ConvertOptions, base: StoreHeader | None) -> bool:

@@ -24,7 +24,7 @@ from zarrts.sources.formats import (
     find_drafts_in_classes,
     open_contents,
 )
-from zarrts.sources.kind import ArrayOptions, Draft
+from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.named import are_named
 from zarrts.sources.search import search
 from zarrts.sources.subjects import SubjectOption
@@ -130,27 +130,14 @@ def find(
     found = search(paths, SUFFIXES, follow_links=follow_links, mounts=mounts)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, SUFFIXES)
-    if folders in ("auto", "subjects"):
-        drafts, problems = find_drafts(found.files, options)
-    elif folders in FOLDERS:
-        drafts, problems = find_drafts_in_classes(found.files, options, folders, class_names)
-    else:
-        raise SourceError(f"folders={folders!r} is unknown; use one of {', '.join(FOLDERS)}.")
-    if folders == "subjects":
-        drafts, homeless = subjects.of_folders(drafts, found.files)
-        problems += homeless
+    drafts, problems = _in_folders(found.files, options, folders, class_names)
     drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         of_table, bad_lines = listing.find_drafts(table, options, open_contents, mounts)
         drafts += of_table
         problems += bad_lines
     if options.several:
-        problems += [
-            f"{draft.origin}: has one array of labels, but y= names several; read files whose "
-            "arrays have names, such as .npz."
-            for draft in drafts
-            if not are_named(draft.y)
-        ]
+        problems += _with_one_array(drafts)
     if has_owners if has_owners is not None else subject is None and folders == "auto":
         drafts, unowned = owners.split(drafts)
         problems += unowned
@@ -234,6 +221,34 @@ def _sorted_out(
     if not items:
         raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
     return paths, tables, recordings
+
+
+def _in_folders(
+    files: Sequence[SourceFile],
+    options: ArrayOptions,
+    folders: str,
+    class_names: Sequence[str] | None,
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings in files, whatever folders mean, and a sentence per bad file."""
+    if folders not in FOLDERS:
+        raise SourceError(f"folders={folders!r} is unknown; use one of {', '.join(FOLDERS)}.")
+    if folders not in ("auto", "subjects"):
+        return find_drafts_in_classes(files, options, folders, class_names)
+    drafts, problems = find_drafts(files, options)
+    if folders == "subjects":
+        drafts, homeless = subjects.of_folders(drafts, files)
+        problems += homeless
+    return drafts, problems
+
+
+def _with_one_array(drafts: Sequence[Draft]) -> list[str]:
+    """Return a sentence for each recording that has not several arrays of labels."""
+    return [
+        f"{draft.origin}: has one array of labels, but y= names several; read files whose arrays "
+        "have names, such as .npz."
+        for draft in drafts
+        if not are_named(draft.y)
+    ]
 
 
 def _with_subjects(
