@@ -19,7 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
-from zarrts.types import AnyArray, Batch, Labels
+from zarrts.transforms.batches import (
+    each_of,
+    equal_lengths_of,
+    floats_of,
+    labels_taken,
+    lengths_of,
+    multiply,
+    part_of,
+    put_back,
+    series_of,
+    take_steps,
+)
+from zarrts.types import AnyArray, Batch
 
 Transform = Callable[[Batch, np.random.Generator], Batch]
 
@@ -46,16 +58,16 @@ def sometimes(transform: Transform, p: float = 0.5) -> Transform:
         chosen = rng.random(len(batch.x)) < p
         if not chosen.any():
             return batch
-        part = transform(_part(batch, chosen), rng)
+        part = transform(part_of(batch, chosen), rng)
         if part.x.shape[1:] != batch.x.shape[1:]:
             raise SampleError(
                 f"sometimes() got samples of shape {part.x.shape[1:]} back for samples of shape "
                 f"{batch.x.shape[1:]}, but a batch is one array; transform all of them."
             )
         batch.x[chosen] = part.x
-        put = partial(_put, chosen)
-        weight = _each(put, batch.sample_weight, part.sample_weight)
-        return replace(batch, y=_each(put, batch.y, part.y), sample_weight=weight)
+        put = partial(put_back, chosen)
+        weight = each_of(put, batch.sample_weight, part.sample_weight)
+        return replace(batch, y=each_of(put, batch.y, part.y), sample_weight=weight)
 
     return changed
 
@@ -70,7 +82,7 @@ def jitter(sigma: float = 0.05) -> Transform:
     _check("sigma", sigma, 0, np.inf)
 
     def jittered(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _floats(batch, "jitter")
+        x = floats_of(batch, "jitter")
         # NumPy draws these two only; others are rounded to them.
         noise = rng.standard_normal(x.shape, np.float64 if x.dtype == np.float64 else np.float32)
         noise *= sigma
@@ -90,9 +102,9 @@ def scaling(sigma: float = 0.1) -> Transform:
     _check("sigma", sigma, 0, np.inf)
 
     def scaled(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _floats(batch, "scaling")
+        x = floats_of(batch, "scaling")
         factors = rng.normal(1, sigma, (len(x), *(1 for _ in x.shape[1:-1]), x.shape[-1]))
-        _multiply(batch, factors.astype(x.dtype))
+        multiply(batch, factors.astype(x.dtype))
         return batch
 
     return scaled
@@ -119,8 +131,8 @@ def time_mask(length: float = 0.1, n: int = 1, value: float = 0.0) -> Transform:
         raise SampleError(f"time_mask: n={n} has to be at least 1.")
 
     def masked(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _series(batch, "time_mask")
-        n_steps = _lengths(batch)[:, None]
+        x = series_of(batch, "time_mask")
+        n_steps = lengths_of(batch)[:, None]
         longest = np.minimum(_steps("time_mask", length, x.shape[1]), n_steps)
         lengths = rng.integers(0, longest, (len(x), n), endpoint=True)
         starts = rng.integers(0, n_steps - lengths, endpoint=True)
@@ -142,7 +154,7 @@ def channel_drop(p: float = 0.1, value: float = 0.0) -> Transform:
     _check("p", p, 0, 1)
 
     def dropped(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _series(batch, "channel_drop")
+        x = series_of(batch, "channel_drop")
         drawn = rng.random((len(x), x.shape[-1]))
         is_dropped = drawn < p
         is_dropped[np.arange(len(x)), drawn.argmax(axis=1)] = False
@@ -176,21 +188,21 @@ def crop(length: float = 0.9, *, resize: bool = True, with_labels: bool = False)
         raise SampleError("crop: labels of steps cannot be stretched; give resize=False.")
 
     def cropped(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _equal_lengths(batch, "crop")
+        x = equal_lengths_of(batch, "crop")
         n_steps = x.shape[1]
         n_kept = _steps("crop", length, n_steps)
         starts = rng.integers(0, n_steps - n_kept, len(x), endpoint=True)
         if not resize:
             rows = starts[:, None] + np.arange(n_kept)
             if with_labels:
-                batch = _labels_taken(batch, rows, n_steps, "crop")
-            return replace(batch, x=_take_steps(x, rows, n_steps, "crop"))
+                batch = labels_taken(batch, rows, n_steps, "crop")
+            return replace(batch, x=take_steps(x, rows, n_steps, "crop"))
         if n_kept < n_steps:
             at = np.linspace(0, n_kept - 1, n_steps)
             low = np.minimum(at.astype(np.int64), max(0, n_kept - 2))
             share = (at - low).astype(x.dtype).reshape(-1, *(1 for _ in x.shape[2:]))
-            before = _take_steps(x, starts[:, None] + low, n_steps, "crop")
-            after = _take_steps(
+            before = take_steps(x, starts[:, None] + low, n_steps, "crop")
+            after = take_steps(
                 x, starts[:, None] + np.minimum(low + 1, n_kept - 1), n_steps, "crop"
             )
             after -= before
@@ -229,16 +241,16 @@ def shift(
         raise SampleError("shift: no label fits a constant; give fill='edge' or 'wrap'.")
 
     def shifted(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _equal_lengths(batch, "shift")
+        x = equal_lengths_of(batch, "shift")
         n_steps = x.shape[1]
         most = _steps("shift", max_steps, n_steps)
         moves = rng.integers(-most, most, len(x), endpoint=True)
         wanted = np.arange(n_steps) - moves[:, None]
         rows = wanted % n_steps if fill == "wrap" else np.clip(wanted, 0, n_steps - 1)
-        x[...] = _take_steps(x, rows, n_steps, "shift")
+        x[...] = take_steps(x, rows, n_steps, "shift")
         if is_constant:
             x[rows != wanted] = fill
-        return _labels_taken(batch, rows, n_steps, "shift") if with_labels else batch
+        return labels_taken(batch, rows, n_steps, "shift") if with_labels else batch
 
     return shifted
 
@@ -255,16 +267,36 @@ def mixup(alpha: float = 0.2) -> Transform:
         raise SampleError(f"mixup: alpha={alpha} has to be above 0.")
 
     def mixed(batch: Batch, rng: np.random.Generator) -> Batch:
-        x = _equal_lengths(batch, "mixup")
-        _each(_refuse_integers, batch.y)
+        x = equal_lengths_of(batch, "mixup")
+        each_of(_refuse_integers, batch.y)
         others = rng.permutation(len(x))
         shares = rng.beta(alpha, alpha, len(x))
         mix = partial(_mix, others, shares)
-        batch = replace(batch, y=_each(mix, batch.y), sample_weight=_each(mix, batch.sample_weight))
+        batch = replace(
+            batch, y=each_of(mix, batch.y), sample_weight=each_of(mix, batch.sample_weight)
+        )
         x[...] = _mix(others, shares, x)
         return batch
 
     return mixed
+
+
+def _refuse_integers(y: AnyArray) -> AnyArray:
+    if y.dtype.kind != "f":
+        raise SampleError(
+            f"mixup: labels are {y.dtype}, and between two classes lies a third one; use "
+            "label_mode='categorical' (with categorical_crossentropy) or 'binary'."
+        )
+    return y
+
+
+def _mix(others: NDArray[np.int64], shares: NDArray[np.float64], values: AnyArray) -> AnyArray:
+    share = shares.astype(values.dtype).reshape(-1, *(1 for _ in values.shape[1:]))
+    out = values[others]
+    out -= values
+    out *= share
+    out += values
+    return out
 
 
 # Arguments -------------------------------------------------------------------------------
@@ -291,109 +323,3 @@ def _steps(name: str, length: float, n_steps: int) -> int:
     if length > n_steps:
         raise SampleError(f"{name}: {length} steps are more than the {n_steps} of the samples.")
     return int(length)
-
-
-# Batches ---------------------------------------------------------------------------------
-
-
-def _floats(batch: Batch, name: str) -> AnyArray:
-    if batch.x.dtype.kind != "f":
-        raise SampleError(f"{name}: x is {batch.x.dtype}, which has no fractions; dtype='float32'.")
-    return batch.x
-
-
-def _series(batch: Batch, name: str) -> AnyArray:
-    if batch.x.ndim < 3:
-        raise SampleError(
-            f"{name}: a sample of shape {batch.x.shape[1:]} is no (time, ..., channel)."
-        )
-    return _floats(batch, name)
-
-
-def _equal_lengths(batch: Batch, name: str) -> AnyArray:
-    if batch.length is not None and bool((batch.length < batch.x.shape[1]).any()):
-        raise SampleError(f"{name}: samples of unequal lengths are padded; cut them into windows.")
-    if batch.x.ndim < 2:
-        raise SampleError(f"{name}: the samples are single values, without steps in time.")
-    return _floats(batch, name)
-
-
-def _lengths(batch: Batch) -> NDArray[np.int64]:
-    if batch.length is None:
-        return np.full(len(batch.x), batch.x.shape[1])
-    return np.minimum(batch.length, batch.x.shape[1])
-
-
-def _multiply(batch: Batch, factors: AnyArray) -> None:
-    if batch.mask is None:
-        np.multiply(batch.x, factors, out=batch.x)
-    else:
-        mask = batch.mask.reshape(*batch.mask.shape, *(1 for _ in batch.x.shape[2:]))
-        np.multiply(batch.x, factors, out=batch.x, where=mask)
-
-
-def _take_steps(array: AnyArray, rows: NDArray[np.int64], n_steps: int, name: str) -> AnyArray:
-    """Return some steps of each sample, shape (batch, steps, ...)."""
-    if array.ndim < 2 or array.shape[1] != n_steps:
-        raise SampleError(
-            f"{name}: with_labels=True needs a label for each of the {n_steps} steps, but y has "
-            f"shape {array.shape}."
-        )
-    return np.asarray(array[np.arange(len(array))[:, None], rows])
-
-
-def _part(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
-    return replace(
-        batch,
-        x=batch.x[chosen],
-        y=_each(lambda it: it[chosen], batch.y),
-        sample_weight=_each(lambda it: it[chosen], batch.sample_weight),
-        sample_id=batch.sample_id[chosen],
-        length=None if batch.length is None else batch.length[chosen],
-    )
-
-
-def _put(chosen: NDArray[np.bool_], whole: AnyArray, part: AnyArray) -> AnyArray:
-    out = whole.copy()  # labels as stored may be somebody else's
-    out[chosen] = part
-    return out
-
-
-def _labels_taken(batch: Batch, rows: NDArray[np.int64], n_steps: int, name: str) -> Batch:
-    """Return a batch with some steps of labels, and of weights that are of steps."""
-
-    take = partial(_take_steps, rows=rows, n_steps=n_steps, name=name)
-    weight = _each(lambda it: take(it) if it.ndim > 1 else it, batch.sample_weight)
-    return replace(batch, y=_each(take, batch.y), sample_weight=weight)
-
-
-def _each(
-    function: Callable[..., AnyArray], labels: Labels | None, *others: Labels | None
-) -> Labels | None:
-    """Return a function of one array of labels, or of each of several; of none, None."""
-    if labels is None:
-        return None
-    if isinstance(labels, dict):
-        return {
-            name: function(it, *(other[name] for other in others if isinstance(other, dict)))
-            for name, it in labels.items()
-        }
-    return function(labels, *others)
-
-
-def _refuse_integers(y: AnyArray) -> AnyArray:
-    if y.dtype.kind != "f":
-        raise SampleError(
-            f"mixup: labels are {y.dtype}, and between two classes lies a third one; use "
-            "label_mode='categorical' (with categorical_crossentropy) or 'binary'."
-        )
-    return y
-
-
-def _mix(others: NDArray[np.int64], shares: NDArray[np.float64], values: AnyArray) -> AnyArray:
-    share = shares.astype(values.dtype).reshape(-1, *(1 for _ in values.shape[1:]))
-    out = values[others]
-    out -= values
-    out *= share
-    out += values
-    return out
