@@ -267,7 +267,7 @@ def test_a_file_is_read_by_ranges_and_never_twice(
 def test_headers_of_small_files_take_one_request_each(
     study: Study, s3: FakeS3, tmp_path: Path
 ) -> None:
-    found = sources.find("s3://lab/raw/subjects", storage_options=s3.options)
+    found = sources.find("s3://lab/raw/subjects", mounts=Mounts(s3.options))
     assert [it.subject for it in found.recordings] == study.names
     assert (s3.requests["LIST"], s3.requests["HEAD"]) == (1, 0)
     assert s3.requests["GET"] == len(SIZES)
@@ -533,6 +533,56 @@ def test_options_without_an_address_are_refused(study: Study, tmp_path: Path) ->
         with pytest.raises(PlanError, match="storage_options are for addresses") as caught:
             call()
         assert "hidden" not in str(caught.value)
+
+
+def test_options_for_no_address_in_use_are_warned_of(
+    study: Study, s3: FakeS3, tmp_path: Path
+) -> None:
+    raw, target = "s3://lab/raw/subjects", tmp_path / "a.zarr"
+    more = make_study(tmp_path / "more", sizes=(5,), seed=9).folder
+    (more / "s00.npz").rename(more / "t00.npz")
+    slip = {**s3.options, "s3://lba": {"key": "hidden"}}
+    says = r"storage_options\['s3://lba'\] is for none of the addresses in use \(s3://lab/"
+    lines = ["subject,x,y", *(f"{it},{raw}/{it}.npz::x,{raw}/{it}.npz::y" for it in study.names)]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines))
+    for call in (
+        lambda: convert(raw, target, storage_options=slip).close(),
+        lambda: convert(table, tmp_path / "b.zarr", storage_options=slip).close(),
+        lambda: convert(study.folder, "s3://lab/c.zarr", storage_options=slip).close(),
+        lambda: zarrts.verify(target, sources=raw, storage_options=slip),
+        lambda: zarrts.verify(tmp_path / "b.zarr", sources=table, storage_options=slip),
+        lambda: zarrts.repair(target, raw, storage_options=slip),
+        lambda: zarrts.append(
+            "s3://lab/c.zarr", more, storage_options=slip, progress=False
+        ).close(),
+    ):
+        with pytest.warns(UserWarning, match=says) as caught:
+            call()
+        assert not any("hidden" in str(it.message) for it in caught)
+    # One mapping may be for all that is opened.
+    zarrts.open("s3://lab/c.zarr", storage_options=slip).close()
+    each = {"s3://lab/raw/": s3.options, "s3://lab/d.zarr": s3.options}
+    convert(table, "s3://lab/d.zarr", storage_options=each).close()
+    place = upload(target)
+    with pytest.warns(UserWarning, match=r"s3://lba'\] is for none .* in use \(memory://"):
+        zarrts.open(place, storage_options={"s3://lba": {"key": "hidden"}}).close()
+
+
+def test_a_table_of_subjects_has_an_address(study: Study, s3: FakeS3, tmp_path: Path) -> None:
+    lines = ["file,subject", *(f"{it}.npz,{'ann' if it < 's02' else 'bob'}" for it in study.names)]
+    s3.objects["map.csv"] = "\n".join(lines).encode()
+    for source in ("s3://lab/raw/subjects", study.folder):
+        options = {"subject": "s3://lab/map.csv", "storage_options": s3.options}
+        with convert(source, tmp_path / "a.zarr", overwrite=True, **options) as store:
+            assert [it.subject for it in store.recordings] == ["ann", "ann", "bob", "bob"]
+    for place, says in {
+        "s3://lab/gone.csv": "s3://lab/gone.csv: no such file",
+        "s3://lab/bad.csv": "s3://lab/bad.csv: line 2 lacks",
+    }.items():
+        s3.objects["bad.csv"] = b"file,subject\ns01.npz,\n"
+        with pytest.raises(SourceError, match=says):
+            convert(study.folder, tmp_path / "b.zarr", **options | {"subject": place})
 
 
 def test_each_command_that_takes_a_store_takes_its_options(

@@ -77,9 +77,9 @@ def convert(
         "subjects/classes" says so.
     subject : str, callable or mapping, optional
         Who a file belongs to: a regular expression that is searched in its path (group 1, or
-        all that matches), a function of the path, a mapping from path or name, or the path of
-        a CSV file with columns file and subject. By default an array named subject in the file
-        says it, for each row or all of them; else each file is one subject.
+        all that matches), a function of the path, a mapping from path or name, or the path or
+        address of a CSV file with columns file and subject. By default an array named subject in
+        the file says it, for each row or all of them; else each file is one subject.
     x, y : str, optional
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
@@ -285,7 +285,7 @@ def verify(
     refuse_unknown(verify, unknown)
     refuse_unused(storage_options, sources, store)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        given = None if sources is None else Sources(sources, storage_options)
+        given = None if sources is None else Sources(sources, storage_options, store)
         return verify_store(root, is_deep=deep, source=given, workers=workers)
 
 
@@ -311,7 +311,7 @@ def repair(
     refuse_unknown(repair, unknown)
     refuse_unused(storage_options, sources, store)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        return repair_store(root, Sources(sources, storage_options), workers)
+        return repair_store(root, Sources(sources, storage_options, store), workers)
 
 
 def remove(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from zarrts.buckets.addresses import options_for, warn_of_unused
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import PlanError, StoreError
 from zarrts.glance import glance_of
@@ -123,6 +124,8 @@ def open_store(
             "samples are open already."
         )
     root = locate(path, storage_options)
+    if not options_for(str(path), storage_options):  # or one mapping is for many calls
+        warn_of_unused(storage_options, [path])
     if cache is not None:
         try:
             root = with_cache(root, cache, parse_size(cache_bytes, "cache_bytes"))

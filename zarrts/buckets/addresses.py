@@ -8,7 +8,8 @@ obstore, and appear in no message.
 import configparser
 import os
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,31 @@ def options_for(place: str, options: Mapping[str, Any] | None) -> dict[str, Any]
     for start, value in starts.items():
         if not isinstance(value, Mapping):
             raise PlanError(f"storage_options[{start!r}] has to be a mapping of options.")
-    own = [it for it in starts if f"{place.rstrip('/')}/".startswith(f"{it.rstrip('/')}/")]
-    own += [it for it in starts if it.endswith("://") and place.startswith(it)]
+    own = [it for it in starts if _begins_with(place, it)]
     return dict(starts[max(own, key=len)] if own else others)
+
+
+def warn_of_unused(options: Mapping[str, Any] | None, places: Iterable[object]) -> None:
+    """Warn of each start of an address that none of some addresses (and paths) begins with.
+
+    The options under it are for nobody, which is a slip more often than not.
+    """
+    addresses = sorted({str(it) for it in places if is_remote(it)})
+    more = f" and {len(addresses) - 3:,} more" if len(addresses) > 3 else ""
+    for start in options or {}:
+        if "://" in start and not any(_begins_with(it, start) for it in addresses):
+            warnings.warn(
+                f"storage_options[{start!r}] is for none of the addresses in use "
+                f"({', '.join(addresses[:3])}{more}); correct it, or leave it out.",
+                stacklevel=4,
+            )
+
+
+def _begins_with(place: str, start: str) -> bool:
+    """Return whether an address is the one that another one is, or lies below it."""
+    if start.endswith("://"):
+        return place.startswith(start)
+    return f"{place.rstrip('/')}/".startswith(f"{start.rstrip('/')}/")
 
 
 def local_path(place: str) -> Path | None:

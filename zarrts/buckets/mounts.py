@@ -5,7 +5,12 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from zarrts.buckets.addresses import is_known, options_for, parse_address
+from zarrts.buckets.addresses import (
+    is_known,
+    options_for,
+    parse_address,
+    warn_of_unused,
+)
 from zarrts.buckets.filesystem import FileSystem, check_scheme
 from zarrts.buckets.remote_file import Remote
 from zarrts.buckets.source_bucket import SourceBucket
@@ -26,6 +31,11 @@ class Mounts:
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = options
         self._remotes: dict[str, Remote] = {}
+        self._places: set[str] = set()
+
+    def warn_of_unused(self, store: object) -> None:
+        """Warn of options for what neither an address so far, nor that of a store begins with."""
+        warn_of_unused(self.options, [*self._places, store])
 
     def at(self, place: str) -> tuple[Remote, str]:
         """Return who answers for an address, and the key of what is there.
@@ -35,6 +45,7 @@ class Mounts:
         PlanError
             If the address or an option is unknown, or there are credentials in the address.
         """
+        self._places.add(place.partition("?")[0])
         scheme, _, rest = place.partition("://")
         host, _, key = rest.partition("/")
         if ".." in key.split("/"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
+from zarrts.buckets.mounts import Mounts
 from zarrts.conversion.checks import (
     check_duplicates,
     check_fit,
@@ -40,6 +41,7 @@ from zarrts.storage.journal import Plan
 from zarrts.storage.location import (
     Location,
     free_bytes,
+    has_table,
     locate,
     refuse_large,
     refuse_read_only,
@@ -156,8 +158,9 @@ def prepare(
     """
     root = locate(target, storage_options if is_remote(target) else None)
     refuse_read_only(root)  # before anything is asked of a server
-    refuse_unused(storage_options, source, target)
-    return _prepared(_find(source, options, storage_options), root, options, None)
+    refuse_unused(storage_options, source, target, options.subject)
+    found = _find(source, options, storage_options, target)
+    return _prepared(found, root, options, None)
 
 
 def prepare_append(
@@ -179,10 +182,10 @@ def prepare_append(
     """
     target = locate(store, storage_options if is_remote(store) else None)
     refuse_read_only(target)
-    refuse_unused(storage_options, source, store)
+    refuse_unused(storage_options, source, store, options.subject)
     header = read_header(target)
     options = _as_in_store(options, header)
-    found = _find(source, options, storage_options)
+    found = _find(source, options, storage_options, store)
     if len(header.versions) > 1:
         latest = read_table(target, header.segments[-1])
         same = [(it.origin, it.fingerprint) for it in found.recordings]
@@ -210,10 +213,14 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
 
 
 def _find(
-    source: Any, options: ConvertOptions, storage_options: Mapping[str, Any] | None
+    source: Any,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None,
+    store: str | Path,
 ) -> sources.Found:
     names = options.class_names
-    return sources.find(
+    mounts = Mounts(storage_options)
+    found = sources.find(
         source,
         subject=options.subject,
         x=options.x,
@@ -224,8 +231,11 @@ def _find(
         folders=options.folders,
         class_names=None if names is None else [str(it) for it in names],
         follow_links=options.follow_links,
-        storage_options=storage_options,
+        mounts=mounts,
     )
+    if has_table(source):
+        mounts.warn_of_unused(store)
+    return found
 
 
 def _prepared(

@@ -21,7 +21,7 @@ from zarrts.keras.spec import Spec
 from zarrts.loading.passes import EpochPart
 from zarrts.selection import Samples
 from zarrts.sources import find_inputs
-from zarrts.storage.location import locate
+from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.study import Store
 from zarrts.types import AnyArray, Batch, IntArray
@@ -80,6 +80,7 @@ def predict(
     spec = _spec_of(like)
     with ExitStack() as stack:
         if _is_source(samples, storage_options):
+            refuse_unused(storage_options, samples, None)
             is_series = spec.x_steps != []
             readers = find_inputs(
                 samples,

@@ -70,7 +70,7 @@ def find(
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
     has_owners: bool | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    mounts: Mounts | None = None,
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -82,7 +82,7 @@ def find(
     subject : str, path, mapping or callable, optional
         Who a file belongs to: a regular expression (its group 1, or all of the match) for the
         relative path with "/"; a function of that path; a mapping from relative path (or name
-        without suffix) to subject; or the path of a `.csv` table with the columns file and
+        without suffix) to subject; or path or address of a `.csv` table with the columns file and
         subject. By default each file (pair) is a subject of its own name, or of its relative
         path where two have the same name. Says nothing about a Recording, which has a subject.
     x, y : str, optional
@@ -107,8 +107,8 @@ def find(
     has_owners : bool, optional
         Split files where an array of theirs says whose each row is; by default, where neither
         `subject` nor `folders` says it.
-    storage_options : mapping, optional
-        Of addresses; see `options_for`.
+    mounts : Mounts, optional
+        How addresses are reached.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def find(
     has_samples = not has_classes and not is_series
     options = ArrayOptions.of(x, y, axes, channels=channels, has_samples=has_samples)
     paths, tables, recordings = _sorted_out(source)
-    mounts = Mounts(storage_options)
+    mounts = mounts or Mounts()
     found = search(paths, SUFFIXES, follow_links=follow_links, mounts=mounts)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, SUFFIXES)
@@ -141,7 +141,7 @@ def find(
     if has_owners if has_owners is not None else subject is None and folders == "auto":
         drafts, unowned = owners.split(drafts)
         problems += unowned
-    owned, more = _with_subjects(drafts, subject)
+    owned, more = _with_subjects(drafts, subject, mounts)
     settled, unsettled = series.settle(owned, "ragged" if is_series else kind)
     of_files, unread = _with_fingerprints(settled)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
@@ -252,10 +252,10 @@ def _with_one_array(drafts: Sequence[Draft]) -> list[str]:
 
 
 def _with_subjects(
-    drafts: Sequence[Draft], subject: SubjectOption | None
+    drafts: Sequence[Draft], subject: SubjectOption | None, mounts: Mounts
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings whose subjects are known; all series of a list have the same one."""
-    names, problems = subjects.assign(drafts, subject)
+    names, problems = subjects.assign(drafts, subject, mounts)
     owned = [
         replace(draft, subject=name)
         for draft, name in zip(drafts, names, strict=True)

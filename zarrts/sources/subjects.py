@@ -1,23 +1,26 @@
 """Whose recording it is: the name of the file, or what `subject=` says."""
 
 import csv
+import io
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
+from zarrts.sources.files import located, opened
 from zarrts.sources.kind import Draft, SourceFile
 from zarrts.sources.names import listed
 
 SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str]
-"""A regular expression, the path of a `.csv` table, a mapping, or a function of the path."""
+"""A regular expression, path or address of a `.csv` table, a mapping, or a function of a path."""
 
 
 def assign(
-    drafts: Sequence[Draft], subject: SubjectOption | None
+    drafts: Sequence[Draft], subject: SubjectOption | None, mounts: Mounts
 ) -> tuple[list[str | None], list[str]]:
     """Return the subject of each recording, None where there is none, and what went wrong.
 
@@ -35,7 +38,7 @@ def assign(
         isinstance(subject, str) and subject.lower().endswith(".csv")
     ):
         path = os.fspath(subject)
-        return _by_table(drafts, read_table(path), f"the table {path}")
+        return _by_table(drafts, read_table(path, mounts), f"the table {path}")
     if isinstance(subject, str):
         return _by_pattern(drafts, subject)
     if isinstance(subject, Mapping):
@@ -145,13 +148,15 @@ def _missing(drafts: Sequence[Draft], subjects: Sequence[str | None], what: str)
     return [f"{what} {listed(origins)}; every file needs a subject."] if origins else []
 
 
-def read_table(path: str) -> dict[str, str]:
+def read_table(path: str, mounts: Mounts) -> dict[str, str]:
     """Read a `.csv` table with the columns file and subject (its first line names them).
 
     Parameters
     ----------
     path : str
-        A text file in UTF-8.
+        Or address: a text file in UTF-8.
+    mounts : Mounts
+        How addresses are reached.
 
     Returns
     -------
@@ -164,7 +169,10 @@ def read_table(path: str) -> dict[str, str]:
     """
     table: dict[str, str] = {}
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with (
+            opened(located(path, mounts), path) as (stream, _),
+            io.TextIOWrapper(stream, newline="", encoding="utf-8-sig") as file,
+        ):
             lines = csv.DictReader(file, skipinitialspace=True)
             missing = {"file", "subject"} - set(lines.fieldnames or ())
             if missing:

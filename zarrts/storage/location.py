@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from zarrts import system
-from zarrts.buckets.addresses import is_address, is_remote, local_path, parse_address
+from zarrts.buckets.addresses import (
+    is_address,
+    is_remote,
+    local_path,
+    parse_address,
+    warn_of_unused,
+)
 from zarrts.buckets.bucket import MAX_OBJECT_BYTES, Bucket, ConflictError
 from zarrts.buckets.chunk_cache import ChunkCache
 from zarrts.buckets.objects import ObjectFile, ObjectPath, Upload
@@ -112,17 +118,37 @@ def locate(
     return Path(place)
 
 
-def refuse_unused(storage_options: Mapping[str, Any] | None, source: Any, store: object) -> None:
-    """Raise PlanError where options are given, but neither sources nor store have an address.
+def refuse_unused(
+    storage_options: Mapping[str, Any] | None, source: Any, store: object, subject: object = None
+) -> None:
+    """Raise PlanError where options are given, but nothing that is read or written has an address.
 
-    A table may name addresses, whatever its own is.
+    Warns where some are for no address. A table may name addresses, whatever its own is; who
+    reads it has to look at these. Where sources are all there is, `store` is None.
     """
-    places = [*(source if isinstance(source, list | tuple) else [source]), store]
-    texts = [it for it in places if isinstance(it, str)]
-    if storage_options and not any(it.lower().endswith(".csv") or is_remote(it) for it in texts):
+    if not isinstance(storage_options, Mapping | None):
         raise PlanError(
-            f"{store} is a path, and storage_options are for addresses; leave them out."
+            f"storage_options={storage_options!r} has to be a dict, such as {{'anon': True}}."
         )
+    if not storage_options or has_table(source):
+        return
+    places = [*_listed(source), store, subject]
+    if not any(map(is_remote, places)):
+        raise PlanError(
+            f"{source if store is None else store} is a path, and storage_options are for "
+            "addresses; leave them out."
+        )
+    warn_of_unused(storage_options, places)
+
+
+def has_table(source: Any) -> bool:
+    """Return whether a table is among sources, which names others."""
+    texts = (it for it in _listed(source) if isinstance(it, str | os.PathLike))
+    return any(os.fspath(it).lower().endswith(".csv") for it in texts)
+
+
+def _listed(source: Any) -> Sequence[Any]:
+    return source if isinstance(source, list | tuple) else [source]
 
 
 def with_cache(path: Location, folder: str | Path, max_bytes: int) -> Location:

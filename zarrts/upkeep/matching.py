@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zarrts import sources
+from zarrts.buckets.mounts import Mounts
+from zarrts.storage.location import has_table
 from zarrts.storage.segments import Segment
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
@@ -12,10 +14,11 @@ from zarrts.types import SourceRecording
 
 @dataclass(frozen=True)
 class Sources:
-    """What was converted, as users name it, and the options of its addresses."""
+    """What was converted, as users name it; the options of its addresses, and of the store's."""
 
     places: Any
     storage_options: Mapping[str, Any] | None = None
+    store: object = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def match_sources(
         If there is nothing to be read.
     """
     options = segment.options
+    mounts = Mounts(source.storage_options)
     # Subjects are the store's; asked for by name, so that no two files are taken for one.
     found = sources.find(
         source.places,
@@ -49,9 +53,11 @@ def match_sources(
         folders=options.get("folders", "auto"),
         class_names=options.get("class_names"),
         follow_links=True,
-        storage_options=source.storage_options,
+        mounts=mounts,
         has_owners=any(map(sources.is_of_owner, table.source)),
     )
+    if has_table(source.places):
+        mounts.warn_of_unused(source.store)
     # By content: names depend on how the folders were given, and no two have the same content.
     by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}
     by_name = {_file_name(it.origin) for it in found.recordings}
