@@ -101,22 +101,11 @@ class FileSystem:
                 with self._lock:
                     fs = self._file_system()
                     found = call(fs, fs._strip_protocol(f"{self.url_of_root}/{key}"))
-            except FileNotFoundError:
-                raise FileNotFoundError(
-                    errno.ENOENT, "there is no such file", self.url(key)
-                ) from None
-            except PermissionError:
-                raise BucketError(
-                    errno.EACCES, "may not be read with these credentials", self.url(key)
-                ) from None
             # Each file system raises errors of its own; their texts may hold credentials.
             except Exception as error:
-                if type(error).__name__ in _DENIED:
-                    raise BucketError(
-                        errno.EACCES,
-                        "may not be read with these credentials; check the storage_options",
-                        self.url(key),
-                    ) from None
+                refusal = self._refusal(error, key)
+                if refusal is not None:
+                    raise refusal from None
                 elapsed = time.monotonic() - started
                 deadline_s = 0.0 if self._is_down else bucket.DEADLINE_S
                 if isinstance(error, _FINAL) or elapsed + wait_s > deadline_s:
@@ -135,6 +124,21 @@ class FileSystem:
                 return found
             threading.Event().wait(wait_s * random.SystemRandom().uniform(0.5, 1))
             wait_s = min(2 * wait_s, bucket.MAX_WAIT_S)
+
+    def _refusal(self, error: Exception, key: str) -> OSError | None:
+        """Return the error to raise where a file is not there or may not be read, else None."""
+        url = self.url(key)
+        if isinstance(error, FileNotFoundError):
+            return FileNotFoundError(errno.ENOENT, "there is no such file", url)
+        if isinstance(error, PermissionError):
+            return BucketError(errno.EACCES, "may not be read with these credentials", url)
+        if type(error).__name__ in _DENIED:
+            return BucketError(
+                errno.EACCES,
+                "may not be read with these credentials; check the storage_options",
+                url,
+            )
+        return None
 
     def _file_system(self) -> Any:
         if self._made is None:
