@@ -95,18 +95,15 @@ def test_labels_that_differ_in_shape_or_kind_are_refused(subjects: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["auto", "ragged"])
-def test_a_label_for_each_stretch_of_time_is_told_how_to_be_repeated(
-    tmp_path: Path, kind: str
-) -> None:
+def test_a_label_for_each_stretch_of_time_is_told_what_to_say(tmp_path: Path, kind: str) -> None:
     recordings = [zarrts.Recording(f"s{n}", np.zeros((30 * n, 2)), [0, 1] * n) for n in (2, 3)]
     with pytest.raises(SourceError) as caught:
         zarrts.convert(recordings, tmp_path / "a.zarr", kind=kind)
     said = str(caught.value)
-    assert (
-        said.count("that of 15 time steps, repeat it for each of them, y = np.repeat(y, 15)") == 2
+    assert said.count("that of 15 time steps, say label_every=15 (--label-every 15)") == 2
+    store = zarrts.convert(
+        recordings, tmp_path / "a.zarr", kind=kind, label_every=15, progress=False
     )
-    repeated = [zarrts.Recording(it.subject, it.x, np.repeat(it.y, 15)) for it in recordings]
-    store = zarrts.convert(repeated, tmp_path / "a.zarr", kind="ragged", progress=False)
     with store:
         windows = store.samples.windows(15, 15, label="majority")
         assert windows.load_labels().tolist() == [0, 1] * 5

@@ -14,7 +14,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
-def scope(tmp_path, make_study):
+def scope(tmp_path, make_study, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nights").mkdir()
+    for i in range(2):
+        x = np.random.default_rng(i).normal(size=(3000 * 6 - 100, 1)).astype(np.float32)
+        np.savez(tmp_path / "nights" / f"p{i}.npz", x=x, y=np.array(["R", "W"])[np.arange(6) % 2])
     study = make_study(tmp_path / "sources", sizes=(40, 30, 20), labels="text")
     with zarrts.convert(study.folder, tmp_path / "store.zarr", progress=False) as store:
         train, val = store.samples.split(val=1)
@@ -35,6 +40,10 @@ def test_snippets_run(name, scope):
                     assert len(list(seq)) == len(seq)
             if "class_names  #" in code:
                 assert scope["samples"].class_names == ["sleep", "wake"]
+            if "label_every" in code:
+                with scope["nights"]:
+                    assert scope["windows"].load_labels().tolist() == [0, 1, 0, 1, 0] * 2
+                    assert [it.shape for it in scope["sequences"][0]] == [(5, 3000, 1), (5,)]
 
 
 def test_every_ready_made_transform_is_described():

@@ -266,7 +266,7 @@ def test_times_are_turned_into_rows():
     assert rows_of_time("length", "30s", 100.0) == 3000
     assert rows_of_time("length", "0.5 min", 50.0) == 1500
     assert rows_of_time("stride", "20ms", 50.0) == 1
-    with pytest.raises(SampleError, match="'30s' is a time, but the store does not know the rate"):
+    with pytest.raises(SampleError, match="'30s' is a time, but the rate is not known"):
         rows_of_time("length", "30s", None)
     with pytest.raises(SampleError, match=r"length='10ms' is 0.5 rows at 50 Hz"):
         rows_of_time("length", "10ms", 50.0)

@@ -175,7 +175,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "If -1 stands for a label that is missing": lambda it: check_loss(
         SparseCategoricalCrossentropy(), "int", [-1, 0, 1], 2
     ),
-    "time steps, repeat it for each of them": lambda it: convert(
+    "time steps, say label_every=": lambda it: convert(
         it, zarrts.Recording("s01", np.zeros((60, 2)), [0, 1, 0])
     ),
     "model= has to be a Keras model": lambda it: zarrts.predict(it.study, it.subjects, like=None),

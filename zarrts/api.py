@@ -43,6 +43,7 @@ def convert(
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
     rate_hz: float | None = None,
+    label_every: int | str | None = None,
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -106,6 +107,9 @@ def convert(
         Names of the channels, the last axis.
     rate_hz : float, optional
         Time steps per second.
+    label_every : int or str, optional
+        Each label is for so many time steps, or so much time, such as "30s", which needs the rate;
+        the last one may be for fewer. By default a label is for one step, or for all of a series.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -160,6 +164,7 @@ def convert(
         axes=_names("axes", axes),
         channels=_names("channels", channels),
         rate_hz=float(rate_hz) if isinstance(rate_hz, np.number) else rate_hz,
+        label_every=label_every,
         dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
         memory_bytes=_size("memory", memory),
         chunk_bytes=_size("chunk", chunk),
@@ -192,6 +197,7 @@ def append(
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
+    label_every: int | str | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
     scheduler: Any = None,
@@ -209,6 +215,8 @@ def append(
     ----------
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
+    label_every : int or str, optional
+        As in `convert`, and as it was said there by default; 1 where each time step has a label.
     source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
     restart, progress, storage_options
         As in `convert`.
@@ -235,6 +243,7 @@ def append(
         follow_links=follow_links,
         kind=kind,
         axes=_names("axes", axes),
+        label_every=label_every,
         memory_bytes=_size("memory", memory),
         workers=workers,
         scheduler=scheduler,

@@ -1,10 +1,15 @@
-"""Sizes in bytes, as people write them and as they read them."""
+"""Sizes in bytes, and times as numbers of rows, as people write them and as they read them."""
 
 import re
+
+import numpy as np
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|h)\s*")
 
 
 def parse_size(size: int | str, name: str) -> int:
@@ -43,3 +48,34 @@ def format_budget(n_bytes: int) -> str:
         if n_bytes % factor == 0 or n_bytes >= 16 * factor:
             return f"{-(-n_bytes // factor)}{unit}"
     return f"{n_bytes}B"
+
+
+def rows_of_time(name: str, value: int | str, rate_hz: float | None) -> int:
+    """Return a number of rows that is given as such, or as a time such as "30s".
+
+    Raises
+    ------
+    ValueError
+        If it is neither, no rate is known, or the time is no whole number of rows; the message
+        names the option.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f"{name}={value!r} has to be a number of rows, or a time such as '30s' "
+            f"({', '.join(_SECONDS)})."
+        )
+    if rate_hz is None:
+        raise ValueError(
+            f"{name}={value!r} is a time, but the rate is not known; count rows, or convert with "
+            "rate_hz=."
+        )
+    rows = float(match[1]) * _SECONDS[match[2]] * rate_hz
+    if abs(rows - round(rows)) > 1e-6 * max(1.0, rows):
+        raise ValueError(
+            f"{name}={value!r} is {rows:g} rows at {rate_hz:g} Hz; choose a time that is a whole "
+            "number of them, or count rows."
+        )
+    return round(rows)

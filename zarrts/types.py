@@ -141,8 +141,9 @@ class Recording:
         stop and returns these rows, so that data elsewhere stay there until they are written.
     y : array-like
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
-        many as time steps, or a structured array of intervals with the fields start, stop (rows)
-        and label. Several arrays of labels are a dictionary by name.
+        many as time steps, one for each stretch of them (see label_every= of `convert`), or a
+        structured array of intervals with the fields start, stop (rows) and label. Several arrays
+        of labels are a dictionary by name.
     """
 
     subject: str

@@ -31,6 +31,10 @@ def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tup
     return names_of(context, parameter, value) if value and "," in value else value
 
 
+def _rows_or_time(context: Any, parameter: Any, value: str | None) -> int | str | None:
+    return int(value) if value and value.isdecimal() else value
+
+
 def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, Any] | None:
     """Return options, each given as NAME=VALUE or ADDRESS:NAME=VALUE; a value is not shown."""
     pairs = [value.partition("=") for value in values]
@@ -81,6 +85,12 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             default="auto",
             show_default=True,
             help="dense: x[i] is sample i, in 2-D arrays as well. ragged: x is one long series.",
+        ),
+        click.option(
+            "--label-every",
+            metavar="TIME|ROWS",
+            callback=_rows_or_time,
+            help="Each label is for so long: 30s, or 3000 (time steps).",
         ),
         click.option("--axes", callback=names_of, help="Axes of x, such as sample,channel,time."),
     ]

@@ -14,10 +14,11 @@ from zarrts.commands.words import (
     describe_lengths,
     describe_shape,
 )
+from zarrts.conversion.plan import carried
 from zarrts.conversion.prepare import Prepared
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_budget, format_size
-from zarrts.sources import LINE_OF_A_TABLE
+from zarrts.sources import LINE_OF_A_TABLE, every_of
 from zarrts.types import IntArray, Label
 
 _FEW_PERCENT = 10
@@ -49,7 +50,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
     if label_shape and prepared.labels.encoding != "one_hot":
         labels += f", of shape {label_shape} each"
     if prepared.is_ragged:
-        labels += f"; one for each {_LABELLED[prepared.labels_per]}"
+        labels += f"; one for each {_describe_labelled(prepared)}"
     lines = [
         _describe_files(prepared, subjects),
         *_describe_kinds(prepared),
@@ -70,8 +71,12 @@ def next_lines(store: str, prepared: Prepared) -> list[str]:
     lines = ["import zarrts"]
     if prepared.is_ragged:
         length = min(200, *(it.x.shape[0] or 200 for it in prepared.recordings))
+        stride = max(1, length // 2)
         label = ', label="last"' if prepared.labels_per == "row" else ""
-        lines.append(f"windows = {samples}.windows({length}, stride={max(1, length // 2)}{label})")
+        every = next(filter(None, (every_of(it.y) for it in prepared.recordings)), None)
+        if every is not None and every > 1:
+            length = stride = every
+        lines.append(f"windows = {samples}.windows({length}, stride={stride}{label})")
         samples = "windows"
     if len({it.subject for it in prepared.recordings}) > 1:
         lines.append(f"train, test = {samples}.split(test=1)")
@@ -79,6 +84,20 @@ def next_lines(store: str, prepared: Prepared) -> list[str]:
         lines.append(f"train = {samples}")
     sequence = "zarrts.ZarrSequence(train, batch_size=32, stats=train.stats())"
     return [*lines, f"model.fit({sequence}, epochs=10)"]
+
+
+def _describe_labelled(prepared: Prepared) -> str:
+    """Return what has a label; of labels for stretches of time, how long these are."""
+    readers = [it.y for it in prepared.recordings]
+    spread = [(every, it.shape[0]) for it in readers if (every := every_of(it)) is not None]
+    if not spread:
+        return _LABELLED[prepared.labels_per]
+    every = spread[0][0]
+    rate_hz = prepared.options.rate_hz or carried(prepared.recordings)[1]
+    time = f" ({every / rate_hz:g} s)" if rate_hz else ""
+    n_short = sum(n_rows % every > 0 for _, n_rows in spread)
+    rest = f"; the last is for fewer in {describe_count(n_short, 'recording')}" if n_short else ""
+    return f"{describe_count(every, 'time step')}{time}{rest}"
 
 
 def _describe_room(prepared: Prepared) -> str:
@@ -123,7 +142,10 @@ def _describe_whole(prepared: Prepared) -> str:
     for rows in (it.y for it in prepared.recordings[:_FEW_RECORDINGS]):
         if rows.dtype.kind != "f" or len(rows.shape) != 1:
             return ""
-        found.update(rows.read(0, min(_FEW_LABELS, rows.shape[0])).tolist())
+        # Of labels for stretches of time, thousands of rows hold only one.
+        n_rows = min(_FEW_LABELS * (every_of(rows) or 1), rows.shape[0])
+        for start in range(0, n_rows, _FEW_LABELS):
+            found.update(rows.read(start, min(start + _FEW_LABELS, n_rows)).tolist())
         rows.close()
         if len(found) > MAX_NAMES or not all(it.is_integer() for it in found):
             return ""

@@ -77,7 +77,7 @@ def _check_samples(recordings: Sequence[SourceRecording]) -> list[str]:
             problems.append(
                 f"{it.origin}: {n_inputs:,} inputs in {it.x_name!r}, but {n_labels:,} labels in "
                 f"{it.y_name!r}; each input needs one label"
-                + (_repeat_remedy(n_inputs, n_labels) or _axis_remedy(it, n_labels))
+                + (_stretch_remedy(it) or _axis_remedy(it, n_labels))
             )
         elif n_inputs == 0:
             problems.append(f"{it.origin}: holds no samples; remove the file.")
@@ -97,22 +97,31 @@ def _check_series(recordings: Sequence[SourceRecording]) -> list[str]:
             problems.append(
                 f"{it.origin}: {n_rows:,} time steps in {it.x_name!r}, but {n_labels:,} labels in "
                 f"{it.y_name!r}; a series needs one label in all, or one for each time step"
-                + (_repeat_remedy(n_rows, n_labels) or ".")
+                + (_stretch_remedy(it) or ".")
             )
     if not any(it.x.shape[0] for it in recordings):
         problems.append("No recording holds a single time step; give files that are not empty.")
     return problems
 
 
-def _repeat_remedy(n_rows: int, n_labels: int) -> str:
-    """Return what to do with a label for each stretch of time, such as 30 s of sleep."""
-    if not 1 < n_labels < n_rows or n_rows % n_labels:
+def _stretch_remedy(recording: SourceRecording) -> str:
+    """Return what to say of a label for each stretch of time, such as 30 s of sleep."""
+    shape, n_labels = recording.x.shape, recording.y.shape[0] if recording.y.shape else 0
+    n_rows = shape[0]
+    if not 1 < n_labels < n_rows:
         return ""
+    if n_rows % n_labels:
+        if len(shape) != 2 or n_labels in shape or 2 * n_labels > n_rows:
+            return ""
+        return (
+            ". If each label is that of a stretch of time, say of how long a one, such as "
+            "label_every='30s' (--label-every 30s) or a number of time steps."
+        )
     n_each = n_rows // n_labels
     return (
-        f". If each label is that of {n_each:,} time steps, repeat it for each of them, "
-        f"y = np.repeat(y, {n_each}), and say kind='ragged' (--kind ragged); windows are cut, and "
-        "get a label each, while training."
+        f". If each label is that of {n_each:,} time steps, say label_every={n_each} "
+        f"(--label-every {n_each}), or a time, such as '30s'; windows are cut, and get a label "
+        "each, while training."
     )
 
 

@@ -27,6 +27,7 @@ class ConvertOptions:
     axes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
+    label_every: int | str | None = None
     dtype: str = "auto"
     memory_bytes: int = 1 << 30
     chunk_bytes: int = 1 << 20
@@ -48,12 +49,20 @@ class ConvertOptions:
         _check_number("rate_hz", self.rate_hz, float, 0)
         if self.rate_hz == 0 or self.rate_hz == float("inf"):
             raise PlanError(f"rate_hz={self.rate_hz} has to be above 0, and finite.")
+        self._check_label_every()
         self._check_names()
         if self.chunk_bytes > self.shard_bytes:
             raise PlanError(
                 f"chunk={self.chunk_bytes:,} bytes is more than shard={self.shard_bytes:,}; "
                 f"a shard holds whole chunks. Lower chunk, or raise shard to at least "
                 f"{format_budget(self.chunk_bytes)}."
+            )
+
+    def _check_label_every(self) -> None:
+        if self.label_every is not None and self.kind == "dense":
+            raise PlanError(
+                f"label_every={self.label_every!r} is about rows that follow in time, but "
+                "kind='dense' makes each a sample; leave one of them out."
             )
 
     def _check_names(self) -> None:

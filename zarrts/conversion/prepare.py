@@ -207,6 +207,8 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
         y=options.y or (tuple(then["y"]) if isinstance(then["y"], list) else then["y"]),
         axes=options.axes or (then["axes"] and tuple(then["axes"])),
         channels=options.channels or (then["channels"] and tuple(then["channels"])),
+        rate_hz=options.rate_hz or header.rate_hz,
+        label_every=options.label_every or then.get("label_every"),
         folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
         kind=header.kind if is_certain else options.kind,
     )
@@ -228,6 +230,8 @@ def _find(
         kind=options.kind,
         axes=options.axes,
         channels=options.channels,
+        label_every=options.label_every,
+        rate_hz=options.rate_hz,
         folders=options.folders,
         class_names=None if names is None else [str(it) for it in names],
         follow_links=options.follow_links,
@@ -256,8 +260,7 @@ def _prepared(
     labels = _labels(recordings, counters, options, base)
     layout = _layout(recordings, options, base)
     if base is not None:
-        codec = codec_of(base.segments[0].x)
-        options = replace(options, codec=codec, rate_hz=options.rate_hz or base.rate_hz)
+        options = replace(options, codec=codec_of(base.segments[0].x))
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
@@ -377,6 +380,8 @@ def _plan(
     }
     if recordings[0].labels_per != "sample":
         chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
+    if every := next(filter(None, (sources.every_of(it.y) for it in recordings)), None):
+        chosen["label_every"] = every  # in rows: the same, however it was said
     found = [
         [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
         for it, digest in zip(recordings, label_digests, strict=True)

@@ -4,7 +4,6 @@ A view: nothing is copied, and a billion windows are a few arrays. The words are
 TimeseriesGenerator; what each of its arguments is here stands in docs/windows.md.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from zarrts import sizes
 from zarrts.errors import SampleError
 from zarrts.samples.cuts import Cut, TargetOf, View, majority
 from zarrts.samples.indexes import WindowIndex
@@ -23,8 +23,6 @@ WindowLabel = (
 )
 Gaps = Mapping[int | str, Iterable[int]]
 _NAMED = ("recording", "first", "last", "next", "majority", "all")
-_SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-_TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|h)\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,26 +227,10 @@ def rows_of_time(name: str, value: int | str, rate_hz: float | None) -> int:
     SampleError
         If it is neither, no rate is known, or the time is no whole number of rows.
     """
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise SampleError(
-            f"{name}={value!r} has to be a number of rows, or a time such as '30s' "
-            f"({', '.join(_SECONDS)})."
-        )
-    if rate_hz is None:
-        raise SampleError(
-            f"{name}={value!r} is a time, but the store does not know the rate; count rows, or "
-            "convert with rate_hz=."
-        )
-    rows = float(match[1]) * _SECONDS[match[2]] * rate_hz
-    if abs(rows - round(rows)) > 1e-6 * max(1.0, rows):
-        raise SampleError(
-            f"{name}={value!r} is {rows:g} rows at {rate_hz:g} Hz; choose a time that is a whole "
-            "number of them, or count rows."
-        )
-    return round(rows)
+    try:
+        return sizes.rows_of_time(name, value, rate_hz)
+    except ValueError as error:
+        raise SampleError(str(error)) from error
 
 
 def numbers_of_gaps(gaps: Gaps, sources: Sequence[str]) -> dict[int, list[int]]:

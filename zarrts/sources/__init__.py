@@ -7,11 +7,13 @@ from zarrts.sources.lengths import as_in_store
 from zarrts.sources.listing import LINE_OF_A_TABLE, with_table
 from zarrts.sources.names import session_like
 from zarrts.sources.owners import is_of_owner
+from zarrts.sources.stretches import every_of
 
 __all__ = [
     "LINE_OF_A_TABLE",
     "Found",
     "as_in_store",
+    "every_of",
     "find",
     "find_inputs",
     "is_of_owner",

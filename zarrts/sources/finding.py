@@ -14,6 +14,7 @@ from zarrts.sources import (
     listing,
     owners,
     series,
+    stretches,
     subjects,
     unlabelled,
 )
@@ -66,6 +67,8 @@ def find(
     kind: str = "auto",
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
+    label_every: int | str | None = None,
+    rate_hz: float | None = None,
     folders: str = "auto",
     class_names: Sequence[str] | None = None,
     follow_links: bool = False,
@@ -97,6 +100,10 @@ def find(
         ("time", "channel"), in either order, are those of one series.
     channels : sequence of str, optional
         Which signals of EDF and BDF files are inputs, in this order.
+    label_every : int or str, optional
+        Each label is for so many rows, or so much time; rows are steps in time then.
+    rate_hz : float, optional
+        Rows per second, instead of what files carry.
     folders : str
         "auto": folders mean nothing, but name the files. "subjects": the first level of folders
         names the subjects. "classes" and what follows it in `FOLDERS`: see `sources.classes`.
@@ -122,9 +129,17 @@ def find(
     """
     # In class folders each file is a series anyway, so that its axes say nothing more.
     has_classes = folders not in ("auto", "subjects")
-    is_series = lengths.is_series(kind, None if has_classes else axes)
+    is_series = label_every is not None or lengths.is_series(kind, None if has_classes else axes)
     has_samples = not has_classes and not is_series
-    options = ArrayOptions.of(x, y, axes, channels=channels, has_samples=has_samples)
+    options = ArrayOptions.of(
+        x,
+        y,
+        axes,
+        channels=channels,
+        label_every=label_every,
+        rate_hz=rate_hz,
+        has_samples=has_samples,
+    )
     paths, tables, recordings = _sorted_out(source)
     mounts = mounts or Mounts()
     found = search(paths, SUFFIXES, follow_links=follow_links, mounts=mounts)
@@ -138,6 +153,7 @@ def find(
         problems += bad_lines
     if options.several:
         problems += _with_one_array(drafts)
+    drafts, misfits = stretches.spread(drafts, options)
     if has_owners if has_owners is not None else subject is None and folders == "auto":
         drafts, unowned = owners.split(drafts)
         problems += unowned
@@ -145,16 +161,18 @@ def find(
     settled, unsettled = series.settle(owned, "ragged" if is_series else kind)
     of_files, unread = _with_fingerprints(settled)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
+    of_arrays, misfitting = stretches.spread(of_arrays, options)
     alike, mixed = lengths.settle([*of_files, *of_arrays], kind, is_said=is_series)
     return Found(
         recordings=tuple(alike),
         problems=(
             *found.problems,
-            *sorted(problems),
+            *sorted([*problems, *misfits]),
             *more,
             *unsettled,
             *unread,
             *bad_arrays,
+            *misfitting,
             *mixed,
         ),
         has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),

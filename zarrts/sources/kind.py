@@ -68,6 +68,10 @@ class ArrayOptions:
         What the axes of x in the files are called; "sample" is one of them.
     channels : tuple of str or None
         Which signals are inputs, in files that hold more.
+    label_every : int, str or None
+        How many rows, or how much time, each label is for; None where that is one row, or all.
+    rate_hz : float or None
+        Rows per second, as the user says.
     """
 
     x: str | None = None
@@ -75,6 +79,8 @@ class ArrayOptions:
     several: tuple[str, ...] = ()
     axes: tuple[str, ...] | None = None
     channels: tuple[str, ...] | None = None
+    label_every: int | str | None = None
+    rate_hz: float | None = None
 
     @classmethod
     def of(
@@ -84,6 +90,8 @@ class ArrayOptions:
         axes: Sequence[str] | None,
         *,
         channels: Sequence[str] | None = None,
+        label_every: int | str | None = None,
+        rate_hz: float | None = None,
         has_samples: bool = True,
     ) -> "ArrayOptions":
         """Check what a user gave; SourceError with the remedy if it cannot be meant.
@@ -110,6 +118,8 @@ class ArrayOptions:
             several=several,
             axes=None if axes is None else _checked_axes(axes, has_samples),
             channels=None if channels is None else tuple(channels),
+            label_every=label_every,
+            rate_hz=rate_hz,
         )
 
     def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:

@@ -14,8 +14,9 @@ from zarrts.sources.files import SourcePath, beside, located, opened
 from zarrts.sources.inside import Opener
 from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
 from zarrts.sources.names import listed
+from zarrts.sources.stretches import StretchRows, rows_of_label
 from zarrts.sources.views import ConstantRows, PartOfRows, count_rows
-from zarrts.types import RowReader, SeriesList
+from zarrts.types import LabelsPer, RowReader, SeriesList
 
 LINE_OF_A_TABLE = "a line of a table"
 """What was recognised, where nothing else is said of a line."""
@@ -148,6 +149,8 @@ def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: O
     x_file, x_name, x = _reader(line.x, find_file, "x", options, open_contents)
     x = _part(x, line, x_name)
     paths = [x_file.path]
+    is_part = (line.start, line.stop) != (0, None)
+    labels_per: LabelsPer = "sample"
     if line.label:
         if not isinstance(x, SeriesList) and len(x.shape) <= 2 and not options.names_samples:
             x = SeriesList((x,))
@@ -155,9 +158,13 @@ def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: O
         y_name = "label"
     else:
         y_file, y_name, y = _reader(line.y, find_file, "y", options, open_contents)
-        y = _part(y, line, y_name)
+        every = rows_of_label(options) if is_part else None
+        if every is not None and not isinstance(x, SeriesList) and not isinstance(y, SeriesList):
+            # start and stop count time steps, in labels too.
+            y, labels_per = _of_stretches(y, every, line, x.shape[0], y_name), "row"
+        else:
+            y = _part(y, line, y_name)
         paths += [y_file.path] if y_file.path != x_file.path else []
-    is_part = (line.start, line.stop) != (0, None)
     rows = f" rows {line.start} to {line.stop or 'the end'}" if is_part else ""
     return Draft(
         origin=line.x + rows,
@@ -172,7 +179,21 @@ def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: O
         subject=line.subject,
         part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
         first_row=line.start,
+        labels_per=labels_per,
     )
+
+
+def _of_stretches(labels: RowReader, every: int, line: _Line, n_rows: int, name: str) -> PartOfRows:
+    """Return a label for each of the `n_rows` that a line chooses."""
+    n_labels, stop = labels.shape[0], line.start + n_rows
+    n_needed = -(-stop // every)
+    if n_labels < n_needed or (line.stop is None and n_labels > n_needed):
+        raise SourceError(
+            f"{name} has {n_labels:,} labels, one for each {every:,} time steps, but the "
+            f"{stop:,} up to the {'last' if line.stop is None else 'stop'} need {n_needed:,}; "
+            "correct label_every=, rate_hz= or stop."
+        )
+    return PartOfRows(StretchRows(labels, every, stop), line.start, stop)
 
 
 def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | SeriesList:

@@ -50,6 +50,7 @@ def match_sources(
         kind="ragged" if segment.is_ragged else "dense",
         axes=options.get("axes"),
         channels=options.get("channels"),
+        label_every=options.get("label_every"),
         folders=options.get("folders", "auto"),
         class_names=options.get("class_names"),
         follow_links=True,
