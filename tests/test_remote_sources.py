@@ -273,6 +273,23 @@ def test_headers_of_small_files_take_one_request_each(
     assert s3.requests["GET"] == len(SIZES)
 
 
+@pytest.mark.parametrize("chunks", [(160, 64, 8), (7, 64, 16), None])
+def test_pieces_of_hdf5_that_rows_need_are_requested_together(
+    tmp_path: Path, s3: FakeS3, chunks: Any
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    x = np.random.default_rng(0).random((640, 64, 16), "f4")
+    with h5py.File(tmp_path / "ann.h5", "w") as file:
+        file.create_dataset("x", data=x, chunks=chunks)
+        file["y"] = np.arange(640) % 3
+    s3.objects["h5/ann.h5"] = (tmp_path / "ann.h5").read_bytes()
+    (found,) = sources.find("s3://lab/h5", mounts=Mounts(s3.options)).recordings
+    for start, stop in ((0, 640), (100, 400), (1, 2), (0, 0)):
+        before = s3.requests["GET"]
+        np.testing.assert_array_equal(found.x.read(start, stop), x[start:stop])
+        assert s3.requests["GET"] - before <= 3
+
+
 def test_a_store_that_is_complete_is_found_and_its_sources_are_compared(
     study: Study, s3: FakeS3, tmp_path: Path
 ) -> None:

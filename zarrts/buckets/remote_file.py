@@ -23,6 +23,7 @@ TASK_BYTES = CACHE_BYTES + PIECE_BYTES * PIECES_AT_ONCE
 """The most that reading from addresses takes beside the rows themselves."""
 
 _DIRECT_BYTES = 2 * BLOCK_BYTES  # what is as long is used once
+_MAX_GAP_BYTES = 16 << 10  # sooner read than asked for apart
 _MAX_AHEAD = 8
 _AT_ONCE = 16
 
@@ -242,6 +243,7 @@ class RemoteStream(io.RawIOBase):
         self.error: SourceError | None = None
         self._position = 0
         self._next_block, self._n_ahead = -1, 1
+        self._fetched: list[tuple[int, memoryview]] = []
 
     def readable(self) -> bool:
         """Always."""
@@ -272,6 +274,10 @@ class RemoteStream(io.RawIOBase):
     def read_at(self, offset: int, target: memoryview) -> int:
         """Fill a buffer of bytes from an offset; fewer bytes come only at the file's end."""
         target = target[: max(0, self.file.size - offset)]
+        for start, content in self._fetched:
+            if start <= offset and offset + len(target) <= start + len(content):
+                target[:] = content[offset - start : offset - start + len(target)]
+                return len(target)
         try:
             if len(target) >= _DIRECT_BYTES:
                 self.file.fill(offset, target)
@@ -281,6 +287,26 @@ class RemoteStream(io.RawIOBase):
             self.error = error
             raise
         return len(target)
+
+    def fetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Request (start, stop) ranges together, for the reads of them that follow.
+
+        Neighbours are one request. Does nothing where they are short, because blocks are kept for
+        others as well, many, or more than may be in memory.
+        """
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted(ranges):
+            if joined and start - joined[-1][1] <= _MAX_GAP_BYTES:
+                joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+            else:
+                joined.append((start, stop))
+        joined = [(start, min(stop, self.file.size)) for start, stop in joined]
+        n_bytes = sum(stop - start for start, stop in joined)
+        is_small = n_bytes <= PIECE_BYTES * PIECES_AT_ONCE
+        if len(joined) <= _AT_ONCE and n_bytes >= _DIRECT_BYTES and is_small:
+            parts = [(start, memoryview(bytearray(stop - start))) for start, stop in joined]
+            self.file.fill_all(parts)
+            self._fetched = parts
 
     def _fill_by_blocks(self, offset: int, target: memoryview) -> None:
         done = 0

@@ -4,6 +4,7 @@ h5py has one lock for the process, so that reads by several threads wait for eac
 """
 
 import contextlib
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -25,15 +26,15 @@ _UNLOCKED = {"locking": "best-effort"}
 
 
 @contextlib.contextmanager
-def opened_hdf5(file: Stamp, where: str) -> Iterator[Any]:
-    """Open an HDF5 file, as it was seen before, for reading.
+def opened_hdf5(file: Stamp, where: str, stream: RemoteStream | None = None) -> Iterator[Any]:
+    """Open an HDF5 file, as it was seen before, for reading; one at an address through a stream.
 
     Raises
     ------
     SourceError
         If h5py is not installed, or the file is none; also for what is wrong inside `with`.
     """
-    path, stream = file.path, None
+    path = file.path
     try:
         import h5py
     except ImportError as error:
@@ -43,7 +44,7 @@ def opened_hdf5(file: Stamp, where: str) -> Iterator[Any]:
             f"install 'zarrts[{extra}]'"
         ) from error
     try:
-        if isinstance(file, RemoteFile):
+        if isinstance(file, RemoteFile) and stream is None:
             stream = RemoteStream(file)
         with h5py.File(stream or path, "r", **({} if stream else _UNLOCKED)) as opened:
             yield opened
@@ -223,16 +224,35 @@ class Hdf5Rows:
             slice(start, stop) if axis == self.axes[0] else slice(None)
             for axis in range(len(self.stored_shape))
         )
-        with self.stamp.open(), opened_hdf5(self.stamp, self.label) as file:
+        stream = RemoteStream(self.stamp) if isinstance(self.stamp, RemoteFile) else None
+        with self.stamp.open(), opened_hdf5(self.stamp, self.label, stream) as file:
             dataset = file[self.name]
             if dataset.shape != self.stored_shape or np.dtype(dataset.dtype.str) != (
                 self.stored_dtype
             ):
                 raise SourceError(f"{self.label}: changed while it was in use; start again.")
+            if stream is not None:  # or all tasks would wait, with h5py's lock, for each answer
+                stream.fetch(self._ranges(dataset, start, stop))
             stored = np.asarray(dataset[where])
         if self.is_bool:
             stored = stored != 0
         return to_native(stored.transpose(self.axes), self.label)
+
+    def _ranges(self, dataset: Any, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return (start, stop) in the file of what rows need; nothing where it is scattered."""
+        axis, sizes = self.axes[0], dataset.chunks
+        if sizes is None:
+            offset = dataset.id.get_offset()
+            row_bytes = dataset.id.get_storage_size() // self.shape[0]
+            if offset is None or axis != 0:
+                return []
+            return [(offset + start * row_bytes, offset + stop * row_bytes)]
+        steps = [range(0, length, size) for length, size in zip(dataset.shape, sizes, strict=True)]
+        steps[axis] = range(start // sizes[axis] * sizes[axis], stop, sizes[axis])
+        if math.prod(map(len, steps)) > _MAX_RANGES:
+            return []
+        chunks = map(dataset.id.get_chunk_info_by_coord, itertools.product(*steps))
+        return [(it.byte_offset, it.byte_offset + it.size) for it in chunks if it.size]
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""
@@ -242,3 +262,4 @@ class Hdf5Rows:
 
 
 _LEAST_BYTES = 16 * 1024
+_MAX_RANGES = 4096
