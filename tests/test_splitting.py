@@ -292,6 +292,19 @@ def test_a_splitter_that_ignores_subjects_is_refused():
     assert [fold.test.subjects for fold in grouped] in ([["a"], ["b"]], [["b"], ["a"]])
 
 
+def test_splitters_and_numbers_of_folds_are_told_where_they_belong():
+    selection = pytest.importorskip("sklearn.model_selection")
+    samples = samples_of([("a", (9, 0, 0)), ("b", (9, 0, 0))])
+    with pytest.raises(SampleError, match=r"not GroupKFold; .* samples\.split_by\(splitter\)"):
+        next(samples.folds(selection.GroupKFold(2)))
+    for wrong in (2.5, "a", []):
+        with pytest.raises(SampleError, match="give a number, or a list of lists of names"):
+            next(samples.folds(wrong))
+    for wrong in (2, [["a"], ["b"]], "a"):
+        with pytest.raises(SampleError, match=r"splitter of scikit-learn.*samples\.folds\("):
+            next(samples.split_by(wrong))
+
+
 # What reading costs
 
 

@@ -195,7 +195,7 @@ def _groups(
 def _given_groups(
     subjects: Sequence[str], given: Sequence[Sequence[str]]
 ) -> tuple[IntArray, list[int]]:
-    if isinstance(given, str) or not given:
+    if isinstance(given, str) or not hasattr(given, "__len__") or not len(given):
         raise SampleError(f"folds({given!r}): give a number, or a list of lists of names.")
     groups = [_positions(names, subjects, f"fold {number}") for number, names in enumerate(given)]
     tested = np.concatenate(groups)

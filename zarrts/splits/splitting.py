@@ -169,6 +169,11 @@ class Divisible:
             `gap` samples before and after it are left out.
         """
         refuse_unknown(self.folds, unknown)
+        if _is_splitter(k):
+            raise SampleError(
+                f"folds() takes a number of folds, or lists of names, not {type(k).__name__}; for "
+                "a splitter of scikit-learn: samples.split_by(splitter)."
+            )
         _refuse_labels(stratify)
         if within is not None:
             _refuse_with_within(stratify=stratify, group=group, val=val, repeats=repeats - 1)
@@ -189,8 +194,14 @@ class Divisible:
         Raises
         ------
         SampleError
-            If it puts a subject on both sides, as those without "Group" in their names do.
+            If it puts a subject on both sides, as those without "Group" in their names do; or
+            is no splitter.
         """
+        if not _is_splitter(splitter):
+            raise SampleError(
+                f"split_by() takes a splitter of scikit-learn, such as GroupKFold(5), not "
+                f"{splitter!r}; for a number of folds, or names: samples.folds({splitter!r})."
+            )
         labels = None
         if self.scheme.class_names is not None:
             stored = self.load_labels()
@@ -283,6 +294,10 @@ class Divisible:
                 test=self.narrowed(inside),
                 allow_overlap=True,
             )
+
+
+def _is_splitter(it: object) -> bool:
+    return hasattr(it, "split") and not isinstance(it, str)
 
 
 def _refuse_labels(stratify: object) -> None:
