@@ -290,11 +290,14 @@ def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
     ]
     problems = check_duplicates(found.recordings, stored)
     known = {name for table in tables for name in table.subject}
+    contents = {(fingerprint, n_samples) for fingerprint, n_samples, _ in stored}
     for it in found.recordings:
         misfit = _misfit(it, base)
         if misfit is not None:
             problems.append(f"{it.origin}: {misfit}.")
-        if it.subject in known and not found.has_subjects_given:
+        # Who the same content belongs to is no second problem: the copy has to go anyway.
+        is_copy = it.x.shape[0] > 0 and (it.fingerprint, it.x.shape[0]) in contents
+        if it.subject in known and not found.has_subjects_given and not is_copy:
             problems.append(
                 f"{it.origin}: the store has a subject {it.subject} already. If it is the same "
                 "person, or another one, say who is who with subject= (--subject)."
