@@ -42,7 +42,7 @@ def zarrts_convert(source: Source, target: Path, threads: int) -> None:
 
 
 def floor(source: Source, target: Path, threads: int) -> None:
-    import google_crc32c
+    from awscrt.checksums import crc32c
     from numcodecs import blosc
 
     blosc.use_threads = False
@@ -66,7 +66,7 @@ def floor(source: Source, target: Path, threads: int) -> None:
                 file.readinto(chunk.data)
                 encoded = blosc.compress(chunk, b"lz4", 5, 1)
                 out.write(encoded)
-                out.write(google_crc32c.value(encoded).to_bytes(4, "little"))
+                out.write(crc32c(encoded).to_bytes(4, "little"))
             out.flush()
             os.fsync(out.fileno())
 
@@ -100,7 +100,7 @@ WAYS: dict[str, tuple[Callable[[Source, Path, int], None], str, tuple[str, ...]]
     "floor": (
         floor,
         "floor: read, lz4, crc32c, write, fsync",
-        ("numcodecs.blosc", "google_crc32c"),
+        ("numcodecs.blosc", "awscrt.checksums"),
     ),
     "dask": (dask_to_zarr, "dask.array.to_zarr", ("dask.array", "zarr")),
     "tfrecord": (tfrecord, "TFRecordWriter, uncompressed, one thread", ("tensorflow",)),

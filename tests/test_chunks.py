@@ -28,9 +28,10 @@ from zarr.codecs import (
 import zarrts
 from zarrts.conversion.publish import CODECS, create_segment, write_checksums
 from zarrts.errors import ReadError
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
 from zarrts.storage.segments import array_spec
-from zarrts.storage.shards import ShardWriter, crc32c
+from zarrts.storage.shards import ShardWriter
 from zarrts.types import ArraySpec
 
 BLOSCS = {

@@ -92,7 +92,7 @@ PEERS = (
         title="decode floor, no batches",
         module="decode_floor",
         store="ours",
-        needs=("zarrts", "numcodecs", "google_crc32c"),
+        needs=("zarrts", "numcodecs", "awscrt"),
         note="every chunk decoded by two threads, nothing gathered",
     ),
     Peer(

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
+from awscrt.checksums import crc32c
 from numcodecs import blosc
 
 from peers.ours import prepare
@@ -54,7 +54,7 @@ def _decode(chunks: list[Chunk], memory: np.ndarray) -> None:
     for fd, offset, size in chunks:
         stored = np.frombuffer(os.pread(fd, size, offset), "u1")
         content = stored[:-4]
-        if google_crc32c.value(content) != int.from_bytes(stored[-4:].tobytes(), "little"):
+        if crc32c(content) != int.from_bytes(stored[-4:].tobytes(), "little"):
             raise ValueError("checksum")
         blosc.decompress(content, memory)
 

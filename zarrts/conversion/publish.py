@@ -11,6 +11,7 @@ import numpy as np
 from zarrts.buckets.bucket import ConflictError
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import (
     Location,
     read_files,
@@ -19,7 +20,7 @@ from zarrts.storage.location import (
     write_files,
 )
 from zarrts.storage.segments import CHECKSUMS, ROOT_KEY, Segment, read_documents, read_segment
-from zarrts.storage.shards import WrittenShard, crc32c
+from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import (
     SCHEMA,
     SEGMENT_MARK,

@@ -29,6 +29,7 @@ from zarrts.errors import PlanError, SourceError, ZarrtsError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sources import refuse_changes
 from zarrts.stats.sketches import count_points
+from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.journal import (
     JournalContent,
     JournalWriter,
@@ -39,7 +40,6 @@ from zarrts.storage.journal import (
 )
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, read_segment
-from zarrts.storage.shards import crc32c_of_file
 from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, write_table
 

@@ -7,8 +7,8 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location
-from zarrts.storage.shards import crc32c
 from zarrts.types import AnyArray, ArraySpec
 
 _CHECKSUM_BYTES = 4

@@ -18,8 +18,9 @@ import numpy as np
 from zarrts.buckets.objects import ObjectPath
 from zarrts.stats.moments import STATISTICS, Moments, pool
 from zarrts.stats.sketches import condense
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location, read_files
-from zarrts.storage.shards import WrittenShard, crc32c
+from zarrts.storage.shards import WrittenShard
 from zarrts.system import replace_file, sync_file
 from zarrts.types import AnyArray, IntArray
 

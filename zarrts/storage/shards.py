@@ -8,35 +8,18 @@ these. Here the chunks are written one by one, so that a shard takes the memory 
 from dataclasses import dataclass
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location, OpenFile, new_file, open_file
 from zarrts.types import AnyArray, ArraySpec
 
 _NO_CHUNK = np.uint64(2**64 - 1)
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CHECKSUM_BYTES = 4
-
-
-def crc32c(content: Any) -> int:
-    """Return the CRC-32C (Castagnoli) of bytes or of an array's memory."""
-    view = np.frombuffer(content, np.uint8)
-    return int(google_crc32c.value(view)) if view.size else 0
-
-
-def crc32c_of_file(path: Location) -> tuple[int, int]:
-    """Return size and CRC-32C of a file, a piece at a time."""
-    size = checksum = 0
-    with open_file(path) as file:
-        piece = np.empty(file.piece_bytes, np.uint8)
-        while count := file.read_into(piece, size):
-            size += count
-            checksum = int(google_crc32c.extend(checksum, piece[:count]))
-    return size, checksum
 
 
 @dataclass(frozen=True)
@@ -128,7 +111,7 @@ class ShardWriter:
     def _write(self, content: memoryview) -> None:
         self._file.write(content)
         view = np.frombuffer(content, np.uint8)
-        self._checksum = int(google_crc32c.extend(self._checksum, view))
+        self._checksum = crc32c(view, self._checksum)
         self._size += len(content)
 
     def __enter__(self) -> "ShardWriter":

@@ -30,9 +30,9 @@ import numpy as np
 
 from zarrts.errors import BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme, joint_scheme
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
-from zarrts.storage.shards import crc32c
 from zarrts.types import LabelsPer
 
 Entries = Mapping[str, tuple[int, int]]

@@ -14,13 +14,12 @@ from zarrts.conversion.recordwise import labels_of, recordwise_arrays, write_one
 from zarrts.conversion.targets import only_writer
 from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import SourceError, StoreError
+from zarrts.storage.checksums import crc32c, crc32c_of_file
 from zarrts.storage.location import Location, write_files
 from zarrts.storage.segments import ROOT_KEY, Segment, part_of
 from zarrts.storage.shards import (
     WrittenShard,
     chunk_checksums,
-    crc32c,
-    crc32c_of_file,
     written_checksums,
 )
 from zarrts.storage.store import (

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from zarrts.errors import StoreError
+from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.location import Location, n_requests
 from zarrts.storage.segments import ROOT_KEY, Segment
-from zarrts.storage.shards import crc32c_of_file, is_in_place
+from zarrts.storage.shards import is_in_place
 from zarrts.storage.store import (
     Entries,
     StoreHeader,

@@ -1,0 +1,48 @@
+"""CRC-32C: that of its definition, in one piece or many, with either library."""
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zarrts.storage import checksums
+
+POLYNOMIAL = 0x82F63B78  # of Castagnoli, bits reversed
+
+
+def naive(content: bytes) -> int:
+    rest = 0xFFFFFFFF
+    for byte in content:
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (POLYNOMIAL if rest & 1 else 0)
+    return rest ^ 0xFFFFFFFF
+
+
+@pytest.fixture(scope="class", params=["as installed", "without awscrt"])
+def _library(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "without awscrt":
+            for name in ("awscrt", "awscrt.checksums"):
+                patch.setitem(sys.modules, name, None)
+            patch.setattr(checksums, "_update", checksums._fastest_update())
+        yield
+
+
+@pytest.mark.usefixtures("_library")
+class TestBothLibraries:
+    def test_the_check_value_of_the_catalogue_of_crcs(self) -> None:
+        assert checksums.crc32c(b"123456789") == 0xE3069283
+
+    @given(content=st.binary(max_size=70), cut=st.integers(0, 70))
+    def test_any_bytes_in_two_pieces(self, content: bytes, cut: int) -> None:
+        first = checksums.crc32c(content[:cut])
+        assert checksums.crc32c(content[cut:], first) == naive(content)
+
+    def test_the_memory_of_an_array_that_is_read_only(self) -> None:
+        array = np.arange(12, dtype=">i2").reshape(3, 4)
+        array.flags.writeable = False
+        assert checksums.crc32c(array) == naive(array.tobytes())
