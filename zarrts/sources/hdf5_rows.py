@@ -55,6 +55,11 @@ def opened_hdf5(file: Stamp, where: str, stream: RemoteStream | None = None) -> 
         raise SourceError(
             f"{where}: is no HDF5 file, or is damaged ({reason}); copy or save it again."
         ) from error
+    finally:
+        # The error knows h5py's frames, and these HDF5's hold on the stream: a circle that nobody
+        # would break before Python ends, and HDF5, which lets go of it after that, would crash.
+        if stream is not None:
+            stream.error = None
 
 
 def check_stored(dataset: Any, where: str) -> tuple[str, ...]:
