@@ -799,6 +799,7 @@ def test_credentials_come_from_the_files_of_the_aws_tools(
     [
         ("ftp://b/a.zarr", None, r"ftp:// is no place for a store, .*starts with s3://"),
         ("s3:///a.zarr", None, "names no bucket"),
+        ("s3://b/lab/../a.zarr", None, r"s3://b/lab/../a.zarr: .*without '\.\.'"),
         ("s3://key:hidden@b/a.zarr", None, r"s3://...@b/a.zarr: .*no credentials"),
         ("https://h/a.zarr?sig=hidden", None, r"https://h/a.zarr\?...: "),
         ("s3://b/a.zarr", {"secrets": "hidden"}, "the storage option 'secrets' is unknown"),

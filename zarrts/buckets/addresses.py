@@ -194,7 +194,10 @@ def parse_address(place: str, options: Mapping[str, Any] | None = None) -> tuple
         raise PlanError(f"{place} names no bucket; write {scheme}://BUCKET/study.zarr.")
     address = Address(kind, f"{scheme.lower()}://{bucket}", options_for(place, options))
     translated(address)
-    return address, "/".join(part for part in key.split("/") if part)
+    parts = [part for part in key.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise PlanError(f"{place}: a bucket has no folder above another; write it without '..'.")
+    return address, "/".join(parts)
 
 
 def translated(address: Address) -> dict[str, Any]:
