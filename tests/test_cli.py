@@ -233,12 +233,14 @@ def test_info_says_what_a_saved_split_costs_to_read(store: Path, tmp_path: Path)
         split = opened.samples.split(test=1)
         split.save(tmp_path / "split.json")
     n_train, n_test = map(len, split)
+    n_people = len(split.train.subjects)
+    people = "1 subject" if n_people == 1 else f"{n_people} subjects"
     lines = said(zarrts_command("info", store, "--split", tmp_path / "split.json"), 0).splitlines()
     # All 90 samples lie in one piece.
     assert lines[6:8] == [
-        f"train     {n_train} samples of {len(split.train.subjects)} subjects; reading them "
+        f"train     {n_train} samples of {people}; reading them "
         f"decodes {90 / n_train:.3g} times their size",
-        f"test      {n_test} samples of 1 subjects; reading them decodes {90 / n_test:.3g} times "
+        f"test      {n_test} samples of 1 subject; reading them decodes {90 / n_test:.3g} times "
         "their size",
     ]
     (tmp_path / "split.json").write_text("{}")

@@ -270,7 +270,7 @@ def test_the_command_says_what_is_removed(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     for subject, status, said in (
         ("Nobody", 1, "Error: No subject named Nobody; the subjects are"),
-        ("Bruno", 0, f"15 samples of Bruno are removed; {path} is version 4, and versions that"),
+        ("Bruno", 0, f"Removed 15 samples of Bruno; {path} is version 4, and versions that"),
         ("Bruno", 1, "Error: No subject named Bruno"),
     ):
         result = CliRunner().invoke(main, ["remove", str(path), "--subject", subject])

@@ -373,4 +373,4 @@ def test_none_among_labels_is_a_label_that_is_missing(tmp_path, labels, stored):
             assert store.class_names == stored
             assert store.samples.labelled().ids.tolist() == [0, 2]
         said = CliRunner().invoke(main, ["info", name]).output
-        assert "no label  1 samples, kept out of training" in said
+        assert "no label  1 sample, kept out of training" in said

@@ -19,7 +19,7 @@ from zarrts.commands.arguments import (
     worker_options,
 )
 from zarrts.errors import ZarrtsError
-from zarrts.sizes import format_size
+from zarrts.sizes import format_count, format_size
 
 _USUAL_STORE = "study.zarr"
 
@@ -80,10 +80,22 @@ def main() -> None:
 @click.option("--rate-hz", type=float, help="Time steps per second.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
-    "--memory", type=Size(), default="1GiB", show_default=True, help="That a conversion may take."
+    "--memory",
+    type=Size(),
+    default="1GiB",
+    show_default=True,
+    help="Not to be exceeded.",
 )
-@click.option("--chunk", type=Size(), default="1MiB", show_default=True, help="Read at once.")
-@click.option("--shard", type=Size(), default="64MiB", show_default=True, help="In one file.")
+@click.option(
+    "--chunk",
+    type=Size(),
+    default="1MiB",
+    show_default=True,
+    help="The least that is read at once.",
+)
+@click.option(
+    "--shard", type=Size(), default="64MiB", show_default=True, help="Size of the files of a store."
+)
 @click.option(
     "--codec",
     type=click.Choice(["auto", "lz4", "zstd", "none"]),
@@ -94,7 +106,7 @@ def main() -> None:
 @worker_options
 @click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
-@click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
+@click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options
 @_with_errors
 def convert(
@@ -158,10 +170,16 @@ def _run(prepared: Any, progress: bool) -> None:
 @click.argument("sources", nargs=-1, metavar="SOURCES...")
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @source_options
-@click.option("--memory", type=Size(), default="1GiB", show_default=True)
+@click.option(
+    "--memory",
+    type=Size(),
+    default="1GiB",
+    show_default=True,
+    help="Not to be exceeded.",
+)
 @worker_options
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
-@click.option("--progress/--no-progress", default=True, help="Show a bar on a terminal.")
+@click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options
 @_with_errors
 def append(
@@ -202,7 +220,7 @@ def append(
 
 @main.command(short_help="Say what a store holds.")
 @click.argument("store")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--split", metavar="FILE", help="A split that was saved: what is in its parts.")
 @storage_options
 @_with_errors
@@ -249,11 +267,13 @@ def verify(
         )
         if is_done
     )
-    checked = f"{found.n_files:,} files, {format_size(found.n_bytes)}; compared: {how}"
+    checked = (
+        f"{format_count(found.n_files, 'file')}, {format_size(found.n_bytes)}; compared: {how}"
+    )
     if found.problems:
         click.echo(
-            f"{store} is damaged: {len(found.problems)} problems in {checked}. If you have the "
-            f"files: zarrts repair {store} --sources FOLDER",
+            f"{store} is damaged: {format_count(len(found.problems), 'problem')} in {checked}. If "
+            f"you have the files: zarrts repair {store} --sources FOLDER",
             err=True,
         )
         sys.exit(1)
@@ -288,7 +308,7 @@ def remove(store: str, subject: str, workers: int | None, **address: Any) -> Non
 
     removed = remove_subject(store, subject=subject, workers=workers, **address)
     click.echo(
-        f"{removed.n_samples:,} samples of {subject} are removed; {store} is version "
+        f"Removed {format_count(removed.n_samples, 'sample')} of {subject}; {store} is version "
         f"{removed.version}, and versions that held them are gone."
     )
 
@@ -315,11 +335,11 @@ def report(store: str, output: str, split: str | None, results: str | None, **ad
 @main.command(short_help="Measure how fast this machine reads a store.")
 @click.argument("store")
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--memory", type=Size(), default="512MiB", show_default=True)
+@click.option("--memory", type=Size(), default="512MiB", show_default=True, help="As in training.")
 @click.option("--workers", type=click.IntRange(1), help="Threads that read and decode.")
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="For each figure.")
 @click.option("--fit/--no-fit", default=True, help="Train a small network, if Keras is there.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("-o", "--output", metavar="FILE", help="Draw it, too: .png, .svg or .pdf.")
 @storage_options
 @_with_errors

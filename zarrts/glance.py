@@ -8,6 +8,7 @@ from zarrts import markup
 from zarrts.reading.contents import Contents
 from zarrts.samples.cuts import View
 from zarrts.samples.units import Ranges
+from zarrts.sizes import format_count
 from zarrts.types import IntArray
 
 _MAX_SUBJECTS = 12
@@ -53,7 +54,8 @@ def glance_of(samples: Chosen) -> str:
     if len(present) > _MAX_SUBJECTS:
         rows.append([f"and {len(present) - _MAX_SUBJECTS:,} more", *[""] * len(columns)])
     rows.append(["all", *(f"{column.sum():,}" for column in columns)])
-    what = f"samples, each {store.sample_shape} {store.dtype}" if is_stored else "windows"
+    what = format_count(len(samples), "sample" if is_stored else "window")
+    what += f", each {store.sample_shape} {store.dtype}" if is_stored else ""
     rate = f", {store.rate_hz:g} Hz" if store.rate_hz else ""
-    caption = f"{store.path}: {len(samples):,} {what}{rate}; {len(present):,} subjects"
+    caption = f"{store.path}: {what}{rate}; {format_count(len(present), 'subject')}"
     return markup.table(caption, header, rows)

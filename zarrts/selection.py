@@ -27,7 +27,7 @@ from zarrts.reading.sample_reader import SampleReader
 from zarrts.reading.windowing import Windowed
 from zarrts.samples.cuts import View
 from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
-from zarrts.sizes import format_budget, parse_size
+from zarrts.sizes import format_budget, format_count, parse_size
 from zarrts.splits.splitting import Divisible
 from zarrts.types import AnyArray, IntArray, Label, Labels
 
@@ -67,7 +67,7 @@ class Samples(Batched, Divisible, Windowed):
     def __repr__(self) -> str:
         return (
             f"<zarrts.Samples: {len(self):,} of {self.store.path}, "
-            f"{len(self.subject_codes):,} subjects>"
+            f"{format_count(len(self.subject_codes), 'subject')}>"
         )
 
     if not TYPE_CHECKING:  # or every name would pass for one that there is

@@ -1,4 +1,4 @@
-"""Sizes in bytes, and times as numbers of rows, as people write them and as they read them."""
+"""Sizes, counts, and times as numbers of rows, as people write them and as they read them."""
 
 import re
 
@@ -79,3 +79,8 @@ def rows_of_time(name: str, value: int | str, rate_hz: float | None) -> int:
             "number of them, or count rows."
         )
     return round(rows)
+
+
+def format_count(n: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun, such as "1 file" or "2 files"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

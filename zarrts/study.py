@@ -12,7 +12,7 @@ from zarrts.glance import glance_of
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.reading.contents import Contents
 from zarrts.selection import Samples
-from zarrts.sizes import parse_size
+from zarrts.sizes import format_count, parse_size
 from zarrts.splits.disjoint import Split
 from zarrts.splits.split_files import read_split
 from zarrts.storage.location import Location, locate, with_cache
@@ -80,8 +80,8 @@ class Store(Contents):
 
     def __repr__(self) -> str:
         return (
-            f"<zarrts.Store {self.path}: {self.n_samples:,} samples of {self.sample_shape} "
-            f"{self.dtype}, {len(self.subjects):,} subjects>"
+            f"<zarrts.Store {self.path}: {format_count(self.n_samples, 'sample')} of "
+            f"{self.sample_shape} {self.dtype}, {format_count(len(self.subjects), 'subject')}>"
         )
 
 

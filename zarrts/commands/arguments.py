@@ -55,8 +55,8 @@ storage_options = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=_options_of,
-    help="Of addresses, one at a time, or of what begins with one: s3://raw:anon=true. Credentials "
-    "are better kept in the environment.",
+    help="An option of a bucket, such as endpoint_url=https://s3.lab.org; for one address only: "
+    "s3://raw:anon=true. Give it once for each. Credentials are better kept in the environment.",
 )
 
 

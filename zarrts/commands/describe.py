@@ -10,14 +10,13 @@ from zarrts.commands.words import (
     MAX_NAMES,
     count_lengths,
     describe_classes,
-    describe_count,
     describe_lengths,
     describe_shape,
 )
 from zarrts.conversion.plan import carried
 from zarrts.conversion.prepare import Prepared
 from zarrts.labels.scheme import LabelCounter, LabelScheme
-from zarrts.sizes import format_budget, format_size
+from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of
 from zarrts.types import IntArray, Label
 
@@ -96,8 +95,8 @@ def _describe_labelled(prepared: Prepared) -> str:
     rate_hz = prepared.options.rate_hz or carried(prepared.recordings)[1]
     time = f" ({every / rate_hz:g} s)" if rate_hz else ""
     n_short = sum(n_rows % every > 0 for _, n_rows in spread)
-    rest = f"; the last is for fewer in {describe_count(n_short, 'recording')}" if n_short else ""
-    return f"{describe_count(every, 'time step')}{time}{rest}"
+    rest = f"; the last is for fewer in {format_count(n_short, 'recording')}" if n_short else ""
+    return f"{format_count(every, 'time step')}{time}{rest}"
 
 
 def _describe_room(prepared: Prepared) -> str:
@@ -108,21 +107,21 @@ def _describe_room(prepared: Prepared) -> str:
 def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
     recordings = prepared.recordings
     n_files = len({path for it in recordings for path in it.paths})
-    one, many, found = "file", "files", describe_count(n_files, "file")
+    one, many, found = "file", "files", format_count(n_files, "file")
     if all(it.found == LINE_OF_A_TABLE for it in recordings):
         one, many = "line", "lines"
-        found = f"{describe_count(len(recordings), one)} of a table, {found}"
+        found = f"{format_count(len(recordings), one)} of a table, {found}"
     elif n_files == 2 * len(recordings) and all(len(it.paths) == 2 for it in recordings):
-        one, many, found = "pair", "pairs", f"{describe_count(len(recordings), 'pair')} of files"
+        one, many, found = "pair", "pairs", f"{format_count(len(recordings), 'pair')} of files"
     elif n_files != len(recordings):
         one, many = "recording", "recordings"
-        n_recordings = describe_count(len(recordings), one)
+        n_recordings = format_count(len(recordings), one)
         found = f"{found}, {n_recordings}" if n_files else n_recordings
-    head = f"{found} -> {describe_count(len(subjects), 'subject')}"
+    head = f"{found} -> {format_count(len(subjects), 'subject')}"
     if not prepared.has_subjects_given:
         return f"{head} (one {one} each). Several {many} per person? --subject REGEX"
     n_each = Counter(it.subject for it in recordings)
-    shown = [f"{name} ({describe_count(n_each[name], one)})" for name in subjects[:MAX_NAMES]]
+    shown = [f"{name} ({format_count(n_each[name], one)})" for name in subjects[:MAX_NAMES]]
     more = f", and {len(subjects) - MAX_NAMES} more" if len(subjects) > MAX_NAMES else ""
     return f"{head}: {', '.join(shown)}{more}"
 
@@ -172,7 +171,7 @@ def _describe_samples(prepared: Prepared) -> str:
     if not prepared.is_ragged:
         return f"{layout.n_rows:,} samples, {describe_shape(layout.row_shape)}"
     lengths = count_lengths(np.array([it.x.shape[0] for it in prepared.recordings]))
-    n_recordings = describe_count(len(prepared.recordings), "recording")
+    n_recordings = format_count(len(prepared.recordings), "recording")
     return f"{n_recordings} {describe_lengths(lengths, layout.row_shape)}"
 
 

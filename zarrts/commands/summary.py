@@ -13,7 +13,7 @@ from zarrts.commands.words import (
 )
 from zarrts.reading.memory import window_amplification
 from zarrts.selection import Samples
-from zarrts.sizes import format_size, parse_size
+from zarrts.sizes import format_count, format_size, parse_size
 from zarrts.splits.disjoint import Split
 from zarrts.study import Store
 
@@ -85,17 +85,20 @@ def _window_costs(store: Store) -> dict[str, float] | None:
 
 def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     """Return what `summarize` found, but for the subjects, one thing a line."""
-    separator = "," if summary["lengths"] is None else " recordings"
+    n_samples = f"{summary['n_samples']:,},"
+    if summary["lengths"] is not None:
+        n_samples = format_count(summary["n_samples"], "recording")
     lines = [
         f"{store}, version {summary['version']}",
-        f"samples   {summary['n_samples']:,}{separator} {describe_sample(summary)}, "
-        f"{summary['dtype']}",
+        f"samples   {n_samples} {describe_sample(summary)}, {summary['dtype']}",
     ]
     if len(summary["labels"]) > 1:
         first, *rest = _describe_label_arrays(summary["labels"])
         lines += [f"labels    {first}", *(f"          {line}" for line in rest)]
     if summary["n_unlabelled"]:
-        lines.append(f"no label  {summary['n_unlabelled']:,} samples, kept out of training")
+        lines.append(
+            f"no label  {format_count(summary['n_unlabelled'], 'sample')}, kept out of training"
+        )
     if summary["channels"]:
         lines.append(f"channels  {', '.join(summary['channels'])}")
     if summary["rate_hz"]:
@@ -108,7 +111,8 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     if summary["window_amplification"]:
         lines.append(f"windows   {describe_windows(summary['window_amplification'])}")
     lines += [
-        f"{name:9} {part['n_samples']:,} samples of {len(part['subjects'])} subjects; reading "
+        f"{name:9} {format_count(part['n_samples'], 'sample')} of "
+        f"{format_count(len(part['subjects']), 'subject')}; reading "
         f"them decodes {part['amplification']:.3g} times their size"
         for name, part in summary.get("split", {}).items()
     ]

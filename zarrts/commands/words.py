@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from zarrts.sizes import format_count
 from zarrts.types import IntArray, Label
 
 MAX_NAMES = 12
@@ -23,10 +24,10 @@ def describe_lengths(lengths: Mapping[str, int], row_shape: tuple[int, ...]) -> 
     """Return how long recordings are, in words, and how wide."""
     wide = " x ".join(str(length) for length in row_shape)
     if len(row_shape) == 1:
-        wide = describe_count(row_shape[0], "channel")
+        wide = format_count(row_shape[0], "channel")
     low, high = lengths["shortest"], lengths["longest"]
     if low == high:
-        return f"of {describe_count(low, 'time step')} x {wide}"
+        return f"of {format_count(low, 'time step')} x {wide}"
     return f"of {low:,} to {high:,} time steps (median {lengths['median']:,}) x {wide}"
 
 
@@ -34,9 +35,9 @@ def describe_shape(sample_shape: tuple[int, ...]) -> str:
     """Return a sample's shape in words."""
     if len(sample_shape) == 2:
         time, channels = sample_shape
-        return f"{describe_count(time, 'time step')} x {describe_count(channels, 'channel')}"
+        return f"{format_count(time, 'time step')} x {format_count(channels, 'channel')}"
     if len(sample_shape) == 1:
-        return describe_count(sample_shape[0], "value")
+        return format_count(sample_shape[0], "value")
     return " x ".join(str(length) for length in sample_shape) or "single values"
 
 
@@ -44,9 +45,4 @@ def describe_classes(names: Sequence[Label]) -> str:
     """Return how many classes there are, and the first of them."""
     some = " ".join(str(name) for name in names[:MAX_NAMES])
     more = " ..." if len(names) > MAX_NAMES else ""
-    return f"{describe_count(len(names), 'class', 'classes')} {some}{more}"
-
-
-def describe_count(n: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun, such as "1 file" or "2 files"."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+    return f"{format_count(len(names), 'class', 'classes')} {some}{more}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sizes import format_count
 from zarrts.sources import Found, session_like
 from zarrts.storage.location import Location
 from zarrts.storage.store import StoreHeader
@@ -129,7 +130,7 @@ def _channels(recording: SourceRecording) -> str:
     inner = recording.x.shape[1:]
     if len(inner) != 1:
         return f"shape {inner}"
-    return f"{inner[0]:,} channel{'' if inner[0] == 1 else 's'}"
+    return f"{format_count(inner[0], 'channel')}"
 
 
 def _channels_remedy(recording: SourceRecording, usual: str) -> str:
@@ -347,5 +348,5 @@ def refuse(problems: Sequence[str], what: str = "Nothing was converted.") -> Non
         place, colon, reason = problem.partition(": ")
         places[colon + reason if colon else problem].append(place if colon else "")
     lines = [f"  - {', '.join(filter(None, at))}{reason}" for reason, at in places.items()]
-    head = f"{what} {len(lines)} problem{'s' if len(lines) > 1 else ''}:"
+    head = f"{what} {format_count(len(lines), 'problem')}:"
     raise SourceError("\n".join([head, *lines]))

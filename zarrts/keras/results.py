@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
+from zarrts.sizes import format_count
 from zarrts.system import replace_file
 from zarrts.types import AnyArray, IntArray, Label
 
@@ -45,7 +46,8 @@ class Predictions:
         names = self.class_names
         what = "numbers" if names is None else f"classes {', '.join(map(str, names[:_MAX_NAMES]))}"
         more = ", ..." if len(names or ()) > _MAX_NAMES else ""
-        return f"<Predictions of {len(self):,} samples: shape {self.values.shape}, {what}{more}>"
+        n_samples = format_count(len(self), "sample")
+        return f"<Predictions of {n_samples}: shape {self.values.shape}, {what}{more}>"
 
     @property
     def codes(self) -> IntArray:
@@ -182,7 +184,8 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return (
-            f"<Evaluation of {self.n_samples.sum():,} samples, {len(self.subjects):,} subjects: "
+            f"<Evaluation of {format_count(int(self.n_samples.sum()), 'sample')}, "
+            f"{format_count(len(self.subjects), 'subject')}: "
             f"{self.accuracy:.3f} correct; print it for the table>"
         )
 

@@ -36,6 +36,7 @@ from zarrts.reading.measured import Stats
 from zarrts.reading.nans import OnNan
 from zarrts.samples.padding import Pad, Truncate
 from zarrts.selection import Samples
+from zarrts.sizes import format_count
 from zarrts.stats.statistics import Scale
 from zarrts.study import Store
 from zarrts.types import Batch, IntArray, Label, Labels
@@ -374,7 +375,8 @@ class ZarrSequence(Looped, OwnThreads):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<ZarrSequence of {self.samples!r}: {len(self):,} batches of {self.batch_size}>"
+        n_batches = format_count(len(self), "batch", "batches")
+        return f"<ZarrSequence of {self.samples!r}: {n_batches} of {self.batch_size}>"
 
 
 def _of_these(values: Any, given: Samples, kept: Samples) -> Any:

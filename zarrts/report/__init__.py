@@ -20,7 +20,7 @@ from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.signals import channels_by_subject, some_samples
 from zarrts.report.subjects import subjects_and_labels
 from zarrts.selection import Samples
-from zarrts.sizes import format_size
+from zarrts.sizes import format_count, format_size
 from zarrts.splits.disjoint import Split
 from zarrts.study import Store, open_store
 from zarrts.system import replace_file
@@ -115,7 +115,7 @@ def _lengths(store: Store, overview: Overview) -> list[str]:
             ("longest", order[-1]),
         )
     ]
-    caption = f"Lengths of {len(lengths):,} recordings, in {unit}"
+    caption = f"Lengths of {format_count(len(lengths), 'recording')}, in {unit}"
     svg = figures.histogram(lengths * scale, labels=(unit, "recordings"), alt=caption, key="length")
     return [
         markup.heading(2, "Lengths of recordings"),

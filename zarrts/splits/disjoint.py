@@ -10,6 +10,7 @@ from zarrts.keywords import first_names
 from zarrts.reading.contents import Contents
 from zarrts.samples.cuts import View
 from zarrts.samples.units import Ranges
+from zarrts.sizes import format_count
 from zarrts.splits.split_files import write_split
 from zarrts.types import IntArray
 
@@ -72,7 +73,8 @@ class Split(tuple[S, ...]):
 
     def __repr__(self) -> str:
         parts = (
-            f"{name}: {len(part):,} samples of {len(part.subject_codes):,} subjects"
+            f"{name}: {format_count(len(part), 'sample')} of "
+            f"{format_count(len(part.subject_codes), 'subject')}"
             for name, part in zip(self.names, self, strict=True)
         )
         return f"<zarrts.Split of {self[0].store.path}: {'; '.join(parts)}>"
@@ -139,7 +141,9 @@ def _identity(part: Part) -> tuple[str, int]:
 def _refuse_overlap(names: str, one: Part, other: Part, allow_overlap: bool) -> None:
     n_shared = len(one.selection & other.selection)
     if n_shared:
-        raise SampleError(f"{names} share {n_shared:,} samples; no sample may be in two parts.")
+        raise SampleError(
+            f"{names} share {format_count(n_shared, 'sample')}; no sample may be in two parts."
+        )
     shared = np.intersect1d(one.subject_codes, other.subject_codes, assume_unique=True)
     if len(shared) and not allow_overlap:
         known = one.store.catalog.subjects

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.sizes import format_count
 from zarrts.stats.moments import STATISTICS, FloatArray, Moments
 from zarrts.stats.sketches import Sketch
 from zarrts.types import IntArray
@@ -36,7 +37,7 @@ class Statistics(Moments):
             + (", ..." if len(values) > _MAX_SHOWN else "")
             for values in (np.ravel(self.mean), np.ravel(self.std))
         )
-        return f"<Statistics of {self.mean.size:,} channels: mean {mean}; std {std}>"
+        return f"<Statistics of {format_count(self.mean.size, 'channel')}: mean {mean}; std {std}>"
 
     @cached_property
     def _sketch(self) -> Sketch:
