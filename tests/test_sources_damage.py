@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import npy
+from zarrts.sources.formats import npy_header as npy
 
 X = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
 Y = np.arange(4)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import fingerprint
+from zarrts.sources.study import fingerprint
 from zarrts.types import Recording
 
 X = np.arange(24, dtype=np.float32).reshape(4, 3, 2)

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 
 from zarrts import sources
-from zarrts.sources import matlab5
+from zarrts.sources.formats import matlab5
 
 X = np.arange(6 * 5 * 4, dtype=np.float32).reshape(6, 5, 4)
 Y = np.array([0, 2, 1, 1, 0, 2])

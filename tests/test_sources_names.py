@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SourceError
-from zarrts.sources.names import pair_up, pick, session_like
+from zarrts.sources.formats.array_names import pair_up, pick, session_like
 
 # Arrays of one file
 

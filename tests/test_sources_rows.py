@@ -15,11 +15,11 @@ from numpy.lib import format as npy_format
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import rows
-from zarrts.sources.files import FileStamp
-from zarrts.sources.given import ArrayRows
-from zarrts.sources.packed import SpooledRows, StreamedRows
-from zarrts.sources.rows import Layout, StridedRows
+from zarrts.sources.rows import strided as rows
+from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
+from zarrts.sources.rows.files import FileStamp
+from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.sources.study.in_memory import ArrayRows
 from zarrts.types import Recording, RowReader
 
 X_DTYPES = ["?", "i1", "u1", "<i2", ">i2", "<u4", ">u4", "<i8", ">f2", "<f4", ">f4", "<f8", ">f8"]

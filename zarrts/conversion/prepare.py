@@ -36,7 +36,7 @@ from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
-from zarrts.sources.whole import with_whole_labels
+from zarrts.sources.study.whole import with_whole_labels
 from zarrts.storage.journal import Plan
 from zarrts.storage.location import (
     Location,

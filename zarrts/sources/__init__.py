@@ -1,13 +1,13 @@
 """The recordings of a study, found in files by their headers alone."""
 
-from zarrts.sources.finding import Found, find, find_inputs
-from zarrts.sources.fingerprint import refuse_changes
-from zarrts.sources.formats import load_arrays
-from zarrts.sources.lengths import as_in_store
-from zarrts.sources.listing import LINE_OF_A_TABLE, with_table
-from zarrts.sources.names import session_like
-from zarrts.sources.owners import is_of_owner
-from zarrts.sources.stretches import every_of
+from zarrts.sources.formats.array_names import session_like
+from zarrts.sources.formats.owners import is_of_owner
+from zarrts.sources.formats.registry import load_arrays
+from zarrts.sources.study.finding import Found, find, find_inputs
+from zarrts.sources.study.fingerprint import refuse_changes
+from zarrts.sources.study.label_every import every_of
+from zarrts.sources.study.lengths import as_in_store
+from zarrts.sources.study.recording_table import LINE_OF_A_TABLE, with_table
 
 __all__ = [
     "LINE_OF_A_TABLE",

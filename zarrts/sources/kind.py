@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.files import SourcePath
+from zarrts.sources.rows.files import SourcePath
 from zarrts.types import LabelsPer, RowReader, SeriesList, axis_rank
 
 Role = Literal["x", "y"]

@@ -1,0 +1,327 @@
+"""EDF and BDF files: long recordings, whose annotations are the labels of their rows.
+
+The annotations are those of the file, or of a hypnogram beside it, as in Sleep-EDF
+(SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf). Files are read by pieces, without a library: of
+pyEDFlib and MNE, the first keeps files open in tables of its own, and the second may load all.
+"""
+
+import contextlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.edf_header import (
+    Annotation,
+    EdfHeader,
+    Signal,
+    read_annotations,
+    read_header,
+)
+from zarrts.sources.kind import ArrayOptions, Draft, NoInputsError, Role, SourceFile
+from zarrts.sources.rows.files import Stamp, ahead, opened
+from zarrts.sources.rows.interval_labels import IntervalRows
+from zarrts.sources.rows.strided import check_range, fill_from
+from zarrts.types import AnyArray, RowReader
+
+SUFFIXES = (".edf", ".bdf")
+
+SIGNALS, ANNOTATIONS = "signals", "annotations"
+_WORDS = re.compile(
+    r"[-_. ]*(?:hypnogram|hypno|annotations?|stages?|scoring|psg|signals?|eeg)$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class EdfRows:
+    """Samples of some signals of one rate, in the units of the file.
+
+    Attributes
+    ----------
+    stamp : Stamp
+    header : EdfHeader
+    signals : tuple of Signal
+        One a column.
+    label : str
+        How errors name the file.
+    """
+
+    stamp: Stamp
+    header: EdfHeader
+    signals: tuple[Signal, ...]
+    label: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(time, channel)."""
+        return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32, which holds every value of 24 bits."""
+        return np.dtype(np.float32)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Never: any row can be reached."""
+        return False
+
+    @property
+    def block_rows(self) -> int:
+        """Those of a record."""
+        return max(1, min(self.signals[0].n_samples, self.shape[0]))
+
+    def read(self, start: int, stop: int) -> AnyArray:
+        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+        check_range(start, stop, self.shape[0], self.label)
+        out = np.empty((stop - start, len(self.signals)), np.float32)
+        if start == stop:
+            return out
+        with self.stamp.open() as file:
+            n_samples = self.signals[0].n_samples
+            # As the bytes lie: a file at an address is read by blocks.
+            for record in range(start // n_samples, -(-stop // n_samples)):
+                first = record * n_samples
+                begin, end = max(start, first) - first, min(stop, first + n_samples) - first
+                part = out[first + begin - start : first + end - start]
+                for column, signal in enumerate(self.signals):
+                    part[:, column] = self._values(file, signal, record, begin, end)
+        return out
+
+    def _values(self, file: Any, signal: Signal, record: int, begin: int, end: int) -> AnyArray:
+        """Return samples `begin` to `end` of a signal in one record."""
+        header, width = self.header, self.header.sample_bytes
+        low, high = signal.digital
+        least, most = signal.physical
+        gain = (most - least) / (high - low)
+        offset = header.n_bytes + record * header.record_bytes + signal.offset
+        raw = np.empty((end - begin) * width, np.uint8)
+        fill_from(file, offset + begin * width, raw.data, self.label)
+        return (_integers(raw, width) - low) * gain + least
+
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("zarrts.EdfRows", *self.stamp.token(), *(it.name for it in self.signals))
+
+
+def _integers(raw: AnyArray, width: int) -> AnyArray:
+    """Return little-endian signed integers of 2 or 3 bytes as float64."""
+    if width == 2:
+        return raw.view("<i2").astype(np.float64)
+    parts = raw.reshape(-1, 3).astype(np.int32)
+    values = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
+    return (values - ((values & 0x800000) << 1)).astype(np.float64)
+
+
+class _Recording:
+    """The signals of an open file, and its annotations; used within one `with` block."""
+
+    def __init__(self, file: SourceFile, stream: Any, stamp: Stamp) -> None:
+        self.file, self.stream, self.stamp = file, stream, stamp
+        self.header = read_header(stream, self.stamp.size, file.origin)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Contents`."""
+        has = ((SIGNALS, self.header.signals), (ANNOTATIONS, self.header.annotations))
+        return tuple(name for name, some in has if some)
+
+    @property
+    def is_named(self) -> bool:
+        """See `Contents`."""
+        return True
+
+    @property
+    def found(self) -> str:
+        """See `Contents`."""
+        return f"an EDF file of {len(self.header.signals)} signals"
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """See `Contents`."""
+        return (self.header.n_records,)
+
+    def describe(self, name: str) -> str:
+        """See `Contents`."""
+        return f"{name} ({self.header.n_records:,} records of {self.header.duration_s:g} s)"
+
+    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+        """See `Contents`."""
+        rows = self.rows(options)
+        if name == SIGNALS:
+            if role == "y":
+                raise SourceError(f"{self.file.origin}: its signals cannot be labels.")
+            return rows
+        return self.labels(rows, *self.annotations())
+
+    def rows(self, options: ArrayOptions) -> EdfRows:
+        """Return the reader of the signals that `channels=` names, or of all."""
+        origin, header = self.file.origin, self.header
+        if options.axes is not None:
+            raise SourceError(f"{origin}: axes= is not needed: EDF is always (time, channel).")
+        if not header.signals:
+            raise NoInputsError(f"{origin}: holds no signals; leave it out.")
+        by_name: dict[str, list[Signal]] = defaultdict(list)
+        for signal in header.signals:
+            by_name[signal.name].append(signal)
+        shown = listed(f"{it.name} ({header.rate_hz(it):g} Hz)" for it in header.signals)
+        chosen = header.signals
+        if options.channels is not None:
+            wrong = [name for name in options.channels if len(by_name.get(name, ())) != 1]
+            if wrong:
+                raise SourceError(
+                    f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
+                )
+            chosen = tuple(by_name[name][0] for name in options.channels)
+        if len({it.n_samples for it in chosen}) != 1:
+            raise SourceError(
+                f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
+                f"with channels=['{chosen[0].name}', ...] (--channels)."
+            )
+        self.refuse_gaps()
+        return EdfRows(self.stamp, header, chosen, self.stamp.path)
+
+    def refuse_gaps(self) -> None:
+        """Raise SourceError where records do not follow each other in time."""
+        header = self.header
+        if not header.is_discontinuous:
+            return
+        _, starts = self.annotations()
+        for number, start in enumerate(starts):
+            expected = starts[0] + number * header.duration_s
+            if abs(start - expected) > 1e-3:
+                raise SourceError(
+                    f"{self.file.origin}: has a gap before record {number:,} (it starts at "
+                    f"{start:g} s, not {expected:g} s); save each part as a file."
+                )
+
+    def annotations(self) -> tuple[list[Annotation], list[float]]:
+        """Return annotations, and when each record starts."""
+        return read_annotations(self.stream, self.header, self.file.origin)
+
+    def labels(
+        self, rows: EdfRows, annotations: Sequence[Annotation], starts: Sequence[float]
+    ) -> IntervalRows:
+        """Return one label a row: the text of the annotation that covers it, or ""."""
+        where, n_rows = self.file.origin, rows.shape[0]
+        rate_hz = self.header.rate_hz(rows.signals[0])
+        first_s = starts[0] if starts else 0.0
+        begins, ends, texts = [], [], []
+        for it in annotations:
+            begin = round((it.onset_s - first_s) * rate_hz)
+            end = round((it.onset_s - first_s + it.duration_s) * rate_hz)
+            begin, end = max(0, begin), min(n_rows, end)  # scorers go on after the end
+            if begin < end:
+                begins.append(begin)
+                ends.append(end)
+                texts.append(it.text)
+        if not texts:
+            raise SourceError(
+                f"{where}: has {len(annotations):,} annotations, and none lasts for a while within "
+                "the recording, so that no row has a label; put a hypnogram beside it."
+            )
+        return IntervalRows.of(begins, ends, np.array(texts, np.str_), n_rows, where)
+
+
+@contextlib.contextmanager
+def open_contents(file: SourceFile) -> Iterator[Contents]:
+    """Give signals and annotations of a file, one label for each row.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged.
+    """
+    with _opened(file) as recording:
+        yield recording
+
+
+@contextlib.contextmanager
+def _opened(file: SourceFile) -> Iterator[_Recording]:
+    with opened(file.path, file.origin) as (stream, stamp):
+        yield _Recording(file, stream, stamp)
+
+
+def find_drafts(
+    files: Sequence[SourceFile], options: ArrayOptions
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings in `files`, and a sentence per file that is none.
+
+    A file without signals is a hypnogram of the recording beside it whose name is the same but
+    for words such as PSG and Hypnogram, or for one letter more at the end.
+    """
+    problems: list[str] = []
+    signals: list[SourceFile] = []
+    hypnograms: dict[str, SourceFile] = {}
+    for file in ahead(files):
+        try:
+            with _opened(file) as opened:
+                if opened.header.signals:
+                    signals.append(file)
+                else:
+                    hypnograms[_key(file)] = file
+        except SourceError as error:
+            problems.append(str(error))
+    drafts: list[Draft] = []
+    for file in signals:
+        key = _key(file)
+        near = [it for it in hypnograms if it == key] or [
+            it for it in hypnograms if len(it) == len(key) and it[:-1] == key[:-1]
+        ]
+        hypnogram = hypnograms.pop(near[0]) if len(near) == 1 else None
+        try:
+            drafts.append(_draft(file, hypnogram, options))
+        except SourceError as error:
+            problems.append(str(error))
+    problems += [
+        f"{it.origin}: holds no signals, and there is not one recording of the same name beside it."
+        for it in hypnograms.values()
+    ]
+    return drafts, problems
+
+
+def _key(file: SourceFile) -> str:
+    return f"{file.folder}/{_WORDS.sub('', file.stem)}"
+
+
+def _draft(file: SourceFile, hypnogram: SourceFile | None, options: ArrayOptions) -> Draft:
+    with _opened(file) as recording:
+        rows = recording.rows(options)
+        labels = _labels(recording, rows, hypnogram)
+        paths = [file.path] if hypnogram is None else [file.path, hypnogram.path]
+        more = "with annotations" if hypnogram is None else "and a hypnogram"
+        name = _WORDS.sub("", file.stem) or file.stem
+        return Draft(
+            origin=file.origin,
+            name=name,
+            path_name="/".join(part for part in (file.folder, name) if part),
+            paths=tuple(paths),
+            x=rows,
+            y=labels,
+            x_name=SIGNALS,
+            y_name=ANNOTATIONS,
+            found=f"{recording.found} {more}",
+            channels=tuple(it.name for it in rows.signals),
+            rate_hz=recording.header.rate_hz(rows.signals[0]),
+            labels_per="row",
+        )
+
+
+def _labels(recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None) -> IntervalRows:
+    if hypnogram is None:
+        return recording.labels(rows, *recording.annotations())
+    with _opened(hypnogram) as scored:
+        annotations, _ = scored.annotations()
+        later = scored.header.started_at(hypnogram.origin) - recording.header.started_at(
+            recording.file.origin
+        )
+    _, starts = recording.annotations()
+    moved = [replace(it, onset_s=it.onset_s + later.total_seconds()) for it in annotations]
+    return recording.labels(rows, moved, starts)

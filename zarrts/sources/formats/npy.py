@@ -1,0 +1,179 @@
+"""`.npy` files: recordings in one file each, and those stored as a pair of files (x and y)."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats import array_names as names
+from zarrts.sources.formats import npy_header as npy
+from zarrts.sources.formats import pickled
+from zarrts.sources.formats.contents import Contents, draft_of
+from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
+from zarrts.sources.rows.files import Stamp, ahead, opened
+from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.types import RowReader, SeriesList
+
+SUFFIXES = (npy.SUFFIX,)
+MAX_ARRAYS = 1000
+"""More than this many headers in one file are no study."""
+
+# Thousands of small files have one layout, and share it.
+_layout_of = functools.lru_cache(maxsize=64)(Layout.of)
+
+
+@dataclass(frozen=True)
+class _SavedArrays:
+    """Arrays that `np.save` wrote one after the other into one file.
+
+    Attributes
+    ----------
+    stamp : Stamp
+    origin : str
+    headers : tuple of ArrayHeader
+    starts : tuple of int
+        Byte of the file at which the values of each array start.
+    """
+
+    stamp: Stamp
+    origin: str
+    headers: tuple[npy.ArrayHeader, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(str(number) for number in range(len(self.headers)))
+
+    @property
+    def is_named(self) -> bool:
+        return False
+
+    @property
+    def found(self) -> str:
+        return f"an .npy file of {len(self.headers)} arrays, one after the other"
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.headers[int(name)].shape
+
+    def describe(self, name: str) -> str:
+        return f"{name} {self.headers[int(name)]}"
+
+    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+        number = int(name)
+        header, start = self.headers[number], self.starts[number]
+        is_only = len(self.headers) == 1
+        where = self.origin if is_only else f"{self.origin}: array {number}"
+        is_last = number == len(self.headers) - 1
+        available = self.stamp.size - start if is_last else header.data_bytes
+        npy.check_header(header, role, available, where)
+        order = options.order(role, header.shape, where)
+        shape = rows_of(role, header.shape)
+        layout = _layout_of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
+        check_rows(layout.shape, where)
+        label = self.stamp.path if is_only else f"{self.stamp.path}: array {number}"
+        return StridedRows(self.stamp, start, layout, label)
+
+
+@contextlib.contextmanager
+def open_contents(file: SourceFile) -> Iterator[Contents]:
+    """Read the headers of an `.npy` file and give its arrays.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or holds objects other than arrays.
+    """
+    with opened(file.path, file.origin) as (stream, stamp):
+        header = npy.read_header(stream, file.origin)
+        if header.dtype.hasobject:
+            contents: Contents = pickled.read_contents(stream, stamp, header, file.origin)
+        else:
+            contents = _saved_arrays(stream, stamp, header, file.origin)
+    yield contents
+
+
+def _saved_arrays(
+    stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str
+) -> _SavedArrays:
+    headers, starts = [header], [header.offset]
+    while len(headers) <= MAX_ARRAYS:
+        end = starts[-1] + headers[-1].data_bytes
+        if end + len(npy.MAGIC) > stamp.size:
+            break
+        stream.seek(end)
+        if stream.read(len(npy.MAGIC)) != npy.MAGIC:
+            break  # whoever reads the last array says that something follows it
+        stream.seek(end)
+        headers.append(npy.read_header(stream, f"{origin}: array {len(headers)}"))
+        starts.append(end + headers[-1].offset)
+    else:
+        raise SourceError(
+            f"{origin}: holds more than {MAX_ARRAYS:,} arrays one after the other; save the "
+            "inputs as one array, and the labels as another."
+        )
+    return _SavedArrays(stamp, origin, tuple(headers), tuple(starts))
+
+
+def find_drafts(
+    files: Sequence[SourceFile], options: ArrayOptions
+) -> tuple[list[Draft], list[str]]:
+    """Return the recordings among `files`, and a sentence per file that is none.
+
+    A file of several arrays is a recording; files of one array are paired by name.
+    """
+    drafts: list[Draft] = []
+    problems: list[str] = []
+    halves: dict[str, SourceFile] = {}
+    opened: dict[str, Contents] = {}
+    damaged: list[str] = []
+    for file in ahead(files):
+        try:
+            with open_contents(file) as contents:
+                if len(contents.names) > 1:
+                    drafts.append(draft_of(file, contents, options))
+                    continue
+                opened[file.origin] = contents
+        except SourceError as error:
+            problems.append(str(error))
+            damaged.append(f"{file.origin}: ")
+        halves[file.origin] = file
+    pairs, unpaired = names.pair_up(halves, x=options.x, y=options.y)
+    problems += [it for it in unpaired if not it.startswith(tuple(damaged))]
+    for pair in pairs:
+        readers: list[RowReader | SeriesList] = []
+        for origin, role in zip((pair.x, pair.y), names.ROLES, strict=True):
+            try:
+                if origin in opened:
+                    (name,) = opened[origin].names
+                    readers.append(opened[origin].reader(name, role, options))
+            except SourceError as error:
+                problems.append(str(error))
+        if len(readers) == 2:
+            drafts.append(_draft_of_pair(pair, halves[pair.x], halves[pair.y], *readers))
+    return drafts, problems
+
+
+def _draft_of_pair(
+    pair: names.Pair,
+    x_file: SourceFile,
+    y_file: SourceFile,
+    x: RowReader | SeriesList,
+    y: RowReader | SeriesList,
+) -> Draft:
+    folder = pair.folder
+    # Where the name is nothing but x and y, the folder is what names the subject.
+    name = pair.name or folder.rpartition("/")[2] or names.folder_name(str(x_file.path))
+    path = "/".join(part for part in (folder, pair.name) if part)
+    return Draft(
+        origin=x_file.origin,
+        name=name,
+        path_name=path or name,
+        paths=(x_file.path, y_file.path),
+        x=x,
+        y=y,
+        x_name=x_file.origin.rpartition("/")[2],
+        y_name=y_file.origin.rpartition("/")[2],
+        found="a pair of .npy files",
+    )
