@@ -8,6 +8,7 @@ import pytest
 from edf_files import RATE, SECONDS, STAGES, write_edf
 
 from zarrts import sources
+from zarrts.sources import SourceOptions
 
 
 def oracle(path):
@@ -23,14 +24,14 @@ def stages(n_rows=RATE * SECONDS):
 
 
 def only(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
 
 
 def problem(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert not found.recordings
     (sentence,) = found.problems
     return sentence

@@ -9,6 +9,7 @@ import pytest
 import scipy.io
 
 from zarrts import sources
+from zarrts.sources import SourceOptions
 from zarrts.sources.formats import matlab5
 
 X = np.arange(6 * 5 * 4, dtype=np.float32).reshape(6, 5, 4)
@@ -17,14 +18,14 @@ TEXT = np.array(["W", "N1", "R", "N1", "W", "Schlaf ä"])
 
 
 def only(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
 
 
 def problem(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert not found.recordings
     (sentence,) = found.problems
     return sentence
@@ -102,7 +103,7 @@ def test_paths_below_groups_are_named_with_x_and_y(tmp_path):
     with h5py.File(tmp_path / "study.h5", "w") as file:
         for name in ("s01", "s02"):
             file[f"{name}/raw/eeg"], file[f"{name}/raw/eog"], file[f"{name}/stage"] = X, X, Y
-    found = sources.find(tmp_path, x="raw/eeg", y="stage")
+    found = sources.find(tmp_path, SourceOptions(x="raw/eeg", y="stage"))
     assert [it.subject for it in found.recordings] == ["s01", "s02"]
 
 

@@ -15,6 +15,7 @@ import zarrts
 from zarrts import sources
 from zarrts.cli import main
 from zarrts.errors import SourceError
+from zarrts.sources import SourceOptions
 
 SMALL: dict[str, Any] = {"chunk": 300, "shard": 900, "progress": False}
 OWNERS = np.repeat([3, 1, 2, 3], [9, 1, 30, 7])
@@ -111,11 +112,11 @@ def test_one_value_is_whose_all_of_the_file_is(tmp_path: Path) -> None:
 def test_what_is_asked_for_by_name_is_no_list_of_subjects(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", data=X, stage=Y, subject=OWNERS)
     np.savez(tmp_path / "b.npz", eeg=X + 1, subject=OWNERS)
-    (of_regex,) = sources.find(tmp_path / "a.npz", subject=".*").recordings
+    (of_regex,) = sources.find(tmp_path / "a.npz", SourceOptions(subject=".*")).recordings
     assert of_regex.subject == "a.npz"
-    (as_label,) = sources.find(tmp_path / "a.npz", y="subject").recordings
+    (as_label,) = sources.find(tmp_path / "a.npz", SourceOptions(y="subject")).recordings
     assert (as_label.subject, as_label.y_name) == ("a", "subject")
-    (one_of_two,) = sources.find(tmp_path / "b.npz", x="eeg", y="subject").recordings
+    (one_of_two,) = sources.find(tmp_path / "b.npz", SourceOptions(x="eeg", y="subject")).recordings
     assert one_of_two.subject == "b"
 
 

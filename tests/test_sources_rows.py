@@ -15,6 +15,7 @@ from numpy.lib import format as npy_format
 
 from zarrts import sources
 from zarrts.errors import SourceError
+from zarrts.sources import SourceOptions
 from zarrts.sources.rows import strided as rows
 from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
 from zarrts.sources.rows.files import FileStamp
@@ -56,7 +57,7 @@ def write(folder, x, y, *, kind, version=(1, 0)):
 
 
 def found_in(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
@@ -257,7 +258,7 @@ def test_tokens_tell_files_arrays_and_layouts_apart(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", x=x, y=np.arange(6))
     np.savez(tmp_path / "b.npz", x=x, y=np.arange(6))
     readers = [r for found in sources.find(tmp_path).recordings for r in (found.x, found.y)]
-    readers += [sources.find(tmp_path, axes=["time", "sample", "a"]).recordings[1].x]
+    readers += [sources.find(tmp_path, SourceOptions(axes=["time", "sample", "a"])).recordings[1].x]
     readers += [ArrayRows(x, "x"), ArrayRows(x.copy(), "x")]
     tokens = [tokenize(reader) for reader in readers]
     assert len(set(tokens)) == len(readers)

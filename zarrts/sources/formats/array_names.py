@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
-from zarrts.sources.kind import Role
+from zarrts.sources.source_options import Role
 
 ROLES: tuple[Role, Role] = ("x", "y")
 

@@ -6,10 +6,11 @@ from typing import Protocol
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names as names
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.owners import array_of_owners, read_owners
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
-from zarrts.sources.rows.files import ahead
+from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.rows.records import NamedRows, named_rows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
 
 Carried = Callable[[str], tuple[tuple[str, ...] | None, float | None]]
@@ -41,7 +42,7 @@ class Contents(Protocol):
         """Return name, shape and dtype of an array, whatever state it is in."""
         ...
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader | SeriesList:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
         """Return what reads the array's rows, or a list of series.
 
         SourceError if it cannot serve as `role`.
@@ -55,7 +56,7 @@ Opener = Callable[[SourceFile], AbstractContextManager[Contents]]
 def draft_of(
     file: SourceFile,
     contents: Contents,
-    options: ArrayOptions,
+    options: SourceOptions,
     *,
     group: str = "",
     carried: Carried = lambda name: (None, None),
@@ -82,14 +83,14 @@ def draft_of(
     path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
     x = contents.reader(x_name, "x", options)
     y: RowReader | SeriesList
-    if options.several:
-        y, y_name = _several(contents, options, origin), ", ".join(options.several)
+    if options.label_names:
+        y, y_name = _several(contents, options, origin), ", ".join(options.label_names)
     else:
         y = contents.reader(y_name, "y", options)
     channels, rate_hz = carried(x_name)
     owner = array_of_owners(contents.names)
     owners: tuple[str, ...] = ()
-    if owner is not None and owner not in (x_name, y_name, *options.several):
+    if owner is not None and owner not in (x_name, y_name, *options.label_names):
         owners = read_owners(contents.reader(owner, "y", options), f"{origin}: {owner}")
     return Draft(
         origin=origin,
@@ -109,7 +110,7 @@ def draft_of(
 
 
 def draft_each(
-    files: Sequence[SourceFile], options: ArrayOptions, open_contents: Opener
+    files: Sequence[SourceFile], options: SourceOptions, open_contents: Opener
 ) -> tuple[list[Draft], list[str]]:
     """Return the recording that each of some files holds, and a sentence per bad file."""
     drafts: list[Draft] = []
@@ -123,11 +124,11 @@ def draft_each(
     return drafts, problems
 
 
-def _several(contents: Contents, options: ArrayOptions, origin: str) -> NamedRows | SeriesList:
+def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRows | SeriesList:
     """Return what several arrays of labels hold; of lists of arrays, for each series."""
     plain: dict[str, RowReader] = {}
     lists: dict[str, SeriesList] = {}
-    for name in options.several:
+    for name in options.label_names:
         rows = contents.reader(name, "y", options)
         if isinstance(rows, SeriesList):
             lists[name] = rows
@@ -156,21 +157,23 @@ def _several(contents: Contents, options: ArrayOptions, origin: str) -> NamedRow
     )
 
 
-def _pick(contents: Contents, options: ArrayOptions, origin: str) -> tuple[str, str]:
+def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str, str]:
     describe = contents.describe
     owner = array_of_owners(contents.names)
-    asked = (options.x, options.y, *options.several)
+    asked = (options.x, options.label_name, *options.label_names)
     candidates = [name for name in contents.names if name != owner or name in asked]
-    if options.several:
-        first, *others = options.several
+    if options.label_names:
+        first, *others = options.label_names
         lacking = [name for name in others if name not in contents.names]
         rest = [name for name in candidates if name not in others]
         # One that is not there is named as the only one would be.
         wanted = lacking[0] if lacking else first
         return names.pick(rest, x=options.x, y=wanted, origin=origin, describe=describe)
-    is_obvious = len(contents.names) == 2 and options.x is None and options.y is None
+    is_obvious = len(contents.names) == 2 and options.x is None and options.label_name is None
     if contents.is_named or not is_obvious:
-        return names.pick(candidates, x=options.x, y=options.y, origin=origin, describe=describe)
+        return names.pick(
+            candidates, x=options.x, y=options.label_name, origin=origin, describe=describe
+        )
     first, second = contents.names
     n_first, n_second = len(contents.shape(first)), len(contents.shape(second))
     if n_first >= n_second:

@@ -17,6 +17,7 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Draft, NoInputsError
 from zarrts.sources.formats.edf_header import (
     Annotation,
     EdfHeader,
@@ -24,10 +25,10 @@ from zarrts.sources.formats.edf_header import (
     read_annotations,
     read_header,
 )
-from zarrts.sources.kind import ArrayOptions, Draft, NoInputsError, Role, SourceFile
-from zarrts.sources.rows.files import Stamp, ahead, opened
+from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.interval_labels import IntervalRows
 from zarrts.sources.rows.strided import check_range, fill_from
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, RowReader
 
 SUFFIXES = (".edf", ".bdf")
@@ -152,7 +153,7 @@ class _Recording:
         """See `Contents`."""
         return f"{name} ({self.header.n_records:,} records of {self.header.duration_s:g} s)"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         """See `Contents`."""
         rows = self.rows(options)
         if name == SIGNALS:
@@ -161,7 +162,7 @@ class _Recording:
             return rows
         return self.labels(rows, *self.annotations())
 
-    def rows(self, options: ArrayOptions) -> EdfRows:
+    def rows(self, options: SourceOptions) -> EdfRows:
         """Return the reader of the signals that `channels=` names, or of all."""
         origin, header = self.file.origin, self.header
         if options.axes is not None:
@@ -250,7 +251,7 @@ def _opened(file: SourceFile) -> Iterator[_Recording]:
 
 
 def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in `files`, and a sentence per file that is none.
 
@@ -291,7 +292,7 @@ def _key(file: SourceFile) -> str:
     return f"{file.folder}/{_WORDS.sub('', file.stem)}"
 
 
-def _draft(file: SourceFile, hypnogram: SourceFile | None, options: ArrayOptions) -> Draft:
+def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOptions) -> Draft:
     with _opened(file) as recording:
         rows = recording.rows(options)
         labels = _labels(recording, rows, hypnogram)

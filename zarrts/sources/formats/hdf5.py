@@ -9,11 +9,13 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.contents import Contents, draft_of
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_array, check_rows
-from zarrts.sources.rows.files import Stamp, ahead, opened
+from zarrts.sources.rows.array_checks import check_array, check_rows
+from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.strided import to_native
 from zarrts.sources.rows.views import ValueRows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -58,7 +60,7 @@ class Group:
         dataset = self.datasets[name]
         return f"{name} {dataset.shape} {dataset.dtype}"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         """See `Contents`."""
         dataset = self.datasets[name]
         where = f"{self.file.origin}: {dataset.name}"
@@ -188,7 +190,7 @@ def _stamped(file: SourceFile) -> Iterator[tuple[Stamp, Any]]:
 
 
 def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in `files`, and a sentence per bad file.
 
@@ -210,17 +212,17 @@ def find_drafts(
     return drafts, problems
 
 
-def _draft(file: SourceFile, group: Group, options: ArrayOptions, name: str) -> Draft:
+def _draft(file: SourceFile, group: Group, options: SourceOptions, name: str) -> Draft:
     return draft_of(file, group, options, group=name, carried=group.carried, more_paths=group.paths)
 
 
-def grouped(datasets: dict[str, Any], options: ArrayOptions) -> dict[str, dict[str, Any]]:
+def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
     """Return the data sets of each recording by their names in it; "" is all of the file."""
-    if options.x is not None and options.y is not None:
+    if options.x is not None and options.label_name is not None:
         # Paths in each group, such as x="raw/eeg", y="stages".
         tops = [
             {f"/{path}".removesuffix(f"/{name}") for path in datasets if _ends(path, name)}
-            for name in (options.x, options.y)
+            for name in (options.x, options.label_name)
         ]
         groups = sorted(tops[0] & tops[1])
         if len(groups) > 1:

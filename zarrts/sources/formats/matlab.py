@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from zarrts.errors import SourceError
 from zarrts.sources.formats import matlab5, matlab73
 from zarrts.sources.formats.contents import Contents, draft_each
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.hdf5_rows import opened_hdf5
-from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
 from zarrts.sources.rows.compressed import PACKED_ERRORS
-from zarrts.sources.rows.files import opened
+from zarrts.sources.rows.files import SourceFile, opened
+from zarrts.sources.source_options import SourceOptions
 
 SUFFIXES = (".mat",)
 
@@ -45,7 +46,7 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
 
 
 def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in `files`, and a sentence per bad file."""
     return draft_each(files, options, open_contents)

@@ -16,19 +16,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.kind import (
-    MAX_AXES,
-    ArrayOptions,
-    Role,
-    SourceFile,
-    check_array,
-    check_rows,
-)
+from zarrts.sources.rows.array_checks import MAX_AXES, check_array, check_rows
 from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
-from zarrts.sources.rows.files import Stamp
+from zarrts.sources.rows.files import SourceFile, Stamp
 from zarrts.sources.rows.inflated import Inflated, InflatedMember
 from zarrts.sources.rows.strided import Layout, StridedRows
 from zarrts.sources.rows.views import CastRows, ValueRows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
 
 VERSIONS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
@@ -212,7 +206,7 @@ class Variables:
         variable = self.variables[name][1]
         return f"{name} {variable.dims} {variable.kind}"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader | SeriesList:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
         """See `Contents`."""
         place, variable = self.variables[name]
         where = f"{self.file.origin}: variable {name!r}"
@@ -233,7 +227,7 @@ class Variables:
         return rows if rows.dtype == cast else CastRows(rows, cast)
 
     def _layout(
-        self, variable: _Variable, role: Role, options: ArrayOptions, where: str
+        self, variable: _Variable, role: Role, options: SourceOptions, where: str
     ) -> tuple[Layout, np.dtype[Any]]:
         if variable.number not in _CLASSES or variable.flags & _IS_COMPLEX:
             raise SourceError(
@@ -294,7 +288,7 @@ class Variables:
         return [text[line::n_lines].rstrip(" \0") for line in range(n_lines)]
 
     def _cell(
-        self, place: _Place, cell: _Variable, role: Role, options: ArrayOptions, where: str
+        self, place: _Place, cell: _Variable, role: Role, options: SourceOptions, where: str
     ) -> RowReader | SeriesList:
         n_cells = math.prod(cell.dims)
         content = self._content(place, cell) if place.is_compressed else None

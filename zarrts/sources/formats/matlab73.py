@@ -7,9 +7,10 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.formats.hdf5 import MAX_OBJECTS, MAX_TEXT_BYTES
 from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored
-from zarrts.sources.kind import ArrayOptions, Role, SourceFile, check_array, check_rows
-from zarrts.sources.rows.files import Stamp
+from zarrts.sources.rows.array_checks import check_array, check_rows
+from zarrts.sources.rows.files import SourceFile, Stamp
 from zarrts.sources.rows.views import FlatRows, ValueRows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
 
 _NUMBERS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
@@ -53,7 +54,7 @@ class Variables:
         it = self.variables[name]
         return f"{name} {_dims(it)} {_class_of(it)}"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader | SeriesList:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
         """See `Contents`."""
         it, where = self.variables[name], f"{self.file.origin}: variable {name!r}"
         kind = _class_of(it)
@@ -63,7 +64,7 @@ class Variables:
             return ValueRows(np.array(_texts(it, where), np.str_))
         return self._numbers(it, role, options, where)
 
-    def _numbers(self, it: Any, role: Role, options: ArrayOptions, where: str) -> RowReader:
+    def _numbers(self, it: Any, role: Role, options: SourceOptions, where: str) -> RowReader:
         kind = _class_of(it)
         if kind not in (*_NUMBERS, "logical") or "MATLAB_empty" in it.attrs:
             raise SourceError(
@@ -85,7 +86,7 @@ class Variables:
         return FlatRows(rows) if is_vector else rows
 
     def _cell(
-        self, it: Any, role: Role, options: ArrayOptions, where: str
+        self, it: Any, role: Role, options: SourceOptions, where: str
     ) -> RowReader | SeriesList:
         import h5py
 

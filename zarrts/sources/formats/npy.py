@@ -11,9 +11,11 @@ from zarrts.sources.formats import array_names as names
 from zarrts.sources.formats import npy_header as npy
 from zarrts.sources.formats import pickled
 from zarrts.sources.formats.contents import Contents, draft_of
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
-from zarrts.sources.rows.files import Stamp, ahead, opened
+from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.rows.array_checks import check_rows, rows_of
+from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
 
 SUFFIXES = (npy.SUFFIX,)
@@ -60,7 +62,7 @@ class _SavedArrays:
     def describe(self, name: str) -> str:
         return f"{name} {self.headers[int(name)]}"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         number = int(name)
         header, start = self.headers[number], self.starts[number]
         is_only = len(self.headers) == 1
@@ -117,7 +119,7 @@ def _saved_arrays(
 
 
 def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings among `files`, and a sentence per file that is none.
 
@@ -139,7 +141,7 @@ def find_drafts(
             problems.append(str(error))
             damaged.append(f"{file.origin}: ")
         halves[file.origin] = file
-    pairs, unpaired = names.pair_up(halves, x=options.x, y=options.y)
+    pairs, unpaired = names.pair_up(halves, x=options.x, y=options.label_name)
     problems += [it for it in unpaired if not it.startswith(tuple(damaged))]
     for pair in pairs:
         readers: list[RowReader | SeriesList] = []

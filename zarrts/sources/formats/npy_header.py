@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.kind import Role, check_array
+from zarrts.sources.rows.array_checks import check_array
+from zarrts.sources.source_options import Role
 
 SUFFIX = ".npy"
 MAGIC = b"\x93NUMPY"

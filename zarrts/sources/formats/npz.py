@@ -10,11 +10,13 @@ from typing import BinaryIO
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy_header as npy
 from zarrts.sources.formats.contents import Contents, draft_each
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.zipped import Member
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile, check_rows, rows_of
+from zarrts.sources.rows.array_checks import check_rows, rows_of
 from zarrts.sources.rows.compressed import PACKED_ERRORS, SpooledRows, StreamedRows
-from zarrts.sources.rows.files import Stamp, opened
+from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader
 
 SUFFIXES = (".npz",)
@@ -63,7 +65,7 @@ class _Archive:
         except PACKED_ERRORS:
             return f"{name} (damaged)"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         info, where = self._members[name], self.where(name)
         header = self.header(name)
         npy.check_header(header, role, info.file_size - header.offset, where)
@@ -141,7 +143,7 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
 
 
 def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in `files`, and a sentence per bad file."""
     return draft_each(files, options, open_contents)

@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import usual_name
-from zarrts.sources.kind import Draft
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.views import PartOfRows, count_rows
 from zarrts.types import AnyArray, RowReader, SeriesList
 

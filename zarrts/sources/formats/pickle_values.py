@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.sources.kind import MAX_AXES
+from zarrts.sources.rows.array_checks import MAX_AXES
 
 _TYPE = re.compile(r"[biufcSUVOMm]\d{1,9}")
 REMEDY = "save plain arrays instead: np.savez(file, x=..., y=...)"

@@ -16,12 +16,13 @@ from zarrts.sources.formats import npy_header as npy
 from zarrts.sources.formats.pickle_machine import MAX_OPERATIONS, read_pickle
 from zarrts.sources.formats.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.formats.pickled_text import TextMember
-from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows, rows_of
+from zarrts.sources.rows.array_checks import check_array, check_rows, rows_of
 from zarrts.sources.rows.arrays import filled
 from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
 from zarrts.sources.rows.files import Stamp
 from zarrts.sources.rows.strided import Layout, StridedRows, native_dtype, to_native
 from zarrts.sources.rows.views import ValueRows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, RowReader, SeriesList
 
 _MAX_LETTERS = 16_000_000
@@ -75,7 +76,7 @@ class _PickledContents:
             return f"{name} ({len(array):,} series, the first {array[0].shape} {array[0].dtype})"
         return f"{name} {array.shape} {array.dtype}"
 
-    def reader(self, name: str, role: Role, options: ArrayOptions) -> RowReader | SeriesList:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
         array, where = self.arrays[name], self.where(name)
         if isinstance(array, SourceError):
             raise array
@@ -113,7 +114,7 @@ class _PickledContents:
         return StridedRows(self.stamp, data.offset, layout, label)
 
     def _series(
-        self, arrays: Sequence[PickledArray], role: Role, options: ArrayOptions, where: str
+        self, arrays: Sequence[PickledArray], role: Role, options: SourceOptions, where: str
     ) -> SeriesList:
         layouts: dict[Any, Layout] = {}
         readers = []
@@ -125,7 +126,7 @@ class _PickledContents:
         return SeriesList(tuple(readers))
 
     def _layout_of_series(
-        self, array: PickledArray, role: Role, options: ArrayOptions, where: str
+        self, array: PickledArray, role: Role, options: SourceOptions, where: str
     ) -> Layout:
         assert array.dtype is not None
         check_array(array.dtype, array.shape, role, where)

@@ -9,7 +9,9 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats import edf, hdf5, matlab, npz
 from zarrts.sources.formats import npy as npy_files
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
+from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import class_folders as classes
 from zarrts.types import RowReader
 
@@ -30,7 +32,7 @@ def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
 
 
 def find_drafts(
-    files: Sequence[SourceFile], options: ArrayOptions
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in files of all kinds, and a sentence per bad file.
 
@@ -51,9 +53,7 @@ def find_drafts(
 
 def find_drafts_in_classes(
     files: Sequence[SourceFile],
-    options: ArrayOptions,
-    levels: str,
-    class_names: Sequence[str] | None,
+    options: SourceOptions,
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in class folders, and a sentence per bad file; see `classes`."""
     series = _of_kind(files, npy_files.SUFFIXES)
@@ -64,7 +64,7 @@ def find_drafts_in_classes(
         "so, or leave it out."
         for origin in others
     ]
-    drafts, bad = classes.find_drafts(series, options, levels=levels, class_names=class_names)
+    drafts, bad = classes.find_drafts(series, options)
     return drafts, problems + bad
 
 
@@ -103,7 +103,7 @@ def load_arrays(path: str) -> dict[str, Any]:
     loaded: dict[str, Any] = {}
     with open_contents(SourceFile(os.path.abspath(path), name, name)) as contents:
         for it in contents.names:
-            rows = contents.reader(it, "y", ArrayOptions())
+            rows = contents.reader(it, "y", SourceOptions())
             if isinstance(rows, RowReader):
                 loaded[it] = rows.read(0, rows.shape[0])
             else:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol
 
 from zarrts.buckets.addresses import is_address, is_remote, local_path
 from zarrts.buckets.mounts import Mounts
@@ -22,16 +22,37 @@ _BUFFER_BYTES = 8 << 10
 _AT_ONCE = 16
 
 
-class HasPath(Protocol):
-    """A source file, as far as it matters here."""
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to be read.
+
+    Attributes
+    ----------
+    path : str or RemoteFile
+        Absolute; or the file at an address.
+    origin : str
+        Relative to what all that was given has in common, with "/"; names the file in messages.
+    inside : str
+        Relative to the folder that was given, with "/".
+    """
+
+    path: SourcePath
+    origin: str
+    inside: str
 
     @property
-    def path(self) -> SourcePath:
-        """Where it is."""
-        ...
+    def folder(self) -> str:
+        """Folder part of `origin`; "" at the top."""
+        return self.origin.rpartition("/")[0]
 
+    def is_kind(self, suffixes: tuple[str, ...]) -> bool:
+        """Return whether the name ends in one of some suffixes, in whatever case."""
+        return self.origin.lower().endswith(suffixes)
 
-F = TypeVar("F", bound=HasPath)
+    @property
+    def stem(self) -> str:
+        """File name without folder and suffix."""
+        return self.origin.rpartition("/")[2].rpartition(".")[0]
 
 
 class Stamp(Protocol):
@@ -133,7 +154,7 @@ def beside(file: SourcePath, name: str) -> str:
     return os.path.join(os.path.dirname(file), os.path.expanduser(name))
 
 
-def ahead(files: Sequence[F]) -> Iterator[F]:
+def ahead(files: Sequence[SourceFile]) -> Iterator[SourceFile]:
     """Yield files; the headers of remote ones are on their way before their turn comes."""
     remote = any(isinstance(file.path, RemoteFile) for file in files)
     if not remote:
@@ -151,7 +172,7 @@ def ahead(files: Sequence[F]) -> Iterator[F]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _fetch_ends(file: HasPath) -> None:
+def _fetch_ends(file: SourceFile) -> None:
     if isinstance(file.path, RemoteFile):
         file.path.fetch_ends()
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy as npy_files
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
+from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.views import ConstantRows, count_rows
+from zarrts.sources.source_options import SourceOptions
 from zarrts.types import SeriesList
 
 _SUBJECT_NAME = re.compile(
@@ -20,10 +22,7 @@ _SUBJECT_NAME = re.compile(
 
 def find_drafts(
     files: Sequence[SourceFile],
-    options: ArrayOptions,
-    *,
-    levels: str,
-    class_names: Sequence[str] | None,
+    options: SourceOptions,
 ) -> tuple[list[Draft], list[str]]:
     """Return one recording for each `.npy` file in class folders, and a sentence per bad file.
 
@@ -46,7 +45,9 @@ def find_drafts(
         if "/" not in file.inside
     ]
     filed = [file for file in files if "/" in file.inside]
-    level = _class_level(filed, levels, class_names)
+    names = options.class_names
+    class_names = None if names is None else [str(name) for name in names]
+    level = _class_level(filed, options.folders, class_names)
     _refuse_unknown_classes(filed, level, class_names)
     has_subjects = _has_two_levels(filed)
     drafts: list[Draft] = []
@@ -60,7 +61,7 @@ def find_drafts(
     return drafts, problems
 
 
-def _draft(file: SourceFile, options: ArrayOptions, label: str, subject: str | None) -> Draft:
+def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | None) -> Draft:
     with npy_files.open_contents(file) as contents:
         if len(contents.names) != 1:
             raise SourceError(

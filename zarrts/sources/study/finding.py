@@ -8,23 +8,23 @@ from typing import Any
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import owners
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.registry import (
     SUFFIXES,
     find_drafts,
     find_drafts_in_classes,
     open_contents,
 )
-from zarrts.sources.kind import ArrayOptions, Draft, SourceFile
-from zarrts.sources.rows.files import SourcePath
+from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
+from zarrts.sources.source_options import SourceOptions, SubjectOption
 from zarrts.sources.study import fingerprint, lengths, series, unlabelled
 from zarrts.sources.study import in_memory as given
 from zarrts.sources.study import label_every as stretches
 from zarrts.sources.study import recording_table as listing
 from zarrts.sources.study import subject_names as subjects
 from zarrts.sources.study.search import search
-from zarrts.sources.study.subject_names import SubjectOption
-from zarrts.types import FOLDERS, Recording, RowReader, SeriesList, SourceRecording
+from zarrts.types import Recording, RowReader, SeriesList, SourceRecording
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
@@ -55,18 +55,8 @@ class Found:
 
 def find(
     source: Source | Sequence[Source],
+    options: SourceOptions | None = None,
     *,
-    subject: SubjectOption | None = None,
-    x: str | None = None,
-    y: str | Sequence[str] | None = None,
-    kind: str = "auto",
-    axes: Sequence[str] | None = None,
-    channels: Sequence[str] | None = None,
-    label_every: int | str | None = None,
-    rate_hz: float | None = None,
-    folders: str = "auto",
-    class_names: Sequence[str] | None = None,
-    follow_links: bool = False,
     has_owners: bool | None = None,
     mounts: Mounts | None = None,
 ) -> Found:
@@ -77,35 +67,8 @@ def find(
     source : path, address, glob pattern, Recording, or a list of these
         Folders are searched to the bottom, hidden names and Zarr stores passed over. A `.csv`
         file is a table of recordings; see `listing.find_drafts`.
-    subject : str, path, mapping or callable, optional
-        Who a file belongs to: a regular expression (its group 1, or all of the match) for the
-        relative path with "/"; a function of that path; a mapping from relative path (or name
-        without suffix) to subject; or path or address of a `.csv` table with the columns file and
-        subject. By default each file (pair) is a subject of its own name, or of its relative
-        path where two have the same name. Says nothing about a Recording, which has a subject.
-    x, y : str, optional
-        Names of the arrays in files of several; for pairs of `.npy` files see `names.pair_up`. A
-        list for y names several arrays of labels.
-    kind : str
-        "dense": rows are samples; "ragged": they are steps in time. "auto": see `series.settle`
-        for lists of series, and `lengths.settle`.
-    axes : sequence of str, optional
-        What the axes of x in the files are called, such as ("sample", "channel", "time"). They
-        come out with "sample" first, then "time", others as given, "channel" last.
-        ("time", "channel"), in either order, are those of one series.
-    channels : sequence of str, optional
-        Which signals of EDF and BDF files are inputs, in this order.
-    label_every : int or str, optional
-        Each label is for so many rows, or so much time; rows are steps in time then.
-    rate_hz : float, optional
-        Rows per second, instead of what files carry.
-    folders : str
-        "auto": folders mean nothing, but name the files. "subjects": the first level of folders
-        names the subjects. "classes" and what follows it in `FOLDERS`: see `sources.classes`.
-    class_names : sequence of str, optional
-        All classes that folders may name.
-    follow_links : bool
-        Search links to folders as well.
+    options : SourceOptions, optional
+        What files hold, and whose they are.
     has_owners : bool, optional
         Split files where an array of theirs says whose each row is; by default, where neither
         `subject` nor `folders` says it.
@@ -122,42 +85,33 @@ def find(
     SourceError
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
-    # In class folders each file is a series anyway, so that its axes say nothing more.
-    has_classes = folders not in ("auto", "subjects")
-    is_series = label_every is not None or lengths.is_series(kind, None if has_classes else axes)
-    has_samples = not has_classes and not is_series
-    options = ArrayOptions.of(
-        x,
-        y,
-        axes,
-        channels=channels,
-        label_every=label_every,
-        rate_hz=rate_hz,
-        has_samples=has_samples,
-    )
+    options = options or SourceOptions()
+    options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = mounts or Mounts()
-    found = search(paths, SUFFIXES, follow_links=follow_links, mounts=mounts)
+    found = search(paths, SUFFIXES, follow_links=options.follow_links, mounts=mounts)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, SUFFIXES)
-    drafts, problems = _in_folders(found.files, options, folders, class_names)
+    drafts, problems = _in_folders(found.files, options)
     drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         of_table, bad_lines = listing.find_drafts(table, options, open_contents, mounts)
         drafts += of_table
         problems += bad_lines
-    if options.several:
+    if options.label_names:
         problems += _with_one_array(drafts)
     drafts, misfits = stretches.spread(drafts, options)
-    if has_owners if has_owners is not None else subject is None and folders == "auto":
+    if has_owners is None:
+        has_owners = options.subject is None and options.folders == "auto"
+    if has_owners:
         drafts, unowned = owners.split(drafts)
         problems += unowned
-    owned, more = _with_subjects(drafts, subject, mounts)
-    settled, unsettled = series.settle(owned, "ragged" if is_series else kind)
+    owned, more = _with_subjects(drafts, options.subject, mounts)
+    settled, unsettled = series.settle(owned, "ragged" if options.is_series else options.kind)
     of_files, unread = _with_fingerprints(settled)
     of_arrays, bad_arrays = given.find_recordings(recordings, options)
     of_arrays, misfitting = stretches.spread(of_arrays, options)
-    alike, mixed = lengths.settle([*of_files, *of_arrays], kind, is_said=is_series)
+    alike, mixed = lengths.settle([*of_files, *of_arrays], options.kind, is_said=options.is_series)
     return Found(
         recordings=tuple(alike),
         problems=(
@@ -170,30 +124,25 @@ def find(
             *misfitting,
             *mixed,
         ),
-        has_subjects_given=subject is not None or all(it.subject is not None for it in drafts),
+        has_subjects_given=options.subject is not None
+        or all(it.subject is not None for it in drafts),
         passed_over=tuple(found.others),
     )
 
 
 def find_inputs(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    *,
-    x: str | None = None,
-    axes: Sequence[str] | None = None,
-    channels: Sequence[str] | None = None,
-    is_series: bool = False,
+    options: SourceOptions,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, RowReader]]:
     """Return (name of the file, reader) of the inputs in files that need no labels.
 
     Parameters
     ----------
-    source, x, axes
-        As for `find`; files in sorted order.
-    channels : sequence of str, optional
-        Of files that hold signals by name, these; no other file is asked for them.
-    is_series : bool
-        Each file is one series of steps, not samples.
+    source : path, address, glob pattern, or a list of these
+        Files come in sorted order.
+    options : SourceOptions
+        `channels` are those of files that hold signals by name; no other file is asked for them.
     storage_options : mapping, optional
         Of addresses.
 
@@ -202,7 +151,7 @@ def find_inputs(
     SourceError
         Naming every file that cannot be used.
     """
-    options = ArrayOptions.of(x, None, axes, channels=channels, has_samples=not is_series)
+    options.check_axes()
     paths, _, _ = _sorted_out(source)
     found = search(paths, SUFFIXES, mounts=Mounts(storage_options))
     if found.problems or not found.files:
@@ -237,18 +186,13 @@ def _sorted_out(
 
 
 def _in_folders(
-    files: Sequence[SourceFile],
-    options: ArrayOptions,
-    folders: str,
-    class_names: Sequence[str] | None,
+    files: Sequence[SourceFile], options: SourceOptions
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings in files, whatever folders mean, and a sentence per bad file."""
-    if folders not in FOLDERS:
-        raise SourceError(f"folders={folders!r} is unknown; use one of {', '.join(FOLDERS)}.")
-    if folders not in ("auto", "subjects"):
-        return find_drafts_in_classes(files, options, folders, class_names)
+    if options.has_class_folders:
+        return find_drafts_in_classes(files, options)
     drafts, problems = find_drafts(files, options)
-    if folders == "subjects":
+    if options.folders == "subjects":
         drafts, homeless = subjects.of_folders(drafts, files)
         problems += homeless
     return drafts, problems

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.kind import ArrayOptions, Role, check_array, check_rows
+from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.arrays import filled
 from zarrts.sources.rows.interval_labels import IntervalRows
 from zarrts.sources.rows.records import named_rows
 from zarrts.sources.rows.strided import check_range, native_dtype, to_native
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import fingerprint
 from zarrts.types import AnyArray, LabelsPer, Recording, RowReader, SourceRecording
 
@@ -137,7 +138,7 @@ def _dtype_of(array: Any, label: str) -> np.dtype[Any]:
 
 
 def find_recordings(
-    recordings: Sequence[Recording], options: ArrayOptions
+    recordings: Sequence[Recording], options: SourceOptions
 ) -> tuple[list[SourceRecording], list[str]]:
     """Return what `recordings` hold, in their order, and a sentence per array that is no good."""
     found: list[SourceRecording] = []

@@ -8,9 +8,10 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sizes import rows_of_time
-from zarrts.sources.kind import ArrayOptions, Draft
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.strided import check_range
 from zarrts.sources.rows.views import RowsOfAnother
+from zarrts.sources.source_options import SourceOptions
 from zarrts.types import AnyArray, RowReader, SeriesList, SourceRecording
 
 _Labelled = TypeVar("_Labelled", Draft, SourceRecording)
@@ -44,7 +45,7 @@ class StretchRows(RowsOfAnother):
         return np.asarray(labels[np.arange(start, stop) // self.every - first])
 
 
-def rows_of_label(options: ArrayOptions, carried: Iterable[float | None] = ()) -> int | None:
+def rows_of_label(options: SourceOptions, carried: Iterable[float | None] = ()) -> int | None:
     """Return how many rows each label is for, or None where nothing is said of it.
 
     Parameters
@@ -70,7 +71,7 @@ def rows_of_label(options: ArrayOptions, carried: Iterable[float | None] = ()) -
 
 
 def spread(
-    recordings: Sequence[_Labelled], options: ArrayOptions
+    recordings: Sequence[_Labelled], options: SourceOptions
 ) -> tuple[list[_Labelled], list[str]]:
     """Return recordings with a label for each row, and a sentence for each that does not fit.
 

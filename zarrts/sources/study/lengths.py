@@ -14,13 +14,6 @@ _WORDS = {
 }
 
 
-def is_series(kind: str, axes: Sequence[str] | None) -> bool:
-    """Return whether options say that rows are steps in time."""
-    if kind == "auto":
-        return axes is not None and list(axes) in (["time", "channel"], ["channel", "time"])
-    return kind == "ragged"
-
-
 def settle(
     recordings: Sequence[SourceRecording], kind: str, *, is_said: bool = False
 ) -> tuple[list[SourceRecording], list[str]]:

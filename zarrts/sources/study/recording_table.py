@@ -12,9 +12,10 @@ from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Opener
-from zarrts.sources.kind import ArrayOptions, Draft, Role, SourceFile
-from zarrts.sources.rows.files import SourcePath, beside, located, opened
+from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study.label_every import StretchRows, rows_of_label
 from zarrts.types import LabelsPer, RowReader, SeriesList
 
@@ -57,7 +58,7 @@ class _Line:
 
 
 def find_drafts(
-    path: str, options: ArrayOptions, open_contents: Opener, mounts: Mounts
+    path: str, options: SourceOptions, open_contents: Opener, mounts: Mounts
 ) -> tuple[list[Draft], list[str]]:
     """Return the recordings that a table names, in its order, and a sentence per bad line.
 
@@ -145,7 +146,7 @@ def _line(row: dict[str, str | None], where: str) -> _Line:
     return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
 
 
-def _draft(line: _Line, find_file: Find, options: ArrayOptions, open_contents: Opener) -> Draft:
+def _draft(line: _Line, find_file: Find, options: SourceOptions, open_contents: Opener) -> Draft:
     x_file, x_name, x = _reader(line.x, find_file, "x", options, open_contents)
     x = _part(x, line, x_name)
     paths = [x_file.path]
@@ -213,7 +214,7 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 
 def _reader(
-    named: str, find_file: Find, role: Role, options: ArrayOptions, open_contents: Opener
+    named: str, find_file: Find, role: Role, options: SourceOptions, open_contents: Opener
 ) -> tuple[SourceFile, str, RowReader | SeriesList]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")

@@ -12,7 +12,7 @@ from zarrts.buckets.addresses import is_remote, local_path
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.kind import SourceFile
+from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.study.remote_search import RemoteFinder, below, common_base, find_remote
 
 _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.sources.kind import Draft
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.records import NamedRows
 from zarrts.sources.rows.strided import check_range
 from zarrts.sources.rows.views import PartOfRows, RowsInMemory, count_rows

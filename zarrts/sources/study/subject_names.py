@@ -12,11 +12,9 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.kind import Draft, SourceFile
-from zarrts.sources.rows.files import located, opened
-
-SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str]
-"""A regular expression, path or address of a `.csv` table, a mapping, or a function of a path."""
+from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.rows.files import SourceFile, located, opened
+from zarrts.sources.source_options import SubjectOption
 
 
 def assign(

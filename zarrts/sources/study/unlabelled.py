@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import X_NAMES, listed, usual_name
 from zarrts.sources.formats.contents import Contents, Opener
-from zarrts.sources.kind import ArrayOptions, NoInputsError, SourceFile
-from zarrts.sources.rows.files import ahead
+from zarrts.sources.formats.drafts import NoInputsError
+from zarrts.sources.rows.files import SourceFile, ahead
+from zarrts.sources.source_options import SourceOptions
 from zarrts.types import RowReader
 
 
 def find_inputs(
-    files: Sequence[SourceFile], options: ArrayOptions, open_contents: Opener
+    files: Sequence[SourceFile], options: SourceOptions, open_contents: Opener
 ) -> list[tuple[str, RowReader]]:
     """Return (origin, reader) of the inputs of each file.
 
