@@ -3,10 +3,10 @@
 from zarrts.sources.formats.array_names import session_like
 from zarrts.sources.formats.owners import is_of_owner
 from zarrts.sources.formats.registry import load_arrays
+from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.finding import Found, find, find_inputs
 from zarrts.sources.study.fingerprint import refuse_changes
-from zarrts.sources.study.label_every import every_of
 from zarrts.sources.study.lengths import as_in_store
 from zarrts.sources.study.recording_table import LINE_OF_A_TABLE, with_table
 

@@ -26,8 +26,9 @@ from zarrts.sources.formats.edf_header import (
     read_header,
 )
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
-from zarrts.sources.rows.interval_labels import IntervalRows
-from zarrts.sources.rows.strided import check_range, fill_from
+from zarrts.sources.rows.label_rows import IntervalRows
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.strided import fill_from
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, RowReader
 
@@ -40,7 +41,7 @@ _WORDS = re.compile(
 
 
 @dataclass(frozen=True)
-class EdfRows:
+class EdfRows(Rows):
     """Samples of some signals of one rate, in the units of the file.
 
     Attributes
@@ -69,18 +70,11 @@ class EdfRows:
         return np.dtype(np.float32)
 
     @property
-    def is_sequential(self) -> bool:
-        """Never: any row can be reached."""
-        return False
-
-    @property
     def block_rows(self) -> int:
         """Those of a record."""
         return max(1, min(self.signals[0].n_samples, self.shape[0]))
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        check_range(start, stop, self.shape[0], self.label)
+    def _read(self, start: int, stop: int) -> AnyArray:
         out = np.empty((stop - start, len(self.signals)), np.float32)
         if start == stop:
             return out
@@ -105,12 +99,6 @@ class EdfRows:
         raw = np.empty((end - begin) * width, np.uint8)
         fill_from(file, offset + begin * width, raw.data, self.label)
         return (_integers(raw, width) - low) * gain + least
-
-    def close(self) -> None:
-        """Do nothing: no file is kept open."""
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("zarrts.EdfRows", *self.stamp.token(), *(it.name for it in self.signals))
 
 
 def _integers(raw: AnyArray, width: int) -> AnyArray:

@@ -16,7 +16,8 @@ import numpy as np
 from zarrts.buckets.remote_file import RemoteFile, RemoteStream
 from zarrts.errors import SourceError
 from zarrts.sources.rows.files import Stamp, opened
-from zarrts.sources.rows.strided import check_range, native_dtype, to_native
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.strided import native_dtype, to_native
 from zarrts.types import AnyArray
 
 HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError)
@@ -151,7 +152,7 @@ def _check_part(file: Any, name: str, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class Hdf5Rows:
+class Hdf5Rows(Rows):
     """Rows of one data set.
 
     Attributes
@@ -211,18 +212,11 @@ class Hdf5Rows:
         return np.dtype(bool) if self.is_bool else native_dtype(self.stored_dtype)
 
     @property
-    def is_sequential(self) -> bool:
-        """Never: any row can be reached."""
-        return False
-
-    @property
     def block_rows(self) -> int:
         """As many as are unpacked together."""
         return self.piece_rows
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        check_range(start, stop, self.shape[0], self.label)
+    def _read(self, start: int, stop: int) -> AnyArray:
         if start == stop or 0 in self.shape:
             return np.empty((stop - start, *self.shape[1:]), self.dtype)
         where = tuple(
@@ -258,12 +252,6 @@ class Hdf5Rows:
             return []
         chunks = map(dataset.id.get_chunk_info_by_coord, itertools.product(*steps))
         return [(it.byte_offset, it.byte_offset + it.size) for it in chunks if it.size]
-
-    def close(self) -> None:
-        """Do nothing: no file is kept open."""
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("zarrts.Hdf5Rows", *self.stamp.token(), self.name, self.axes)
 
 
 _LEAST_BYTES = 16 * 1024

@@ -20,7 +20,7 @@ from zarrts.sources.rows.array_checks import MAX_AXES, check_array, check_rows
 from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
 from zarrts.sources.rows.files import SourceFile, Stamp
 from zarrts.sources.rows.inflated import Inflated, InflatedMember
-from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.rows.views import CastRows, ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
@@ -228,7 +228,7 @@ class Variables:
 
     def _layout(
         self, variable: _Variable, role: Role, options: SourceOptions, where: str
-    ) -> tuple[Layout, np.dtype[Any]]:
+    ) -> tuple[ByteLayout, np.dtype[Any]]:
         if variable.number not in _CLASSES or variable.flags & _IS_COMPLEX:
             raise SourceError(
                 f"{where}: is {variable.kind}, which cannot be read; save inputs and labels as "
@@ -243,7 +243,7 @@ class Variables:
             dims = (math.prod(dims),)  # a row or a column; MATLAB has no arrays of one axis
         check_array(stored, dims, role, where)
         order = options.order(role, dims, where)
-        layout = Layout.of(stored, dims, is_fortran=True, order=order)
+        layout = ByteLayout.of(stored, dims, is_fortran=True, order=order)
         check_rows(layout.shape, where)
         if layout.total_bytes != variable.n_bytes:
             raise SourceError(

@@ -14,7 +14,7 @@ from zarrts.sources.formats.contents import Contents, draft_of
 from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.array_checks import check_rows, rows_of
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
-from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
 
@@ -23,7 +23,7 @@ MAX_ARRAYS = 1000
 """More than this many headers in one file are no study."""
 
 # Thousands of small files have one layout, and share it.
-_layout_of = functools.lru_cache(maxsize=64)(Layout.of)
+_layout_of = functools.lru_cache(maxsize=64)(ByteLayout.of)
 
 
 @dataclass(frozen=True)

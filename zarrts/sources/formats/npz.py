@@ -15,7 +15,7 @@ from zarrts.sources.formats.zipped import Member
 from zarrts.sources.rows.array_checks import check_rows, rows_of
 from zarrts.sources.rows.compressed import PACKED_ERRORS, SpooledRows, StreamedRows
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
-from zarrts.sources.rows.strided import Layout, StridedRows
+from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader
 
@@ -71,7 +71,7 @@ class _Archive:
         npy.check_header(header, role, info.file_size - header.offset, where)
         order = options.order(role, header.shape, where)
         shape = rows_of(role, header.shape)
-        layout = Layout.of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
+        layout = ByteLayout.of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
         check_rows(layout.shape, where)
         label = f"{self.file.path}: array {name!r}"
         if info.compress_type == zipfile.ZIP_STORED:

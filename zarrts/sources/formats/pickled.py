@@ -17,10 +17,10 @@ from zarrts.sources.formats.pickle_machine import MAX_OPERATIONS, read_pickle
 from zarrts.sources.formats.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.formats.pickled_text import TextMember
 from zarrts.sources.rows.array_checks import check_array, check_rows, rows_of
-from zarrts.sources.rows.arrays import filled
+from zarrts.sources.rows.arrays import fill_missing
 from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
 from zarrts.sources.rows.files import Stamp
-from zarrts.sources.rows.strided import Layout, StridedRows, native_dtype, to_native
+from zarrts.sources.rows.strided import ByteLayout, StridedRows, native_dtype, to_native
 from zarrts.sources.rows.views import ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, RowReader, SeriesList
@@ -92,11 +92,11 @@ class _PickledContents:
         check_array(array.dtype, array.shape, role, where)
         order = options.order(role, array.shape, where)
         shape = rows_of(role, array.shape)
-        layout = Layout.of(array.dtype, shape, is_fortran=array.is_fortran, order=order)
+        layout = ByteLayout.of(array.dtype, shape, is_fortran=array.is_fortran, order=order)
         check_rows(layout.shape, where)
         return self._stored(array, layout, where)
 
-    def _stored(self, array: PickledArray, layout: Layout, where: str) -> RowReader:
+    def _stored(self, array: PickledArray, layout: ByteLayout, where: str) -> RowReader:
         label = f"{self.stamp.path}{where.removeprefix(self.origin)}"
         data = array.data
         if isinstance(data, bytes):
@@ -116,7 +116,7 @@ class _PickledContents:
     def _series(
         self, arrays: Sequence[PickledArray], role: Role, options: SourceOptions, where: str
     ) -> SeriesList:
-        layouts: dict[Any, Layout] = {}
+        layouts: dict[Any, ByteLayout] = {}
         readers = []
         for number, array in enumerate(arrays):
             key = (array.shape, array.dtype, array.is_fortran)
@@ -127,16 +127,16 @@ class _PickledContents:
 
     def _layout_of_series(
         self, array: PickledArray, role: Role, options: SourceOptions, where: str
-    ) -> Layout:
+    ) -> ByteLayout:
         assert array.dtype is not None
         check_array(array.dtype, array.shape, role, where)
         order = options.order_of_series(role, array.shape, where)
-        layout = Layout.of(array.dtype, array.shape, is_fortran=array.is_fortran, order=order)
+        layout = ByteLayout.of(array.dtype, array.shape, is_fortran=array.is_fortran, order=order)
         check_rows(layout.shape, where)
         return layout
 
 
-def _check_size(n_bytes: int, layout: Layout, where: str) -> None:
+def _check_size(n_bytes: int, layout: ByteLayout, where: str) -> None:
     if n_bytes != layout.total_bytes:
         raise SourceError(
             f"{where}: declares the shape {layout.shape} of {layout.stored_dtype} "
@@ -255,7 +255,7 @@ class _Understood:
 
     def values(self, items: list[Any], shape: tuple[int, ...], where: str) -> AnyArray:
         """Return single values as an array: labels in a list, or numbers that became objects."""
-        singles = filled([None if it is None else self.single(it, where) for it in items])
+        singles = fill_missing([None if it is None else self.single(it, where) for it in items])
         kinds = {type(value) for value in singles}
         if kinds - {bool, int, float} and kinds != {str}:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))

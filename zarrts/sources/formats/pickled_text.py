@@ -2,7 +2,7 @@
 
 import codecs
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from zarrts.sources.rows.compressed import PackedStream
 from zarrts.sources.rows.files import Stamp
@@ -30,10 +30,6 @@ class TextMember:
         """Open the array at its first byte."""
         file = self.stamp.open()
         return PackedStream(_Encoder(file, self.offset, self.n_bytes), file.close)
-
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that say which array of the file it is."""
-        return (self.offset, self.n_bytes)
 
 
 class _Encoder:

@@ -3,7 +3,6 @@
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from zarrts.sources.rows.compressed import PackedStream
 from zarrts.sources.rows.files import Stamp
@@ -43,7 +42,3 @@ class Member:
             opened.close()
             raise
         return opened
-
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that say which array of the file it is."""
-        return (self.name, self.offset)

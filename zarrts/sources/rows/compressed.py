@@ -16,7 +16,8 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.rows.files import FileStamp, Stamp
-from zarrts.sources.rows.strided import Layout, StridedRows, check_range
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.types import AnyArray
 
 try:
@@ -60,10 +61,6 @@ class Packed(Protocol):
         """Open the array at its first byte."""
         ...
 
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that say which array of the file it is."""
-        ...
-
 
 class _Readable(Protocol):
     def read(self, n_bytes: int, /) -> bytes: ...
@@ -100,14 +97,14 @@ class PackedStream:
             raise zipfile.BadZipFile("bytes follow the array")
 
 
-class _PackedRows:
-    """What readers of packed arrays have in common: which one it is, and a lock.
+class _CompressedRows(Rows):
+    """Base of the readers of compressed arrays: the member, its layout, and a lock.
 
-    What is pickled is the member and the layout.
+    Only the member and the layout are pickled.
     """
 
-    def __init__(self, member: Packed, layout: Layout) -> None:
-        self._member, self._layout = member, layout
+    def __init__(self, member: Packed, layout: ByteLayout) -> None:
+        self._member, self._layout, self.label = member, layout, member.label
         self._lock = threading.Lock()
 
     @property
@@ -122,18 +119,14 @@ class _PackedRows:
 
     @property
     def block_rows(self) -> int:
-        """See `Layout.block_rows`."""
+        """See `ByteLayout.block_rows`."""
         return self._layout.block_rows
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Packed, Layout]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Packed, ByteLayout]]:
         return type(self), (self._member, self._layout)
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        member = (*self._member.stamp.token(), *self._member.token())
-        return (f"zarrts.{type(self).__name__}", *member, *self._layout.token())
 
-
-class StreamedRows(_PackedRows):
+class StreamedRows(_CompressedRows):
     """Rows of a compressed member in which consecutive rows are consecutive bytes.
 
     Reading forward continues where the last read ended; reading backwards starts again. The
@@ -144,7 +137,7 @@ class StreamedRows(_PackedRows):
     has one position. A copy made by pickling has its own.
     """
 
-    def __init__(self, member: Packed, layout: Layout) -> None:
+    def __init__(self, member: Packed, layout: ByteLayout) -> None:
         super().__init__(member, layout)
         self._open: PackedStream | None = None
         self._next_row = 0
@@ -154,10 +147,8 @@ class StreamedRows(_PackedRows):
         """Always: the stream only runs forward."""
         return True
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        layout, label = self._layout, self._member.label
-        check_range(start, stop, layout.n_rows, label)
+    def _read(self, start: int, stop: int) -> AnyArray:
+        layout = self._layout
         buffer = np.empty((stop - start) * layout.run_row_bytes, np.uint8)
         if buffer.size:
             with self._lock:
@@ -169,7 +160,7 @@ class StreamedRows(_PackedRows):
                 except PACKED_ERRORS as error:
                     self._drop()
                     raise damaged(self._member, error) from error
-        return layout.arrange(buffer, stop - start, label)
+        return layout.arrange(buffer, stop - start, self.label)
 
     def _fill(self, start: int, stop: int, target: memoryview) -> None:
         if start < self._next_row:
@@ -195,7 +186,7 @@ class StreamedRows(_PackedRows):
             self._drop()
 
 
-class SpooledRows(_PackedRows):
+class SpooledRows(_CompressedRows):
     """Rows of a compressed member in which a row is scattered over the whole stream.
 
     The first read decompresses the member once, piece by piece, into a temporary file (in
@@ -206,33 +197,25 @@ class SpooledRows(_PackedRows):
     cannot take the file from under another. A copy made by pickling makes its own.
     """
 
-    def __init__(self, member: Packed, layout: Layout) -> None:
+    def __init__(self, member: Packed, layout: ByteLayout) -> None:
         super().__init__(member, layout)
         self._rows: StridedRows | None = None
         self._remove: Callable[[], object] | None = None
 
-    @property
-    def is_sequential(self) -> bool:
-        """Never: the temporary file gives any row."""
-        return False
-
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        layout, label = self._layout, self._member.label
-        check_range(start, stop, layout.n_rows, label)
+    def _read(self, start: int, stop: int) -> AnyArray:
+        layout = self._layout
         if start == stop or not layout.total_bytes:
-            return layout.arrange(np.empty(0, np.uint8), stop - start, label)
+            return layout.arrange(np.empty(0, np.uint8), stop - start, self.label)
         with self._lock:
             if self._rows is None:
                 self._rows = self._spool()
             return self._rows.read(start, stop)
 
     def _spool(self) -> StridedRows:
-        label = self._member.label
         try:
             handle, path = tempfile.mkstemp(prefix="zarrts-")
         except OSError as error:
-            raise SourceError(f"{label}: no temporary file can be made ({error}).") from error
+            raise SourceError(f"{self.label}: no temporary file can be made ({error}).") from error
         remove = weakref.finalize(self, _remove_file, path)
         try:
             with open(handle, "wb", buffering=0) as target:
@@ -243,7 +226,7 @@ class SpooledRows(_PackedRows):
             remove()
             raise
         self._remove = remove
-        return StridedRows(stamp, 0, self._layout, label)
+        return StridedRows(stamp, 0, self._layout, self.label)
 
     def _copy_to(self, target: IO[bytes]) -> None:
         left = self._layout.total_bytes
@@ -270,7 +253,7 @@ class SpooledRows(_PackedRows):
                 part = part[target.write(part) :]
         except OSError as error:
             raise SourceError(
-                f"{self._member.label}: its {self._layout.total_bytes:,} bytes do not fit the "
+                f"{self.label}: its {self._layout.total_bytes:,} bytes do not fit the "
                 f"temporary folder {tempfile.gettempdir()} ({error}); make room there, or set "
                 "TMPDIR to another folder."
             ) from error

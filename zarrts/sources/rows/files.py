@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from zarrts.buckets.addresses import is_address, is_remote, local_path
 from zarrts.buckets.mounts import Mounts
@@ -72,10 +72,6 @@ class Stamp(Protocol):
         """Open the file unbuffered; a SourceError if it is gone or is not the file seen before."""
         ...
 
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that are equal only for the same file with the same content."""
-        ...
-
 
 @dataclass(frozen=True)
 class FileStamp:
@@ -116,10 +112,6 @@ class FileStamp:
             file.close()
             raise
         return file
-
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that are equal only for the same file with the same content."""
-        return (self.path, self.size, self.mtime_ns, self.ctime_ns)
 
 
 def located(place: str, mounts: Mounts) -> SourcePath:

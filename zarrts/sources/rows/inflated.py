@@ -2,7 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from zarrts.sources.rows.compressed import PIECE_BYTES, PackedStream
 from zarrts.sources.rows.files import Stamp
@@ -85,7 +85,3 @@ class InflatedMember:
         except BaseException:
             file.close()
             raise
-
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that say which array of the file it is."""
-        return (self.start, self.offset)

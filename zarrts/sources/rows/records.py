@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.rows.reader import Rows
 from zarrts.types import AnyArray, RowReader, SeriesList
 
 _RESERVED = {"c", "zarr.json"}  # names of files and folders in a store
 
 
 @dataclass(frozen=True)
-class NamedRows:
+class NamedRows(Rows):
     """Records with a field for each of several arrays; see `named_rows`.
 
     Attributes
@@ -26,6 +27,8 @@ class NamedRows:
 
     names: tuple[str, ...]
     readers: tuple[RowReader, ...]
+
+    label = "arrays of labels"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,8 +51,7 @@ class NamedRows:
         """The most that one of them asks for."""
         return max(it.block_rows for it in self.readers)
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as records that the caller owns."""
+    def _read(self, start: int, stop: int) -> AnyArray:
         rows = np.empty(stop - start, self.dtype)
         for name, reader in zip(self.names, self.readers, strict=True):
             rows[name] = reader.read(start, stop)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zarrts.buckets.remote_file import RemoteStream
 from zarrts.errors import SourceError
 from zarrts.sources.rows.files import Stamp
+from zarrts.sources.rows.reader import Rows
 from zarrts.types import AnyArray
 
 RUN_BYTES = 16 * 1024
@@ -20,7 +21,7 @@ RUN_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
-class Layout:
+class ByteLayout:
     """Where the values of an array lie in storage, and how they are to come out.
 
     Attributes
@@ -45,7 +46,7 @@ class Layout:
         *,
         is_fortran: bool,
         order: tuple[int, ...] | None = None,
-    ) -> "Layout":
+    ) -> "ByteLayout":
         """Return the layout of an array of `shape` whose axes are to come out in `order`."""
         order = tuple(range(len(shape))) if order is None else order
         if not is_fortran:
@@ -106,10 +107,6 @@ class Layout:
         rows = buffer.view(self.stored_dtype).reshape(shape).transpose(self.axes)
         return to_native(rows, label)
 
-    def token(self) -> tuple[Any, ...]:
-        """Return plain values that are equal for equal layouts only."""
-        return (self.stored_dtype.str, self.stored_shape, self.axes)
-
 
 def native_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return `dtype` in native byte order; text ("U") of as many characters for bytes ("S")."""
@@ -134,12 +131,6 @@ def to_native(rows: AnyArray, label: str) -> AnyArray:
         if bool(np.any((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF)))):
             raise SourceError(f"{label}: holds text that is not valid Unicode; save it again.")
     return native
-
-
-def check_range(start: int, stop: int, n_rows: int, label: str) -> None:
-    """Raise IndexError unless 0 <= `start` <= `stop` <= `n_rows`."""
-    if not 0 <= start <= stop <= n_rows:
-        raise IndexError(f"{label}: rows {start} to {stop} of {n_rows}")
 
 
 def _read_at(file: BinaryIO, offset: int, target: memoryview) -> int:
@@ -185,7 +176,7 @@ def fill_all_from(file: BinaryIO, parts: Sequence[tuple[int, memoryview]], label
 
 
 @dataclass(frozen=True)
-class StridedRows:
+class StridedRows(Rows):
     """Rows of an uncompressed array at a byte offset of a file.
 
     Every `read` opens the file, checks that it is the one seen before, and closes it: no file
@@ -198,7 +189,7 @@ class StridedRows:
         Of the file.
     offset : int
         Of the array's first byte.
-    layout : Layout
+    layout : ByteLayout
         How the array lies there.
     label : str
         How errors name the array.
@@ -206,7 +197,7 @@ class StridedRows:
 
     stamp: Stamp
     offset: int
-    layout: Layout
+    layout: ByteLayout
     label: str
 
     @property
@@ -220,19 +211,12 @@ class StridedRows:
         return self.layout.dtype
 
     @property
-    def is_sequential(self) -> bool:
-        """Never: any row can be reached."""
-        return False
-
-    @property
     def block_rows(self) -> int:
-        """See `Layout.block_rows`."""
+        """See `ByteLayout.block_rows`."""
         return self.layout.block_rows
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+    def _read(self, start: int, stop: int) -> AnyArray:
         layout = self.layout
-        check_range(start, stop, layout.n_rows, self.label)
         n_rows = stop - start
         run_bytes = n_rows * layout.run_row_bytes
         stride = layout.n_rows * layout.run_row_bytes
@@ -250,9 +234,3 @@ class StridedRows:
                     ]
                     fill_all_from(file, runs, self.label)
         return layout.arrange(buffer, n_rows, self.label)
-
-    def close(self) -> None:
-        """Do nothing: no file is kept open."""
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("zarrts.StridedRows", *self.stamp.token(), self.offset, *self.layout.token())

@@ -1,11 +1,12 @@
-"""Rows that are no array of a file as it is: values in memory, a whole array, a part of one."""
+"""Rows derived from those of other readers, and values in memory."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zarrts.sources.rows.strided import check_range
+from zarrts.errors import SourceError
+from zarrts.sources.rows.reader import Rows
 from zarrts.types import AnyArray, RowReader, SeriesList
 
 
@@ -14,64 +15,14 @@ def count_rows(rows: RowReader | SeriesList) -> int:
     return len(rows.readers) if isinstance(rows, SeriesList) else rows.shape[0]
 
 
-class RowsInMemory:
-    """What readers have in common whose rows need no file, or are reached one by one."""
-
-    @property
-    def is_sequential(self) -> bool:
-        """Never: any row can be reached."""
-        return False
-
-    @property
-    def block_rows(self) -> int:
-        """1: no more than is asked for has to be read."""
-        return 1
-
-    def close(self) -> None:
-        """Do nothing: no file is open."""
-
-
 @dataclass(frozen=True)
-class RowsOfAnother:
-    """Another reader's rows, but for what a subclass says."""
-
-    rows: RowReader
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of the rows."""
-        return self.rows.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As of the rows."""
-        return self.rows.dtype
-
-    @property
-    def is_sequential(self) -> bool:
-        """As the rows are."""
-        return self.rows.is_sequential
-
-    @property
-    def block_rows(self) -> int:
-        """As of the rows."""
-        return self.rows.block_rows
-
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        return self.rows.read(start, stop)
-
-    def close(self) -> None:
-        """Release what the rows hold."""
-        self.rows.close()
-
-
-@dataclass(frozen=True)
-class ConstantRows(RowsInMemory):
+class ConstantRows(Rows):
     """The same text in every row."""
 
     value: str
     n_rows: int
+
+    label = "a constant"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,37 +34,76 @@ class ConstantRows(RowsInMemory):
         """Text as long as the value."""
         return np.dtype(f"U{max(1, len(self.value))}")
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as an array that the caller owns."""
-        check_range(start, stop, self.n_rows, self.value)
+    def _read(self, start: int, stop: int) -> AnyArray:
         return np.full(stop - start, self.value, self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
-class ValueRows(RowsInMemory):
+class ValueRows(Rows):
     """A few values that were read already, such as the labels in a list."""
 
     values: AnyArray
 
+    label = "values"
+
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """As of the values, rows first."""
         return self.values.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In native byte order."""
+        """As of the values, in native byte order."""
         return self.values.dtype
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        check_range(start, stop, len(self.values), "values")
+    def _read(self, start: int, stop: int) -> AnyArray:
         return np.array(self.values[start:stop], order="C")
 
 
+# Of one other reader ---------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class OneSample(RowsOfAnother):
+class DerivedRows(Rows):
+    """Another reader's rows, but for what a subclass says."""
+
+    rows: RowReader
+
+    label = "derived rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of the other rows."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of the other rows."""
+        return self.rows.dtype
+
+    @property
+    def is_sequential(self) -> bool:
+        """As the other rows are."""
+        return self.rows.is_sequential
+
+    @property
+    def block_rows(self) -> int:
+        """As of the other rows."""
+        return self.rows.block_rows
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        return self.rows.read(start, stop)
+
+    def close(self) -> None:
+        """Release what the other rows hold."""
+        self.rows.close()
+
+
+@dataclass(frozen=True)
+class OneSample(DerivedRows):
     """A whole array as the only row of another."""
+
+    label = "a series"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,20 +120,20 @@ class OneSample(RowsOfAnother):
         """1: there is one row."""
         return 1
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        check_range(start, stop, 1, "a series")
+    def _read(self, start: int, stop: int) -> AnyArray:
         if start == stop:
             return np.empty((0, *self.rows.shape), self.rows.dtype)
         return self.rows.read(0, self.rows.shape[0])[None]
 
 
 @dataclass(frozen=True)
-class PartOfRows(RowsOfAnother):
+class PartOfRows(DerivedRows):
     """Rows `start` to `stop` of another reader."""
 
     start: int
     stop: int
+
+    label = "a part"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,14 +145,12 @@ class PartOfRows(RowsOfAnother):
         """As of all rows, but no more than there are."""
         return max(1, min(self.rows.block_rows, self.stop - self.start))
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        check_range(start, stop, self.stop - self.start, "a part")
+    def _read(self, start: int, stop: int) -> AnyArray:
         return self.rows.read(self.start + start, self.start + stop)
 
 
 @dataclass(frozen=True)
-class FlatRows(RowsOfAnother):
+class FlatRows(DerivedRows):
     """Rows of one value each, without their second axis."""
 
     @property
@@ -170,13 +158,12 @@ class FlatRows(RowsOfAnother):
         """One axis."""
         return self.rows.shape[:1]
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+    def _read(self, start: int, stop: int) -> AnyArray:
         return self.rows.read(start, stop).reshape(-1)
 
 
 @dataclass(frozen=True)
-class CastRows(RowsOfAnother):
+class CastRows(DerivedRows):
     """Rows in another dtype, which holds all of their values."""
 
     to: np.dtype[Any]
@@ -186,6 +173,71 @@ class CastRows(RowsOfAnother):
         """The other one."""
         return self.to
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
+    def _read(self, start: int, stop: int) -> AnyArray:
         return self.rows.read(start, stop).astype(self.to)
+
+
+@dataclass(frozen=True)
+class IntegerRows(DerivedRows):
+    """Labels that were saved as floats, as the integers that they are.
+
+    Reading another value is a SourceError, which names `origin`.
+    """
+
+    origin: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """int64."""
+        return np.dtype(np.int64)
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        block = self.rows.read(start, stop)
+        found = as_integers(block)
+        is_other = found != block
+        if is_other.any():
+            raise SourceError(
+                f"{self.origin}: the label {block[is_other][0]} is no whole number, and so no "
+                "class; for a label that is missing, save a number such as -1, and leave that out "
+                "with samples.labelled(missing=-1)."
+            )
+        return found
+
+
+def as_integers(block: AnyArray) -> AnyArray:
+    """Return floats as int64; those that are not whole numbers differ from the result."""
+    with np.errstate(invalid="ignore"):  # NaN and what is too large become another number
+        return block.astype(np.int64)
+
+
+# Of several other readers ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StackedRows(Rows):
+    """Rows that are whole arrays of one shape, each with a reader of its own."""
+
+    readers: tuple[RowReader, ...]
+
+    label = "a list of series"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One row an array."""
+        return (len(self.readers), *self.readers[0].shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """One that holds the values of all."""
+        return np.result_type(*{reader.dtype for reader in self.readers})
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        rows = np.empty((stop - start, *self.readers[0].shape), self.dtype)
+        for row, reader in zip(rows, self.readers[start:stop], strict=True):
+            row[...] = reader.read(0, reader.shape[0])
+        return rows
+
+    def close(self) -> None:
+        """Release what the readers hold."""
+        for reader in self.readers:
+            reader.close()

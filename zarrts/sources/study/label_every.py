@@ -1,48 +1,17 @@
 """Labels that are given once for each stretch of time, such as a hypnogram's for each 30 s."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
-
-import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sizes import rows_of_time
 from zarrts.sources.formats.drafts import Draft
-from zarrts.sources.rows.strided import check_range
-from zarrts.sources.rows.views import RowsOfAnother
+from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.source_options import SourceOptions
-from zarrts.types import AnyArray, RowReader, SeriesList, SourceRecording
+from zarrts.types import RowReader, SeriesList, SourceRecording
 
 _Labelled = TypeVar("_Labelled", Draft, SourceRecording)
-
-
-@dataclass(frozen=True)
-class StretchRows(RowsOfAnother):
-    """One label for each row, from labels for `every` rows each; the last may be for fewer.
-
-    Row i has label i // every, as after np.repeat(labels, every)[:n_rows].
-    """
-
-    every: int
-    n_rows: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows first."""
-        return (self.n_rows, *self.rows.shape[1:])
-
-    @property
-    def block_rows(self) -> int:
-        """1: a few labels are enough for many rows."""
-        return 1
-
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return the labels of rows `start` to `stop`, in an array that the caller owns."""
-        check_range(start, stop, self.n_rows, "labels of stretches")
-        first = start // self.every
-        labels = self.rows.read(first, -(-stop // self.every) if stop > start else first)
-        return np.asarray(labels[np.arange(start, stop) // self.every - first])
 
 
 def rows_of_label(options: SourceOptions, carried: Iterable[float | None] = ()) -> int | None:
@@ -101,13 +70,6 @@ def spread(
     return found, problems
 
 
-def every_of(rows: RowReader) -> int | None:
-    """Return how many rows have one label together; None where each has its own."""
-    while isinstance(rows, RowsOfAnother) and not isinstance(rows, StretchRows):
-        rows = rows.rows
-    return rows.every if isinstance(rows, StretchRows) else None
-
-
 def _spread(it: Draft | SourceRecording, every: int) -> RowReader | SeriesList:
     """Return labels for each row; of lists of series, for those of each."""
     x, y = it.x, it.y
@@ -130,11 +92,11 @@ def _spread(it: Draft | SourceRecording, every: int) -> RowReader | SeriesList:
 
 def _of_series(
     labels: RowReader, n_rows: int, every: int, it: Draft | SourceRecording, origin: str
-) -> StretchRows:
+) -> RepeatedRows:
     n_labels = labels.shape[0]
     n_full, n_rest = divmod(n_rows, every)
     if n_labels == n_full + bool(n_rest):
-        return StretchRows(labels, every, n_rows)
+        return RepeatedRows(labels, every, n_rows)
     each = f"one for each {every:,} time steps" if every > 1 else "one for each time step"
     rest = f" and one for the {n_rest:,} that remain" if n_rest else ""
     if n_labels == n_full:

@@ -14,9 +14,10 @@ from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Opener
 from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
+from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
-from zarrts.sources.study.label_every import StretchRows, rows_of_label
+from zarrts.sources.study.label_every import rows_of_label
 from zarrts.types import LabelsPer, RowReader, SeriesList
 
 LINE_OF_A_TABLE = "a line of a table"
@@ -194,7 +195,7 @@ def _of_stretches(labels: RowReader, every: int, line: _Line, n_rows: int, name:
             f"{stop:,} up to the {'last' if line.stop is None else 'stop'} need {n_needed:,}; "
             "correct label_every=, rate_hz= or stop."
         )
-    return PartOfRows(StretchRows(labels, every, stop), line.start, stop)
+    return PartOfRows(RepeatedRows(labels, every, stop), line.start, stop)
 
 
 def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | SeriesList:

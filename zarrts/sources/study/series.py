@@ -1,46 +1,12 @@
 """Lists of series: samples where all of a study are equally long, else a recording each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import replace
 
 from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.records import NamedRows
-from zarrts.sources.rows.strided import check_range
-from zarrts.sources.rows.views import PartOfRows, RowsInMemory, count_rows
-from zarrts.types import AnyArray, LabelsPer, RowReader, SeriesList
-
-
-@dataclass(frozen=True)
-class StackedRows(RowsInMemory):
-    """Rows that are whole arrays of one shape, each with a reader of its own."""
-
-    readers: tuple[RowReader, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """One row an array."""
-        return (len(self.readers), *self.readers[0].shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Holds the values of all."""
-        return np.result_type(*{reader.dtype for reader in self.readers})
-
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as a C-contiguous array that the caller owns."""
-        check_range(start, stop, len(self.readers), "a list of series")
-        rows = np.empty((stop - start, *self.readers[0].shape), self.dtype)
-        for row, reader in zip(rows, self.readers[start:stop], strict=True):
-            row[...] = reader.read(0, reader.shape[0])
-        return rows
-
-    def close(self) -> None:
-        """Release what the readers hold."""
-        for reader in self.readers:
-            reader.close()
+from zarrts.sources.rows.views import PartOfRows, StackedRows, count_rows
+from zarrts.types import LabelsPer, RowReader, SeriesList
 
 
 def settle(drafts: Sequence[Draft], kind: str) -> tuple[list[Draft], list[str]]:

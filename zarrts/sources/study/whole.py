@@ -1,47 +1,12 @@
 """Labels that are classes, but were saved as floats, as MATLAB and pandas save whole numbers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-
-from zarrts.errors import SourceError
-from zarrts.sources.rows.views import RowsOfAnother
+from zarrts.sources.rows.views import IntegerRows, as_integers
 from zarrts.types import AnyArray, RowReader, SourceRecording
 
 _BLOCK_ROWS = 1 << 17
-
-
-@dataclass(frozen=True)
-class WholeNumbers(RowsOfAnother):
-    """Floats as the integers that they are; another value is an error."""
-
-    where: str
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of integers."""
-        return np.dtype(np.int64)
-
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return rows `start` to `stop` as an array that the caller owns.
-
-        Raises
-        ------
-        SourceError
-            If one is no whole number.
-        """
-        block = self.rows.read(start, stop)
-        found = _as_integers(block)
-        is_other = found != block
-        if is_other.any():
-            raise SourceError(
-                f"{self.where}: the label {block[is_other][0]} is no whole number, and so no "
-                "class; for a label that is missing, save a number such as -1, and leave that out "
-                "with samples.labelled(missing=-1)."
-            )
-        return found
 
 
 def with_whole_labels(
@@ -60,7 +25,7 @@ def with_whole_labels(
         if not has_integers or not all(_is_whole(recordings[i].y) for i in floats):
             return tuple(recordings)
     return tuple(
-        replace(it, y=WholeNumbers(it.y, it.origin)) if i in floats else it
+        replace(it, y=IntegerRows(it.y, it.origin)) if i in floats else it
         for i, it in enumerate(recordings)
     )
 
@@ -75,11 +40,6 @@ def _is_whole(rows: RowReader) -> bool:
         for start in range(0, rows.shape[0], _BLOCK_ROWS):
             yield rows.read(start, min(start + _BLOCK_ROWS, rows.shape[0]))
 
-    is_whole = all((_as_integers(block) == block).all() for block in blocks())
+    is_whole = all((as_integers(block) == block).all() for block in blocks())
     rows.close()
     return is_whole
-
-
-def _as_integers(block: AnyArray) -> AnyArray:
-    with np.errstate(invalid="ignore"):  # NaN and what is too large become another number
-        return block.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Labels of intervals (start, stop, label) as labels of rows."""
+"""Labels of rows, from labels that are given for intervals or for equal lengths of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.rows.strided import check_range
-from zarrts.sources.rows.views import RowsInMemory
-from zarrts.types import AnyArray, IntArray
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.views import DerivedRows
+from zarrts.types import AnyArray, IntArray, RowReader
 
 _MAX_SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
-class IntervalRows(RowsInMemory):
+class IntervalRows(Rows):
     """One label for each row, from intervals of rows that share a label.
 
     Rows in no interval have no label: "" in text, NaN in floats.
@@ -32,6 +32,8 @@ class IntervalRows(RowsInMemory):
     stops: IntArray
     labels: AnyArray
     n_rows: int
+
+    label = "labels of intervals"
 
     @classmethod
     def of(
@@ -89,9 +91,7 @@ class IntervalRows(RowsInMemory):
         """Of the labels."""
         return self.labels.dtype
 
-    def read(self, start: int, stop: int) -> AnyArray:
-        """Return the labels of rows `start` to `stop`, in an array that the caller owns."""
-        check_range(start, stop, self.n_rows, "labels of intervals")
+    def _read(self, start: int, stop: int) -> AnyArray:
         missing = np.nan if self.dtype.kind == "f" else self.dtype.type()
         out = np.full((stop - start, *self.labels.shape[1:]), missing, self.dtype)
         low = int(np.searchsorted(self.stops, start, "right"))
@@ -100,6 +100,32 @@ class IntervalRows(RowsInMemory):
             out[max(0, self.starts[i] - start) : self.stops[i] - start] = self.labels[i]
         return out
 
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        parts = (self.starts, self.stops, self.labels)
-        return ("zarrts.IntervalRows", self.n_rows, *(it.tobytes() for it in parts))
+
+@dataclass(frozen=True)
+class RepeatedRows(DerivedRows):
+    """One label for each row, from labels for `every` rows each; the last may be for fewer.
+
+    Row i has label i // every, as after np.repeat(labels, every)[:n_rows].
+    """
+
+    every: int
+    n_rows: int
+
+    label = "labels of stretches"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+        return (self.n_rows, *self.rows.shape[1:])
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        first = start // self.every
+        labels = self.rows.read(first, -(-stop // self.every) if stop > start else first)
+        return np.asarray(labels[np.arange(start, stop) // self.every - first])
+
+
+def every_of(rows: RowReader) -> int | None:
+    """Return how many rows have one label together; None where each has its own."""
+    while isinstance(rows, DerivedRows) and not isinstance(rows, RepeatedRows):
+        rows = rows.rows
+    return rows.every if isinstance(rows, RepeatedRows) else None
