@@ -119,7 +119,8 @@ def test_channels_and_rate_are_those_of_the_attributes(tmp_path):
         file["x"].attrs["channels"] = ["Fz", "Cz", "Pz", "Oz"]
         file.attrs["sfreq"] = 100
     recording = only(tmp_path)
-    assert (recording.channels, recording.rate_hz) == (("Fz", "Cz", "Pz", "Oz"), 100.0)
+    described = recording.description
+    assert (described.channels, described.rate_hz) == (("Fz", "Cz", "Pz", "Oz"), 100.0)
 
 
 def test_virtual_data_sets_are_read_and_their_files_watched(tmp_path):

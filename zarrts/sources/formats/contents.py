@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from dataclasses import dataclass, field
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names as names
@@ -11,43 +11,47 @@ from zarrts.sources.formats.owners import array_of_owners, read_owners
 from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.rows.records import NamedRows, named_rows
 from zarrts.sources.source_options import Role, SourceOptions
-from zarrts.types import RowReader, SeriesList
-
-Carried = Callable[[str], tuple[tuple[str, ...] | None, float | None]]
+from zarrts.types import Description, RowReader, SeriesList
 
 
-class Contents(Protocol):
-    """The arrays of one file, or of one group in it; only headers have been read."""
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The arrays of one file, or of one group in it; only headers have been read.
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of all arrays, in the order of the file; "0", "1", ... where they have none."""
-        ...
+    Attributes
+    ----------
+    names : tuple of str
+        Of all arrays, in the order of the file; "0", "1", ... where they have none.
+    found : str
+        What was recognised, such as "an .npz file of two arrays".
+    is_named : bool
+        False where the arrays have nothing but their order.
+    shape : function of a name
+        Returns the shape of an array; SourceError if it is damaged.
+    summary : function of a name
+        Returns name, shape and dtype of an array, whatever state it is in.
+    reader : function of a name, a role and options
+        Returns what reads the array's rows, or a list of series; SourceError if it cannot serve
+        as that.
+    description : function of a name and options
+        Returns what the columns and rows of the array mean; see `undescribed`.
+    more_paths : list of str
+        Other files that arrays take values from; filled by `reader`.
+    """
 
-    @property
-    def is_named(self) -> bool:
-        """False where the arrays have nothing but their order."""
-        ...
+    names: tuple[str, ...]
+    found: str
+    is_named: bool = True
+    shape: Callable[[str], tuple[int, ...]]
+    summary: Callable[[str], str]
+    reader: Callable[[str, Role, SourceOptions], RowReader | SeriesList]
+    description: Callable[[str, SourceOptions], Description]
+    more_paths: list[str] = field(default_factory=list)
 
-    @property
-    def found(self) -> str:
-        """What was recognised, such as "an .npz file of two arrays"."""
-        ...
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of an array; SourceError if it is damaged."""
-        ...
-
-    def describe(self, name: str) -> str:
-        """Return name, shape and dtype of an array, whatever state it is in."""
-        ...
-
-    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
-        """Return what reads the array's rows, or a list of series.
-
-        SourceError if it cannot serve as `role`.
-        """
-        ...
+def undescribed(name: str, options: SourceOptions) -> Description:
+    """Return the description of arrays in files that say nothing about columns and rows."""
+    return Description.unknown()
 
 
 Opener = Callable[[SourceFile], AbstractContextManager[Contents]]
@@ -59,8 +63,6 @@ def draft_of(
     options: SourceOptions,
     *,
     group: str = "",
-    carried: Carried = lambda name: (None, None),
-    more_paths: Sequence[str] = (),
 ) -> Draft:
     """Return the recording that a file (or a group in it) holds.
 
@@ -68,10 +70,6 @@ def draft_of(
     ----------
     group : str
         Path of the group in the file, which then names the subject; "" for all of the file.
-    carried : callable
-        Gives the names of channels and the rate that belong to an array.
-    more_paths : sequence of str
-        Other files that arrays take values from, once their readers are made.
 
     Raises
     ------
@@ -87,7 +85,6 @@ def draft_of(
         y, y_name = _several(contents, options, origin), ", ".join(options.label_names)
     else:
         y = contents.reader(y_name, "y", options)
-    channels, rate_hz = carried(x_name)
     owner = array_of_owners(contents.names)
     owners: tuple[str, ...] = ()
     if owner is not None and owner not in (x_name, y_name, *options.label_names):
@@ -96,14 +93,13 @@ def draft_of(
         origin=origin,
         name=group.rpartition("/")[2] or file.stem,
         path_name=path_name,
-        paths=tuple(dict.fromkeys((file.path, *more_paths))),
+        paths=tuple(dict.fromkeys((file.path, *contents.more_paths))),
         x=x,
         y=y,
         x_name=x_name,
         y_name=y_name,
         found=contents.found,
-        channels=channels,
-        rate_hz=rate_hz,
+        description=contents.description(x_name, options),
         owners=owners,
         part=group,
     )
@@ -158,7 +154,7 @@ def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRo
 
 
 def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str, str]:
-    describe = contents.describe
+    describe = contents.summary
     owner = array_of_owners(contents.names)
     asked = (options.x, options.label_name, *options.label_names)
     candidates = [name for name in contents.names if name != owner or name in asked]
@@ -181,6 +177,6 @@ def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str,
     if n_first == 1:
         return second, first
     raise SourceError(
-        f"{origin}: holds {contents.describe(first)} and {contents.describe(second)}, and inputs "
+        f"{origin}: holds {contents.summary(first)} and {contents.summary(second)}, and inputs "
         "usually come first and have more axes than labels; say which is which with x= and y=."
     )

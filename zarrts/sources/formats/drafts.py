@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from zarrts.errors import SourceError
 from zarrts.sources.rows.files import SourcePath
-from zarrts.types import LabelsPer, RowReader, SeriesList
+from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
 
 class NoInputsError(SourceError):
@@ -31,10 +31,8 @@ class Draft:
         What the arrays are called in the source.
     found : str
         What was recognised, such as "an .npz file of two arrays".
-    channels : tuple of str, or None
-        Names of the channels, where the source carries them.
-    rate_hz : float, or None
-        Time steps per second, where the source carries it.
+    description : Description
+        What the columns and rows of x mean.
     subject : str, or None
         Whose it is, where a folder, a group or a table says so.
     owners : tuple of str
@@ -56,8 +54,7 @@ class Draft:
     x_name: str
     y_name: str
     found: str
-    channels: tuple[str, ...] | None = None
-    rate_hz: float | None = None
+    description: Description
     subject: str | None = None
     owners: tuple[str, ...] = ()
     part: str = ""

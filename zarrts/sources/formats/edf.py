@@ -30,7 +30,7 @@ from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import fill_from
 from zarrts.sources.source_options import Role, SourceOptions
-from zarrts.types import AnyArray, RowReader
+from zarrts.types import AnyArray, Description, RowReader
 
 SUFFIXES = (".edf", ".bdf")
 
@@ -63,6 +63,15 @@ class EdfRows(Rows):
     def shape(self) -> tuple[int, ...]:
         """(time, channel)."""
         return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
+
+    def description(self, options: SourceOptions) -> Description:
+        """Return names, units and rate; `channels=` gave the names, where it chose the signals."""
+        return Description(
+            channels=tuple(it.name for it in self.signals),
+            units=tuple(it.unit for it in self.signals),
+            rate_hz=self.header.rate_hz(self.signals[0]),
+            by_hand=frozenset() if options.channels is None else frozenset(["channels"]),
+        )
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -117,29 +126,24 @@ class _Recording:
         self.file, self.stream, self.stamp = file, stream, stamp
         self.header = read_header(stream, self.stamp.size, file.origin)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See `Contents`."""
-        has = ((SIGNALS, self.header.signals), (ANNOTATIONS, self.header.annotations))
-        return tuple(name for name, some in has if some)
-
-    @property
-    def is_named(self) -> bool:
-        """See `Contents`."""
-        return True
+    def contents(self) -> Contents:
+        """Return signals and annotations, one label for each row."""
+        header = self.header
+        has = ((SIGNALS, header.signals), (ANNOTATIONS, header.annotations))
+        records = f"({header.n_records:,} records of {header.duration_s:g} s)"
+        return Contents(
+            names=tuple(name for name, some in has if some),
+            found=self.found,
+            shape=lambda name: (header.n_records,),
+            summary=lambda name: f"{name} {records}",
+            reader=self.reader,
+            description=lambda name, options: self.rows(options).description(options),
+        )
 
     @property
     def found(self) -> str:
-        """See `Contents`."""
+        """What was recognised."""
         return f"an EDF file of {len(self.header.signals)} signals"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """See `Contents`."""
-        return (self.header.n_records,)
-
-    def describe(self, name: str) -> str:
-        """See `Contents`."""
-        return f"{name} ({self.header.n_records:,} records of {self.header.duration_s:g} s)"
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         """See `Contents`."""
@@ -229,7 +233,7 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         If it is damaged.
     """
     with _opened(file) as recording:
-        yield recording
+        yield recording.contents()
 
 
 @contextlib.contextmanager
@@ -297,8 +301,7 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
             x_name=SIGNALS,
             y_name=ANNOTATIONS,
             found=f"{recording.found} {more}",
-            channels=tuple(it.name for it in rows.signals),
-            rate_hz=recording.header.rate_hz(rows.signals[0]),
+            description=rows.description(options),
             labels_per="row",
         )
 

@@ -28,6 +28,8 @@ class Signal:
     Attributes
     ----------
     name : str
+    unit : str
+        Physical dimension, such as "uV"; "" where none is given.
     physical, digital : pair of float
         Values that correspond to each other, the least and the greatest.
     n_samples : int
@@ -37,6 +39,7 @@ class Signal:
     """
 
     name: str
+    unit: str
     physical: tuple[float, float]
     digital: tuple[float, float]
     n_samples: int
@@ -152,7 +155,8 @@ def _signal(table: str, number: int, n_signals: int, offset: int, where: str) ->
         raise SourceError(f"{about} has {n_samples} samples in a record; correct the header.")
     if name not in _ANNOTATIONS and limits[2] == limits[3]:
         raise SourceError(f"{about} has limits that are equal; correct the header.")
-    return Signal(name, (limits[0], limits[1]), (limits[2], limits[3]), n_samples, offset)
+    unit = field(96, 8).strip()
+    return Signal(name, unit, (limits[0], limits[1]), (limits[2], limits[3]), n_samples, offset)
 
 
 def _number(text: str, what: str, where: str) -> float:

@@ -16,7 +16,7 @@ from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.strided import to_native
 from zarrts.sources.rows.views import ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
-from zarrts.types import RowReader
+from zarrts.types import Description, RowReader
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 
@@ -35,27 +35,19 @@ class Group:
         self.file, self.stamp, self.datasets = file, stamp, datasets
         self.paths: list[str] = []
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See `Contents`."""
-        return tuple(self.datasets)
+    def contents(self) -> Contents:
+        """Return them by their paths."""
+        return Contents(
+            names=tuple(self.datasets),
+            found=f"an HDF5 file of {len(self.datasets)} data sets",
+            shape=lambda name: self.datasets[name].shape,
+            summary=self.summary,
+            reader=self.reader,
+            description=self.description,
+            more_paths=self.paths,
+        )
 
-    @property
-    def is_named(self) -> bool:
-        """See `Contents`."""
-        return True
-
-    @property
-    def found(self) -> str:
-        """See `Contents`."""
-        return f"an HDF5 file of {len(self.datasets)} data sets"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """See `Contents`."""
-        shape: tuple[int, ...] = self.datasets[name].shape
-        return shape
-
-    def describe(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """See `Contents`."""
         dataset = self.datasets[name]
         return f"{name} {dataset.shape} {dataset.dtype}"
@@ -79,7 +71,7 @@ class Group:
         check_rows(rows.shape, where)
         return rows
 
-    def carried(self, name: str) -> tuple[tuple[str, ...] | None, float | None]:
+    def description(self, name: str, options: SourceOptions) -> Description:
         """Return names of channels and rate, from attributes of a data set or what it is in."""
         dataset = self.datasets[name]
         places = [dataset, dataset.parent, dataset.file]
@@ -90,7 +82,7 @@ class Group:
         for place, key in itertools.product(places, _RATES):
             if rate_hz is None and key in place.attrs:
                 rate_hz = _rate(place.attrs[key])
-        return channels, rate_hz
+        return Description(channels=channels, units=None, rate_hz=rate_hz)
 
 
 def is_text(dataset: Any) -> bool:
@@ -178,7 +170,7 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         If it is damaged, or h5py is not installed.
     """
     with _stamped(file) as (stamp, opened_file):
-        yield Group(file, stamp, datasets_in(opened_file, file.origin))
+        yield Group(file, stamp, datasets_in(opened_file, file.origin)).contents()
 
 
 @contextlib.contextmanager
@@ -206,14 +198,11 @@ def find_drafts(
                 if not datasets:
                     raise SourceError(f"{file.origin}: holds no data sets; leave it out.")
                 for group, own in grouped(datasets, options).items():
-                    drafts.append(_draft(file, Group(file, stamp, own), options, group))
+                    contents = Group(file, stamp, own).contents()
+                    drafts.append(draft_of(file, contents, options, group=group))
         except SourceError as error:
             problems.append(str(error))
     return drafts, problems
-
-
-def _draft(file: SourceFile, group: Group, options: SourceOptions, name: str) -> Draft:
-    return draft_of(file, group, options, group=name, carried=group.carried, more_paths=group.paths)
 
 
 def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:

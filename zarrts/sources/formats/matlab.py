@@ -31,9 +31,9 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
             head = stream.read(520)
             if head[512:] == _HDF5 or head[:8] == _HDF5:
                 with opened_hdf5(stamp, file.origin) as of_hdf5:
-                    yield matlab73.Variables(file, stamp, of_hdf5)
+                    yield matlab73.Variables(file, stamp, of_hdf5).contents()
             elif len(head) >= 128 and head[124:128] in matlab5.VERSIONS:
-                yield matlab5.Variables(file, stamp, stream, head[124:128])
+                yield matlab5.Variables(file, stamp, stream, head[124:128]).contents()
             else:
                 raise SourceError(
                     f"{file.origin}: is no MATLAB file of version 5 or later; save it again with "

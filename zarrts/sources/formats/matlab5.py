@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.rows.array_checks import MAX_AXES, check_array, check_rows
 from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
 from zarrts.sources.rows.files import SourceFile, Stamp
@@ -182,26 +183,18 @@ class Variables:
 
     # What is in them ---------------------------------------------------------------------------
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See `Contents`."""
-        return tuple(self.variables)
+    def contents(self) -> Contents:
+        """Return them by name."""
+        return Contents(
+            names=tuple(self.variables),
+            found=f"a MATLAB file of {len(self.variables)} variables",
+            shape=lambda name: self.variables[name][1].dims,
+            summary=self.summary,
+            reader=self.reader,
+            description=undescribed,
+        )
 
-    @property
-    def is_named(self) -> bool:
-        """See `Contents`."""
-        return True
-
-    @property
-    def found(self) -> str:
-        """See `Contents`."""
-        return f"a MATLAB file of {len(self.variables)} variables"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """See `Contents`."""
-        return self.variables[name][1].dims
-
-    def describe(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """See `Contents`."""
         variable = self.variables[name][1]
         return f"{name} {variable.dims} {variable.kind}"

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.hdf5 import MAX_OBJECTS, MAX_TEXT_BYTES
 from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored
 from zarrts.sources.rows.array_checks import check_array, check_rows
@@ -30,26 +31,18 @@ class Variables:
             if not name.startswith("#"):
                 self.variables[name] = opened[name]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See `Contents`."""
-        return tuple(self.variables)
+    def contents(self) -> Contents:
+        """Return them by name."""
+        return Contents(
+            names=tuple(self.variables),
+            found=f"a MATLAB 7.3 file of {len(self.variables)} variables",
+            shape=lambda name: _dims(self.variables[name]),
+            summary=self.summary,
+            reader=self.reader,
+            description=undescribed,
+        )
 
-    @property
-    def is_named(self) -> bool:
-        """See `Contents`."""
-        return True
-
-    @property
-    def found(self) -> str:
-        """See `Contents`."""
-        return f"a MATLAB 7.3 file of {len(self.variables)} variables"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """See `Contents`."""
-        return _dims(self.variables[name])
-
-    def describe(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """See `Contents`."""
         it = self.variables[name]
         return f"{name} {_dims(it)} {_class_of(it)}"

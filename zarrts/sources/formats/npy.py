@@ -10,13 +10,13 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names as names
 from zarrts.sources.formats import npy_header as npy
 from zarrts.sources.formats import pickled
-from zarrts.sources.formats.contents import Contents, draft_of
+from zarrts.sources.formats.contents import Contents, draft_of, undescribed
 from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.rows.array_checks import check_rows, rows_of
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import Role, SourceOptions
-from zarrts.types import RowReader, SeriesList
+from zarrts.types import Description, RowReader, SeriesList
 
 SUFFIXES = (npy.SUFFIX,)
 MAX_ARRAYS = 1000
@@ -44,23 +44,18 @@ class _SavedArrays:
     headers: tuple[npy.ArrayHeader, ...]
     starts: tuple[int, ...]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(str(number) for number in range(len(self.headers)))
-
-    @property
-    def is_named(self) -> bool:
-        return False
-
-    @property
-    def found(self) -> str:
-        return f"an .npy file of {len(self.headers)} arrays, one after the other"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.headers[int(name)].shape
-
-    def describe(self, name: str) -> str:
-        return f"{name} {self.headers[int(name)]}"
+    def contents(self) -> Contents:
+        """Return them as they are known by number."""
+        n_arrays = len(self.headers)
+        return Contents(
+            names=tuple(map(str, range(n_arrays))),
+            found=f"an .npy file of {n_arrays} arrays, one after the other",
+            is_named=False,
+            shape=lambda name: self.headers[int(name)].shape,
+            summary=lambda name: f"{name} {self.headers[int(name)]}",
+            reader=self.reader,
+            description=undescribed,
+        )
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         number = int(name)
@@ -90,15 +85,13 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
     with opened(file.path, file.origin) as (stream, stamp):
         header = npy.read_header(stream, file.origin)
         if header.dtype.hasobject:
-            contents: Contents = pickled.read_contents(stream, stamp, header, file.origin)
+            contents = pickled.read_contents(stream, stamp, header, file.origin)
         else:
             contents = _saved_arrays(stream, stamp, header, file.origin)
     yield contents
 
 
-def _saved_arrays(
-    stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str
-) -> _SavedArrays:
+def _saved_arrays(stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str) -> Contents:
     headers, starts = [header], [header.offset]
     while len(headers) <= MAX_ARRAYS:
         end = starts[-1] + headers[-1].data_bytes
@@ -115,7 +108,7 @@ def _saved_arrays(
             f"{origin}: holds more than {MAX_ARRAYS:,} arrays one after the other; save the "
             "inputs as one array, and the labels as another."
         )
-    return _SavedArrays(stamp, origin, tuple(headers), tuple(starts))
+    return _SavedArrays(stamp, origin, tuple(headers), tuple(starts)).contents()
 
 
 def find_drafts(
@@ -153,7 +146,10 @@ def find_drafts(
             except SourceError as error:
                 problems.append(str(error))
         if len(readers) == 2:
-            drafts.append(_draft_of_pair(pair, halves[pair.x], halves[pair.y], *readers))
+            (name,) = opened[pair.x].names
+            description = opened[pair.x].description(name, options)
+            x, y = readers
+            drafts.append(_draft_of_pair(pair, halves[pair.x], halves[pair.y], x, y, description))
     return drafts, problems
 
 
@@ -163,6 +159,7 @@ def _draft_of_pair(
     y_file: SourceFile,
     x: RowReader | SeriesList,
     y: RowReader | SeriesList,
+    description: Description,
 ) -> Draft:
     folder = pair.folder
     # Where the name is nothing but x and y, the folder is what names the subject.
@@ -178,4 +175,5 @@ def _draft_of_pair(
         x_name=x_file.origin.rpartition("/")[2],
         y_name=y_file.origin.rpartition("/")[2],
         found="a pair of .npy files",
+        description=description,
     )

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy_header as npy
-from zarrts.sources.formats.contents import Contents, draft_each
+from zarrts.sources.formats.contents import Contents, draft_each, undescribed
 from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.zipped import Member
 from zarrts.sources.rows.array_checks import check_rows, rows_of
@@ -32,32 +32,16 @@ class _Archive:
         self.file, self.stamp = file, stamp
         self._stream = stream
         self._zip = zipfile.ZipFile(stream)
-        self._members = _checked_members(self._zip, file.origin)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._members)
-
-    @property
-    def is_named(self) -> bool:
-        return True
-
-    @property
-    def found(self) -> str:
-        n_arrays = len(self._members)
-        return f"an .npz file of {'two' if n_arrays == 2 else n_arrays} arrays"
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.header(name).shape
+        self.members = _checked_members(self._zip, file.origin)
 
     def where(self, name: str) -> str:
         return f"{self.file.origin}: array {name!r}"
 
     def header(self, name: str) -> npy.ArrayHeader:
-        with self._zip.open(self._members[name]) as member:
+        with self._zip.open(self.members[name]) as member:
             return npy.read_header(member, self.where(name))
 
-    def describe(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         try:
             return f"{name} {self.header(name)}"
         except SourceError:
@@ -66,7 +50,7 @@ class _Archive:
             return f"{name} (damaged)"
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
-        info, where = self._members[name], self.where(name)
+        info, where = self.members[name], self.where(name)
         header = self.header(name)
         npy.check_header(header, role, info.file_size - header.offset, where)
         order = options.order(role, header.shape, where)
@@ -135,7 +119,16 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         with opened(file.path, file.origin) as (stream, stamp):
             if not stamp.size:
                 raise SourceError(f"{file.origin}: is empty (0 bytes); copy or save it again.")
-            yield _Archive(file, stream, stamp)
+            archive = _Archive(file, stream, stamp)
+            n_arrays = len(archive.members)
+            yield Contents(
+                names=tuple(archive.members),
+                found=f"an .npz file of {'two' if n_arrays == 2 else n_arrays} arrays",
+                shape=lambda name: archive.header(name).shape,
+                summary=archive.summary,
+                reader=archive.reader,
+                description=undescribed,
+            )
     except PACKED_ERRORS as error:
         raise SourceError(
             f"{file.origin}: is not an .npz file, or is damaged ({error}); copy or save it again."

@@ -13,6 +13,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy_header as npy
+from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.pickle_machine import MAX_OPERATIONS, read_pickle
 from zarrts.sources.formats.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.formats.pickled_text import TextMember
@@ -33,7 +34,7 @@ _Entry = PickledArray | list[PickledArray] | AnyArray | SourceError
 
 
 @dataclass(frozen=True)
-class _PickledContents:
+class _PickledArrays:
     """The arrays of one pickle.
 
     Attributes
@@ -43,19 +44,23 @@ class _PickledContents:
     arrays : dict
         By name: a PickledArray of numbers or text, a list of these (series), a NumPy array of
         few values, or why it is none of these, which matters only if it is asked for.
-    is_named : bool
-    found : str
     """
 
     stamp: Stamp
     origin: str
     arrays: dict[str, _Entry]
-    is_named: bool
-    found: str
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.arrays)
+    def contents(self, found: str, *, is_named: bool) -> Contents:
+        """Return them by name."""
+        return Contents(
+            names=tuple(self.arrays),
+            found=found,
+            is_named=is_named,
+            shape=self.shape,
+            summary=self.summary,
+            reader=self.reader,
+            description=undescribed,
+        )
 
     def where(self, name: str) -> str:
         return self.origin if len(self.arrays) == 1 else f"{self.origin}: array {name!r}"
@@ -68,7 +73,7 @@ class _PickledContents:
             return (len(array), *array[0].shape)
         return array.shape
 
-    def describe(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         array = self.arrays[name]
         if isinstance(array, SourceError):
             return f"{name} (no array)"
@@ -147,9 +152,7 @@ def _check_size(n_bytes: int, layout: ByteLayout, where: str) -> None:
 # What people put together ----------------------------------------------------------------------
 
 
-def read_contents(
-    stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str
-) -> _PickledContents:
+def read_contents(stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origin: str) -> Contents:
     """Find the arrays in the pickle that follows the header of an `.npy` file.
 
     Raises
@@ -187,19 +190,20 @@ class _Understood:
     origin: str
     n_left: int = MAX_OPERATIONS
 
-    def contents(self, stamp: Stamp, found: Any) -> _PickledContents:
+    def contents(self, stamp: Stamp, found: Any) -> Contents:
         if isinstance(found, dict):
             arrays = {str(name): self.entry(value, str(name)) for name, value in found.items()}
             if len(arrays) < len(found):
                 raise SourceError(f"{self.origin}: has a key as text and as a number; rename one.")
-            return _PickledContents(stamp, self.origin, arrays, True, "a pickled dict of arrays")
+            held = _PickledArrays(stamp, self.origin, arrays)
+            return held.contents("a pickled dict of arrays", is_named=True)
         parts = self.parts(found)
         understand = self.entry if len(parts) > 1 else self.array
         arrays = {str(i): understand(value, str(i)) for i, value in enumerate(parts)}
         what = "an .npy file of one array of objects"
         if len(parts) > 1:
             what = f"an array of objects of {len(parts)} arrays"
-        return _PickledContents(stamp, self.origin, arrays, False, what)
+        return _PickledArrays(stamp, self.origin, arrays).contents(what, is_named=False)
 
     def parts(self, found: Any) -> list[Any]:
         """Return the arrays that a sequence stands for: itself, or what it consists of."""

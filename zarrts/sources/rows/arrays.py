@@ -128,7 +128,7 @@ def _dtype_of(array: Any, label: str) -> np.dtype[Any]:
     except TypeError:
         # Other libraries have dtypes of their own; what an empty slice becomes is the truth.
         try:
-            dtype = np.asarray(array[:0]).dtype
-            return dtype
+            empty: AnyArray = np.asarray(array[:0])
+            return empty.dtype
         except (TypeError, ValueError, RuntimeError) as error:
             raise SourceError(f"{label}: cannot be read as a NumPy array ({error}).") from error

@@ -65,10 +65,11 @@ def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | 
     with npy_files.open_contents(file) as contents:
         if len(contents.names) != 1:
             raise SourceError(
-                f"{file.origin}: holds {listed(map(contents.describe, contents.names))}, but a "
+                f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "
                 "file in a class folder holds one series; save each in a file of its own."
             )
         rows = contents.reader(contents.names[0], "x", options)
+        description = contents.description(contents.names[0], options)
     if not isinstance(rows, SeriesList) and not options.names_samples:
         rows = SeriesList((rows,))
     return Draft(
@@ -81,6 +82,7 @@ def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | 
         x_name="series",
         y_name="folder",
         found="a class folder of .npy files",
+        description=description,
         subject=subject,
     )
 

@@ -12,7 +12,7 @@ from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.records import named_rows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import fingerprint
-from zarrts.types import LabelsPer, Recording, RowReader, SourceRecording
+from zarrts.types import Description, LabelsPer, Recording, RowReader, SourceRecording
 
 _INTERVAL = ("start", "stop", "label")
 
@@ -51,6 +51,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         y_name=", ".join(map(str, recording.y)) if isinstance(recording.y, Mapping) else "y",
         size_bytes=0,
         fingerprint=fingerprint.of_readers((x, y)),
+        description=Description.unknown(),
         labels_per=labels_per,
     )
 

@@ -55,12 +55,12 @@ def spread(
         return list(recordings), []
     found: list[_Labelled] = []
     problems: list[str] = []
-    rates: list[float | None] = [it.rate_hz for it in recordings]
+    rates: list[float | None] = [it.description.rate_hz for it in recordings]
     for it in recordings:
         if it.labels_per == "row":
             found.append(it)
             continue
-        every = rows_of_label(options, [it.rate_hz, *rates])
+        every = rows_of_label(options, [it.description.rate_hz, *rates])
         assert every is not None
         try:
             y: Any = _spread(it, every)  # a list only where it was one, which arrays are not

@@ -18,7 +18,7 @@ from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study.label_every import rows_of_label
-from zarrts.types import LabelsPer, RowReader, SeriesList
+from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
 LINE_OF_A_TABLE = "a line of a table"
 """What was recognised, where nothing else is said of a line."""
@@ -178,6 +178,7 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions, open_contents: 
         x_name=x_name,
         y_name=y_name,
         found=LINE_OF_A_TABLE,
+        description=Description.unknown(),
         subject=line.subject,
         part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
         first_row=line.start,

@@ -62,5 +62,5 @@ def _pick(contents: Contents, x: str | None, origin: str) -> str:
             return more
     what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
     raise SourceError(
-        f"{origin}: holds {listed(map(contents.describe, names))}, and {what}; name it with x=."
+        f"{origin}: holds {listed(map(contents.summary, names))}, and {what}; name it with x=."
     )
