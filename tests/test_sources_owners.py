@@ -142,7 +142,7 @@ def test_subjects_that_cannot_be_meant_are_refused(tmp_path: Path, owners: Any, 
 def test_subjects_that_alternate_without_end_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zarrts.sources.formats.owners._MAX_RUNS", 3)
+    monkeypatch.setattr("zarrts.sources.study.runs_of_subjects._MAX_RUNS", 3)
     np.savez(tmp_path / "all.npz", x=X, y=Y, subject=OWNERS)
     with pytest.raises(SourceError, match=r"alternate 3 times, .* sort its rows by subject"):
         zarrts.convert(tmp_path, tmp_path / "a.zarr", **SMALL)

@@ -36,7 +36,7 @@ from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
-from zarrts.sources.study.whole import with_whole_labels
+from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.journal import Plan
 from zarrts.storage.location import (
     Location,
@@ -234,7 +234,7 @@ def _prepared(
     if not found.has_subjects_given:
         problems += check_sessions([*(it.subject for it in recordings), *_subjects(target, base)])
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
-    recordings = with_whole_labels(recordings, are_classes=_are_classes(options, base))
+    recordings = with_integer_labels(recordings, are_classes=_are_classes(options, base))
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     labels = _labels(recordings, counters, options, base)
     layout = _layout(recordings, options, base)

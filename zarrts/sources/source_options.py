@@ -56,7 +56,7 @@ class SourceOptions:
         subject. By default each file (pair) is a subject of its own name, or of its relative
         path where two have the same name. Says nothing about a Recording, which has a subject.
     kind : str
-        "dense": rows are samples. "ragged": rows are steps in time. "auto": see `raggedness`.
+        "dense": rows are samples. "ragged": rows are steps in time. "auto": see `study.ragged`.
     label_every : int or str, optional
         Each label is for so many rows, or so much time; rows are steps in time then.
     follow_links : bool

@@ -17,7 +17,7 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, NoInputsError
+from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
 from zarrts.sources.formats.edf_header import (
     Annotation,
     EdfHeader,
@@ -25,14 +25,13 @@ from zarrts.sources.formats.edf_header import (
     read_annotations,
     read_header,
 )
+from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import fill_from
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, Description, RowReader
-
-SUFFIXES = (".edf", ".bdf")
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
 _WORDS = re.compile(
@@ -242,42 +241,36 @@ def _opened(file: SourceFile) -> Iterator[_Recording]:
         yield _Recording(file, stream, stamp)
 
 
-def find_drafts(
-    files: Sequence[SourceFile], options: SourceOptions
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings in `files`, and a sentence per file that is none.
+def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files.
 
     A file without signals is a hypnogram of the recording beside it whose name is the same but
     for words such as PSG and Hypnogram, or for one letter more at the end.
     """
-    problems: list[str] = []
     signals: list[SourceFile] = []
     hypnograms: dict[str, SourceFile] = {}
     for file in ahead(files):
-        try:
-            with _opened(file) as opened:
-                if opened.header.signals:
-                    signals.append(file)
-                else:
-                    hypnograms[_key(file)] = file
-        except SourceError as error:
-            problems.append(str(error))
-    drafts: list[Draft] = []
+        with findings.noting("file"), _opened(file) as opened:
+            if opened.header.signals:
+                signals.append(file)
+            else:
+                hypnograms[_key(file)] = file
     for file in signals:
         key = _key(file)
         near = [it for it in hypnograms if it == key] or [
             it for it in hypnograms if len(it) == len(key) and it[:-1] == key[:-1]
         ]
         hypnogram = hypnograms.pop(near[0]) if len(near) == 1 else None
-        try:
-            drafts.append(_draft(file, hypnogram, options))
-        except SourceError as error:
-            problems.append(str(error))
-    problems += [
-        f"{it.origin}: holds no signals, and there is not one recording of the same name beside it."
-        for it in hypnograms.values()
-    ]
-    return drafts, problems
+        with findings.noting("file"):
+            findings.drafts.append(_draft(file, hypnogram, options))
+    findings.note(
+        "file",
+        (
+            f"{it.origin}: holds no signals, and there is not one recording of the same name "
+            "beside it."
+            for it in hypnograms.values()
+        ),
+    )
 
 
 def _key(file: SourceFile) -> str:
@@ -317,3 +310,6 @@ def _labels(recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None) 
     _, starts = recording.annotations()
     moved = [replace(it, onset_s=it.onset_s + later.total_seconds()) for it in annotations]
     return recording.labels(rows, moved, starts)
+
+
+FORMAT = Format(suffixes=(".edf", ".bdf"), open=open_contents, group=_find_drafts)

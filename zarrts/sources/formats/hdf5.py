@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.contents import Contents, draft_of
-from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Findings, draft_of
+from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
 from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
@@ -17,8 +18,6 @@ from zarrts.sources.rows.strided import to_native
 from zarrts.sources.rows.views import ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader
-
-SUFFIXES = (".h5", ".hdf5", ".hdf")
 
 MAX_OBJECTS = 100_000
 MAX_TEXT_BYTES = 64 << 20
@@ -181,28 +180,20 @@ def _stamped(file: SourceFile) -> Iterator[tuple[Stamp, Any]]:
         yield stamp, opened_file
 
 
-def find_drafts(
-    files: Sequence[SourceFile], options: SourceOptions
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings in `files`, and a sentence per bad file.
+def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files.
 
     Where data sets lie in several groups, and none outside of them, each group is a recording
     named as the group; else all of the file is one.
     """
-    drafts: list[Draft] = []
-    problems: list[str] = []
     for file in ahead(files):
-        try:
-            with _stamped(file) as (stamp, opened_file):
-                datasets = datasets_in(opened_file, file.origin)
-                if not datasets:
-                    raise SourceError(f"{file.origin}: holds no data sets; leave it out.")
-                for group, own in grouped(datasets, options).items():
-                    contents = Group(file, stamp, own).contents()
-                    drafts.append(draft_of(file, contents, options, group=group))
-        except SourceError as error:
-            problems.append(str(error))
-    return drafts, problems
+        with findings.noting("file"), _stamped(file) as (stamp, opened_file):
+            datasets = datasets_in(opened_file, file.origin)
+            if not datasets:
+                raise SourceError(f"{file.origin}: holds no data sets; leave it out.")
+            for group, own in grouped(datasets, options).items():
+                contents = Group(file, stamp, own).contents()
+                findings.drafts.append(draft_of(file, contents, options, group=group))
 
 
 def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
@@ -234,3 +225,6 @@ def _ends(path: str, name: str) -> bool:
 def _below(datasets: dict[str, Any], top: str) -> dict[str, Any]:
     start = f"{top}/" if top else ""
     return {path.removeprefix(start): it for path, it in datasets.items() if path.startswith(start)}
+
+
+FORMAT = Format(suffixes=(".h5", ".hdf5", ".hdf"), open=open_contents, group=_find_drafts)

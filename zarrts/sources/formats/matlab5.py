@@ -18,9 +18,8 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.rows.array_checks import MAX_AXES, check_array, check_rows
-from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
+from zarrts.sources.rows.compressed import Inflated, InflatedMember, SpooledRows, StreamedRows
 from zarrts.sources.rows.files import SourceFile, Stamp
-from zarrts.sources.rows.inflated import Inflated, InflatedMember
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.rows.views import CastRows, ValueRows
 from zarrts.sources.source_options import Role, SourceOptions

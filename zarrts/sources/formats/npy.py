@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import array_names as names
 from zarrts.sources.formats import npy_header as npy
-from zarrts.sources.formats import pickled
-from zarrts.sources.formats.contents import Contents, draft_of, undescribed
-from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.formats import npy_pairs, pickled
+from zarrts.sources.formats.contents import Contents, undescribed
+from zarrts.sources.formats.drafts import Draft, Findings, draft_of
+from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.array_checks import check_rows, rows_of
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader, SeriesList
 
-SUFFIXES = (npy.SUFFIX,)
 MAX_ARRAYS = 1000
 """More than this many headers in one file are no study."""
 
@@ -111,50 +110,42 @@ def _saved_arrays(stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origi
     return _SavedArrays(stamp, origin, tuple(headers), tuple(starts)).contents()
 
 
-def find_drafts(
-    files: Sequence[SourceFile], options: SourceOptions
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings among `files`, and a sentence per file that is none.
+def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files.
 
     A file of several arrays is a recording; files of one array are paired by name.
     """
-    drafts: list[Draft] = []
-    problems: list[str] = []
     halves: dict[str, SourceFile] = {}
     opened: dict[str, Contents] = {}
-    damaged: list[str] = []
     for file in ahead(files):
-        try:
-            with open_contents(file) as contents:
-                if len(contents.names) > 1:
-                    drafts.append(draft_of(file, contents, options))
-                    continue
-                opened[file.origin] = contents
-        except SourceError as error:
-            problems.append(str(error))
-            damaged.append(f"{file.origin}: ")
+        with findings.noting("file"), open_contents(file) as contents:
+            if len(contents.names) > 1:
+                findings.drafts.append(draft_of(file, contents, options))
+                continue
+            opened[file.origin] = contents
         halves[file.origin] = file
-    pairs, unpaired = names.pair_up(halves, x=options.x, y=options.label_name)
-    problems += [it for it in unpaired if not it.startswith(tuple(damaged))]
+    pairs, unpaired = npy_pairs.pair_up(halves, x=options.x, y=options.label_name)
+    # What is wrong with a damaged file is noted already.
+    damaged = tuple(f"{origin}: " for origin in halves if origin not in opened)
+    findings.note("file", (it for it in unpaired if not it.startswith(damaged)))
     for pair in pairs:
         readers: list[RowReader | SeriesList] = []
-        for origin, role in zip((pair.x, pair.y), names.ROLES, strict=True):
-            try:
-                if origin in opened:
+        for origin, role in zip((pair.x, pair.y), npy_pairs.ROLES, strict=True):
+            if origin in opened:
+                with findings.noting("file"):
                     (name,) = opened[origin].names
                     readers.append(opened[origin].reader(name, role, options))
-            except SourceError as error:
-                problems.append(str(error))
         if len(readers) == 2:
             (name,) = opened[pair.x].names
             description = opened[pair.x].description(name, options)
             x, y = readers
-            drafts.append(_draft_of_pair(pair, halves[pair.x], halves[pair.y], x, y, description))
-    return drafts, problems
+            findings.drafts.append(
+                _draft_of_pair(pair, halves[pair.x], halves[pair.y], x, y, description)
+            )
 
 
 def _draft_of_pair(
-    pair: names.Pair,
+    pair: npy_pairs.Pair,
     x_file: SourceFile,
     y_file: SourceFile,
     x: RowReader | SeriesList,
@@ -163,7 +154,7 @@ def _draft_of_pair(
 ) -> Draft:
     folder = pair.folder
     # Where the name is nothing but x and y, the folder is what names the subject.
-    name = pair.name or folder.rpartition("/")[2] or names.folder_name(str(x_file.path))
+    name = pair.name or folder.rpartition("/")[2] or npy_pairs.folder_name(str(x_file.path))
     path = "/".join(part for part in (folder, pair.name) if part)
     return Draft(
         origin=x_file.origin,
@@ -177,3 +168,6 @@ def _draft_of_pair(
         found="a pair of .npy files",
         description=description,
     )
+
+
+FORMAT = Format(suffixes=(".npy",), open=open_contents, group=_find_drafts, family="numpy")

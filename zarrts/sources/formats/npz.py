@@ -4,25 +4,60 @@ import contextlib
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy_header as npy
-from zarrts.sources.formats.contents import Contents, draft_each, undescribed
-from zarrts.sources.formats.drafts import Draft
-from zarrts.sources.formats.zipped import Member
+from zarrts.sources.formats.contents import Contents, undescribed
+from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.array_checks import check_rows, rows_of
-from zarrts.sources.rows.compressed import PACKED_ERRORS, SpooledRows, StreamedRows
+from zarrts.sources.rows.compressed import PACKED_ERRORS, PackedStream, SpooledRows, StreamedRows
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader
 
-SUFFIXES = (".npz",)
-
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _IS_ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One compressed array of a zip archive.
+
+    Attributes
+    ----------
+    stamp : Stamp
+        Of the archive.
+    name : str
+        Of the member, as in the archive.
+    offset : int
+        Of the array's first byte in the decompressed member.
+    label : str
+        How errors name the array.
+    """
+
+    stamp: Stamp
+    name: str
+    offset: int
+    label: str
+
+    def open(self) -> PackedStream:
+        """Open the member at the array's first byte."""
+        with ExitStack() as stack:
+            file = stack.enter_context(self.stamp.open())
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            stream = stack.enter_context(archive.open(self.name))
+            opened = PackedStream(stream, stack.pop_all().close)
+        try:
+            opened.skip(self.offset)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
 
 class _Archive:
@@ -61,7 +96,7 @@ class _Archive:
         if info.compress_type == zipfile.ZIP_STORED:
             offset = self._stored_at(info, where) + header.offset
             return StridedRows(self.stamp, offset, layout, label)
-        member = Member(self.stamp, info.filename, header.offset, label)
+        member = _Member(self.stamp, info.filename, header.offset, label)
         return (StreamedRows if layout.is_rows_first else SpooledRows)(member, layout)
 
     def _stored_at(self, info: zipfile.ZipInfo, where: str) -> int:
@@ -135,8 +170,4 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         ) from error
 
 
-def find_drafts(
-    files: Sequence[SourceFile], options: SourceOptions
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings in `files`, and a sentence per bad file."""
-    return draft_each(files, options, open_contents)
+FORMAT = Format(suffixes=(".npz",), open=open_contents, family="numpy")

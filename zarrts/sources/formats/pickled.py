@@ -5,6 +5,7 @@ sequence of equally long series, in all the forms that `np.save` makes of them (
 lists, tuples). Where the arrays lie is found by `pickle_machine`; they are read from there.
 """
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -16,10 +17,9 @@ from zarrts.sources.formats import npy_header as npy
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.pickle_machine import MAX_OPERATIONS, read_pickle
 from zarrts.sources.formats.pickle_values import REMEDY, PickledArray, Raw
-from zarrts.sources.formats.pickled_text import TextMember
 from zarrts.sources.rows.array_checks import check_array, check_rows, rows_of
 from zarrts.sources.rows.arrays import fill_missing
-from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
+from zarrts.sources.rows.compressed import PackedStream, SpooledRows, StreamedRows
 from zarrts.sources.rows.files import Stamp
 from zarrts.sources.rows.strided import ByteLayout, StridedRows, native_dtype, to_native
 from zarrts.sources.rows.views import ValueRows
@@ -113,7 +113,7 @@ class _PickledArrays:
             # A byte above 127 is two in UTF-8.
             if not layout.total_bytes <= data.n_bytes <= 2 * layout.total_bytes:
                 _check_size(data.n_bytes, layout, where)
-            member = TextMember(self.stamp, data.offset, data.n_bytes, label)
+            member = _TextMember(self.stamp, data.offset, data.n_bytes, label)
             return (StreamedRows if layout.is_rows_first else SpooledRows)(member, layout)
         _check_size(data.n_bytes, layout, where)
         return StridedRows(self.stamp, data.offset, layout, label)
@@ -326,3 +326,48 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, list | tuple) or (
         isinstance(value, PickledArray) and value.shape != ()
     )
+
+
+@dataclass(frozen=True)
+class _TextMember:
+    """One array as UTF-8 text whose characters, all below 256, are its bytes.
+
+    Attributes
+    ----------
+    stamp : Stamp
+    offset, n_bytes : int
+        Where the text lies.
+    label : str
+        How errors name the array.
+    """
+
+    stamp: Stamp
+    offset: int
+    n_bytes: int
+    label: str
+
+    def open(self) -> PackedStream:
+        """Open the array at its first byte."""
+        file = self.stamp.open()
+        return PackedStream(_Encoder(file, self.offset, self.n_bytes), file.close)
+
+
+class _Encoder:
+    """Gives the bytes that a part of a file means, in order."""
+
+    def __init__(self, file: BinaryIO, offset: int, n_bytes: int) -> None:
+        self._file, self._left = file, n_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._ready = b""
+        file.seek(offset)
+
+    def read(self, n_bytes: int) -> bytes:
+        """Return at most `n_bytes` bytes, and none only at the end."""
+        while not self._ready and self._left:
+            piece = self._file.read(min(n_bytes, self._left))
+            if not piece:
+                raise EOFError("the file ends inside the array")
+            self._left -= len(piece)
+            self._ready = self._decoder.decode(piece, final=not self._left).encode("latin-1")
+        part, self._ready = self._ready[:n_bytes], self._ready[n_bytes:]
+        return part

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import npy as npy_files
+from zarrts.sources.formats import npy
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.views import ConstantRows, count_rows
 from zarrts.sources.source_options import SourceOptions
@@ -20,11 +20,8 @@ _SUBJECT_NAME = re.compile(
 )
 
 
-def find_drafts(
-    files: Sequence[SourceFile],
-    options: SourceOptions,
-) -> tuple[list[Draft], list[str]]:
-    """Return one recording for each `.npy` file in class folders, and a sentence per bad file.
+def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find one recording for each `.npy` file in class folders.
 
     Each file is one sample, (time, channel) or whatever shape it has, labelled with the folder
     that it is in; where `axes` names "sample", a file is several samples of one class. A second
@@ -36,33 +33,45 @@ def find_drafts(
         If it is not clear which level of folders stands for what, or a folder is none of
         `class_names`.
     """
-    if not files:
-        return [], []
-    problems = [
-        f"{file.origin}: lies in no folder below what was given, so its class is not known; put "
-        "it into a folder named as its class."
-        for file in files
-        if "/" not in file.inside
-    ]
-    filed = [file for file in files if "/" in file.inside]
+    series = [file for file in files if file.is_kind(npy.FORMAT.suffixes)]
+    known = {file.path for file in series}
+    findings.note(
+        "file",
+        (
+            f"{file.origin}: is no .npy file, and class folders hold one series in each .npy file; "
+            "save it so, or leave it out."
+            for file in files
+            if file.path not in known
+        ),
+    )
+    if not series:
+        return
+    findings.note(
+        "file",
+        (
+            f"{file.origin}: lies in no folder below what was given, so its class is not known; "
+            "put it into a folder named as its class."
+            for file in series
+            if "/" not in file.inside
+        ),
+    )
+    filed = [file for file in series if "/" in file.inside]
     names = options.class_names
     class_names = None if names is None else [str(name) for name in names]
     level = _class_level(filed, options.folders, class_names)
     _refuse_unknown_classes(filed, level, class_names)
     has_subjects = _has_two_levels(filed)
-    drafts: list[Draft] = []
-    for file in filed:
+
+    def draft(file: SourceFile) -> list[Draft]:
         folders = file.inside.split("/")
         subject = folders[1 - level] if has_subjects else None
-        try:
-            drafts.append(_draft(file, options, folders[level], subject))
-        except SourceError as error:
-            problems.append(str(error))
-    return drafts, problems
+        return [_draft(file, options, folders[level], subject)]
+
+    findings.drafts += findings.collect("file", filed, draft)
 
 
 def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | None) -> Draft:
-    with npy_files.open_contents(file) as contents:
+    with npy.open_contents(file) as contents:
         if len(contents.names) != 1:
             raise SourceError(
                 f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "

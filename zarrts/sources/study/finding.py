@@ -2,27 +2,28 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
-from zarrts.sources.formats import owners
-from zarrts.sources.formats.drafts import Draft
-from zarrts.sources.formats.registry import (
-    SUFFIXES,
-    find_drafts,
-    find_drafts_in_classes,
-    open_contents,
-)
-from zarrts.sources.rows.files import SourceFile, SourcePath
+from zarrts.sources.formats.array_names import X_NAMES, listed, usual_name
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
+from zarrts.sources.formats.registry import find_drafts, open_contents, suffixes
+from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
 from zarrts.sources.rows.records import are_named
-from zarrts.sources.source_options import SourceOptions, SubjectOption
-from zarrts.sources.study import fingerprint, lengths, series, unlabelled
-from zarrts.sources.study import in_memory as given
-from zarrts.sources.study import label_every as stretches
-from zarrts.sources.study import recording_table as listing
-from zarrts.sources.study import subject_names as subjects
+from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study import (
+    class_folders,
+    fingerprint,
+    in_memory,
+    label_every,
+    ragged,
+    recording_table,
+    runs_of_subjects,
+    subject_names,
+)
 from zarrts.sources.study.search import search
 from zarrts.types import Recording, RowReader, SeriesList, SourceRecording
 
@@ -66,7 +67,7 @@ def find(
     ----------
     source : path, address, glob pattern, Recording, or a list of these
         Folders are searched to the bottom, hidden names and Zarr stores passed over. A `.csv`
-        file is a table of recordings; see `listing.find_drafts`.
+        file is a table of recordings; see `recording_table.find_drafts`.
     options : SourceOptions, optional
         What files hold, and whose they are.
     has_owners : bool, optional
@@ -89,43 +90,33 @@ def find(
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = mounts or Mounts()
-    found = search(paths, SUFFIXES, follow_links=options.follow_links, mounts=mounts)
+    found = search(paths, suffixes(), follow_links=options.follow_links, mounts=mounts)
     if not (found.files or found.problems or tables or recordings):
-        raise found.nothing(paths, SUFFIXES)
-    drafts, problems = _in_folders(found.files, options)
-    drafts.sort(key=lambda draft: draft.origin)
+        raise found.nothing(paths, suffixes())
+    findings = Findings()
+    findings.note("place", found.problems)
+    _find_in_folders(found.files, options, findings)
+    findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
-        of_table, bad_lines = listing.find_drafts(table, options, open_contents, mounts)
-        drafts += of_table
-        problems += bad_lines
+        recording_table.find_drafts(table, options, mounts, findings)
     if options.label_names:
-        problems += _with_one_array(drafts)
-    drafts, misfits = stretches.spread(drafts, options)
+        _note_single_arrays(findings)
+    findings.drafts = label_every.spread(findings.drafts, options, findings, "file")
     if has_owners is None:
         has_owners = options.subject is None and options.folders == "auto"
     if has_owners:
-        drafts, unowned = owners.split(drafts)
-        problems += unowned
-    owned, more = _with_subjects(drafts, options.subject, mounts)
-    settled, unsettled = series.settle(owned, "ragged" if options.is_series else options.kind)
-    of_files, unread = _with_fingerprints(settled)
-    of_arrays, bad_arrays = given.find_recordings(recordings, options)
-    of_arrays, misfitting = stretches.spread(of_arrays, options)
-    alike, mixed = lengths.settle([*of_files, *of_arrays], options.kind, is_said=options.is_series)
+        runs_of_subjects.split(findings)
+    are_given = all(it.subject is not None for it in findings.drafts)
+    subject_names.assign(options.subject, mounts, findings)
+    ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    of_files = _with_fingerprints(findings)
+    of_arrays = in_memory.find_recordings(recordings, options, findings)
+    of_arrays = label_every.spread(of_arrays, options, findings, "array")
+    alike = ragged.settle([*of_files, *of_arrays], options, findings)
     return Found(
         recordings=tuple(alike),
-        problems=(
-            *found.problems,
-            *sorted([*problems, *misfits]),
-            *more,
-            *unsettled,
-            *unread,
-            *bad_arrays,
-            *misfitting,
-            *mixed,
-        ),
-        has_subjects_given=options.subject is not None
-        or all(it.subject is not None for it in drafts),
+        problems=findings.sentences(),
+        has_subjects_given=options.subject is not None or are_given,
         passed_over=tuple(found.others),
     )
 
@@ -153,10 +144,10 @@ def find_inputs(
     """
     options.check_axes()
     paths, _, _ = _sorted_out(source)
-    found = search(paths, SUFFIXES, mounts=Mounts(storage_options))
+    found = search(paths, suffixes(), mounts=Mounts(storage_options))
     if found.problems or not found.files:
-        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, SUFFIXES)))
-    return unlabelled.find_inputs(found.files, options, open_contents)
+        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
+    return _inputs(found.files, options)
 
 
 def _sorted_out(
@@ -174,7 +165,7 @@ def _sorted_out(
             path = os.fspath(item)
             if not (isinstance(path, str) and path):
                 raise SourceError(f"a source must be a path, not {path!r}.")
-            (tables if path.lower().endswith(listing.SUFFIX) else paths).append(path)
+            (tables if path.lower().endswith(recording_table.SUFFIX) else paths).append(path)
         else:
             raise SourceError(
                 "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
@@ -185,57 +176,41 @@ def _sorted_out(
     return paths, tables, recordings
 
 
-def _in_folders(
-    files: Sequence[SourceFile], options: SourceOptions
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings in files, whatever folders mean, and a sentence per bad file."""
+def _find_in_folders(
+    files: Sequence[SourceFile], options: SourceOptions, findings: Findings
+) -> None:
+    """Find the recordings in files, whatever folders mean."""
     if options.has_class_folders:
-        return find_drafts_in_classes(files, options)
-    drafts, problems = find_drafts(files, options)
+        class_folders.find_drafts(files, options, findings)
+        return
+    find_drafts(files, options, findings)
     if options.folders == "subjects":
-        drafts, homeless = subjects.of_folders(drafts, files)
-        problems += homeless
-    return drafts, problems
+        subject_names.take_from_folders(files, findings)
 
 
-def _with_one_array(drafts: Sequence[Draft]) -> list[str]:
-    """Return a sentence for each recording that has not several arrays of labels."""
-    return [
-        f"{draft.origin}: has one array of labels, but y= names several; read files whose arrays "
-        "have names, such as .npz."
-        for draft in drafts
-        if not are_named(draft.y)
-    ]
+def _note_single_arrays(findings: Findings) -> None:
+    """Note each recording that has one array of labels, where several are asked for."""
+    findings.note(
+        "file",
+        (
+            f"{draft.origin}: has one array of labels, but y= names several; read files whose "
+            "arrays have names, such as .npz."
+            for draft in findings.drafts
+            if not are_named(draft.y)
+        ),
+    )
 
 
-def _with_subjects(
-    drafts: Sequence[Draft], subject: SubjectOption | None, mounts: Mounts
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings whose subjects are known; all series of a list have the same one."""
-    names, problems = subjects.assign(drafts, subject, mounts)
-    owned = [
-        replace(draft, subject=name)
-        for draft, name in zip(drafts, names, strict=True)
-        if name is not None
-    ]
-    return owned, problems
-
-
-def _with_fingerprints(drafts: Sequence[Draft]) -> tuple[list[SourceRecording], list[str]]:
-    problems: list[str] = []
-    found: list[SourceRecording] = []
+def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
     looked_at: dict[tuple[SourcePath, ...], fingerprint.Look] = {}
-    for draft in drafts:
-        try:
-            if draft.paths not in looked_at:
-                looked_at[draft.paths] = fingerprint.look_at(draft.paths)
-        except SourceError as error:
-            problems.append(str(error))
-            continue
+
+    def recording(draft: Draft) -> list[SourceRecording]:
+        if draft.paths not in looked_at:
+            looked_at[draft.paths] = fingerprint.look_at(draft.paths)
         look = looked_at[draft.paths]
         assert draft.subject is not None
         assert not isinstance(draft.x, SeriesList) and not isinstance(draft.y, SeriesList)
-        found.append(
+        return [
             SourceRecording(
                 subject=draft.subject,
                 origin=draft.origin,
@@ -252,5 +227,59 @@ def _with_fingerprints(drafts: Sequence[Draft]) -> tuple[list[SourceRecording], 
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
             )
-        )
-    return found, problems
+        ]
+
+    return findings.collect("content", findings.drafts, recording)
+
+
+def _inputs(files: Sequence[SourceFile], options: SourceOptions) -> list[tuple[str, RowReader]]:
+    """Return (origin, reader) of the inputs of each file.
+
+    Inputs are the array that `options.x` names, the only one, the one with a usual name, or of two
+    without names the one of more axes. Files that hold none, such as hypnograms beside recordings,
+    are passed over.
+
+    Raises
+    ------
+    SourceError
+        Naming every file whose inputs cannot be told or read.
+    """
+    found: list[tuple[str, RowReader]] = []
+    problems, empty = [], []
+    for file in ahead(files):
+        try:
+            with open_contents(file) as contents:
+                name = _inputs_in(contents, options.x, file.origin)
+                reader = contents.reader(name, "x", options)
+                series = reader if isinstance(reader, RowReader) else reader.readers
+                if isinstance(series, tuple):
+                    found += [(f"{file.origin}[{i}]", it) for i, it in enumerate(series)]
+                else:
+                    found.append((file.origin, series))
+        except NoInputsError as error:
+            empty.append(str(error))
+        except SourceError as error:
+            problems.append(str(error))
+    if problems := problems or (empty if not found else []):
+        raise SourceError("\n".join(problems))
+    return found
+
+
+def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
+    names = contents.names
+    if x is not None and x in names:
+        return x
+    usual = [it for it in names if usual_name(it) in X_NAMES]
+    if x is None and len(names) == 1:
+        return names[0]
+    if x is None and len(usual) == 1:
+        return usual[0]
+    if x is None and len(names) == 2 and not contents.is_named:
+        # As where both are read: inputs have more axes than labels.
+        more, fewer = sorted(names, key=lambda it: -len(contents.shape(it)))
+        if len(contents.shape(more)) > len(contents.shape(fewer)):
+            return more
+    what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
+    raise SourceError(
+        f"{origin}: holds {listed(map(contents.summary, names))}, and {what}; name it with x=."
+    )

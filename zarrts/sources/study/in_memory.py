@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.arrays import ArrayRows
 from zarrts.sources.rows.label_rows import IntervalRows
@@ -18,23 +19,18 @@ _INTERVAL = ("start", "stop", "label")
 
 
 def find_recordings(
-    recordings: Sequence[Recording], options: SourceOptions
-) -> tuple[list[SourceRecording], list[str]]:
-    """Return what `recordings` hold, in their order, and a sentence per array that is no good."""
-    found: list[SourceRecording] = []
-    problems: list[str] = []
+    recordings: Sequence[Recording], options: SourceOptions, findings: Findings
+) -> list[SourceRecording]:
+    """Return what recordings in memory hold, in their order; those that are no good are noted."""
     if options.axes is not None and recordings:
         raise SourceError(
             "axes= is about files; bring the arrays of a Recording into the order "
             "(sample, time, channel) before, with numpy.transpose."
         )
-    for number, recording in enumerate(recordings, start=1):
-        origin = f"recording {number} ({recording.subject})"
-        try:
-            found.append(_found(recording, origin))
-        except SourceError as error:
-            problems.append(str(error))
-    return found, problems
+    numbered = [
+        (it, f"recording {number} ({it.subject})") for number, it in enumerate(recordings, start=1)
+    ]
+    return findings.collect("array", numbered, lambda it: [_found(*it)])
 
 
 def _found(recording: Recording, origin: str) -> SourceRecording:

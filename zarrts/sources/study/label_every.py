@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from zarrts.errors import SourceError
 from zarrts.sizes import rows_of_time
-from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import RowReader, SeriesList, SourceRecording
@@ -40,9 +40,9 @@ def rows_of_label(options: SourceOptions, carried: Iterable[float | None] = ()) 
 
 
 def spread(
-    recordings: Sequence[_Labelled], options: SourceOptions
-) -> tuple[list[_Labelled], list[str]]:
-    """Return recordings with a label for each row, and a sentence for each that does not fit.
+    recordings: Sequence[_Labelled], options: SourceOptions, findings: Findings, kind: Kind
+) -> list[_Labelled]:
+    """Return recordings with a label for each row; those that do not fit are noted.
 
     Labels that are those of rows already, as intervals are, stay so.
 
@@ -52,9 +52,8 @@ def spread(
         See `rows_of_label`.
     """
     if options.label_every is None:
-        return list(recordings), []
+        return list(recordings)
     found: list[_Labelled] = []
-    problems: list[str] = []
     rates: list[float | None] = [it.description.rate_hz for it in recordings]
     for it in recordings:
         if it.labels_per == "row":
@@ -62,12 +61,10 @@ def spread(
             continue
         every = rows_of_label(options, [it.description.rate_hz, *rates])
         assert every is not None
-        try:
+        with findings.noting(kind):
             y: Any = _spread(it, every)  # a list only where it was one, which arrays are not
             found.append(replace(it, y=y, labels_per="row"))
-        except SourceError as error:
-            problems.append(str(error))
-    return found, problems
+    return found
 
 
 def _spread(it: Draft | SourceRecording, every: int) -> RowReader | SeriesList:

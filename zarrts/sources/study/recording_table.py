@@ -11,8 +11,8 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Opener
-from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
 from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
@@ -58,10 +58,8 @@ class _Line:
     stop: int | None
 
 
-def find_drafts(
-    path: str, options: SourceOptions, open_contents: Opener, mounts: Mounts
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings that a table names, in its order, and a sentence per bad line.
+def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Findings) -> None:
+    """Find the recordings that a table names, in its order.
 
     Parameters
     ----------
@@ -71,8 +69,6 @@ def find_drafts(
         holds several arrays; label, one for all samples, instead of y; start and stop, rows of
         the file. Further columns are passed over. With a label, an array of at most 2 axes is one
         sample, unless `axes` names "sample".
-    open_contents : callable
-        Opens a file of any kind.
     mounts : Mounts
         How addresses are reached.
 
@@ -81,8 +77,6 @@ def find_drafts(
     SourceError
         If the table cannot be read, or lacks a column.
     """
-    drafts: list[Draft] = []
-    problems: list[str] = []
     table = located(path, mounts)
 
     def find_file(file_name: str) -> SourceFile:
@@ -96,11 +90,8 @@ def find_drafts(
             ) from error
 
     for line in _read_lines(table):
-        try:
-            drafts.append(_draft(line, find_file, options, open_contents))
-        except SourceError as error:
-            problems.append(f"{line.where}: {error}")
-    return drafts, problems
+        with findings.noting("file", f"{line.where}: "):
+            findings.drafts.append(_draft(line, find_file, options))
 
 
 def _read_lines(path: SourcePath) -> list[_Line]:
@@ -147,8 +138,8 @@ def _line(row: dict[str, str | None], where: str) -> _Line:
     return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
 
 
-def _draft(line: _Line, find_file: Find, options: SourceOptions, open_contents: Opener) -> Draft:
-    x_file, x_name, x = _reader(line.x, find_file, "x", options, open_contents)
+def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
+    x_file, x_name, x = _reader(line.x, find_file, "x", options)
     x = _part(x, line, x_name)
     paths = [x_file.path]
     is_part = (line.start, line.stop) != (0, None)
@@ -159,7 +150,7 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions, open_contents: 
         y: RowReader | SeriesList = ConstantRows(line.label, count_rows(x))
         y_name = "label"
     else:
-        y_file, y_name, y = _reader(line.y, find_file, "y", options, open_contents)
+        y_file, y_name, y = _reader(line.y, find_file, "y", options)
         every = rows_of_label(options) if is_part else None
         if every is not None and not isinstance(x, SeriesList) and not isinstance(y, SeriesList):
             # start and stop count time steps, in labels too.
@@ -216,7 +207,7 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 
 def _reader(
-    named: str, find_file: Find, role: Role, options: SourceOptions, open_contents: Opener
+    named: str, find_file: Find, role: Role, options: SourceOptions
 ) -> tuple[SourceFile, str, RowReader | SeriesList]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")

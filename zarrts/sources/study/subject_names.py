@@ -5,22 +5,20 @@ import io
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.drafts import Draft
+from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.files import SourceFile, located, opened
 from zarrts.sources.source_options import SubjectOption
 
 
-def assign(
-    drafts: Sequence[Draft], subject: SubjectOption | None, mounts: Mounts
-) -> tuple[list[str | None], list[str]]:
-    """Return the subject of each recording, None where there is none, and what went wrong.
+def assign(subject: SubjectOption | None, mounts: Mounts, findings: Findings) -> None:
+    """Give recordings their subjects; those that have none are noted, and left out.
 
     Without `subject`, it is whom a folder names, or each recording is its own subject: its name,
     or its path where names collide, so that no two share one.
@@ -30,6 +28,19 @@ def assign(
     SourceError
         If the option itself cannot be used.
     """
+    names, problems = _names(findings.drafts, subject, mounts)
+    findings.note("subject", problems)
+    findings.drafts = [
+        replace(draft, subject=name)
+        for draft, name in zip(findings.drafts, names, strict=True)
+        if name is not None
+    ]
+
+
+def _names(
+    drafts: Sequence[Draft], subject: SubjectOption | None, mounts: Mounts
+) -> tuple[list[str | None], list[str]]:
+    """Return the subject of each recording, None where there is none, and what is wrong."""
     if subject is None:
         return list(_own_names(drafts)), []
     if isinstance(subject, os.PathLike) or (
@@ -49,23 +60,20 @@ def assign(
     )
 
 
-def of_folders(
-    drafts: Sequence[Draft], files: Sequence[SourceFile]
-) -> tuple[list[Draft], list[str]]:
-    """Return the recordings with the first folder as their subject, and those in none."""
+def take_from_folders(files: Sequence[SourceFile], findings: Findings) -> None:
+    """Give recordings their first folder as their subject."""
     inside = {file.path: file.inside for file in files}
-    named: list[Draft] = []
-    homeless: list[str] = []
-    for draft in drafts:
+
+    def named(draft: Draft) -> list[Draft]:
         folder, slash, _ = inside[draft.paths[0]].partition("/")
-        if slash:
-            named.append(replace(draft, subject=folder))
-        else:
-            homeless.append(
+        if not slash:
+            raise SourceError(
                 f"{draft.origin}: lies in no folder, but folders='subjects' takes the subject from "
                 "the folder; put it into one."
             )
-    return named, homeless
+        return [replace(draft, subject=folder)]
+
+    findings.drafts = findings.collect("file", findings.drafts, named)
 
 
 def _own_names(drafts: Sequence[Draft]) -> list[str]:
@@ -194,3 +202,40 @@ def read_table(path: str, mounts: Mounts) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path}: the table cannot be read ({error}).") from error
     return table
+
+
+_SESSION = re.compile(
+    r"[_.\-/ ]*(?<![^\W\d_])"
+    r"(?:recording|session|visit|night|trial|sess|run|ses|rec|day)"
+    r"[_.\- ]*\d+",
+    re.IGNORECASE,
+)
+
+
+def session_like(subjects: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of names that differ only in a session-like part.
+
+    Such a part is night, day, run, session (sess, ses), trial, visit or recording (rec) followed
+    by a number, anywhere in the name: `s01_night1` and `s01_night2`, `run-01-S1` and `S1`. Two
+    sessions of one person on both sides of a split are a leak.
+
+    Parameters
+    ----------
+    subjects : iterable of str
+        Names; equal names count once.
+
+    Returns
+    -------
+    tuple of tuples of at least two names each, in order of first appearance.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    has_session: set[str] = set()
+    for subject in dict.fromkeys(subjects):
+        bare = _SESSION.sub("_", subject)
+        key = re.sub(r"[_.\-/ ]+", "_", bare).strip("_").casefold()
+        groups[key].append(subject)
+        if bare != subject:
+            has_session.add(key)
+    return tuple(
+        tuple(group) for key, group in groups.items() if len(group) > 1 and key in has_session
+    )

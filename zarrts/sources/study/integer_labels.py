@@ -9,7 +9,7 @@ from zarrts.types import AnyArray, RowReader, SourceRecording
 _BLOCK_ROWS = 1 << 17
 
 
-def with_whole_labels(
+def with_integer_labels(
     recordings: Sequence[SourceRecording], *, are_classes: bool
 ) -> tuple[SourceRecording, ...]:
     """Return recordings with floats as integers, where labels of the study are classes.
