@@ -120,11 +120,11 @@ def test_a_file_has_exactly_what_its_header_declares(tmp_path):
         (whole[:-1], "but its header declares"),
         (whole + b"\0", "but its header declares"),
         (whole[:300], "ends inside its header"),
-        (whole[:100], "is no EDF or BDF file"),
+        (whole[:100], "is not an EDF or BDF file"),
         (whole[:236] + b"-1      " + whole[244:], "was not closed"),
         (whole[:236] + b"99999999" + whole[244:], "its header declares"),
         (whole[:252] + b"9999" + whole[256:], "declares 9,999 signals"),
-        (whole[:244] + b"nan     " + whole[252:], "is no number"),
+        (whole[:244] + b"nan     " + whole[252:], "is not a number"),
         (whole[:244] + b"0       " + whole[252:], "records last 0 s"),
     ]:
         path.write_bytes(content)

@@ -289,9 +289,9 @@ def test_what_is_no_array_is_named(tmp_path, save_mat):
 
 def test_old_and_other_files_are_told(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"x": X[0], "y": Y}, format="4")
-    assert "no MATLAB file of version 5 or later" in problem(tmp_path)
+    assert "is not a MATLAB file of version 5 or later" in problem(tmp_path)
     (tmp_path / "a.mat").write_bytes(b"")
-    assert "no MATLAB file" in problem(tmp_path)
+    assert "is not a MATLAB file" in problem(tmp_path)
 
 
 def test_large_text_and_compressed_cells_are_not_held(tmp_path, monkeypatch):

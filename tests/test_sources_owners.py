@@ -126,9 +126,9 @@ def test_what_is_asked_for_by_name_is_no_list_of_subjects(tmp_path: Path) -> Non
         (OWNERS[:-1], r"all.npz: its array of subjects has 46 entries, but 'x' has 47 rows"),
         (
             np.where(OWNERS == 1, np.nan, OWNERS),
-            r"all.npz: subject: holds nan, which is no subject",
+            r"all.npz: subject: holds nan, which is not a subject",
         ),
-        (OWNERS + 0.25, r"holds 3.25, which is no subject"),
+        (OWNERS + 0.25, r"holds 3.25, which is not a subject"),
         (np.where(OWNERS == 1, "", "p"), r"all.npz: subject: row 9 has no subject"),
         (np.zeros((47, 2)), r"all.npz: subject: has shape .47, 2. and dtype float64"),
     ],
@@ -142,7 +142,7 @@ def test_subjects_that_cannot_be_meant_are_refused(tmp_path: Path, owners: Any, 
 def test_subjects_that_alternate_without_end_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zarrts.sources.study.runs_of_subjects._MAX_RUNS", 3)
+    monkeypatch.setattr("zarrts.sources.study.subject_runs._MAX_RUNS", 3)
     np.savez(tmp_path / "all.npz", x=X, y=Y, subject=OWNERS)
     with pytest.raises(SourceError, match=r"alternate 3 times, .* sort its rows by subject"):
         zarrts.convert(tmp_path, tmp_path / "a.zarr", **SMALL)

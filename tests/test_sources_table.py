@@ -209,4 +209,4 @@ def test_files_outside_of_classes_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "run" / "z.npz", X)
     first, second = sources.find(tmp_path, SourceOptions(folders="classes")).problems
     assert first.startswith("loose.npy: lies in no folder")
-    assert second.startswith("run/z.npz: is no .npy file")
+    assert second.startswith("run/z.npz: is not an .npy file")

@@ -51,7 +51,7 @@ def match_sources(
         source.places,
         options,
         mounts=mounts,
-        has_owners=any(map(sources.is_of_owner, table.source)),
+        has_subject_arrays=any(map(sources.is_subject_run, table.source)),
     )
     if has_table(source.places):
         mounts.warn_of_unused(source.store)

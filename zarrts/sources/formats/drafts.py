@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names
 from zarrts.sources.formats.contents import Contents, Opener
-from zarrts.sources.formats.owners import array_of_owners, read_owners
+from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
 from zarrts.sources.rows.records import NamedRows, named_rows
 from zarrts.sources.source_options import SourceOptions
@@ -43,8 +43,8 @@ class Draft:
         What the columns and rows of x mean.
     subject : str, or None
         Whose it is, where a folder, a group or a table says so.
-    owners : tuple of str
-        Whose each row (or series) is, or all of them, where the file says so; see `owners`.
+    row_subjects : tuple of str
+        Whose each row (or series) is, or all of them, where the file says so; see `row_subjects`.
     part : str
         Which part of the files it is, where they hold several recordings.
     first_row : int
@@ -64,7 +64,7 @@ class Draft:
     found: str
     description: Description
     subject: str | None = None
-    owners: tuple[str, ...] = ()
+    row_subjects: tuple[str, ...] = ()
     part: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
@@ -148,10 +148,10 @@ def draft_of(
         y, y_name = _several(contents, options, origin), ", ".join(options.label_names)
     else:
         y = contents.reader(y_name, "y", options)
-    owner = array_of_owners(contents.names)
-    owners: tuple[str, ...] = ()
+    owner = subject_array(contents.names)
+    row_subjects: tuple[str, ...] = ()
     if owner is not None and owner not in (x_name, y_name, *options.label_names):
-        owners = read_owners(contents.reader(owner, "y", options), f"{origin}: {owner}")
+        row_subjects = read_subjects(contents.reader(owner, "y", options), f"{origin}: {owner}")
     return Draft(
         origin=origin,
         name=group.rpartition("/")[2] or file.stem,
@@ -163,7 +163,7 @@ def draft_of(
         y_name=y_name,
         found=contents.found,
         description=contents.description(x_name, options),
-        owners=owners,
+        row_subjects=row_subjects,
         part=group,
     )
 
@@ -181,7 +181,7 @@ def draft_each(
 
 
 def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRows | SeriesList:
-    """Return what several arrays of labels hold; of lists of arrays, for each series."""
+    """Return several arrays of labels as one reader; of lists of arrays, one for each series."""
     plain: dict[str, RowReader] = {}
     lists: dict[str, SeriesList] = {}
     for name in options.label_names:
@@ -215,7 +215,7 @@ def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRo
 
 def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str, str]:
     describe = contents.summary
-    owner = array_of_owners(contents.names)
+    owner = subject_array(contents.names)
     asked = (options.x, options.label_name, *options.label_names)
     candidates = [name for name in contents.names if name != owner or name in asked]
     if options.label_names:

@@ -60,7 +60,7 @@ class EdfRows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(time, channel)."""
+        """Shape (time, channel)."""
         return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
 
     def description(self, options: SourceOptions) -> Description:
@@ -79,7 +79,7 @@ class EdfRows(Rows):
 
     @property
     def block_rows(self) -> int:
-        """Those of a record."""
+        """Rows of a record."""
         return max(1, min(self.signals[0].n_samples, self.shape[0]))
 
     def _read(self, start: int, stop: int) -> AnyArray:
@@ -141,7 +141,7 @@ class _Recording:
 
     @property
     def found(self) -> str:
-        """What was recognised."""
+        """The kind of file, for messages."""
         return f"an EDF file of {len(self.header.signals)} signals"
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:

@@ -48,7 +48,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class EdfHeader:
-    """What a header says.
+    """Header of a file.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class EdfHeader:
             return datetime.strptime(self.started, "%d.%m.%y %H.%M.%S")
         except ValueError as error:
             raise SourceError(
-                f"{where}: starts at {self.started!r}, which is no date and time; correct it."
+                f"{where}: starts at {self.started!r}, which is not a date and time; correct it."
             ) from error
 
 
@@ -100,7 +100,7 @@ def read_header(stream: BinaryIO, size: int, where: str) -> EdfHeader:
     head = stream.read(256)
     is_bdf = head[:8] == b"\xffBIOSEMI"
     if len(head) < 256 or not (is_bdf or head[:8].strip() == b"0"):
-        raise SourceError(f"{where}: is no EDF or BDF file; copy or save it again.")
+        raise SourceError(f"{where}: is not an EDF or BDF file; copy or save it again.")
     text = head.decode("latin-1")
     n_signals = _count(text[252:256], "signals", where)
     if not 1 <= n_signals <= MAX_SIGNALS:
@@ -162,7 +162,7 @@ def _signal(table: str, number: int, n_signals: int, offset: int, where: str) ->
 def _number(text: str, what: str, where: str) -> float:
     text = text.strip(" \0")
     if not _NUMBER.fullmatch(text):
-        raise SourceError(f"{where}: its {what} {text!r} is no number; copy or save it again.")
+        raise SourceError(f"{where}: its {what} {text!r} is not a number; copy or save it again.")
     return float(text)
 
 

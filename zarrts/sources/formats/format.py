@@ -14,7 +14,7 @@ Group = Callable[[Sequence[SourceFile], SourceOptions, Findings], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How files of one format are read.
+    """A file format: its suffixes, and the functions that read its files.
 
     Another package adds one by an entry point of the group "zarrts.formats" that names such a
     value; see `registry.formats`.

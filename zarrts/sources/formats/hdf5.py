@@ -35,7 +35,7 @@ class Group:
         self.paths: list[str] = []
 
     def contents(self) -> Contents:
-        """Return them by their paths."""
+        """Return the data sets by their paths."""
         return Contents(
             names=tuple(self.datasets),
             found=f"an HDF5 file of {len(self.datasets)} data sets",

@@ -54,7 +54,7 @@ def opened_hdf5(file: Stamp, where: str, stream: RemoteStream | None = None) -> 
             raise stream.error from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
-            f"{where}: is no HDF5 file, or is damaged ({reason}); copy or save it again."
+            f"{where}: is not an HDF5 file, or is damaged ({reason}); copy or save it again."
         ) from error
     finally:
         # The error knows h5py's frames, and these HDF5's hold on the stream: a circle that nobody
@@ -147,7 +147,7 @@ def _check_part(file: Any, name: str, where: str) -> None:
             raise SourceError(f"{where}: {name!r} is not there, or a link; save it again.")
         group = group[step]
     if not isinstance(group, h5py.Dataset) or group.is_virtual:
-        raise SourceError(f"{where}: {name!r} is no data set of values; save it again.")
+        raise SourceError(f"{where}: {name!r} is not a data set of values; save it again.")
     check_stored(group, f"{where}: {name}")
 
 
@@ -170,7 +170,7 @@ class Hdf5Rows(Rows):
     is_bool : bool
         Numbers stand for false and true, as in MATLAB.
     label : str
-        How errors name the array.
+        Name of the array in errors.
     """
 
     stamp: Stamp
@@ -203,12 +203,12 @@ class Hdf5Rows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape, rows first."""
         return tuple(self.stored_shape[axis] for axis in self.axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In native byte order."""
+        """Dtype, in native byte order."""
         return np.dtype(bool) if self.is_bool else native_dtype(self.stored_dtype)
 
     @property

@@ -43,7 +43,7 @@ class _Variables73:
                 self.variables[name] = opened[name]
 
     def contents(self) -> Contents:
-        """Return them by name."""
+        """Return the arrays by name."""
         return Contents(
             names=tuple(self.variables),
             found=f"a MATLAB 7.3 file of {len(self.variables)} variables",
@@ -162,8 +162,8 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
                 yield matlab5.Variables(file, stamp, stream, head[124:128]).contents()
             else:
                 raise SourceError(
-                    f"{file.origin}: is no MATLAB file of version 5 or later; save it again with "
-                    "save(file, 'x', 'y', '-v7.3')."
+                    f"{file.origin}: is not a MATLAB file of version 5 or later; save it again "
+                    "with save(file, 'x', 'y', '-v7.3')."
                 )
     except PACKED_ERRORS as error:
         raise SourceError(

@@ -85,7 +85,7 @@ class _Variable:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a variable is in the file.
+    """Place of a variable in the file.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class Variables:
             unpacked = Inflated(self._stream, n_bytes)
             inner, n_inner = self._tag(unpacked.read)
             if inner != _MATRIX:
-                raise SourceError(f"{origin}: a compressed element is no array; save it again.")
+                raise SourceError(f"{origin}: a compressed element is not an array; save it again.")
             variable = self._variable(unpacked.read, n_inner, 8)
         else:
             variable = self._variable(self._stream.read, n_bytes, 0)
@@ -183,7 +183,7 @@ class Variables:
     # What is in them ---------------------------------------------------------------------------
 
     def contents(self) -> Contents:
-        """Return them by name."""
+        """Return the arrays by name."""
         return Contents(
             names=tuple(self.variables),
             found=f"a MATLAB file of {len(self.variables)} variables",

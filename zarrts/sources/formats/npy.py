@@ -19,7 +19,7 @@ from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader, SeriesList
 
 MAX_ARRAYS = 1000
-"""More than this many headers in one file are no study."""
+"""More than this many headers in one file are not a study."""
 
 # Thousands of small files have one layout, and share it.
 _layout_of = functools.lru_cache(maxsize=64)(ByteLayout.of)
@@ -44,7 +44,7 @@ class _SavedArrays:
     starts: tuple[int, ...]
 
     def contents(self) -> Contents:
-        """Return them as they are known by number."""
+        """Return the arrays by number."""
         n_arrays = len(self.headers)
         return Contents(
             names=tuple(map(str, range(n_arrays))),

@@ -36,7 +36,7 @@ _HEADER_ERRORS = (
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What the header of an `.npy` file says.
+    """Header of an `.npy` array.
 
     Attributes
     ----------
@@ -136,6 +136,6 @@ def check_header(header: ArrayHeader, role: Role, available: int, where: str) ->
     if available > header.data_bytes:
         raise SourceError(
             f"{where}: has {available - header.data_bytes:,} bytes after its array of "
-            f"{header.data_bytes:,} (shape {header.shape}, {header.dtype}), which are no array; "
-            "save it again."
+            f"{header.data_bytes:,} (shape {header.shape}, {header.dtype}), which are not an "
+            "array; save it again."
         )

@@ -37,7 +37,7 @@ class _Member:
     offset : int
         Of the array's first byte in the decompressed member.
     label : str
-        How errors name the array.
+        Name of the array in errors.
     """
 
     stamp: Stamp

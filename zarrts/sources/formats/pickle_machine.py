@@ -1,4 +1,4 @@
-"""What a pickle of arrays holds, found without unpickling.
+"""Find the arrays in a pickle without unpickling it.
 
 A pickle is a program for a stack machine (opcodes: Lib/pickletools.py), and loading one runs
 whatever it names. This machine knows the few opcodes and the few names that NumPy's arrays need
@@ -33,7 +33,7 @@ MAX_TEXT_BYTES = 1024
 
 
 class _Mark:
-    """Where a tuple, a list or a dictionary starts on the stack."""
+    """Start of a tuple, a list or a dictionary on the stack."""
 
 
 _MARK = _Mark()
@@ -204,13 +204,13 @@ class _Machine:
     def append_all(self, values: list[Any]) -> None:
         target = self.top()
         if not isinstance(target, list):
-            raise ValueError("something is appended to what is no list")
+            raise ValueError("something is appended to what is not a list")
         target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         target = self.top()
         if not isinstance(target, dict) or len(values) % 2:
-            raise ValueError("an item is set in what is no dictionary")
+            raise ValueError("an item is set in what is not a dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not isinstance(key, str | int):
                 raise ValueError("a key is neither text nor a number")
@@ -247,8 +247,8 @@ class _Machine:
             set_state(target, *state)
         else:
             raise SourceError(
-                f"{self.where}: its pickle sets the state of something that is no new array (BUILD)"
-                f", which could run code; {REMEDY}."
+                f"{self.where}: its pickle sets the state of something that is not a new array "
+                f"(BUILD), which could run code; {REMEDY}."
             )
 
 

@@ -1,4 +1,4 @@
-"""What a pickle of arrays may name and call, as plain values; nothing is imported or called.
+"""Plain values for what a pickle of arrays names and calls; nothing is imported or called.
 
 Of all names in a pickle these alone are known: those that `ndarray.__reduce__`,
 `ndarray.__reduce_ex__` and `dtype.__reduce__` write, in old NumPy and new.
@@ -121,7 +121,7 @@ def set_state(target: Dtype, version: Any, order: Any, *rest: Any) -> None:
         raise ValueError(f"a dtype of version {shown(version)}")
     subarray, names, fields = rest[:3]
     if not subarray is names is fields is None:
-        raise ValueError("a dtype with fields, which is no plain array's")
+        raise ValueError("a dtype with fields, which is not a plain array's")
     if order in "<>":
         target.dtype = target.dtype.newbyteorder(order)
 
@@ -132,7 +132,7 @@ def _encoded(text: Any, encoding: Any) -> Raw | bytes:
     if isinstance(text, Raw) and text.is_text:
         return text
     if not isinstance(text, str):
-        raise ValueError("bytes of what is no text")
+        raise ValueError("bytes of what is not text")
     return text.encode("latin-1")
 
 

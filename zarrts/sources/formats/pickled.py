@@ -51,7 +51,7 @@ class _PickledArrays:
     arrays: dict[str, _Entry]
 
     def contents(self, found: str, *, is_named: bool) -> Contents:
-        """Return them by name."""
+        """Return the arrays by name."""
         return Contents(
             names=tuple(self.arrays),
             found=found,
@@ -263,7 +263,7 @@ class _Understood:
         kinds = {type(value) for value in singles}
         if kinds - {bool, int, float} and kinds != {str}:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise SourceError(f"{where}: mixes {names}, which are no array; {REMEDY}.")
+            raise SourceError(f"{where}: mixes {names}, which are not an array; {REMEDY}.")
         longest = max(map(len, singles)) if kinds == {str} else 0
         if len(singles) * longest > _MAX_LETTERS:
             raise SourceError(
@@ -273,7 +273,7 @@ class _Understood:
         try:
             return np.array(singles, None if singles else np.float64).reshape(shape)
         except (ValueError, OverflowError) as error:
-            raise SourceError(f"{where}: is no array ({error}); {REMEDY}.") from error
+            raise SourceError(f"{where}: is not an array ({error}); {REMEDY}.") from error
 
     def single(self, item: Any, where: str) -> Any:
         if isinstance(item, bool | int | float | str):
@@ -281,7 +281,8 @@ class _Understood:
         if isinstance(item, PickledArray) and item.shape == () and item.dtype is not None:
             return self.scalar(item.dtype, item.data, where)
         raise SourceError(
-            f"{where}: holds {_kind(item)} among its values, which is no number or text; {REMEDY}."
+            f"{where}: holds {_kind(item)} among its values, which is not a number or text; "
+            f"{REMEDY}."
         )
 
     def scalar(self, dtype: np.dtype[Any], data: Any, where: str) -> Any:
@@ -338,7 +339,7 @@ class _TextMember:
     offset, n_bytes : int
         Where the text lies.
     label : str
-        How errors name the array.
+        Name of the array in errors.
     """
 
     stamp: Stamp

@@ -1,4 +1,4 @@
-"""The file formats that are known: those of this package, and those that other packages add."""
+"""Registry of the file formats: those of this package, and those that other packages add."""
 
 import functools
 import os

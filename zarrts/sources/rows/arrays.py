@@ -39,7 +39,7 @@ class ArrayRows(Rows):
         Has `shape`, `dtype` and slices on axis 0; or has `shape` and `dtype` and is called with
         start and stop; or is turned into a NumPy array.
     label : str
-        How errors name the array.
+        Name of the array in errors.
     """
 
     def __init__(self, array: Any, label: str) -> None:
@@ -55,12 +55,12 @@ class ArrayRows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape, rows first."""
         return self._shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In native byte order."""
+        """Dtype, in native byte order."""
         return self._dtype
 
     @property

@@ -49,12 +49,12 @@ class Packed(Protocol):
 
     @property
     def stamp(self) -> Stamp:
-        """Of the file that it is in."""
+        """Stamp of the file that it is in."""
         ...
 
     @property
     def label(self) -> str:
-        """How errors name the array."""
+        """Name of the array in errors."""
         ...
 
     def open(self) -> "PackedStream":
@@ -109,12 +109,12 @@ class _CompressedRows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape, rows first."""
         return self._layout.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In native byte order."""
+        """Dtype, in native byte order."""
         return self._layout.dtype
 
     @property
@@ -334,7 +334,7 @@ class InflatedMember:
     offset, n_bytes : int
         Where the array lies in what it unpacks to.
     label : str
-        How errors name the array.
+        Name of the array in errors.
     """
 
     stamp: Stamp

@@ -1,4 +1,4 @@
-"""Where source files are, and the one place that opens them: paths here, addresses elsewhere."""
+"""Source files by path or address, and the one place that opens them."""
 
 import contextlib
 import io
@@ -65,7 +65,7 @@ class Stamp(Protocol):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         ...
 
     def open(self) -> BinaryIO:

@@ -83,7 +83,7 @@ class IntervalRows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape, rows first."""
         return (self.n_rows, *self.labels.shape[1:])
 
     @property
@@ -115,7 +115,7 @@ class RepeatedRows(DerivedRows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape, rows first."""
         return (self.n_rows, *self.rows.shape[1:])
 
     def _read(self, start: int, stop: int) -> AnyArray:

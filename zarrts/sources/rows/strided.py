@@ -1,4 +1,4 @@
-"""How arrays lie in files, and the reader of those that lie there uncompressed."""
+"""Layouts of arrays in bytes, and the reader of arrays that lie uncompressed in a file."""
 
 import functools
 import math
@@ -22,7 +22,7 @@ RUN_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class ByteLayout:
-    """Where the values of an array lie in storage, and how they are to come out.
+    """Places of the values of an array in storage, and the order in which they come out.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class ByteLayout:
 
     @property
     def n_runs(self) -> int:
-        """How many separate places in storage hold a part of each row."""
+        """Number of separate places in storage that hold a part of each row."""
         return math.prod(self.stored_shape[: self.axes[0]])
 
     @property
@@ -192,7 +192,7 @@ class StridedRows(Rows):
     layout : ByteLayout
         How the array lies there.
     label : str
-        How errors name the array.
+        Name of the array in errors.
     """
 
     stamp: Stamp
@@ -202,12 +202,12 @@ class StridedRows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows first."""
+        """Shape, rows first."""
         return self.layout.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """In native byte order."""
+        """Dtype, in native byte order."""
         return self.layout.dtype
 
     @property

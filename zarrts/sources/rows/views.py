@@ -48,12 +48,12 @@ class ValueRows(Rows):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of the values, rows first."""
+        """Shape of the values, rows first."""
         return self.values.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As of the values, in native byte order."""
+        """Dtype of the values, in native byte order."""
         return self.values.dtype
 
     def _read(self, start: int, stop: int) -> AnyArray:
@@ -170,7 +170,7 @@ class CastRows(DerivedRows):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The other one."""
+        """The dtype that is asked for."""
         return self.to
 
     def _read(self, start: int, stop: int) -> AnyArray:
@@ -197,9 +197,9 @@ class IntegerRows(DerivedRows):
         is_other = found != block
         if is_other.any():
             raise SourceError(
-                f"{self.origin}: the label {block[is_other][0]} is no whole number, and so no "
-                "class; for a label that is missing, save a number such as -1, and leave that out "
-                "with samples.labelled(missing=-1)."
+                f"{self.origin}: the label {block[is_other][0]} is not a whole number, and so not "
+                "a class; for a label that is missing, save a number such as -1, and leave that "
+                "out with samples.labelled(missing=-1)."
             )
         return found
 

@@ -38,8 +38,8 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
     findings.note(
         "file",
         (
-            f"{file.origin}: is no .npy file, and class folders hold one series in each .npy file; "
-            "save it so, or leave it out."
+            f"{file.origin}: is not an .npy file, and class folders hold one series in each .npy "
+            "file; save it so, or leave it out."
             for file in files
             if file.path not in known
         ),

@@ -21,8 +21,8 @@ from zarrts.sources.study import (
     label_every,
     ragged,
     recording_table,
-    runs_of_subjects,
     subject_names,
+    subject_runs,
 )
 from zarrts.sources.study.search import search
 from zarrts.types import Recording, RowReader, SeriesList, SourceRecording
@@ -33,7 +33,7 @@ Source = str | os.PathLike[str] | Recording
 
 @dataclass(frozen=True)
 class Found:
-    """What `find` found.
+    """Result of `find`.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ def find(
     source: Source | Sequence[Source],
     options: SourceOptions | None = None,
     *,
-    has_owners: bool | None = None,
+    has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
@@ -70,7 +70,7 @@ def find(
         file is a table of recordings; see `recording_table.find_drafts`.
     options : SourceOptions, optional
         What files hold, and whose they are.
-    has_owners : bool, optional
+    has_subject_arrays : bool, optional
         Split files where an array of theirs says whose each row is; by default, where neither
         `subject` nor `folders` says it.
     mounts : Mounts, optional
@@ -102,10 +102,10 @@ def find(
     if options.label_names:
         _note_single_arrays(findings)
     findings.drafts = label_every.spread(findings.drafts, options, findings, "file")
-    if has_owners is None:
-        has_owners = options.subject is None and options.folders == "auto"
-    if has_owners:
-        runs_of_subjects.split(findings)
+    if has_subject_arrays is None:
+        has_subject_arrays = options.subject is None and options.folders == "auto"
+    if has_subject_arrays:
+        subject_runs.split(findings)
     are_given = all(it.subject is not None for it in findings.drafts)
     subject_names.assign(options.subject, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)

@@ -1,4 +1,4 @@
-"""Digests that tell whether sources are the same ones, without reading all of them."""
+"""Digests of sources, to tell whether they have changed without reading all of them."""
 
 import hashlib
 import math
@@ -18,7 +18,7 @@ ROW_BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Look:
-    """Some files as they were when they were looked at.
+    """Size, digest and stamp of some files at one moment.
 
     Attributes
     ----------

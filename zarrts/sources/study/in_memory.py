@@ -1,4 +1,4 @@
-"""Recordings that are no files: arrays that the caller gives."""
+"""Recordings given as arrays in memory, not as files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

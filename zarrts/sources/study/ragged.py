@@ -76,8 +76,8 @@ def _refuse_unequal(draft: Draft, series: SeriesList) -> None:
         lengths = sorted(shape[0] for shape in shapes)
         raise SourceError(
             f"{draft.origin}: holds {len(series.readers):,} series of {len(shapes):,} different "
-            f"shapes ({lengths[0]:,} to {lengths[-1]:,} rows), which are no array of samples; say "
-            "kind='ragged' (--kind ragged), or cut them to one length."
+            f"shapes ({lengths[0]:,} to {lengths[-1]:,} rows), which are not an array of samples; "
+            "say kind='ragged' (--kind ragged), or cut them to one length."
         )
 
 

@@ -1,4 +1,4 @@
-"""A table that says where everything is: one line per recording, for layouts of any kind."""
+"""Tables of recordings: a CSV file with a line for each, for layouts of any kind."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Which files there are at addresses: prefixes listed, patterns matched, as in folders."""
+"""Search for files at addresses: list prefixes and match patterns, as in folders."""
 
 import glob
 import re
@@ -161,7 +161,7 @@ def common_base(bases: Sequence[str]) -> str:
 
 
 def below(address: str, base: str) -> str:
-    """Return what an address has more than the folder that it is in."""
+    """Return an address relative to the folder that it is in."""
     return address.removeprefix(base).lstrip("/")
 
 

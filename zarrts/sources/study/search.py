@@ -1,4 +1,4 @@
-"""Which files there are: folders walked, patterns expanded, hidden things passed over."""
+"""Search for files: walk folders, expand patterns, pass over what is hidden."""
 
 import glob
 import os
@@ -21,7 +21,7 @@ _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
 
 @dataclass
 class Search:
-    """What was found.
+    """Result of a search.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Whose recording it is: the name of the file, or what `subject=` says."""
+"""Subjects of recordings: named by `subject=`, by folders, or by the names of files."""
 
 import csv
 import io

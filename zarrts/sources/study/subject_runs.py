@@ -1,4 +1,4 @@
-"""Files of several subjects: a recording for each run of rows of one subject."""
+"""Split files of several subjects into a recording for each run of rows of one subject."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ from zarrts.types import RowReader, SeriesList
 _MAX_RUNS = 20_000
 
 
-def is_of_owner(origin: str) -> bool:
+def is_subject_run(origin: str) -> bool:
     """Return whether a recording's origin is one that `split` gives, or one of a list below it."""
     return re.search(r"\[\d+:\d+\](\[\d+\])?$", origin) is not None
 
@@ -26,20 +26,20 @@ def split(findings: Findings) -> None:
 
 
 def _runs(draft: Draft) -> list[Draft]:
-    owners = draft.owners
-    if not owners:
+    row_subjects = draft.row_subjects
+    if not row_subjects:
         return [draft]
-    if len(owners) == 1:
-        return [replace(draft, subject=owners[0])]
+    if len(row_subjects) == 1:
+        return [replace(draft, subject=row_subjects[0])]
     n_rows, n_labels = count_rows(draft.x), count_rows(draft.y)
-    if len(owners) != n_rows or n_labels != n_rows:
+    if len(row_subjects) != n_rows or n_labels != n_rows:
         raise SourceError(
-            f"{draft.origin}: its array of subjects has {len(owners):,} entries, but "
+            f"{draft.origin}: its array of subjects has {len(row_subjects):,} entries, but "
             f"{draft.x_name!r} has {n_rows:,} rows and {draft.y_name!r} {n_labels:,}; it needs one "
             "for each row, or a single one. Where it means something else, say who is who with "
             "subject= (--subject)."
         )
-    names = np.array(owners)
+    names = np.array(row_subjects)
     starts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), n_rows]
     if len(starts) - 1 > _MAX_RUNS:
         raise SourceError(
@@ -47,12 +47,12 @@ def _runs(draft: Draft) -> list[Draft]:
             f"{_MAX_RUNS:,} times are kept apart; sort its rows by subject and save it again."
         )
     if len(starts) == 2:
-        return [replace(draft, subject=owners[0])]
+        return [replace(draft, subject=row_subjects[0])]
     return [
         replace(
             draft,
             origin=f"{draft.origin}[{start}:{stop}]",
-            subject=owners[start],
+            subject=row_subjects[start],
             x=_part(draft.x, start, stop),
             y=_part(draft.y, start, stop),
             part=f"{draft.part}[{start}:{stop}]",

@@ -1,4 +1,4 @@
-"""Arrays of subjects in a file: whose each row of the inputs and labels is."""
+"""Arrays in a file that name the subject of each row."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,16 @@ NAMES = frozenset(
 _MAX_BYTES = 64 << 20
 
 
-def array_of_owners(names: Sequence[str]) -> str | None:
-    """Return which array of a file says whose its rows are; None of several, or of two arrays."""
+def subject_array(names: Sequence[str]) -> str | None:
+    """Return the name of the array of subjects in a file; None if there is not exactly one.
+
+    A file of two arrays has none: they are inputs and labels.
+    """
     found = [name for name in names if usual_name(name) in NAMES]
     return found[0] if len(found) == 1 and len(names) > 2 else None
 
 
-def read_owners(rows: RowReader | SeriesList, where: str) -> tuple[str, ...]:
+def read_subjects(rows: RowReader | SeriesList, where: str) -> tuple[str, ...]:
     """Return the subject of each row, or the only one.
 
     Raises
@@ -48,8 +51,8 @@ def _names_of(values: AnyArray, where: str) -> list[str]:
         whole = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)
         if (whole != np.floor(whole)).any():
             raise SourceError(
-                f"{where}: holds {values[whole != np.floor(whole)][0]}, which is no subject; use "
-                "whole numbers or text."
+                f"{where}: holds {values[whole != np.floor(whole)][0]}, which is not a subject; "
+                "use whole numbers or text."
             )
         values = whole.astype(np.int64)
     names = [str(value).strip() for value in values.tolist()]
