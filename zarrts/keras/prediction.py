@@ -20,7 +20,7 @@ from zarrts.keras.source_batches import Fed, batches_of_files
 from zarrts.keras.spec import Spec
 from zarrts.loading.epochs import EpochPart
 from zarrts.samples import Samples
-from zarrts.sources import find_inputs
+from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
@@ -81,15 +81,13 @@ def predict(
     with ExitStack() as stack:
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
-            is_series = spec.x_steps != []
-            readers = find_inputs(
-                samples,
+            options = SourceOptions(
                 x=x,
                 axes=axes,
                 channels=spec.channels,
-                is_series=is_series,
-                storage_options=storage_options,
+                kind="dense" if spec.x_steps == [] else "ragged",
             )
+            readers = find_inputs(samples, options, storage_options)
             n_samples, batches = batches_of_files(readers, spec, stride)
         else:
             opened = Opening(storage_options).samples_of(samples)
