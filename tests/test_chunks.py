@@ -26,7 +26,8 @@ from zarr.codecs import (
 )
 
 import zarrts
-from zarrts.conversion.publish import CODECS, create_segment, write_checksums
+from zarrts.conversion.codecs import CODECS
+from zarrts.conversion.publish import create_segment, write_checksums
 from zarrts.errors import ReadError
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks

@@ -136,7 +136,7 @@ def test_conversion_and_training_meet_only_in_the_schema():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_frameworks_are_imported_inside_functions(path):
-    if path == PACKAGE / "conversion" / "remote.py":
+    if path == PACKAGE / "conversion" / "worker_plugin.py":
         return  # a worker's side, imported where distributed is there already
     slow = HEAVY - {"numcodecs"}
     for line, module in imported(path, anywhere=False):

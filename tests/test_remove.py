@@ -33,7 +33,7 @@ from grown_stores import (
 import zarrts
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
-from zarrts.conversion import targets
+from zarrts.conversion import target as targets
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError

@@ -20,7 +20,7 @@ from zarrts.storage.location import opened, refuse_unused
 from zarrts.study import Store, open_store
 from zarrts.upkeep.matching import Sources
 from zarrts.upkeep.removal import Removed, remove_subject
-from zarrts.upkeep.repairing import Repaired, repair_store
+from zarrts.upkeep.repair import Repaired, repair_store
 from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
@@ -182,7 +182,7 @@ def convert(
             warnings.warn(warning, stacklevel=2)
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
-    return open_store(prepared.target)
+    return open_store(prepared.target.root)
 
 
 def append(
@@ -253,7 +253,7 @@ def append(
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
-    return open_store(prepared.target)
+    return open_store(prepared.target.root)
 
 
 def verify(

@@ -10,9 +10,8 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources import Found, session_like
-from zarrts.storage.location import Location
 from zarrts.storage.store import StoreHeader
-from zarrts.storage.table import read_table
+from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
 
 _MAX_NAMES = 8
@@ -279,9 +278,8 @@ def data_unread(passed_over: Sequence[str]) -> list[str]:
     ]
 
 
-def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
+def check_fit(base: StoreHeader, tables: Sequence[RecordingTable], found: Found) -> list[str]:
     """Return a sentence for each recording that does not fit the store it is added to."""
-    tables = [read_table(target, segment) for segment in base.segments]
     stored = [
         (fingerprint, int(n_samples), source)
         for table in tables

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.conversion.publish import CODECS
+from zarrts.conversion.codecs import CODECS
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 

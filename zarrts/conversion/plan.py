@@ -43,7 +43,7 @@ class ShardTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ShardLayout:
     """How rows are cut into chunks and shards.
 
     Attributes
@@ -111,7 +111,7 @@ def lay_out(
     *,
     chunk_bytes: int,
     shard_bytes: int,
-) -> Layout:
+) -> ShardLayout:
     """Cut the rows of all recordings, one after the other, into chunks and shards.
 
     Arrays share their chunks' length, so that the widest one decides it.
@@ -130,9 +130,9 @@ def lay_out_in(
     dtype: np.dtype[Any],
     chunk_rows: int,
     shard_rows: int,
-) -> Layout:
+) -> ShardLayout:
     """Cut the rows of all recordings into chunks and shards of given numbers of rows."""
-    return Layout(
+    return ShardLayout(
         n_rows=sum(it.x.shape[0] for it in recordings),
         row_shape=recordings[0].x.shape[1:],
         dtype=dtype,
@@ -162,7 +162,7 @@ def shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...
     return tuple(tasks)
 
 
-def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
+def task_bytes(recordings: Sequence[SourceRecording], layout: ShardLayout) -> int:
     """Return the most memory that one task takes."""
     row_bytes = layout.row_bytes + _label_bytes(recordings)
     blocks = {  # of which thousands of small recordings have few

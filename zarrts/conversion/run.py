@@ -10,21 +10,14 @@ from functools import partial
 import numpy as np
 
 from zarrts.conversion.cluster import write_on_cluster
-from zarrts.conversion.crew import LOCAL, hired, refuse_data
+from zarrts.conversion.lock import Hold, only_writer
 from zarrts.conversion.plan import ShardTask, carried, stored_axes, task_bytes
-from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.prepare import Prepared, refuse_writing
 from zarrts.conversion.publish import create_segment, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
-from zarrts.conversion.targets import (
-    JOURNAL,
-    Hold,
-    drop_partial,
-    has_leftovers,
-    only_writer,
-    read_unfinished,
-    sweep,
-)
+from zarrts.conversion.target import JOURNAL, Target, drop_partial, read_target, sweep
 from zarrts.conversion.tasks import Job, OnRows, write_tasks
+from zarrts.conversion.workers import LOCAL, connected_workers, refuse_data
 from zarrts.errors import PlanError, SourceError, ZarrtsError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sources import refuse_changes
@@ -35,12 +28,11 @@ from zarrts.storage.journal import (
     JournalWriter,
     WrittenTask,
     merged_moments,
-    read_journal,
     sketches_of,
 )
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, read_segment
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
+from zarrts.storage.store import Gone, StoreHeader, Version, combined_id
 from zarrts.storage.table import RecordingTable, digest_of_table, write_table
 
 WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
@@ -60,19 +52,19 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     SourceError
         If a source cannot be read to its end.
     """
-    target = prepared.target
+    root = prepared.target.root
     if prepared.is_done:
         _clear_leftovers(prepared)
         return
-    with _writing(prepared) as write, only_writer(target) as hold:
-        if prepared.is_done:  # by another process since
-            return
-        prepared.refuse_target()
-        old = read_header(target) if is_store(target) else None
-        if prepared.base is not None and (old is None or old.version != prepared.base.version):
-            raise PlanError(f"{target} was changed by somebody else meanwhile; try again.")
+    with _writing(prepared) as write, only_writer(root) as hold:
+        target = read_target(root)
+        if target.holds(prepared.provenance, is_append=prepared.base is not None):
+            return  # another process wrote it since
+        refuse_writing(prepared, target)
+        if prepared.base is not None and target.version != prepared.base.version:
+            raise PlanError(f"{root} was changed by somebody else meanwhile; try again.")
         with _explained(prepared, hold):
-            _write_store(prepared, old, on_rows, write, hold)
+            _write_store(prepared, target, on_rows, write, hold)
 
 
 @contextlib.contextmanager
@@ -83,66 +75,68 @@ def _writing(prepared: Prepared) -> Iterator[WriteTasks]:
         yield partial(write_tasks, workers=prepared.workers)
         return
     refuse_data(prepared.recordings)
-    with hired(
+    with connected_workers(
         options.scheduler,
         workers=prepared.workers if options.scheduler == LOCAL else options.workers,
         memory_bytes=options.memory_bytes,
         part_bytes=task_bytes(prepared.recordings, prepared.layout),
-    ) as crew:
-        yield partial(write_on_cluster, crew=crew)
+    ) as workers:
+        yield partial(write_on_cluster, workers=workers)
 
 
 def _clear_leftovers(prepared: Prepared) -> None:
     """Delete what a run that was killed after it had published left behind."""
+    target, provenance = prepared.target, prepared.provenance
+    if not target.may_be_swept(provenance):
+        return
     # Unless somebody writes to the store, or nobody can: the next run tries again.
-    with contextlib.suppress(PlanError, OSError):
-        if has_leftovers(prepared.target, prepared.plan):
-            with only_writer(prepared.target):
-                if has_leftovers(prepared.target, prepared.plan):
-                    sweep(prepared.target)
+    with contextlib.suppress(PlanError, OSError), only_writer(target.root):
+        now = read_target(target.root)
+        if now.may_be_swept(provenance):
+            sweep(now)
 
 
 def _write_store(
     prepared: Prepared,
-    old: StoreHeader | None,
+    target: Target,
     on_rows: OnRows,
     write: WriteTasks,
     hold: Hold,
 ) -> None:
-    target = prepared.target
-    segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
+    root = target.root
+    segment, finished = _resume(prepared, target, on_rows) or (_start(prepared, target), {})
     finished = _write(prepared, segment, finished, on_rows, write, hold)
-    drop_partial(target, segment.name)
+    drop_partial(root, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
     table = _table(prepared, results)
     written = [shard for result in results for shard in result.files]
-    written += write_recordwise(target, segment, table.starts, prepared.recordings, prepared.labels)
+    written += write_recordwise(root, segment, table.starts, prepared.recordings, prepared.labels)
     refuse_changes(prepared.recordings)
-    write_table(target, segment.name, table)
-    write_checksums(target, segment, written)
+    write_table(root, segment.name, table)
+    write_checksums(root, segment, written)
     segment = replace(
         segment,
         stored_bytes=sum(shard.size for shard in written),
-        table_sha256=digest_of_table(target, segment.name),
+        table_sha256=digest_of_table(root, segment.name),
     )
     hold.check()
-    publish(target, _header(prepared, segment, old), written)
+    publish(target, _header(prepared, segment, target.header), written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
-        sweep(target)
+        sweep(read_target(root))
 
 
 # Beginning, and beginning again ---------------------------------------------------------------
 
 
-def _start(prepared: Prepared, old: StoreHeader | None) -> Segment:
-    target, layout = prepared.target, prepared.layout
+def _start(prepared: Prepared, target: Target) -> Segment:
+    layout, old = prepared.layout, target.header
     sweep(target)
     # Never a name that is in use: whoever has the old store open goes on reading it.
     name = str(1 + max((int(it.name) for it in old.segments), default=-1)) if old else "0"
     n_recordings = len(prepared.recordings)
     n_labels = n_recordings if prepared.labels_per == "recording" else layout.n_rows
     return create_segment(
-        target,
+        target.root,
         name,
         x=((layout.n_rows, *layout.row_shape), layout.dtype),
         y=((n_labels, *prepared.recordings[0].y.shape[1:]), prepared.labels.dtype),
@@ -155,19 +149,20 @@ def _start(prepared: Prepared, old: StoreHeader | None) -> Segment:
     )
 
 
-def _resume(prepared: Prepared, on_rows: OnRows) -> tuple[Segment, dict[int, WrittenTask]] | None:
+def _resume(
+    prepared: Prepared, target: Target, on_rows: OnRows
+) -> tuple[Segment, dict[int, WrittenTask]] | None:
     """Return the segment that an earlier run began, and its tasks that are as they were written."""
-    target = prepared.target
-    journal = read_unfinished(target)
+    root, journal = target.root, target.unfinished
     if (
         journal is None
-        or journal.plan.write_id != prepared.plan.write_id
+        or journal.provenance.write_id != prepared.provenance.write_id
         or prepared.options.restart
     ):
         return None
     sweep(target, unfinished=journal.segment)
     try:
-        segment = read_segment(target, journal.segment)
+        segment = read_segment(root, journal.segment)
     except (OSError, ValueError, LookupError):
         return None
     # Content is compared by samples of the bytes: what came from a file that was touched since is
@@ -183,7 +178,7 @@ def _resume(prepared: Prepared, on_rows: OnRows) -> tuple[Segment, dict[int, Wri
         if task.shard in journal.entries and touched.isdisjoint(it.recording for it in task.spans)
     ]
     with ThreadPoolExecutor(prepared.workers) as pool:
-        is_whole = pool.map(lambda task: _is_whole(target, journal.entries[task.shard]), kept)
+        is_whole = pool.map(lambda task: _is_whole(root, journal.entries[task.shard]), kept)
         finished = {
             task.shard: journal.entries[task.shard]
             for task, whole in zip(kept, is_whole, strict=True)
@@ -211,12 +206,12 @@ def _write(
     """Write the tasks that are not finished, and return all."""
     done = dict(finished)
     content = JournalContent(
-        plan=prepared.plan,
+        provenance=prepared.provenance,
         segment=segment.name,
         stamps={it.origin: it.stamp for it in prepared.recordings},
         entries=finished,
     )
-    with contextlib.closing(JournalWriter(prepared.target / JOURNAL, content)) as journal:
+    with contextlib.closing(JournalWriter(prepared.target.root / JOURNAL, content)) as journal:
 
         def on_task(task: WrittenTask) -> None:
             hold.check()
@@ -224,7 +219,7 @@ def _write(
             done[task.shard] = task
 
         job = Job(
-            root=prepared.target,
+            root=prepared.target.root,
             segment=segment,
             recordings=dict(enumerate(prepared.recordings)),
             labels=prepared.labels,
@@ -244,14 +239,13 @@ def _write(
 @contextlib.contextmanager
 def _explained(prepared: Prepared, hold: Hold) -> Iterator[None]:
     """Keep what is finished if the same command could go on from it, else nothing; say which."""
-    target = prepared.target
+    target = prepared.target.root
     try:
         yield
     except BaseException as error:
         if not hold.is_held:  # what is there may be another's
             raise
-        is_of_no_use = prepared.is_done or _is_of_no_use_after(error)
-        n_kept = _clear_up(target, everything=is_of_no_use)
+        n_kept = _clear_up(prepared, everything=_is_of_no_use_after(error))
         if isinstance(error, ZarrtsError) and not n_kept:
             raise
         kept = (
@@ -281,13 +275,14 @@ def _is_of_no_use_after(error: BaseException) -> bool:
     return is_said and not isinstance(error.__cause__, OSError)
 
 
-def _clear_up(target: Location, *, everything: bool) -> int:
+def _clear_up(prepared: Prepared, *, everything: bool) -> int:
     """Delete what is of no use, and return how many finished tasks are left."""
     # What cannot be deleted now opens as nothing, and the next conversion deletes it.
     with contextlib.suppress(OSError):
-        journal = read_journal(target / JOURNAL)
-        if journal is not None and journal.entries and not everything:
-            return len(journal.entries)
+        target = read_target(prepared.target.root)
+        is_done = target.holds(prepared.provenance, is_append=prepared.base is not None)
+        if target.journal and target.journal.entries and not (everything or is_done):
+            return len(target.journal.entries)
         sweep(target)
     return 0
 
@@ -324,8 +319,9 @@ def _n_points(prepared: Prepared) -> int:
 
 
 def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> StoreHeader:
-    plan, base = prepared.plan, prepared.base
-    segment = replace(segment, write_id=plan.write_id, options=dict(plan.options))
+    provenance, base = prepared.provenance, prepared.base
+    write_id = provenance.write_id
+    segment = replace(segment, write_id=write_id, options=dict(provenance.options))
     if base is not None:
         return _added(base, segment, prepared.labels)
     first, options = prepared.recordings[0], prepared.options
@@ -339,7 +335,7 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
         version=version,
         kind="ragged" if prepared.is_ragged else "dense",
         labels_per=prepared.labels_per,
-        write_id=plan.write_id,
+        write_id=write_id,
         labels=prepared.labels,
         x_name=first.x_name,
         y_name=first.y_name,

@@ -29,8 +29,8 @@ _MAX_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What fixes the bytes of a segment.
+class Provenance:
+    """The options and sources that a segment is made from, which fix its bytes.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ class Plan:
     options: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def differences(self, now: "Plan") -> str:
-        """Return in words what another plan has that this one has not, and the reverse."""
+    def differences(self, now: "Provenance") -> str:
+        """Return in words what another provenance has that this one has not, and the reverse."""
         words = [
             f"{name} was {self.options.get(name)!r} and is {now.options.get(name)!r}"
             for name in now.options
@@ -141,7 +141,7 @@ class JournalContent:
 
     Attributes
     ----------
-    plan : Plan
+    provenance : Provenance
     segment : str
         Name of the segment that is being written.
     stamps : dict
@@ -150,7 +150,7 @@ class JournalContent:
         Finished tasks by shard.
     """
 
-    plan: Plan
+    provenance: Provenance
     segment: str
     stamps: Mapping[str, str]
     entries: Mapping[int, WrittenTask] = field(default_factory=dict)
@@ -173,10 +173,12 @@ def read_journal(path: Location) -> JournalContent | None:
     if not found or found[0].get("format") != _FORMAT:
         return None
     head, *entries = found
-    plan = Plan(write_id=head["write_id"], options=head["options"], sources=head["sources"])
+    provenance = Provenance(
+        write_id=head["write_id"], options=head["options"], sources=head["sources"]
+    )
     tasks = [_task(entry) for entry in entries]
     return JournalContent(
-        plan=plan,
+        provenance=provenance,
         segment=head["segment"],
         stamps=head["stamps"],
         entries={task.shard: task for task in tasks},
@@ -192,10 +194,10 @@ class JournalWriter:
     def __init__(self, path: Location, content: JournalContent) -> None:
         head = {
             "format": _FORMAT,
-            "write_id": content.plan.write_id,
+            "write_id": content.provenance.write_id,
             "segment": content.segment,
-            "options": dict(content.plan.options),
-            "sources": dict(content.plan.sources),
+            "options": dict(content.provenance.options),
+            "sources": dict(content.provenance.sources),
             "stamps": dict(content.stamps),
         }
         lines = [_line(head), *(_line(_entry(task)) for task in content.entries.values())]

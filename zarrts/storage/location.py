@@ -206,7 +206,7 @@ def replace_file(path: Location, content: bytes) -> None:
 def replace_if(path: Location, content: bytes, before: bytes | None) -> None:
     """Write a file if it still is what it was; None if there was none.
 
-    In a folder, whoever holds its lock knows that it is.
+    In a folder, only whoever holds its lock writes between the look and the replacement.
 
     Raises
     ------
@@ -214,6 +214,8 @@ def replace_if(path: Location, content: bytes, before: bytes | None) -> None:
         If it is not, and not what is to be written either.
     """
     if not isinstance(path, ObjectPath):
+        if (path.read_bytes() if path.exists() else None) != before:
+            raise ConflictError(str(path))
         system.replace_file(path, content)
         return
     found, tag = None, None

@@ -157,9 +157,9 @@ def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
     return found
 
 
-def read_metadata(root: Location) -> dict[str, Any]:
-    """Return the metadata of every array and group of a store, by path, as the root has them."""
-    return dict(_read_root(root)["consolidated_metadata"]["metadata"])
+def metadata_of(content: bytes) -> dict[str, Any]:
+    """Return the metadata of every array and group of a store, by path, as its root has them."""
+    return dict(json.loads(content)["consolidated_metadata"]["metadata"])
 
 
 def read_manifest(root: Location, header: StoreHeader) -> Entries:
@@ -212,7 +212,38 @@ def read_header(root: Location) -> StoreHeader:
     StoreError
         If there is no store, it is not complete, or a newer version wrote it.
     """
-    document = _read_root(root)
+    path = root / ROOT_KEY
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(_why_no_store(root)) from error
+    except BucketError:
+        raise
+    except PermissionError as error:
+        raise StoreError(
+            f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
+            "as somebody who has."
+        ) from error
+    except OSError as error:
+        raise StoreError(_unreadable(path, error)) from error
+    return header_of(root, content)
+
+
+def header_of(root: Location, content: bytes) -> StoreHeader:
+    """Parse the root of a store.
+
+    Raises
+    ------
+    StoreError
+        If it is not that of a store, is damaged, or a newer version wrote it.
+    """
+    path = root / ROOT_KEY
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise StoreError(_unreadable(path, error)) from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{path} is damaged. Copy the store again, or convert again.")
     try:
         attributes = document.get("attributes", {}).get("zarrts")
         if attributes is None:
@@ -227,7 +258,7 @@ def read_header(root: Location) -> StoreHeader:
         return _header(document, attributes)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
-            f"{root / ROOT_KEY} is damaged ({type(error).__name__}: {error}). Copy the store "
+            f"{path} is damaged ({type(error).__name__}: {error}). Copy the store "
             "again, or convert again."
         ) from error
 
@@ -277,26 +308,8 @@ def _labels(labels: Mapping[str, Any]) -> LabelScheme:
     )
 
 
-def _read_root(root: Location) -> dict[str, Any]:
-    path = root / ROOT_KEY
-    try:
-        document = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(_why_no_store(root)) from error
-    except BucketError:
-        raise
-    except PermissionError as error:
-        raise StoreError(
-            f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
-            "as somebody who has."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read ({error}). Copy the store again, or convert again."
-        ) from error
-    if not isinstance(document, dict):
-        raise StoreError(f"{path} is damaged. Copy the store again, or convert again.")
-    return document
+def _unreadable(path: Location, error: Exception) -> str:
+    return f"{path} cannot be read ({error}). Copy the store again, or convert again."
 
 
 def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:

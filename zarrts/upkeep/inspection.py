@@ -21,7 +21,7 @@ from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray, SourceRecording
 from zarrts.upkeep.matching import Sources, match_sources
-from zarrts.upkeep.places import Places, Problem
+from zarrts.upkeep.problems import Places, Problem
 from zarrts.upkeep.stored import StoredRows
 
 _TOLERANCE = 1e-9

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.conversion.codecs import codec_of
+from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
-from zarrts.conversion.publish import codec_of, create_segment, publish, write_checksums
+from zarrts.conversion.publish import create_segment, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
-from zarrts.conversion.targets import only_writer, read_unfinished, sweep
+from zarrts.conversion.target import read_target, sweep
 from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
@@ -51,13 +53,14 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
     workers = workers or count_cpus()
     read_header(root)
     with only_writer(root) as hold:
-        header = read_header(root)
-        if read_unfinished(root) is not None:
+        target = read_target(root)
+        header = target.header or read_header(root)
+        if target.unfinished is not None:
             raise PlanError(
                 f"{root}: more subjects were being added, which did not finish; finish that first, "
                 "or give it up with restart=True (--restart)."
             )
-        sweep(root)
+        sweep(target)
         tables = {it.name: read_table(root, it) for it in header.segments}
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
@@ -82,10 +85,10 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                     rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
                     segments.append(rewrite.without(~kept, written))
             hold.check()
-            publish(root, _header(header, tuple(segments)), written)
+            publish(target, _header(header, tuple(segments)), written)
         finally:
             if hold.is_held:
-                sweep(root)
+                sweep(read_target(root))
     lost = tuple(it.name for it in header.segments if it not in segments)
     return Removed(n_removed, lost, header.version + 1)
 

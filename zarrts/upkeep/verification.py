@@ -21,7 +21,7 @@ from zarrts.storage.store import (
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.upkeep.inspection import check_content, check_sources
 from zarrts.upkeep.matching import Sources
-from zarrts.upkeep.places import Places, Problem
+from zarrts.upkeep.problems import Places, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
