@@ -207,8 +207,8 @@ def test_channels_that_do_not_fit_are_named(subjects: Path) -> None:
     [
         ({"chunk": "2MiB", "shard": "1MiB"}, "chunk=2,097,152 bytes is more than shard=1,048,576"),
         ({"codec": "gzip"}, "codec='gzip' is unknown; use one of auto, lz4, zstd, none"),
-        ({"dtype": "float23"}, "dtype='float23' is no NumPy dtype; use 'float32', for example"),
-        ({"dtype": object()}, "is no NumPy dtype; use 'float32', for example"),
+        ({"dtype": "float23"}, "dtype='float23' is not a NumPy dtype; use 'float32', for example"),
+        ({"dtype": object()}, "is not a NumPy dtype; use 'float32', for example"),
         ({"dtype": "complex64"}, "dtype='complex64' cannot be stored"),
         ({"dtype": "U5"}, "dtype='U5' cannot be stored"),
         ({"kind": "windows"}, "kind='windows' is unknown; use one of 'auto', 'dense', 'ragged'"),
@@ -305,7 +305,8 @@ def test_values_beyond_the_dtype_are_found_while_writing(subjects: Path) -> None
 
 def test_fractions_are_no_integers(subjects: Path) -> None:
     assert re.match(
-        r"s00\.npz: the value -?\d+\.\d+ is no int16; choose another dtype, such as float32\.",
+        r"s00\.npz: the value -?\d+\.\d+ is not representable as int16; "
+        r"choose another dtype, such as float32\.",
         refusal(subjects, dtype="int16"),
     )
 

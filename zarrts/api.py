@@ -358,7 +358,7 @@ def _dtype_name(dtype: Any) -> str:
         return str(np.dtype(dtype).str)
     except TypeError as error:
         raise PlanError(
-            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
         ) from error
 
 

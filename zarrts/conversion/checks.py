@@ -1,4 +1,4 @@
-"""What the recordings of a study need to have in common, and everything else to refuse early."""
+"""Checks of recordings before a conversion: what they have in common, and what is refused early."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -294,7 +294,7 @@ def check_fit(base: StoreHeader, tables: Sequence[RecordingTable], found: Found)
         misfit = _misfit(it, base)
         if misfit is not None:
             problems.append(f"{it.origin}: {misfit}.")
-        # Who the same content belongs to is no second problem: the copy has to go anyway.
+        # The subject of a copy is not a second problem: the copy has to go anyway.
         is_copy = it.x.shape[0] > 0 and (it.fingerprint, it.x.shape[0]) in contents
         if it.subject in known and not found.has_subjects_given and not is_copy:
             problems.append(

@@ -21,7 +21,7 @@ class Hold(Protocol):
 
     @property
     def is_held(self) -> bool:
-        """Whether nobody else can have it by now."""
+        """True while nobody else can have it."""
         ...
 
     def check(self) -> None:

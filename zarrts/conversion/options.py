@@ -15,7 +15,7 @@ KINDS = (AUTO, "dense", "ragged")
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions:
-    """How to convert; what each means stands at `zarrts.convert`."""
+    """The options of a conversion; `zarrts.convert` documents each of them."""
 
     subject: Any = None
     x: str | None = None

@@ -1,4 +1,4 @@
-"""From recordings to one task a shard: sizes and memory."""
+"""The plan of a conversion: sizes of chunks and shards, one task a shard, and its memory."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What one task writes: a whole shard of every array, from some spans of recordings."""
+    """A task: it writes a whole shard of every array, from some spans of recordings."""
 
     shard: int
     spans: tuple[Span, ...]
@@ -44,7 +44,7 @@ class ShardTask:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardLayout:
-    """How rows are cut into chunks and shards.
+    """The division of rows into chunks and shards.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def stored_dtype(recordings: Sequence[SourceRecording], dtype: str) -> np.dtype[
         wanted = np.dtype(dtype)
     except TypeError as error:
         raise PlanError(
-            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
         ) from error
     if wanted.kind not in "biuf" or wanted.itemsize > 8:
         raise PlanError(

@@ -1,4 +1,4 @@
-"""Before a conversion: find the sources, understand them, and refuse whatever cannot end well."""
+"""Prepare a conversion: find the sources, understand them, and refuse whatever cannot end well."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,17 +101,17 @@ class Prepared:
 
     @property
     def labels_per(self) -> LabelsPer:
-        """What has a label: samples that are rows; or recordings, or their rows."""
+        """The unit that has a label: a sample that is a row; or a recording, or its rows."""
         return self.recordings[0].labels_per
 
     @property
     def is_ragged(self) -> bool:
-        """Whether a sample is a recording of any length."""
+        """True where a sample is a recording of any length."""
         return self.labels_per != "sample"
 
     @property
     def warnings(self) -> list[str]:
-        """What looks wrong, but need not be."""
+        """Warnings of what looks wrong, but need not be."""
         warnings = data_unread(self.passed_over)
         if self.options.axes is not None:
             return warnings

@@ -73,7 +73,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenTask:
-    """What one task wrote.
+    """A task that is finished, and what it wrote.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ def sketches_of(
 
 @dataclass(frozen=True, kw_only=True)
 class JournalContent:
-    """What a journal says.
+    """The content of a journal.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where the files of a store are, and the few things that are done to them.
+"""The location of a store's files, and the few things that are done to them.
 
 A folder, or a prefix of a bucket. Every module that touches a store goes through these functions,
 and asks nowhere else which of the two it is.

@@ -63,7 +63,7 @@ class Gone:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreHeader:
-    """What the root of a store says.
+    """The root of a store, parsed.
 
     `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
@@ -94,7 +94,7 @@ class StoreHeader:
         Raises
         ------
         StoreError
-            If there is no such version, or no more.
+            If that version is not there, or not any more.
         """
         for it in self.versions:
             if it.version == version:

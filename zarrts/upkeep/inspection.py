@@ -134,7 +134,7 @@ class _RecordingCheck:
             classes = self._labels.classes_of(rows["y"]).reshape(-1)
             lowest = -1 if self._labels.allows_missing else 0
             if ((classes < lowest) | (classes >= len(self._counts))).any():
-                yield f"{name}/y: a label that is no class, in {where}."
+                yield f"{name}/y: a label that is not a class, in {where}."
                 return
             present = classes[classes >= 0]
             self._counts += np.bincount(present, minlength=len(self._counts))

@@ -31,7 +31,7 @@ from zarrts.upkeep.stored import stored_recordings
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed: samples, and the parts of the store that were written anew."""
+    """The result of a removal: samples, and the parts of the store that were written anew."""
 
     n_samples: int
     segments: tuple[str, ...]

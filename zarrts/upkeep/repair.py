@@ -41,7 +41,7 @@ from zarrts.upkeep.verification import check_checksums, check_listing, sizes_of
 
 @dataclass(frozen=True)
 class Repaired:
-    """What was damaged, in words; all of it is as it was written now."""
+    """The result of a repair: what was damaged, all of which is as it was written now."""
 
     problems: tuple[Problem, ...]
 

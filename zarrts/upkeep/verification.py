@@ -26,7 +26,7 @@ from zarrts.upkeep.problems import Places, Problem
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What `verify` found: `problems`, of `n_files` files with `n_bytes` bytes in all."""
+    """The result of `verify`: `problems`, of `n_files` files with `n_bytes` bytes in all."""
 
     problems: tuple[Problem, ...]
     n_files: int
