@@ -176,12 +176,14 @@ def convert(
         restart=restart,
     )
     prepared = prepare(with_table(source, table), target, options, storage_options)
-    is_shown = progress and not prepared.is_done
+    is_shown = progress and not (prepared.is_done and not prepared.touched)
     if not prepared.is_done:
         for warning in prepared.warnings:
             warnings.warn(warning, stacklevel=2)
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
+    if prepared.is_done and prepared.target.header is not None:
+        return Store(prepared.target.root, prepared.target.header)
     return open_store(prepared.target.root)
 
 

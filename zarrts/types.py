@@ -103,6 +103,10 @@ class SourceRecording:
         Time steps per second, where the source carries it.
     first_row : int
         Row of the array in the file that is the recording's first.
+    is_sampled : bool
+        True where the fingerprint covers samples of the bytes only, so that the content may
+        change without it. Never of functions, whose rows are nowhere, nor of what is at an
+        address, whose tag covers all of it.
     """
 
     subject: str
@@ -120,6 +124,7 @@ class SourceRecording:
     rate_hz: float | None = None
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    is_sampled: bool = False
 
     @property
     def is_remote(self) -> bool:

@@ -29,6 +29,7 @@ from zarrts.conversion.plan import (
     warn_of_axes,
 )
 from zarrts.conversion.provenance import count_labels, provenance_of
+from zarrts.conversion.stamps import read_stamps, stamps_of, touched
 from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
 from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
@@ -60,7 +61,9 @@ class Prepared:
     target : Target
         The place as it was when it was looked at.
     is_done : bool
-        Whether it holds all of this already.
+        Whether it holds all of this already, as far as is seen without reading all of it.
+    touched : tuple of int
+        Recordings that have to be read and compared before that is certain.
     recordings : tuple of SourceRecording
     layout : ShardLayout
     labels : LabelScheme
@@ -83,6 +86,7 @@ class Prepared:
 
     target: Target
     is_done: bool
+    touched: tuple[int, ...]
     options: ConvertOptions
     recordings: tuple[SourceRecording, ...]
     layout: ShardLayout
@@ -269,9 +273,11 @@ def _prepared(
     options = replace(options, codec=codec)
     provenance = provenance_of(recordings, digests, layout, options, store)
     raw_bytes = layout.n_rows * layout.row_bytes
+    is_done = target.holds(provenance, is_append=store is not None) and not options.overwrite
     prepared = Prepared(
         target=target,
-        is_done=target.holds(provenance, is_append=store is not None),
+        is_done=is_done,
+        touched=_touched(target, recordings) if is_done else (),
         options=options,
         recordings=recordings,
         layout=layout,
@@ -292,6 +298,15 @@ def _prepared(
         refuse_writing(prepared, target)
         _check_room(prepared)
     return prepared
+
+
+def _touched(target: Target, recordings: Sequence[SourceRecording]) -> tuple[int, ...]:
+    """Return the recordings that may have changed since the last segment was made from them."""
+    assert target.header is not None
+    stamps: Mapping[str, str] = {}
+    if stamps_of(recordings):
+        stamps = read_stamps(target.root).get(target.header.segments[-1].name, {})
+    return tuple(touched(recordings, stamps))
 
 
 def refuse_writing(prepared: Prepared, target: Target) -> None:

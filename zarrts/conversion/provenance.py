@@ -1,8 +1,13 @@
-"""The provenance of a segment: a digest of options, sources and labels, which fix its bytes."""
+"""The provenance of a segment, and its write id.
+
+The provenance is known before anything is written: a digest of options, labels and samples of the
+sources. By it a conversion recognises what an earlier run began or finished. The write id covers
+the whole content, and is known once all of it is written.
+"""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,6 +16,7 @@ from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.plan import ShardLayout
 from zarrts.labels.scheme import LabelCounter
 from zarrts.storage.journal import Provenance
+from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import StoreHeader
 from zarrts.types import SourceRecording
 
@@ -77,7 +83,19 @@ def provenance_of(
     known = base and base.labels.class_names  # new names get the codes after these
     content = json.dumps([chosen, found, known], sort_keys=True).encode()
     return Provenance(
-        write_id=hashlib.sha256(content).hexdigest()[:32],
+        digest=hashlib.sha256(content).hexdigest()[:32],
         options=chosen,
         sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
     )
+
+
+def write_id_of(provenance: Provenance, segment: str, written: Iterable[WrittenShard]) -> str:
+    """Return the digest of a segment's provenance and of the checksums of all of its chunks.
+
+    The name of the segment plays no part: what is written anew from the same has the same id.
+    """
+    digest = hashlib.sha256(provenance.digest.encode())
+    for shard in written:
+        checksums = " ".join(map(str, shard.chunk_checksums))
+        digest.update(f"\n{shard.key.removeprefix(segment)} {checksums}".encode())
+    return digest.hexdigest()[:32]

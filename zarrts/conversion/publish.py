@@ -281,6 +281,7 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
                 "name": it.name,
                 "stored_bytes": it.stored_bytes,
                 "write_id": it.write_id,
+                "provenance": it.provenance,
                 "options": dict(it.options),
                 "table_sha256": it.table_sha256,
             }

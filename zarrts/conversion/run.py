@@ -7,33 +7,38 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from zarrts.conversion.cluster import write_on_cluster
+from zarrts.conversion.comparison import differing
+from zarrts.conversion.header import header_of_store, n_points_of, table_of
 from zarrts.conversion.lock import Hold, only_writer
-from zarrts.conversion.plan import ShardTask, carried, stored_axes, task_bytes
+from zarrts.conversion.plan import ShardTask, stored_axes, task_bytes
 from zarrts.conversion.prepare import Prepared, refuse_writing
+from zarrts.conversion.provenance import write_id_of
 from zarrts.conversion.publish import create_segment, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
-from zarrts.conversion.target import JOURNAL, Target, drop_partial, read_target, sweep
+from zarrts.conversion.stamps import stamps_of, write_stamps
+from zarrts.conversion.target import (
+    JOURNAL,
+    Target,
+    drop_partial,
+    read_target,
+    refuse_changed,
+    sweep,
+)
 from zarrts.conversion.tasks import Job, OnRows, write_tasks
 from zarrts.conversion.workers import LOCAL, connected_workers, refuse_data
 from zarrts.errors import PlanError, SourceError, ZarrtsError
-from zarrts.labels.scheme import LabelScheme
 from zarrts.sources import refuse_changes
-from zarrts.stats.sketches import count_points
 from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.journal import (
     JournalContent,
     JournalWriter,
     WrittenTask,
-    merged_moments,
-    sketches_of,
 )
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, read_segment
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id
-from zarrts.storage.table import RecordingTable, digest_of_table, write_table
+from zarrts.storage.store import StoreHeader
+from zarrts.storage.table import digest_of_table, write_table
 
 WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
 
@@ -43,23 +48,25 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     """Write the store that was prepared; it exists once all of it is on the disk.
 
-    What an earlier run of the same plan finished is checked and kept.
+    What an earlier run of the same plan finished is checked and kept. Sources of a store that is
+    complete are compared with it where they were touched since.
 
     Raises
     ------
     PlanError
-        If the target is in use, or the disk is full.
+        If the target is in use, sources of a complete store have changed, or the disk is full.
     SourceError
         If a source cannot be read to its end.
     """
     root = prepared.target.root
     if prepared.is_done:
+        _refuse_changed(prepared, on_rows)
         _clear_leftovers(prepared)
         return
     with _writing(prepared) as write, only_writer(root) as hold:
         target = read_target(root)
-        if target.holds(prepared.provenance, is_append=prepared.base is not None):
-            return  # another process wrote it since
+        if _is_published(prepared, target):
+            return  # by another process
         refuse_writing(prepared, target)
         if prepared.base is not None and target.version != prepared.base.version:
             raise PlanError(f"{root} was changed by somebody else meanwhile; try again.")
@@ -82,6 +89,44 @@ def _writing(prepared: Prepared) -> Iterator[WriteTasks]:
         part_bytes=task_bytes(prepared.recordings, prepared.layout),
     ) as workers:
         yield partial(write_on_cluster, workers=workers)
+
+
+def _is_published(prepared: Prepared, target: Target) -> bool:
+    """Return whether what was prepared has been published since."""
+    is_there = target.holds(prepared.provenance, is_append=prepared.base is not None)
+    return is_there and target.version > prepared.target.version
+
+
+def _refuse_changed(prepared: Prepared, on_rows: OnRows) -> None:
+    """Compare sources that were touched with the complete store; raise PlanError if any changed."""
+    header, root = prepared.target.header, prepared.target.root
+    if not prepared.touched or header is None:
+        return
+    changed = differing(
+        root,
+        header.segments[-1],
+        header.labels,
+        prepared.recordings,
+        prepared.touched,
+        prepared.workers,
+        on_rows,
+    )
+    if changed:
+        refuse_changed(
+            root,
+            [prepared.recordings[number].origin for number in changed],
+            is_append=prepared.base is not None,
+        )
+    # Unless somebody writes to the store, or nobody can: the next run compares again.
+    if stamps_of(prepared.recordings):
+        with contextlib.suppress(PlanError, OSError), only_writer(root):
+            if read_target(root).version == prepared.target.version:
+                _write_stamps(prepared, header)
+
+
+def _write_stamps(prepared: Prepared, header: StoreHeader) -> None:
+    *others, last = (it.name for it in header.segments)
+    write_stamps(prepared.target.root, last, prepared.recordings, others)
 
 
 def _clear_leftovers(prepared: Prepared) -> None:
@@ -108,7 +153,7 @@ def _write_store(
     finished = _write(prepared, segment, finished, on_rows, write, hold)
     drop_partial(root, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
-    table = _table(prepared, results)
+    table = table_of(prepared, results)
     written = [shard for result in results for shard in result.files]
     written += write_recordwise(root, segment, table.starts, prepared.recordings, prepared.labels)
     refuse_changes(prepared.recordings)
@@ -119,9 +164,12 @@ def _write_store(
         stored_bytes=sum(shard.size for shard in written),
         table_sha256=digest_of_table(root, segment.name),
     )
+    write_id = write_id_of(prepared.provenance, segment.name, written)
+    header = header_of_store(prepared, replace(segment, write_id=write_id), target.header)
     hold.check()
-    publish(target, _header(prepared, segment, target.header), written)
+    publish(target, header, written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
+        _write_stamps(prepared, header)
         sweep(read_target(root))
 
 
@@ -156,7 +204,7 @@ def _resume(
     root, journal = target.root, target.unfinished
     if (
         journal is None
-        or journal.provenance.write_id != prepared.provenance.write_id
+        or journal.provenance.digest != prepared.provenance.digest
         or prepared.options.restart
     ):
         return None
@@ -165,17 +213,17 @@ def _resume(
         segment = read_segment(root, journal.segment)
     except (OSError, ValueError, LookupError):
         return None
-    # Content is compared by samples of the bytes: what came from a file that was touched since is
-    # written again.
-    touched = {
+    # Content was compared by samples of the bytes: what came from a file that was touched since, or
+    # from a large array in memory, is written again.
+    again = {
         number
         for number, it in enumerate(prepared.recordings)
-        if journal.stamps.get(it.origin) != it.stamp
+        if journal.stamps.get(it.origin) != it.stamp or (it.is_sampled and not it.paths)
     }
     kept = [
         task
         for task in prepared.layout.tasks
-        if task.shard in journal.entries and touched.isdisjoint(it.recording for it in task.spans)
+        if task.shard in journal.entries and again.isdisjoint(it.recording for it in task.spans)
     ]
     with ThreadPoolExecutor(prepared.workers) as pool:
         is_whole = pool.map(lambda task: _is_whole(root, journal.entries[task.shard]), kept)
@@ -223,7 +271,7 @@ def _write(
             segment=segment,
             recordings=dict(enumerate(prepared.recordings)),
             labels=prepared.labels,
-            n_points=_n_points(prepared),
+            n_points=n_points_of(prepared),
             on_rows=on_rows,
             on_task=on_task,
         )
@@ -280,83 +328,8 @@ def _clear_up(prepared: Prepared, *, everything: bool) -> int:
     # What cannot be deleted now opens as nothing, and the next conversion deletes it.
     with contextlib.suppress(OSError):
         target = read_target(prepared.target.root)
-        is_done = target.holds(prepared.provenance, is_append=prepared.base is not None)
-        if target.journal and target.journal.entries and not (everything or is_done):
+        is_of_no_use = everything or _is_published(prepared, target)
+        if target.journal and target.journal.entries and not is_of_no_use:
             return len(target.journal.entries)
         sweep(target)
     return 0
-
-
-# Publishing ---------------------------------------------------------------------------------
-
-
-def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable:
-    labels, layout = prepared.labels, prepared.layout
-    counts = None
-    if labels.class_names is not None:
-        counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
-    return RecordingTable(
-        subject=tuple(it.subject for it in prepared.recordings),
-        source=tuple(it.origin for it in prepared.recordings),
-        fingerprint=tuple(it.fingerprint for it in prepared.recordings),
-        starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
-        source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
-        label_counts=counts,
-        moments=merged_moments(results, len(prepared.recordings), layout.row_shape),
-        sketch=sketches_of(
-            results,
-            len(prepared.recordings),
-            layout.row_shape,
-            layout.dtype,
-            _n_points(prepared),
-        ),
-    )
-
-
-def _n_points(prepared: Prepared) -> int:
-    row_shape = prepared.layout.row_shape
-    return count_points(len(prepared.recordings), row_shape[-1] if row_shape else 1)
-
-
-def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> StoreHeader:
-    provenance, base = prepared.provenance, prepared.base
-    write_id = provenance.write_id
-    segment = replace(segment, write_id=write_id, options=dict(provenance.options))
-    if base is not None:
-        return _added(base, segment, prepared.labels)
-    first, options = prepared.recordings[0], prepared.options
-    channels, rate_hz = carried(prepared.recordings)
-    version = old.version + 1 if old else 1
-    gone = old.gone if old else ()
-    if old:
-        lost = tuple(it.version for it in old.versions)
-        gone = (*gone, Gone(lost, f"version {version} replaced it"))
-    return StoreHeader(
-        version=version,
-        kind="ragged" if prepared.is_ragged else "dense",
-        labels_per=prepared.labels_per,
-        write_id=write_id,
-        labels=prepared.labels,
-        x_name=first.x_name,
-        y_name=first.y_name,
-        channels=options.channels or channels,
-        rate_hz=options.rate_hz or rate_hz,
-        segments=(segment,),
-        versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
-        gone=gone,
-    )
-
-
-def _added(base: StoreHeader, segment: Segment, labels: LabelScheme) -> StoreHeader:
-    """Return the header of a store with one segment more."""
-    segments = (*base.segments, segment)
-    version = base.version + 1
-    names = tuple(it.name for it in segments)
-    return replace(
-        base,
-        version=version,
-        write_id=combined_id(segments),
-        labels=labels,
-        segments=segments,
-        versions=(*base.versions, Version(version, names, labels.n_classes)),
-    )

@@ -7,12 +7,13 @@ look. A conversion looks once before it starts, and once more when it holds the 
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.lock import LOCK
+from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
 from zarrts.storage.location import Location, open_file
@@ -81,12 +82,12 @@ class Target:
         """Return whether the store is complete, and this made it (or was appended last)."""
         if self.header is None:
             return False
-        last = self.header.segments[-1] if is_append else self.header
-        return last.write_id == provenance.write_id
+        *before, last = self.header.segments
+        return last.provenance == provenance.digest and (is_append or not before)
 
     def finished_bytes(self, provenance: Provenance) -> int:
         """Return the size of what an unfinished conversion of the same has written already."""
-        if self.unfinished is None or self.unfinished.provenance.write_id != provenance.write_id:
+        if self.unfinished is None or self.unfinished.provenance.digest != provenance.digest:
             return 0
         tasks = self.unfinished.entries.values()
         return sum(file.size for task in tasks for file in task.files)
@@ -94,8 +95,7 @@ class Target:
     def may_be_swept(self, provenance: Provenance) -> bool:
         """Return whether there are leftovers, and none that another conversion can go on from."""
         is_others = (
-            self.unfinished is not None
-            and self.unfinished.provenance.write_id != provenance.write_id
+            self.unfinished is not None and self.unfinished.provenance.digest != provenance.digest
         )
         return bool(self.leftovers) and not is_others
 
@@ -178,13 +178,27 @@ def refuse_target(
     refuse_unfinished(target, provenance, restart=restart)
 
 
+def refuse_changed(root: Location, origins: Sequence[str], *, is_append: bool) -> None:
+    """Raise PlanError that names sources which changed since a store was made from them."""
+    named = f"{', '.join(origins[:_MAX_NAMED])}{' ...' if len(origins) > _MAX_NAMED else ''}"
+    if is_append:
+        raise PlanError(
+            f"{root} holds these already, but {named} changed since. To take the new content, "
+            "remove the subjects (zarrts remove), and append them again."
+        )
+    raise PlanError(
+        f"{root} is a store of other sources or options ({named}: changed). Choose another name, "
+        "or replace it with overwrite=True (--overwrite)."
+    )
+
+
 def refuse_unfinished(target: Target, provenance: Provenance, *, restart: bool) -> None:
     """Raise PlanError if there are finished parts of something else, unless `restart`."""
     journal = target.unfinished
     if (
         journal
         and journal.entries
-        and journal.provenance.write_id != provenance.write_id
+        and journal.provenance.digest != provenance.digest
         and not restart
     ):
         raise PlanError(
@@ -199,7 +213,7 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
         if target.error is not None:
             raise target.error
         assert target.header is not None
-        if overwrite or target.header.write_id == provenance.write_id:
+        if overwrite or target.holds(provenance):
             return
         then = _provenance_of(target.root, target.header)
     except StoreError as error:
@@ -215,7 +229,7 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
 def _provenance_of(root: Location, header: StoreHeader) -> Provenance:
     tables = [read_table(root, segment) for segment in header.segments]
     return Provenance(
-        write_id=header.write_id,
+        digest=header.segments[0].provenance,
         options=header.segments[0].options,
         sources={
             source: f"{subject} {fingerprint}"
@@ -289,7 +303,8 @@ def _is_ours(path: Location) -> bool:
     if path.name in (f"{ROOT_KEY}.partial", JOURNAL, f"{JOURNAL}.partial", LOCK):
         return path.is_file()
     if path.name == MANIFESTS:
-        return path.is_dir() and all(_is_manifest(it) for it in path.iterdir())
+        names = (it for it in _inside(path) if it.name != STAMPS.rpartition("/")[2])
+        return path.is_dir() and all(map(_is_manifest, names))
     if path.stem.isdigit() and path.suffix == _DELETED:
         return path.is_dir()
     if not path.name.isdigit() or not path.is_dir():

@@ -34,15 +34,15 @@ class Provenance:
 
     Attributes
     ----------
-    write_id : str
-        Digest of all of it.
+    digest : str
+        Of all of it, the content of sources by samples.
     options : dict
         Options by name, as JSON holds them.
     sources : dict
         By origin, the subject and the digest of the content.
     """
 
-    write_id: str
+    digest: str
     options: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,7 +174,7 @@ def read_journal(path: Location) -> JournalContent | None:
         return None
     head, *entries = found
     provenance = Provenance(
-        write_id=head["write_id"], options=head["options"], sources=head["sources"]
+        digest=head["write_id"], options=head["options"], sources=head["sources"]
     )
     tasks = [_task(entry) for entry in entries]
     return JournalContent(
@@ -194,7 +194,7 @@ class JournalWriter:
     def __init__(self, path: Location, content: JournalContent) -> None:
         head = {
             "format": _FORMAT,
-            "write_id": content.provenance.write_id,
+            "write_id": content.provenance.digest,
             "segment": content.segment,
             "options": dict(content.provenance.options),
             "sources": dict(content.provenance.sources),

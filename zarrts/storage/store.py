@@ -279,6 +279,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
                 segment_of(document["consolidated_metadata"]["metadata"], it["name"]),
                 stored_bytes=it["stored_bytes"],
                 write_id=it["write_id"],
+                provenance=it.get("provenance", it["write_id"]),  # one and the same once
                 options=it["options"],
                 table_sha256=it["table_sha256"],
             )

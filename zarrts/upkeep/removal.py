@@ -11,6 +11,7 @@ from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
 from zarrts.conversion.publish import create_segment, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
+from zarrts.conversion.stored import stored_recordings
 from zarrts.conversion.target import read_target, sweep
 from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import PlanError, SampleError
@@ -26,7 +27,6 @@ from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_h
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.system import count_cpus
 from zarrts.types import IntArray
-from zarrts.upkeep.stored import stored_recordings
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,13 @@ class _Rewrite:
         write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
         written += files
         digest = hashlib.sha256(f"{old.write_id} without {is_removed.tolist()}".encode())
+        write_id = digest.hexdigest()[:32]
         return replace(
             segment,
             stored_bytes=sum(it.size for it in files),
             table_sha256=digest_of_table(self._root, self._name),
-            write_id=digest.hexdigest()[:32],
+            write_id=write_id,
+            provenance=write_id,  # no conversion makes it
             options=old.options,
         )
 
