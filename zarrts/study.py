@@ -1,6 +1,7 @@
 """The open store, as users hold it in their hands."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,7 +17,7 @@ from zarrts.sizes import format_count, parse_size
 from zarrts.splits.disjoint import Split
 from zarrts.splits.split_files import read_split
 from zarrts.storage.location import Location, locate, with_cache
-from zarrts.storage.store import read_header
+from zarrts.storage.store import describe_removal, read_header
 
 
 class Store(Contents):
@@ -132,6 +133,8 @@ def open_store(
         except ValueError as error:
             raise PlanError(str(error)) from error
     header = read_header(root)
+    if header.removal is not None:
+        warnings.warn(describe_removal(root, header.removal), stacklevel=2)
     if version is not None:
         try:
             header = header.at(version)

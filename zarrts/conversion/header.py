@@ -81,6 +81,7 @@ def _added(base: StoreHeader, segment: Segment, labels: LabelScheme) -> StoreHea
     names = tuple(it.name for it in segments)
     return replace(
         base,
+        removal=None,  # what it left was deleted before this began
         version=version,
         write_id=combined_id(segments),
         labels=labels,

@@ -4,13 +4,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from zarrts.buckets.bucket import ConflictError
 from zarrts.conversion.codecs import compressors_of
-from zarrts.conversion.target import Target
+from zarrts.conversion.stamps import keep_stamps
+from zarrts.conversion.target import Target, sweep
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
@@ -221,6 +223,26 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
         ) from None
 
 
+def finish_removal(target: Target) -> None:
+    """Delete what a published removal left, and say in the root that it came to its end.
+
+    1. The root that the removal published says that files are still to be deleted.
+    2. They are deleted here. Whoever is killed meanwhile leaves the root as it is, and whoever
+       writes next comes here again.
+    3. The root is replaced by one that is the same but for that.
+    """
+    header = target.header
+    assert header is not None and target.content is not None
+    sweep(target, target.unfinished.segment if target.unfinished else None)
+    keep_stamps(target.root, [it.name for it in header.segments])
+    if header.removal is None:
+        return
+    document = json.loads(target.content)
+    ours = document["attributes"]["zarrts"]
+    del ours["removal"]
+    replace_if(target.root / ROOT_KEY, root_bytes(document), target.content)
+
+
 def _below(names: Iterable[str], of_paths: Mapping[str, Any]) -> dict[str, Any]:
     """Return what belongs to some segments."""
     wanted = {*names}
@@ -293,4 +315,5 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         ],
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
+        **({} if header.removal is None else {"removal": asdict(header.removal)}),
     }

@@ -14,7 +14,7 @@ from zarrts.conversion.lock import Hold, only_writer
 from zarrts.conversion.plan import ShardTask, stored_axes, task_bytes
 from zarrts.conversion.prepare import Prepared, refuse_writing
 from zarrts.conversion.provenance import write_id_of
-from zarrts.conversion.publish import create_segment, publish, write_checksums
+from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
 from zarrts.conversion.stamps import stamps_of, write_stamps
 from zarrts.conversion.target import (
@@ -138,7 +138,7 @@ def _clear_leftovers(prepared: Prepared) -> None:
     with contextlib.suppress(PlanError, OSError), only_writer(target.root):
         now = read_target(target.root)
         if now.may_be_swept(provenance):
-            sweep(now)
+            finish_removal(now) if now.header and now.header.removal else sweep(now)
 
 
 def _write_store(

@@ -97,7 +97,8 @@ class Target:
         is_others = (
             self.unfinished is not None and self.unfinished.provenance.digest != provenance.digest
         )
-        return bool(self.leftovers) and not is_others
+        is_left = bool(self.leftovers) or (self.header is not None and bool(self.header.removal))
+        return is_left and not is_others
 
 
 def read_target(root: Location) -> Target:

@@ -245,8 +245,12 @@ def list_files(folder: Location) -> dict[str, int]:
     """Return the sizes of all files below a folder, by their paths below it, sorted."""
     if isinstance(folder, ObjectPath):
         return folder.sizes()
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return dict(sorted((it.relative_to(folder).as_posix(), it.stat().st_size) for it in files))
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for path in map(Path(parent).joinpath, names):
+            with contextlib.suppress(FileNotFoundError):  # somebody deletes them meanwhile
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return dict(sorted(found.items()))
 
 
 def read_files(folder: Location, keys: Iterable[str]) -> dict[str, bytes]:

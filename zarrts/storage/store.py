@@ -61,12 +61,31 @@ class Gone:
     why: str
 
 
+@dataclass(frozen=True)
+class Removal:
+    """A removal that was published, while not all that it removes is deleted yet.
+
+    Attributes
+    ----------
+    subject : str
+    n_samples : int
+        Of the subject.
+    segments : tuple of str
+        Names of the segments that held some of them.
+    """
+
+    subject: str
+    n_samples: int
+    segments: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreHeader:
     """The root of a store, parsed.
 
     `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
+    `removal` is one that did not come to its end.
     """
 
     version: int
@@ -82,6 +101,7 @@ class StoreHeader:
     gone: tuple[Gone, ...] = ()
     manifest_sha256: str = ""
     labels_per: LabelsPer = "sample"
+    removal: Removal | None = None
 
     @property
     def latest(self) -> int:
@@ -110,6 +130,15 @@ class StoreHeader:
                 raise StoreError(f"Version {version} is gone: {gone.why}.")
         known = ", ".join(str(it.version) for it in self.versions)
         raise StoreError(f"There is no version {version}; there is {known}.")
+
+
+def describe_removal(root: Location, removal: Removal) -> str:
+    """Return the sentences that say what is left of an unfinished removal, and the remedy."""
+    return (
+        f"{root}: the removal of {removal.subject} has not come to its end, and files with its "
+        "samples are still there. Unless it is going on just now, finish it: "
+        f"zarrts remove {quoted(root)} --subject {quoted(removal.subject)}"
+    )
 
 
 def combined_id(segments: Sequence[Segment]) -> str:
@@ -292,7 +321,14 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
         manifest_sha256=attributes["manifest"]["sha256"],
         labels_per=labels_per,
+        removal=_removal(attributes.get("removal")),
     )
+
+
+def _removal(found: Mapping[str, Any] | None) -> Removal | None:
+    if found is None:
+        return None
+    return Removal(found["subject"], found["n_samples"], tuple(found["segments"]))
 
 
 def _labels(labels: Mapping[str, Any]) -> LabelScheme:
@@ -323,7 +359,7 @@ def _why_no_store(root: Location) -> str:
     if not root.exists():
         return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
     if root.is_file():
-        return f"{root} is a file, not a store. Make one: zarrts convert {_quoted(root)} study.zarr"
+        return f"{root} is a file, not a store. Make one: zarrts convert {quoted(root)} study.zarr"
     suffixes = {path.suffix.lower() for path in root.iterdir()}
     if (root / "0" / ROOT_KEY).exists():
         return (
@@ -332,11 +368,11 @@ def _why_no_store(root: Location) -> str:
     if suffixes & {".npz", ".npy", ".h5", ".hdf5", ".hdf", ".mat", ".edf", ".bdf"}:
         return (
             f"{root} holds source files, not a store. Convert them first: "
-            f"zarrts convert {_quoted(root)} study.zarr, and open study.zarr."
+            f"zarrts convert {quoted(root)} study.zarr, and open study.zarr."
         )
     return f"{root} is a folder, but no store. Make one: {_MAKE}"
 
 
-def _quoted(path: Location) -> str:
-    """Return a path as it is typed into any shell."""
-    return f'"{path}"' if re.search(r"[^\w./\\:-]", str(path)) else str(path)
+def quoted(text: object) -> str:
+    """Return a path or a name as it is typed into any shell."""
+    return f'"{text}"' if re.search(r"[^\w./\\:-]", str(text)) else str(text)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from zarrts.conversion.codecs import codec_of
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
-from zarrts.conversion.publish import create_segment, publish, write_checksums
+from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
 from zarrts.conversion.stored import stored_recordings
-from zarrts.conversion.target import read_target, sweep
+from zarrts.conversion.target import Target, read_target, sweep
 from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
@@ -23,23 +23,47 @@ from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header
+from zarrts.storage.store import (
+    Gone,
+    Removal,
+    StoreHeader,
+    Version,
+    combined_id,
+    read_header,
+)
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.system import count_cpus
 from zarrts.types import IntArray
 
+_WHY = "a subject was removed, which version {} is without"
+
 
 @dataclass(frozen=True)
 class Removed:
-    """The result of a removal: samples, and the parts of the store that were written anew."""
+    """The result of a removal.
+
+    Attributes
+    ----------
+    n_samples : int
+        That were removed.
+    segments : tuple of str
+        Parts of the store that held them, which are gone.
+    version : int
+        Of the store without them.
+    is_finished_only : bool
+        True where an earlier removal had been stopped, and its last files were deleted now.
+    """
 
     n_samples: int
     segments: tuple[str, ...]
     version: int
+    is_finished_only: bool = False
 
 
 def remove_subject(root: Location, subject: str, workers: int | None = None) -> Removed:
     """Write the segments that hold a subject anew without it, publish, and delete the old ones.
+
+    A removal that was stopped after it had been published is finished first.
 
     Raises
     ------
@@ -55,6 +79,9 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
     with only_writer(root) as hold:
         target = read_target(root)
         header = target.header or read_header(root)
+        earlier = _finish_earlier(target, header)
+        target = read_target(root) if earlier is not None else target
+        header = target.header or read_header(root)
         if target.unfinished is not None:
             raise PlanError(
                 f"{root}: more subjects were being added, which did not finish; finish that first, "
@@ -64,6 +91,8 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
         tables = {it.name: read_table(root, it) for it in header.segments}
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
+            if earlier is not None and earlier.subject in (subject, ""):
+                return Removed(earlier.n_samples, earlier.segments, header.version, True)
             raise SampleError(unknown_names("No subject", [subject], known))
         if known == [subject]:
             raise SampleError(
@@ -84,21 +113,45 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 if kept.any():
                     rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
                     segments.append(rewrite.without(~kept, written))
+            lost = tuple(it.name for it in header.segments if it not in segments)
+            removal = Removal(subject, n_removed, lost)
             hold.check()
-            publish(target, _header(header, tuple(segments)), written)
-        finally:
+            publish(target, _header(header, tuple(segments), removal), written)
+        except BaseException:
             if hold.is_held:
                 sweep(read_target(root))
-    lost = tuple(it.name for it in header.segments if it not in segments)
+            raise
+        try:
+            finish_removal(read_target(root))
+        except OSError as error:
+            raise PlanError(
+                f"{root}: {subject} is removed, but not all of its files could be deleted "
+                f"({error}); give the same command again."
+            ) from error
     return Removed(n_removed, lost, header.version + 1)
 
 
-def _header(old: StoreHeader, segments: tuple[Segment, ...]) -> StoreHeader:
+def _finish_earlier(target: Target, header: StoreHeader) -> Removal | None:
+    """Finish a removal that was stopped; return which it was, without a name if none is known."""
+    removal = header.removal
+    if removal is None:
+        # A version of zarrts that did not write down whose removal it was.
+        last = header.gone[-1].why if header.gone else ""
+        is_removal = last == _WHY.format(header.version)
+        left = [it.name for it in target.leftovers if it.name.partition(".")[0].isdigit()]
+        if not is_removal or not left or target.unfinished is not None:
+            return None
+        removal = Removal("", 0, tuple(left))
+    finish_removal(target)
+    return removal
+
+
+def _header(old: StoreHeader, segments: tuple[Segment, ...], removal: Removal) -> StoreHeader:
     version = old.version + 1
     names = {it.name for it in segments}
     kept = tuple(it for it in old.versions if names.issuperset(it.segments))
     lost = tuple(it.version for it in old.versions if it not in kept)
-    gone = (*old.gone, Gone(lost, f"a subject was removed, which version {version} is without"))
+    gone = (*old.gone, Gone(lost, _WHY.format(version)))
     latest = Version(version, tuple(it.name for it in segments), old.labels.n_classes)
     return replace(
         old,
@@ -107,6 +160,7 @@ def _header(old: StoreHeader, segments: tuple[Segment, ...]) -> StoreHeader:
         segments=segments,
         versions=(*kept, latest),
         gone=gone,
+        removal=removal,
     )
 
 
