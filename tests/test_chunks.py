@@ -308,7 +308,7 @@ def assert_right_or_refused(root: Path, truth: np.ndarray) -> int:
             n_refused += 1
             assert str(root) in str(error)
             assert "rows " in str(error)
-            assert "Mend the store with zarrts repair, copy it again, or convert again." in str(
+            assert "Mend the store with zarrts repair, copy it again, or convert again with" in str(
                 error
             )
         else:

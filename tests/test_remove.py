@@ -451,7 +451,7 @@ def test_converting_over_it_says_what_differs_and_overwrite_what_is_gone(tmp_pat
     parts = three(tmp_path)
     path = grown(tmp_path, parts)
     before = times(path)
-    with pytest.raises(PlanError, match=r"dan.npz, eve.npz, fay.npz: no longer there"):
+    with pytest.raises(PlanError, match=r"dan.npz, eve.npz, fay.npz appended. Open it"):
         zarrts.convert(parts[0].folder, path, **SMALL)
     assert times(path) == before
     prepared = prepare(parts[1].folder, path, ConvertOptions(overwrite=True, workers=1))

@@ -288,10 +288,11 @@ def check_fit(base: StoreHeader, tables: Sequence[RecordingTable], found: Found)
         )
     ]
     problems = check_duplicates(found.recordings, stored)
+    problems += (odd := _of_other_length(found.recordings, base))
     known = {name for table in tables for name in table.subject}
     contents = {(fingerprint, n_samples) for fingerprint, n_samples, _ in stored}
     for it in found.recordings:
-        misfit = _misfit(it, base)
+        misfit = None if odd else _misfit(it, base)
         if misfit is not None:
             problems.append(f"{it.origin}: {misfit}.")
         # The subject of a copy is not a second problem: the copy has to go anyway.
@@ -302,6 +303,20 @@ def check_fit(base: StoreHeader, tables: Sequence[RecordingTable], found: Found)
                 "person, or another one, say who is who with subject= (--subject)."
             )
     return problems
+
+
+def _of_other_length(recordings: Sequence[SourceRecording], base: StoreHeader) -> list[str]:
+    """Return a sentence for each series that is no sample of a dense store, where others are."""
+    shape = base.segments[0].x.row_shape
+    series = [it.x.shape for it in recordings if it.labels_per != "sample"]
+    if base.kind != "dense" or len(series) < len(recordings) or shape not in series:
+        return []
+    return [
+        f"{it.origin}: a series of shape {it.x.shape}, but each sample of the store has {shape}; "
+        "cut or pad it to that length before, or leave it out."
+        for it in recordings
+        if it.x.shape != shape
+    ]
 
 
 def _misfit(recording: SourceRecording, base: StoreHeader) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from zarrts.conversion.plan import carried
 from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.target import Target
 from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.sketches import count_points
 from zarrts.storage.journal import WrittenTask, merged_moments, sketches_of
@@ -45,7 +46,7 @@ def n_points_of(prepared: Prepared) -> int:
     return count_points(len(prepared.recordings), row_shape[-1] if row_shape else 1)
 
 
-def header_of_store(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> StoreHeader:
+def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> StoreHeader:
     """Return the header of the store that a new segment makes, or is added to."""
     provenance, base = prepared.provenance, prepared.base
     segment = replace(segment, provenance=provenance.digest, options=dict(provenance.options))
@@ -53,10 +54,11 @@ def header_of_store(prepared: Prepared, segment: Segment, old: StoreHeader | Non
         return _added(base, segment, prepared.labels)
     first, options = prepared.recordings[0], prepared.options
     channels, rate_hz = carried(prepared.recordings)
-    version = old.version + 1 if old else 1
+    version = target.version + 1
+    old = target.header
     gone = old.gone if old else ()
-    if old:
-        lost = tuple(it.version for it in old.versions)
+    if target.version:
+        lost = tuple(it.version for it in old.versions) if old else tuple(range(1, version))
         gone = (*gone, Gone(lost, f"version {version} replaced it"))
     return StoreHeader(
         version=version,

@@ -8,6 +8,7 @@ from typing import Any
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
 from zarrts.buckets.mounts import Mounts
+from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.checks import (
     check_duplicates,
     check_fit,
@@ -274,6 +275,8 @@ def _prepared(
     provenance = provenance_of(recordings, digests, layout, options, store)
     raw_bytes = layout.n_rows * layout.row_bytes
     is_done = target.holds(provenance, is_append=store is not None) and not options.overwrite
+    if is_done and store is None and not isinstance(target.root, ObjectPath):
+        _refuse_damaged(target)
     prepared = Prepared(
         target=target,
         is_done=is_done,
@@ -298,6 +301,13 @@ def _prepared(
         refuse_writing(prepared, target)
         _check_room(prepared)
     return prepared
+
+
+def _refuse_damaged(target: Target) -> None:
+    """Raise StoreError where a store's root is whole, but what it says of recordings is not."""
+    # In a bucket this would be many requests.
+    for segment in target.header.segments if target.header else ():
+        read_table(target.root, segment)
 
 
 def _touched(target: Target, recordings: Sequence[SourceRecording]) -> tuple[int, ...]:

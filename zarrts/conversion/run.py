@@ -165,7 +165,7 @@ def _write_store(
         table_sha256=digest_of_table(root, segment.name),
     )
     write_id = write_id_of(prepared.provenance, segment.name, written)
-    header = header_of_store(prepared, replace(segment, write_id=write_id), target.header)
+    header = header_of_store(prepared, replace(segment, write_id=write_id), target)
     hold.check()
     publish(target, header, written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
@@ -177,15 +177,13 @@ def _write_store(
 
 
 def _start(prepared: Prepared, target: Target) -> Segment:
-    layout, old = prepared.layout, target.header
+    layout = prepared.layout
     sweep(target)
-    # Never a name that is in use: whoever has the old store open goes on reading it.
-    name = str(1 + max((int(it.name) for it in old.segments), default=-1)) if old else "0"
     n_recordings = len(prepared.recordings)
     n_labels = n_recordings if prepared.labels_per == "recording" else layout.n_rows
     return create_segment(
         target.root,
-        name,
+        target.next_segment,
         x=((layout.n_rows, *layout.row_shape), layout.dtype),
         y=((n_labels, *prepared.recordings[0].y.shape[1:]), prepared.labels.dtype),
         chunk_rows=layout.chunk_rows,

@@ -21,6 +21,7 @@ from zarrts.storage.segments import ROOT_KEY
 from zarrts.storage.store import (
     MANIFESTS,
     SEGMENT_MARK,
+    NewerSchemaError,
     StoreHeader,
     header_of,
     manifest_key,
@@ -47,6 +48,10 @@ class Target:
         The same, where it is that of a store of ours.
     error : StoreError, or None
         Why it is not, where there is one.
+    segments : tuple of str
+        Names of the segments that lie there, where the root is damaged that named them.
+    version : int
+        The latest one that was published, as far as is known; 0 where there is none.
     journal : JournalContent, or None
         Of the conversion that wrote last, where it left one.
     foreign : tuple of str
@@ -62,15 +67,18 @@ class Target:
     content: bytes | None = None
     header: StoreHeader | None = None
     error: StoreError | None = None
+    segments: tuple[str, ...] = ()
+    version: int = 0
     journal: JournalContent | None = None
     foreign: tuple[str, ...] = ()
     leftovers: tuple[Location, ...] = ()
     obstacle: Path | None = None
 
     @property
-    def version(self) -> int:
-        """The version that is there; 0 where there is none."""
-        return self.header.version if self.header else 0
+    def next_segment(self) -> str:
+        """A name that no segment has: whoever has the old store open goes on reading it."""
+        names = [it.name for it in self.header.segments] if self.header else self.segments
+        return str(1 + max(map(int, names), default=-1))
 
     @property
     def unfinished(self) -> JournalContent | None:
@@ -116,6 +124,11 @@ def read_target(root: Location) -> Target:
             header = header_of(root, content)
         except StoreError as found:
             error = found
+    segments: tuple[str, ...] = ()
+    version = header.version if header else 0
+    if error is not None and not isinstance(error, NewerSchemaError):
+        segments = tuple(name for name in paths if name.isdigit() and _is_ours(paths[name]))
+        version = max(_published(root), default=0) if segments else 0
     known = {ROOT_KEY, *((MANIFESTS, *(it.name for it in header.segments)) if header else ())}
     is_ours = {name: _is_ours(path) for name, path in paths.items() if name not in known}
     leftovers = [paths[name] for name in sorted(is_ours) if is_ours[name]]
@@ -129,11 +142,20 @@ def read_target(root: Location) -> Target:
         content=content,
         header=header,
         error=error,
+        segments=segments,
+        version=version,
         journal=read_journal(root / JOURNAL) if JOURNAL in paths else None,
         foreign=tuple(name for name in sorted(is_ours) if not is_ours[name]),
         # Under a root that is not ours, everything stays.
         leftovers=() if error else tuple(leftovers),
     )
+
+
+def _published(root: Location) -> Iterator[int]:
+    """Yield the versions whose manifests are there."""
+    for path in _inside(root / MANIFESTS):
+        if _is_manifest(path) and path.suffix == ".json":
+            yield int(path.stem)
 
 
 def _obstacle(root: Location) -> Path | None:
@@ -210,21 +232,44 @@ def refuse_unfinished(target: Target, provenance: Provenance, *, restart: bool) 
 
 
 def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> None:
+    root, header, error = target.root, target.header, target.error
+    if overwrite and (header is not None or target.segments):
+        return
+    if header is None:
+        what = "" if target.segments else " It is not replaced; choose another name."
+        raise PlanError(f"{error}{what}") from error
+    if target.holds(provenance):
+        return
     try:
-        if target.error is not None:
-            raise target.error
-        assert target.header is not None
-        if overwrite or target.holds(provenance):
-            return
-        then = _provenance_of(target.root, target.header)
-    except StoreError as error:
+        then = _provenance_of(root, header)
+    except StoreError as found:
+        raise PlanError(str(found)) from found
+    if since := _since(header, then, provenance):
         raise PlanError(
-            f"{error} It is not replaced; delete it yourself, or choose another name."
-        ) from error
+            f"{root} is version {header.version} of a store of these sources: {since}. Open it: "
+            f"zarrts.open({str(root)!r}). More subjects are added with zarrts append; for a store "
+            "as it was at first, choose another name."
+        )
     raise PlanError(
-        f"{target.root} is a store of other sources or options ({then.differences(provenance)}). "
+        f"{root} is a store of other sources or options ({then.differences(provenance)}). "
         "Choose another name, or replace it with overwrite=True (--overwrite)."
     )
+
+
+def _since(header: StoreHeader, then: Provenance, now: Provenance) -> str:
+    """Return what became of a store since it was made of some sources; empty if it was not."""
+    both = then.sources.keys() & now.sources.keys()
+    is_changed = any(then.sources[it] != now.sources[it] for it in both)
+    if not both or is_changed or any(then.options.get(it) != now.options[it] for it in now.options):
+        return ""
+    is_removed = any("a subject was removed" in it.why for it in header.gone)
+    added = sorted(then.sources.keys() - now.sources.keys())
+    if (now.sources.keys() - both and not is_removed) or (added and len(header.segments) == 1):
+        return ""
+    more = f" and {len(added) - _MAX_NAMED} more" if len(added) > _MAX_NAMED else ""
+    words = [f"{', '.join(added[:_MAX_NAMED])}{more} appended"] if added else []
+    words += ["a subject removed"] if is_removed else []
+    return f"since it was made, {' and '.join(words)}" if words else ""
 
 
 def _provenance_of(root: Location, header: StoreHeader) -> Provenance:

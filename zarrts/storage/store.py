@@ -41,7 +41,12 @@ Entries = Mapping[str, tuple[int, int]]
 SCHEMA = 1
 MANIFESTS = "manifests"
 SEGMENT_MARK = "zarrts_segment"
+REMEDY = "Copy the store again, or convert again with overwrite=True (--overwrite)."
 _MAKE = "zarrts convert SOURCES study.zarr"
+
+
+class NewerSchemaError(StoreError):
+    """A newer version of zarrts wrote the store."""
 
 
 @dataclass(frozen=True)
@@ -272,13 +277,13 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
     except ValueError as error:
         raise StoreError(_unreadable(path, error)) from error
     if not isinstance(document, dict):
-        raise StoreError(f"{path} is damaged. Copy the store again, or convert again.")
+        raise StoreError(f"{path} is damaged. {REMEDY}")
     try:
         attributes = document.get("attributes", {}).get("zarrts")
         if attributes is None:
             raise StoreError(_why_not_ours(root, document))
         if attributes["schema"] != SCHEMA:
-            raise StoreError(
+            raise NewerSchemaError(
                 f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
                 f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
@@ -287,8 +292,7 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
         return _header(document, attributes)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Copy the store "
-            "again, or convert again."
+            f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
         ) from error
 
 
@@ -346,7 +350,7 @@ def _labels(labels: Mapping[str, Any]) -> LabelScheme:
 
 
 def _unreadable(path: Location, error: Exception) -> str:
-    return f"{path} cannot be read ({error}). Copy the store again, or convert again."
+    return f"{path} cannot be read ({error}). {REMEDY}"
 
 
 def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:

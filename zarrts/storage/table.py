@@ -161,7 +161,7 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             ) from error
         raise StoreError(
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
-            "Copy the store again, or convert again."
+            "Copy the store again, or convert again with overwrite=True (--overwrite)."
         ) from error
     columns.setdefault("mean_rest", np.zeros_like(columns["mean"]))
     return RecordingTable(

@@ -24,6 +24,7 @@ from zarrts.storage.shards import (
     written_checksums,
 )
 from zarrts.storage.store import (
+    REMEDY,
     Entries,
     StoreHeader,
     metadata_bytes,
@@ -73,7 +74,7 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
             tables = {it.name: read_table(root, it) for it in header.segments}
         except StoreError as error:
             raise StoreError(
-                f"{error} This cannot be repaired; convert again with overwrite=True (--overwrite)."
+                f"{str(error).removesuffix(REMEDY).strip()} This cannot be repaired. {REMEDY}"
             ) from error
         problems += _damages(root, header, entries, Places(header, tables), workers)
         for segment in header.segments:
