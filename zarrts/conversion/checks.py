@@ -1,5 +1,6 @@
 """Checks of recordings before a conversion: what they have in common, and what is refused early."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
@@ -261,6 +262,30 @@ def check_sessions(subjects: Sequence[str]) -> list[str]:
         "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
         "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
         "each file is another person."
+    ]
+
+
+def check_spellings(subjects: Iterable[str]) -> list[str]:
+    """Return a sentence if names differ only in case, blanks, or how a letter is written.
+
+    Whoever gave them: a blank at the end of a line of a table makes two persons of one as well.
+    """
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in subjects:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        spellings[unicodedata.normalize("NFKC", " ".join(plain.split()))].add(name)
+    groups = [sorted(names) for names in spellings.values() if len(names) > 1]
+    if not groups:
+        return []
+    shown = "; ".join(
+        f"{', '.join(map(ascii, names[:_MAX_SHOWN]))}{' ...' if len(names) > _MAX_SHOWN else ''}"
+        for names in groups[:_MAX_SHOWN]
+    )
+    more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
+    return [
+        f"{shown}{more}: these names of subjects differ only in case, blanks, or how a letter is "
+        "written, and one person on both sides of a split is a leak. Give one person one name, "
+        "and two persons names that differ in more, for example with subject= (--subject)."
     ]
 
 

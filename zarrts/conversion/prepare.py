@@ -14,6 +14,7 @@ from zarrts.conversion.checks import (
     check_fit,
     check_recordings,
     check_sessions,
+    check_spellings,
     data_unread,
     refuse,
 )
@@ -253,9 +254,11 @@ def _prepared(
     problems = [*found.problems]
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
     problems += check_fit(store, tables, found) if store else check_duplicates(recordings)
+    stored = {name for table in tables for name in table.subject}
+    subjects = [*{it.subject for it in recordings}, *stored]
+    problems += check_spellings(subjects)
     if not found.has_subjects_given:
-        stored = [name for table in tables for name in table.subject]
-        problems += check_sessions([*(it.subject for it in recordings), *stored])
+        problems += check_sessions(subjects)
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
     recordings = with_whole_labels(recordings, are_classes=_are_classes(options, store))
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
