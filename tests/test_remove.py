@@ -457,7 +457,7 @@ def test_converting_over_it_says_what_differs_and_overwrite_what_is_gone(tmp_pat
     prepared = prepare(parts[1].folder, path, ConvertOptions(overwrite=True, workers=1))
     conversion.run(prepared, lambda n_rows: assert_holds(path, parts))
     assert_holds(path, parts[1:2])
-    assert {it.name for it in path.iterdir()} == {"3", "manifests", "zarr.json"}
+    assert {it.name for it in path.iterdir()} == {"3", "manifests", "writing.lock", "zarr.json"}
     for version in (1, 2, 3):
         with pytest.raises(StoreError, match=f"Version {version} is gone: version 4 replaced it"):
             zarrts.open(path, version=version)

@@ -42,7 +42,8 @@ class _Locked:
 def only_writer(root: Location) -> Iterator[Hold]:
     """Hold the lock of a folder, or the lease of a prefix; a kill ends it.
 
-    A new folder that stays empty is deleted.
+    A new folder that stays empty is deleted. The lock of another one stays there as an empty file,
+    whether it is held or not.
 
     Raises
     ------
@@ -83,10 +84,12 @@ def _lock_of_folder(root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held, or it could be another's by then: filelock takes no lock on a file
-        # that has no name any more. Windows deletes no open file, and keeps this empty one.
+        # The empty file stays beside a store, for whoever waits has it open: a lock on a file
+        # without a name keeps nobody out. Only where nothing else was written it goes, with the
+        # folder: filelock 4 notices that the file has no name any more, and opens the next one.
         with contextlib.suppress(OSError):
-            path.unlink()
+            if [it.name for it in root.iterdir()] == [LOCK]:
+                path.unlink()
         lock.release()
         with contextlib.suppress(OSError):
             for folder in new_folders:

@@ -19,6 +19,7 @@ from zarrts.conversion.checks import (
     refuse,
 )
 from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
+from zarrts.conversion.lock import only_writer
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.plan import (
     ShardLayout,
@@ -301,6 +302,10 @@ def _prepared(
         base=store,
     )
     if not prepared.is_done:
+        if target.is_of_another(provenance) and not options.restart:
+            # Or a conversion that is running just now would be taken for one that was stopped.
+            with only_writer(target.root):
+                pass
         refuse_writing(prepared, target)
         _check_room(prepared)
     return prepared

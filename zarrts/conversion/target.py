@@ -58,7 +58,7 @@ class Target:
         Names that no conversion wrote.
     leftovers : tuple of Location
         What conversions wrote and the root does not name, in the order in which it is deleted.
-        The lock is among them; only whoever holds it deletes it.
+        In a bucket, the lock of whoever was killed is among them.
     obstacle : Path, or None
         The file that is where a folder has to be.
     """
@@ -100,13 +100,16 @@ class Target:
         tasks = self.unfinished.entries.values()
         return sum(file.size for task in tasks for file in task.files)
 
+    def is_of_another(self, provenance: Provenance) -> bool:
+        """Return whether a conversion of something else was not published."""
+        return self.unfinished is not None and self.unfinished.provenance.digest != (
+            provenance.digest
+        )
+
     def may_be_swept(self, provenance: Provenance) -> bool:
         """Return whether there are leftovers, and none that another conversion can go on from."""
-        is_others = (
-            self.unfinished is not None and self.unfinished.provenance.digest != provenance.digest
-        )
         is_left = bool(self.leftovers) or (self.header is not None and bool(self.header.removal))
-        return is_left and not is_others
+        return is_left and not self.is_of_another(provenance)
 
 
 def read_target(root: Location) -> Target:
@@ -129,7 +132,9 @@ def read_target(root: Location) -> Target:
     if error is not None and not isinstance(error, NewerSchemaError):
         segments = tuple(name for name in paths if name.isdigit() and _is_ours(paths[name]))
         version = max(_published(root), default=0) if segments else 0
-    known = {ROOT_KEY, *((MANIFESTS, *(it.name for it in header.segments)) if header else ())}
+    known = {ROOT_KEY} if isinstance(root, ObjectPath) else {ROOT_KEY, LOCK}
+    if header is not None:
+        known |= {MANIFESTS, *(it.name for it in header.segments)}
     is_ours = {name: _is_ours(path) for name, path in paths.items() if name not in known}
     leftovers = [paths[name] for name in sorted(is_ours) if is_ours[name]]
     # The journal goes first: without what it lists it would be of no use, and misleading.
@@ -218,12 +223,7 @@ def refuse_changed(root: Location, origins: Sequence[str], *, is_append: bool) -
 def refuse_unfinished(target: Target, provenance: Provenance, *, restart: bool) -> None:
     """Raise PlanError if there are finished parts of something else, unless `restart`."""
     journal = target.unfinished
-    if (
-        journal
-        and journal.entries
-        and journal.provenance.digest != provenance.digest
-        and not restart
-    ):
+    if journal and journal.entries and target.is_of_another(provenance) and not restart:
         raise PlanError(
             f"{target.root} holds an unfinished conversion of other sources or options "
             f"({journal.provenance.differences(provenance)}). Finish it with those, or give it up "
