@@ -60,7 +60,8 @@ def convert(
     """Turn the files of a study into one compressed store, and open it.
 
     The same sources and options again find the complete store and return at once; after a crash
-    they go on with what was finished before it.
+    they go on with what was finished before it. Files that were touched since, and large arrays in
+    memory, are compared with the store as a whole; functions are known by samples of their rows.
 
     Parameters
     ----------
@@ -129,7 +130,8 @@ def convert(
         the same paths; or "processes", `workers` of them on this machine. The store is the same
         to the byte. `memory` is then what each worker may take, and of "processes" all together.
     overwrite : bool
-        Replace a store of other sources or options, once the new one is complete.
+        Write the store anew, whatever is there of the same, of other sources or options, or
+        damaged; the old one stays until the new one is complete.
     restart : bool
         Give up what an unfinished conversion of other sources or options left.
     progress : bool

@@ -104,7 +104,7 @@ def main() -> None:
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
 @worker_options
-@click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
+@click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options

@@ -143,7 +143,8 @@ class Recording:
     x : array-like
         Inputs, samples on axis 0; or one series (time, channel). Whatever has `shape`, `dtype`
         and slices on axis 0. Or an object with `shape` and `dtype` that is called with start and
-        stop and returns these rows, so that data elsewhere stay there until they are written.
+        stop and returns these rows, so that data elsewhere stay there until they are written;
+        whether these have changed since is told by samples of them.
     y : array-like
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, one for each stretch of them (see label_every= of `convert`), or a
