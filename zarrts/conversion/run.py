@@ -64,7 +64,7 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
         _clear_leftovers(prepared)
         return
     with _writing(prepared) as write, only_writer(root) as hold:
-        target = read_target(root)
+        target = read_target(root, prepared.target)
         if _is_published(prepared, target):
             return  # by another process
         refuse_writing(prepared, target)

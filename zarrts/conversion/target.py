@@ -112,17 +112,20 @@ class Target:
         return is_left and not self.is_of_another(provenance)
 
 
-def read_target(root: Location) -> Target:
+def read_target(root: Location, before: Target | None = None) -> Target:
     """Look at a place once: its names, its root, and its journal.
 
-    Of a complete store in a bucket, that is two requests.
+    Of a complete store in a bucket, that is two requests. The root of a store of many parts takes
+    long to parse: if it is what it was `before`, it is not parsed again.
     """
     paths = {path.name: path for path in _inside(root)}
     if not paths:
         return Target(root=root, obstacle=_obstacle(root))
     content = read_root(root) if ROOT_KEY in paths else None
     header, error = None, None
-    if content is not None:
+    if content is not None and before is not None and content == before.content:
+        header, error = before.header, before.error
+    elif content is not None:
         try:
             header = header_of(root, content)
         except StoreError as found:
