@@ -36,7 +36,7 @@ from zarrts.conversion import run as conversion
 from zarrts.conversion.lock import LOCK
 from zarrts.conversion.target import JOURNAL
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
-from zarrts.sources import fingerprint
+from zarrts.sources.study import fingerprint
 from zarrts.storage import journal, location, ranged, shards
 from zarrts.storage.location import list_files, locate, opened, read_files
 

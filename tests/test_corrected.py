@@ -15,7 +15,7 @@ from zarrts.conversion import run as conversion
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.errors import PlanError
-from zarrts.sources import fingerprint
+from zarrts.sources.study import fingerprint
 
 AnyArray = np.ndarray[Any, Any]
 SAMPLE = 305  # far from all blocks that a fingerprint looks at

@@ -37,7 +37,7 @@ from zarrts.conversion import target as targets
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
-from zarrts.sources import fingerprint
+from zarrts.sources.study import fingerprint
 from zarrts.storage.store import root_bytes
 from zarrts.upkeep import removal
 

@@ -14,8 +14,8 @@ from zarrts.conversion.tasks import OnRows, encode_labels, read_blocks
 from zarrts.errors import ReadError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.chunks import open_chunks
-from zarrts.storage.joined import open_labels
 from zarrts.storage.location import Location
+from zarrts.storage.readers import open_labels
 from zarrts.storage.segments import Segment
 from zarrts.types import AnyArray, IntArray, SourceRecording
 

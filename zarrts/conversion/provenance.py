@@ -59,14 +59,7 @@ def provenance_of(
     base : StoreHeader, or None
         The store that the segment is added to.
     """
-    chosen = {
-        "x": options.x,
-        "y": list(options.y) if isinstance(options.y, tuple) else options.y,
-        "axes": options.axes and list(options.axes),
-        "folders": options.folders,
-        "class_names": options.class_names and list(options.class_names),
-        "channels": options.channels and list(options.channels),
-        "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
+    chosen = options.recorded() | {
         "dtype": layout.dtype.name,
         "codec": options.codec,
         "samples in a chunk": layout.chunk_rows,
