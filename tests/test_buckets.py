@@ -33,8 +33,10 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.objects import ObjectPath
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
-from zarrts.conversion.targets import JOURNAL, LOCK
+from zarrts.conversion.lock import LOCK
+from zarrts.conversion.target import JOURNAL
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
+from zarrts.sources.study import fingerprint
 from zarrts.storage import journal, location, ranged, shards
 from zarrts.storage.location import list_files, locate, opened, read_files
 
@@ -79,7 +81,10 @@ def s3() -> Iterator[FakeS3]:
 
 def files_of(place: Any, options: Any = None) -> dict[str, bytes]:
     with opened(place, options) as root:
-        return read_files(root, list_files(root))
+        files = read_files(root, list_files(root))
+    if isinstance(root, Path):
+        files.pop("writing.lock", None)  # which stays in a folder
+    return files
 
 
 @pytest.fixture
@@ -562,6 +567,37 @@ def test_shards_that_no_bucket_takes_at_once_are_refused_before_anything_is_writ
     with pytest.raises(PlanError, match=r"a.zarr: 1,080 bytes in one .*; lower shard to at most 8"):
         zarrts.convert(study.folder, address, **SMALL)
     assert not files_of(address)
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_a_finished_conversion_asks_the_bucket_three_times(
+    study: Study, s3: FakeS3, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_large:
+        monkeypatch.setattr(fingerprint, "BLOCK_BYTES", 16)
+    options = {**SMALL, "storage_options": s3.options}
+    zarrts.convert(study.folder, "s3://lab/a.zarr", **options).close()
+    s3.requests.clear()
+    with zarrts.convert(study.folder, "s3://lab/a.zarr", **options) as store:
+        # Which names are there, and the root; of large files, their stamps.
+        assert dict(s3.requests) == {"LIST": 1, "GET": 1 + is_large}
+        np.testing.assert_array_equal(store.samples.load()[0], study.all_x)
+
+
+def test_what_a_kill_left_in_a_bucket_is_deleted_by_the_next_run(
+    study: Study, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**SMALL, "storage_options": s3.options}
+    zarrts.convert(study.folder, "s3://lab/a.zarr", **options).close()
+    whole = dict(s3.objects)
+    # A lease whose writer is gone, and what it had not deleted yet.
+    monkeypatch.setattr(lease, "LEASE_S", 0.2)
+    s3.objects["a.zarr/writing.lock"] = b"{}"
+    s3.objects["a.zarr/manifests/7.json"] = s3.objects["a.zarr/manifests/1.json"]
+    s3.objects["a.zarr/7/zarr.json"] = s3.objects["a.zarr/0/zarr.json"]
+    s3.objects["a.zarr/7/x/c/0/0/0"] = b"rows"
+    zarrts.convert(study.folder, "s3://lab/a.zarr", **options).close()
+    assert s3.objects == whole
 
 
 def test_unfinished_parts_of_other_sources_are_not_lost_by_accident(

@@ -26,7 +26,8 @@ from zarr.codecs import (
 )
 
 import zarrts
-from zarrts.conversion.publish import CODECS, create_segment, write_checksums
+from zarrts.conversion.codecs import CODECS
+from zarrts.conversion.publish import create_segment, write_checksums
 from zarrts.errors import ReadError
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
@@ -307,7 +308,7 @@ def assert_right_or_refused(root: Path, truth: np.ndarray) -> int:
             n_refused += 1
             assert str(root) in str(error)
             assert "rows " in str(error)
-            assert "Mend the store with zarrts repair, copy it again, or convert again." in str(
+            assert "Mend the store with zarrts repair, copy it again, or convert again with" in str(
                 error
             )
         else:

@@ -100,9 +100,11 @@ class Lease:
         first, started = None, time.monotonic()
         while True:
             try:
-                _, tag = self._bucket.get_tagged(self._key)
+                content, tag = self._bucket.get_tagged(self._key)
             except FileNotFoundError:
                 return None
+            if not content:  # the lock of a folder, copied with it: nobody renews that
+                return tag
             first = first or tag
             if tag != first:
                 raise self._busy()

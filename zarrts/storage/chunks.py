@@ -253,7 +253,8 @@ class ZarrReader:
         except Exception as error:  # other people's codecs raise what they like
             raise ReadError(
                 f"{self._path}: rows {start:,} to {stop - 1:,} cannot be read ({error}). "
-                "Mend the store with zarrts repair, copy it again, or convert again."
+                "Mend the store with zarrts repair, copy it again, or convert again with "
+                "overwrite=True (--overwrite)."
             ) from error
 
     def _open(self) -> Any:
