@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.samples.cuts import Fit, View, majority
+from zarrts.loops.votes import majority
+from zarrts.samples.cuts import Fit, View
 from zarrts.samples.indexes import RecordingIndex, RowIndex
 from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
 from zarrts.samples.windows import (

@@ -25,6 +25,7 @@ LAYERS = [
         "backend",
         "markup",
     },
+    {"loops"},
     {"buckets"},
     {"labels", "samples", "ordering", "transforms", "sources"},
     {"stats"},

@@ -199,22 +199,3 @@ def _rows(firsts: IntArray, steps: IntArray | None, fit: Fit | None) -> IntArray
         return np.asarray(firsts.reshape(-1, *(1 for _ in steps.shape)) + steps)
     assert fit is not None, "samples of unequal lengths are not brought to one"
     return fit.rows(firsts)
-
-
-def majority(labels: AnyArray, missing: int | None = None) -> AnyArray:
-    """Return the most frequent of the labels on the last axis; of several, the smallest.
-
-    Parameters
-    ----------
-    labels : integers or bool, shape (..., n)
-    missing : int, optional
-        Is taken only where there is nothing else.
-    """
-    values, which = np.unique(labels, return_inverse=True)
-    rows = which.reshape(-1, labels.shape[-1])
-    cells = np.arange(len(rows))[:, None] * len(values) + rows
-    counts = np.bincount(cells.ravel(), minlength=len(rows) * len(values))
-    counts = counts.reshape(len(rows), len(values))
-    if missing is not None:
-        counts[:, values == missing] = np.minimum(counts[:, values == missing], 0)
-    return np.asarray(values[counts.argmax(axis=1)].reshape(labels.shape[:-1]))

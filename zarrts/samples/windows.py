@@ -13,7 +13,8 @@ import numpy as np
 
 from zarrts import sizes
 from zarrts.errors import SampleError
-from zarrts.samples.cuts import Cut, TargetOf, View, majority
+from zarrts.loops.votes import majority
+from zarrts.samples.cuts import Cut, TargetOf, View
 from zarrts.samples.indexes import WindowIndex
 from zarrts.types import AnyArray, IntArray
 
