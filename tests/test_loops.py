@@ -594,7 +594,7 @@ def test_the_library_is_used_where_it_is_there():
     assert library.choose("0", lambda: Library(library.ABI)).compiled is None
     found = library.choose("1", absent)
     assert found.compiled is None
-    assert "not there (no file); with a C compiler: python -m pip install" in found.reason
+    assert "not there (no file); where a C compiler is, install again: python -m" in found.reason
 
 
 def test_a_stale_library_is_not_used_and_that_is_said():

@@ -29,7 +29,10 @@ _DTYPES = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 CODES = {name: i for i, name in enumerate(_DTYPES)}
 """Numbers of dtypes, as in the C source."""
 
-_INSTALL = "with a C compiler: python -m pip install --force-reinstall --no-cache-dir zarrts"
+_INSTALL = (
+    "where a C compiler is, install again: python -m pip install --force-reinstall --no-deps "
+    "--no-cache-dir zarrts"
+)
 _REBUILD = "build it again: python -m pip install -e ."
 
 
