@@ -37,6 +37,8 @@ static const Py_ssize_t SIZE_OF[N_TYPES] = {4, 8, 1, 1, 2, 2, 4, 4, 8, 8};
 
 /* Accumulators of so many lanes stay in the first-level cache. */
 #define LANES_AT_ONCE 512
+/* Values that are packed before it is looked whether all of them fit. */
+#define PACKED_AT_ONCE 8192
 /* Items of a temporary copy on the stack. */
 #define COPIED_AT_ONCE 512
 
@@ -188,10 +190,11 @@ EACH_TYPE(DEVIATIONS)
         (void)shift; \
         for (Py_ssize_t i = 0; i < n; i++, x += stride) \
             for (Py_ssize_t j = 0; j < width; j++) { \
-                double v = (double)x[j], a = v == v ? v - base[j] : 0.0; \
+                double v = (double)x[j], d = v - base[j]; \
+                double a = v == v ? d : 0.0, one = v == v ? 1.0 : 0.0; \
                 total[j] += a; \
                 squares[j] += a * a; \
-                count[j] += v == v ? 1.0 : 0.0; \
+                count[j] += one; \
             } \
     }
 NUMBERS(F4, f4, float)
@@ -450,17 +453,22 @@ static const Turn TURN_OF[N_TYPES][2][3] = {EACH_TYPE(TURNS_OF)};
 static const Py_ssize_t SHIFT_SIZE[N_TYPES][2] = {
     {4, 8}, {8, 8}, {4, 8}, {4, 8}, {4, 8}, {4, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}};
 
+/* Both values are loaded whatever is chosen: a load under a condition is not vectorized. */
 #define FILL(name, D) \
     static void fill_##name(D *RESTRICT y, Py_ssize_t n, const D *RESTRICT fill) \
     { \
-        for (Py_ssize_t j = 0; j < n; j++) \
-            y[j] = y[j] == y[j] ? y[j] : fill[j]; \
+        for (Py_ssize_t j = 0; j < n; j++) { \
+            D v = y[j], other = fill[j]; \
+            y[j] = v == v ? v : other; \
+        } \
     } \
     static void fill_missing_##name(const int16_t *RESTRICT x, int16_t missing, D *RESTRICT y, \
                                     Py_ssize_t n, const D *RESTRICT fill) \
     { \
-        for (Py_ssize_t j = 0; j < n; j++) \
-            y[j] = x[j] == missing ? fill[j] : y[j]; \
+        for (Py_ssize_t j = 0; j < n; j++) { \
+            D v = y[j], other = fill[j]; \
+            y[j] = x[j] == missing ? other : v; \
+        } \
     }
 FILL(f4, float)
 FILL(f8, double)
@@ -793,38 +801,56 @@ static PyObject *scale_own(PyObject *self, PyObject *args)
    as np.rint does; rint() itself would need a later instruction set. */
 static const double ROUNDER = 6755399441055744.0;
 
-/* Packs one row of lanes; returns whether every value is within `tolerance` of its count's. */
-static int pack_row(const float *RESTRICT x, int16_t *RESTRICT counts, Py_ssize_t n,
-                    const double *RESTRICT gain, const double *RESTRICT inverse,
-                    const double *RESTRICT offset, double lowest, double tolerance)
+typedef struct {
+    const double *gain, *inverse, *offset;
+    double lowest, tolerance;
+    double of_nan, miss_of_nan; /* the count of NaN, and how far off they are */
+} Packing;
+
+/* Packs some lanes; `is_unfit` becomes 1 where a value is farther from its count's than the
+   tolerance, and stays else. (gcc vectorizes this, and no reduction to a single number.) */
+static void pack_lanes(const float *RESTRICT x, int16_t *RESTRICT counts, Py_ssize_t n,
+                       const double *RESTRICT gain, const double *RESTRICT inverse,
+                       const double *RESTRICT offset, const Packing *p,
+                       double *RESTRICT is_unfit)
 {
-    double worst = 0.0;
+    double lowest = p->lowest, tolerance = p->tolerance, of_nan = p->of_nan;
+    double miss_of_nan = p->miss_of_nan;
     for (Py_ssize_t j = 0; j < n; j++) {
-        double v = (double)x[j];
+        double v = (double)x[j], before = is_unfit[j];
         double k = (v - offset[j]) * inverse[j];
         k = (k + ROUNDER) - ROUNDER;
-        k = k > lowest ? k : lowest; /* NaN, too */
+        k = k > lowest ? k : lowest;
         k = k < 32767.0 ? k : 32767.0;
         double miss = fabs((double)(float)(k * gain[j] + offset[j]) - v);
-        double unfit = miss <= tolerance ? 0.0 : 1.0; /* NaN is unfit */
-        worst = unfit > worst ? unfit : worst;
+        miss = v == v ? miss : miss_of_nan;
+        k = v == v ? k : of_nan;
+        is_unfit[j] = miss <= tolerance ? before : 1.0;
         counts[j] = (int16_t)(int32_t)k;
     }
-    return worst == 0.0;
 }
 
-/* The same with NaN, which become `missing`; that count is taken, and no value gets it. */
-static Py_ssize_t pack_slowly(const float *x, int16_t *counts, Py_ssize_t n, const double *gain,
-                              const double *inverse, const double *offset, double lowest,
-                              double tolerance, int missing)
+/* Packs rows of `lanes` values, of which the last may be shorter; returns how many fit. */
+static Py_ssize_t pack_rows(const float *x, int16_t *counts, Py_ssize_t n, Py_ssize_t lanes,
+                            const Packing *p)
 {
-    for (Py_ssize_t j = 0; j < n; j++) {
-        if (x[j] != x[j] && missing <= INT16_MAX) {
-            counts[j] = (int16_t)missing;
-            continue;
+    double is_unfit[LANES_AT_ONCE] = {0};
+    int any = 0;
+    for (Py_ssize_t row = 0; row < n; row += lanes)
+        for (Py_ssize_t at = 0; at < lanes && row + at < n; at += LANES_AT_ONCE) {
+            Py_ssize_t width = lanes - at < n - row - at ? lanes - at : n - row - at;
+            width = width < LANES_AT_ONCE ? width : LANES_AT_ONCE;
+            pack_lanes(x + row + at, counts + row + at, width, p->gain + at, p->inverse + at,
+                       p->offset + at, p, is_unfit);
         }
-        if (!pack_row(x + j, counts + j, 1, gain + j, inverse + j, offset + j, lowest, tolerance))
-            return j;
+    for (Py_ssize_t j = 0; j < LANES_AT_ONCE; j++)
+        any |= is_unfit[j] != 0.0;
+    for (Py_ssize_t i = 0; any && i < n; i++) {
+        Py_ssize_t j = i % lanes;
+        *is_unfit = 0.0;
+        pack_lanes(x + i, counts + i, 1, p->gain + j, p->inverse + j, p->offset + j, p, is_unfit);
+        if (*is_unfit != 0.0)
+            return i;
     }
     return n;
 }
@@ -843,18 +869,18 @@ static PyObject *pack(PyObject *self, PyObject *args)
                    (missing > INT16_MAX || missing == INT16_MIN);
     if (is_right) {
         /* The count that stands for NaN is the lowest, which no value gets. */
-        double lowest = missing > INT16_MAX ? -32768.0 : -32767.0;
+        int has_missing = missing <= INT16_MAX;
+        Packing p = {.gain = gain.buf, .inverse = inverse.buf, .offset = offset.buf,
+                     .lowest = has_missing ? -32767.0 : -32768.0, .tolerance = tolerance,
+                     .of_nan = -32768.0, .miss_of_nan = has_missing ? 0.0 : INFINITY};
+        Py_ssize_t step = lanes * (lanes < PACKED_AT_ONCE ? PACKED_AT_ONCE / lanes : 1);
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t at = 0; at < n && unfit < 0; at += lanes) {
-            Py_ssize_t width = n - at < lanes ? n - at : lanes;
-            const float *x = (const float *)values.buf + at;
-            int16_t *k = (int16_t *)counts.buf + at;
-            if (!pack_row(x, k, width, gain.buf, inverse.buf, offset.buf, lowest, tolerance)) {
-                Py_ssize_t j = pack_slowly(x, k, width, gain.buf, inverse.buf, offset.buf, lowest,
-                                           tolerance, missing);
-                if (j < width)
-                    unfit = at + j;
-            }
+        for (Py_ssize_t at = 0; at < n && unfit < 0; at += step) {
+            Py_ssize_t some = n - at < step ? n - at : step;
+            Py_ssize_t fit = pack_rows((const float *)values.buf + at, (int16_t *)counts.buf + at,
+                                       some, lanes, &p);
+            if (fit < some)
+                unfit = at + fit;
         }
         Py_END_ALLOW_THREADS
     }
