@@ -555,20 +555,27 @@ def test_scaled_counts_are_within_two_roundings_of_the_exact_value(seed, far, mi
     dtype=st.sampled_from(["i1", "u1", "i2", "u2", "i4", "i8", "u8", "?", ">i4"]),
     n_codes=st.sampled_from([1, 2, 5, 100]),
     lowest=st.sampled_from([0, 0, -1, 10**6]),
-    missing=st.sampled_from([None, -1, 0, 2]),
+    missing=st.sampled_from([(), (0,), (2, 0), (1, 3, 4)]),
+    min_labelled=st.sampled_from([0, 0.5, 0.9]),
     how=ARRANGED,
 )
-def test_the_most_frequent_label_wins(seed, shape, dtype, n_codes, lowest, missing, how):
+def test_the_most_frequent_label_wins(
+    seed, shape, dtype, n_codes, lowest, missing, min_labelled, how
+):
     dtype = np.dtype(dtype)
     if dtype.kind == "u" or dtype.itemsize < 4:
         lowest = 0
     codes = lowest + np.random.default_rng(seed).integers(0, n_codes, shape)
     labels = arranged(codes.astype(dtype), how)
-    for found in both(majority, labels, missing):
+    n_labels = shape[-1]
+    for found in both(majority, labels, missing, min_labelled):
         assert (found.dtype, found.shape) == (labels.dtype, shape[:-1])
-        for row, winner in zip(labels.reshape(-1, shape[-1]), found.ravel(), strict=True):
-            kept = [it for it in row.tolist() if it != missing] or row.tolist()
-            assert winner == min(kept, key=lambda it, kept=kept: (-kept.count(it), it))
+        for row, winner in zip(labels.reshape(-1, n_labels), found.ravel(), strict=True):
+            kept = [it for it in row.tolist() if it not in missing]
+            if missing and (not kept or len(kept) < min_labelled * n_labels):
+                assert winner == np.array(missing[0]).astype(dtype)
+            else:
+                assert winner == min(kept, key=lambda it, kept=kept: (-kept.count(it), it))
 
 
 def test_labels_far_apart_are_counted_too():
@@ -645,7 +652,8 @@ def test_memory_that_is_too_small_is_refused():
     with pytest.raises(ValueError, match="another size, type or alignment"):
         loops.pack(np.zeros(3, "f4"), np.zeros(2, "i2"), 3, 1, wide, wide, wide, 0.0, 1 << 15)
     with pytest.raises(IndexError):
-        loops.vote(4, np.array([0, 9], "i2"), 1, 2, 0, 5, 7, np.zeros(5, "i4"), np.zeros(1, "i2"))
+        few, one = np.zeros(5, "i4"), np.zeros(1, "i4")
+        loops.vote(4, np.array([0, 9], "i2"), 1, 2, 0, 5, few, few, np.zeros(1, "i2"), one)
 
 
 # What stores keep

@@ -17,7 +17,7 @@ from zarrts.progress import show_progress
 from zarrts.sizes import parse_size
 from zarrts.sources import with_table
 from zarrts.storage.location import opened, refuse_unused
-from zarrts.study import Store, open_store
+from zarrts.store import Store, open_store
 from zarrts.upkeep.matching import Sources
 from zarrts.upkeep.removal import Removed, remove_subject
 from zarrts.upkeep.repairing import Repaired, repair_store
@@ -163,7 +163,7 @@ def convert(
         kind=kind,
         axes=_names("axes", axes),
         channels=_names("channels", channels),
-        rate_hz=float(rate_hz) if isinstance(rate_hz, np.number) else rate_hz,
+        rate_hz=rate_hz,
         label_every=label_every,
         dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
         memory_bytes=_size("memory", memory),

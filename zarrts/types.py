@@ -15,11 +15,11 @@ Labels = AnyArray | dict[str, AnyArray]
 """Labels as they are handed out: an array, or several by name."""
 
 FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
-"""What folders of source files can stand for."""
+"""The things that folders of source files can stand for."""
 
 LabelsPer = Literal["sample", "recording", "row"]
-"""What has one label. Rows of series of equal length are samples, with a label each; series of
-unequal lengths have a label for the whole recording, or one for each of its rows."""
+"""The things that have one label. Rows of series of equal length are samples, with a label each;
+series of unequal lengths have a label for the whole recording, or one for each of its rows."""
 
 _AXIS_RANKS = {"sample": 0, "time": 1, "channel": 3}
 
@@ -70,6 +70,36 @@ class SeriesList:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Description:
+    """What the columns and rows of a recording mean.
+
+    Each reader of a kind of file makes one for each recording, and no recording is without. None
+    means that it is not known, and is said on purpose: see `unknown`.
+
+    Attributes
+    ----------
+    channels : tuple of str, or None
+        Names of the columns, in their order.
+    units : tuple of str, or None
+        Physical unit of each column, as the source spells it; "" where a column has none.
+    rate_hz : float, or None
+        Rows (time steps) per second.
+    by_hand : frozenset of str
+        Which of the fields above the user gave; the others are as the source carries them.
+    """
+
+    channels: tuple[str, ...] | None
+    units: tuple[str, ...] | None
+    rate_hz: float | None
+    by_hand: frozenset[str] = frozenset()
+
+    @classmethod
+    def unknown(cls) -> "Description":
+        """Return the description of a source that says nothing about columns and rows."""
+        return cls(channels=None, units=None, rate_hz=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceRecording:
     """A recording as found in the sources; nothing but headers has been read.
 
@@ -97,10 +127,8 @@ class SourceRecording:
         Sizes and times of these files.
     found : str
         What was recognised, such as "an .npz file of two arrays".
-    channels : tuple of str, or None
-        Names of the channels, where the source carries them.
-    rate_hz : float, or None
-        Time steps per second, where the source carries it.
+    description : Description
+        What the columns and rows of x mean.
     first_row : int
         Row of the array in the file that is the recording's first.
     """
@@ -113,11 +141,10 @@ class SourceRecording:
     y_name: str
     size_bytes: int
     fingerprint: str
+    description: Description
     paths: tuple[Any, ...] = ()
     stamp: str = ""
     found: str = ""
-    channels: tuple[str, ...] | None = None
-    rate_hz: float | None = None
     first_row: int = 0
     labels_per: LabelsPer = "sample"
 
@@ -129,7 +156,7 @@ class SourceRecording:
 
 @dataclass(frozen=True)
 class Recording:
-    """A source that is no file.
+    """A source that is not a file.
 
     Parameters
     ----------
@@ -229,7 +256,7 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a batch holds.
+    """A batch of samples.
 
     Attributes
     ----------
@@ -266,7 +293,7 @@ class Batch:
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
-        """Which steps are no padding, shape (batch, time), where samples are of unequal lengths."""
+        """The steps that are not padding, shape (batch, time); None where lengths are equal."""
         if self.length is None:
             return None
         return np.asarray(np.arange(self.x.shape[1]) < self.length[:, None])

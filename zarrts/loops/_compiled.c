@@ -892,10 +892,12 @@ static PyObject *pack(PyObject *self, PyObject *args)
 
 /* ---- The most frequent of some labels ------------------------------------------------------- */
 
-/* Codes are counted from `least` on; `counts` are zeros, and are so again afterwards. */
+/* Codes are counted from `least` on; `counts` are zeros, and are so again afterwards. Labels that
+   are missing do not count; where there are no others, the winner is the smallest code. */
 #define VOTE(code, name, T) \
     static int vote_##name(const void *labels, Py_ssize_t n, Py_ssize_t length, int64_t least, \
-                           int64_t n_codes, int64_t missing, int32_t *counts, void *winners) \
+                           int64_t n_codes, const int32_t *is_missing, int32_t *counts, \
+                           void *winners, int32_t *n_labelled) \
     { \
         const T *x = labels; \
         T *winner = winners; \
@@ -905,25 +907,27 @@ static PyObject *pack(PyObject *self, PyObject *args)
                     return 0; \
             for (Py_ssize_t j = 0; j < length; j++) \
                 counts[(int64_t)x[j] - least]++; \
-            T best = x[0]; \
-            int32_t most = 0; \
+            int64_t best = 0; \
+            int32_t most = 0, n_others = 0; \
             for (Py_ssize_t j = 0; j < length; j++) { \
-                int32_t count = (int64_t)x[j] == missing ? 0 : counts[(int64_t)x[j] - least]; \
-                if (count > most || (count == most && count && x[j] < best)) { \
-                    most = count; \
-                    best = x[j]; \
-                } \
+                int64_t k = (int64_t)x[j] - least; \
+                n_others += !is_missing[k]; \
+                if (is_missing[k] || counts[k] < most || (counts[k] == most && k > best)) \
+                    continue; \
+                most = counts[k]; \
+                best = k; \
             } \
             for (Py_ssize_t j = 0; j < length; j++) \
                 counts[(int64_t)x[j] - least] = 0; \
-            winner[i] = best; \
+            winner[i] = (T)(least + best); \
+            n_labelled[i] = n_others; \
         } \
         return 1; \
     }
 EACH_INTEGER(VOTE)
 
-typedef int (*Vote)(const void *, Py_ssize_t, Py_ssize_t, int64_t, int64_t, int64_t, int32_t *,
-                    void *);
+typedef int (*Vote)(const void *, Py_ssize_t, Py_ssize_t, int64_t, int64_t, const int32_t *,
+                    int32_t *, void *, int32_t *);
 #define VOTE_OF(code, name, T) vote_##name,
 static const Vote VOTES[N_TYPES] = {NULL, NULL, EACH_INTEGER(VOTE_OF)};
 
@@ -931,23 +935,24 @@ static PyObject *vote(PyObject *self, PyObject *args)
 {
     int code, is_inside = 0;
     Py_ssize_t n, length;
-    long long least, n_codes, missing;
-    Py_buffer labels, counts, winners;
-    if (!PyArg_ParseTuple(args, "iy*nnLLLw*w*", &code, &labels, &n, &length, &least, &n_codes,
-                          &missing, &counts, &winners))
+    long long least, n_codes;
+    Py_buffer labels, is_missing, counts, winners, n_labelled;
+    if (!PyArg_ParseTuple(args, "iy*nnLLy*w*w*w*", &code, &labels, &n, &length, &least, &n_codes,
+                          &is_missing, &counts, &winners, &n_labelled))
         return NULL;
     int is_right = is_type(code) && VOTES[code] != NULL && length > 0 && length <= INT32_MAX &&
                    n_codes > 0 && n_codes <= INT32_MAX && holds(&winners, n, SIZE_OF[code]) &&
                    holds(&labels, product(n, length), SIZE_OF[code]) &&
-                   holds(&counts, (Py_ssize_t)n_codes, 4);
+                   holds(&is_missing, (Py_ssize_t)n_codes, 4) &&
+                   holds(&counts, (Py_ssize_t)n_codes, 4) && holds(&n_labelled, n, 4);
     if (is_right) {
         Py_BEGIN_ALLOW_THREADS
         memset(counts.buf, 0, (size_t)n_codes * 4);
-        is_inside = VOTES[code](labels.buf, n, length, least, n_codes, missing, counts.buf,
-                                winners.buf);
+        is_inside = VOTES[code](labels.buf, n, length, least, n_codes, is_missing.buf, counts.buf,
+                                winners.buf, n_labelled.buf);
         Py_END_ALLOW_THREADS
     }
-    RELEASE(&labels, &counts, &winners);
+    RELEASE(&labels, &is_missing, &counts, &winners, &n_labelled);
     if (!is_right)
         return wrong_memory();
     if (!is_inside)

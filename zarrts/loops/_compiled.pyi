@@ -110,8 +110,9 @@ def vote(
     length: int,
     least: int,
     n_codes: int,
-    missing: int,
+    is_missing: AnyArray,
     counts: AnyArray,
     winners: AnyArray,
+    n_labelled: AnyArray,
     /,
 ) -> None: ...

@@ -1,56 +1,77 @@
 """The most frequent of some labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts.loops.library import code_of, compiled_for
 from zarrts.loops.scratch import scratch
 from zarrts.types import AnyArray
 
 _MAX_CODES = 1 << 12
-_NO_CODE = -(1 << 63)
 _INT32 = np.dtype(np.int32)
 
 
-def majority(labels: AnyArray, missing: int | None = None) -> AnyArray:
+def majority(labels: AnyArray, missing: Sequence[int] = (), min_labelled: float = 0.5) -> AnyArray:
     """Return the most frequent of the labels on the last axis; of several, the smallest.
 
     Parameters
     ----------
-    labels : integers or bool, shape (..., n), n at least 1
-    missing : int, optional
-        Is taken only where there is nothing else.
+    labels : integers or bool, shape (..., n)
+    missing : sequence of int
+        Values that stand for no label, and so do not count.
+    min_labelled : float
+        Where a smaller share of the labels than this is there, or none, the result is
+        `missing[0]`.
+
+    Returns
+    -------
+    shape (...), of the dtype of `labels`
     """
     if labels.size == 0:
         return np.empty(labels.shape[:-1], labels.dtype)
-    codes = labels.view(np.uint8) if labels.dtype == np.bool_ else labels
+    n_labels = labels.shape[-1]
+    rows = labels.reshape(-1, n_labels)
+    found, n_labelled = _compiled(rows, missing) or _counted(rows, missing)
+    if len(missing):
+        found[(n_labelled == 0) | (n_labelled < min_labelled * n_labels)] = missing[0]
+    return found.reshape(labels.shape[:-1])
+
+
+def _compiled(
+    rows: AnyArray, missing: Sequence[int]
+) -> tuple[AnyArray, NDArray[np.integer]] | None:
+    """Return the winner of each row, and how many labels are there; None without the library."""
+    codes = rows.view(np.uint8) if rows.dtype == np.bool_ else rows
     compiled = compiled_for(codes)
-    if compiled is not None and codes.dtype.kind in "iu":
-        least, most = int(codes.min()), int(codes.max())
-        n_codes = most - least + 1
-        if n_codes <= _MAX_CODES and most < 1 << 63:
-            winners = np.empty(codes.shape[:-1], codes.dtype)
-            compiled.vote(
-                code_of(codes.dtype),
-                codes,
-                winners.size,
-                codes.shape[-1],
-                least,
-                n_codes,
-                _NO_CODE if missing is None else missing,
-                scratch("votes", (n_codes,), _INT32),
-                winners,
-            )
-            return winners.view(labels.dtype)
-    return _majority(labels, missing)
+    if compiled is None or codes.dtype.kind not in "iu":
+        return None
+    least, most = int(codes.min()), int(codes.max())
+    n_codes = most - least + 1
+    if n_codes > _MAX_CODES or most >= 1 << 63:
+        return None
+    is_missing = np.isin(np.arange(least, most + 1), missing).astype(np.int32)
+    winners, n_labelled = np.empty(len(codes), codes.dtype), np.empty(len(codes), np.int32)
+    compiled.vote(
+        code_of(codes.dtype),
+        codes,
+        *codes.shape,
+        least,
+        n_codes,
+        is_missing,
+        scratch("votes", (n_codes,), _INT32),
+        winners,
+        n_labelled,
+    )
+    return winners.view(rows.dtype), n_labelled
 
 
-def _majority(labels: AnyArray, missing: int | None) -> AnyArray:
-    values, which = np.unique(labels, return_inverse=True)
-    rows = which.reshape(-1, labels.shape[-1])
-    cells = np.arange(len(rows))[:, None] * len(values) + rows
+def _counted(rows: AnyArray, missing: Sequence[int]) -> tuple[AnyArray, NDArray[np.integer]]:
+    values, which = np.unique(rows, return_inverse=True)
+    cells = np.arange(len(rows))[:, None] * len(values) + which.reshape(rows.shape)
     found = np.bincount(cells.ravel(), minlength=len(rows) * len(values))
-    counts = 2 * found.reshape(len(rows), len(values))
-    if missing is not None:
-        is_missing = values == missing
-        counts[:, is_missing] = np.minimum(counts[:, is_missing], 1)
-    return np.asarray(values[counts.argmax(axis=1)].reshape(labels.shape[:-1]))
+    counts = found.reshape(len(rows), len(values))
+    if len(missing):
+        counts[:, np.isin(values, missing)] = 0
+    return values[counts.argmax(axis=1)], counts.sum(axis=1)

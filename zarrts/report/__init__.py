@@ -19,10 +19,9 @@ from zarrts.report.outcomes import parts_of_split, results
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.signals import channels_by_subject, some_samples
 from zarrts.report.subjects import subjects_and_labels
-from zarrts.selection import Samples
 from zarrts.sizes import format_count, format_size
-from zarrts.splits.disjoint import Split
-from zarrts.study import Store, open_store
+from zarrts.split import Split
+from zarrts.store import Store, open_store
 from zarrts.system import replace_file
 
 
@@ -64,7 +63,7 @@ def write_report(
 
 
 def page_of(
-    store: Store, *, split: Split[Samples] | None = None, evaluation: Evaluation | None = None
+    store: Store, *, split: Split | None = None, evaluation: Evaluation | None = None
 ) -> str:
     """Return the page of a store as HTML."""
     overview = Overview(store.samples)

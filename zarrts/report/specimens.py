@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray
 
 _EACH = 3
@@ -54,7 +54,7 @@ def _specimens(samples: Samples, recordings: IntArray, code: int | None) -> list
     found = []
     for recording in _spread_out(recordings, catalog.subject_codes):
         subject = catalog.recordings[recording].subject
-        one = samples.of_recordings(np.array([recording]))
+        one = Samples(samples.selection.of_recordings(np.array([recording])))
         if samples.store.is_ragged:
             start, x = _stretch(one, int(np.diff(catalog.row_starts)[recording]), code)
         else:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
+from zarrts.indexing.cuts import Fit
 from zarrts.loops import gathering
 from zarrts.loops.own_scaling import OwnScaling
 from zarrts.loops.scratch import scratch
-from zarrts.samples.cuts import Fit
 from zarrts.stats.moments import FloatArray
 from zarrts.stats.statistics import QUARTILES, SCALES, Linear, Scale
 from zarrts.types import AnyArray, IntArray
@@ -25,7 +25,7 @@ _BLOCK_VALUES = 1 << 16  # of a batch, scaled while the processor's cache still 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scaling:
-    """How samples are scaled; `ZarrSequence.like` and a saved spec carry it on.
+    """A way of scaling samples; `ZarrSequence.like` and a saved spec carry it on.
 
     Attributes
     ----------

@@ -1,0 +1,140 @@
+"""Finish a batch in the loader's threads before it is handed out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zarrts.errors import SampleError
+from zarrts.indexing.cuts import Fit
+from zarrts.indexing.padding import BatchLengths
+from zarrts.labels.label_sets import each_array
+from zarrts.stats.scaling import Scaler
+from zarrts.types import AnyArray, Batch, IntArray, Labels
+
+Target = Callable[[Any], Labels]
+Transform = Callable[[Batch, np.random.Generator], Batch]
+Weigh = Callable[[Batch, Any], Batch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostProcessing:
+    """The steps that turn rows as stored into a batch, in the loader's threads.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of x.
+    scaler : Scaler, or None
+        Scales x.
+    fills : bool
+        NaN become 0 where nothing is scaled.
+    target : callable, or None
+        Turns stored labels into targets; None for no labels.
+    target_scaler : Scaler, or None
+        Scales labels that are values of x before that.
+    transform : callable, or None
+        The user's: called with the finished `Batch` and a generator of its own; returns a
+        `Batch`.
+    rng_key : tuple of int
+        Seeds that generator, with epoch and batch.
+    lengths : BatchLengths, or None
+        Where samples are of unequal lengths: which ones batches get.
+    pad_value : float
+        What is behind the end of a sample, after scaling; targets have 0 there.
+    has_step_labels : bool
+        Each step of a sample of any length has a label.
+    weigh : callable, or None
+        Adds weights to a batch, from it and the stored labels.
+    """
+
+    dtype: np.dtype[Any]
+    scaler: Scaler | None = None
+    fills: bool = False
+    target: Target | None = None
+    target_scaler: Scaler | None = None
+    transform: Transform | None = None
+    rng_key: tuple[int, ...] = ()
+    lengths: BatchLengths | None = None
+    pad_value: float = 0.0
+    has_step_labels: bool = False
+    weigh: Weigh | None = None
+
+    def scale_into(
+        self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None = None
+    ) -> None:
+        """Turn stored rows into what the network gets; `rows` may be `out` itself."""
+        if self.scaler is not None:
+            self.scaler.into(rows, out, ids, fit)
+            return
+        if rows is not out:
+            np.copyto(out, rows, casting="unsafe")
+        if self.fills:
+            np.copyto(out, 0, where=np.isnan(out))
+
+    def target_of(self, stored: Any, ids: IntArray) -> Labels:
+        """Return the targets of stored labels of some samples."""
+        assert self.target is not None
+        if self.target_scaler is not None:
+            scaled = np.empty(stored.shape, self.dtype)
+            self.target_scaler.into(stored, scaled, ids, None)
+            stored = scaled
+        return self.target(stored)
+
+    def complete(self, batch: Batch, stored: AnyArray, epoch: int, index: int) -> Batch:
+        """Return a batch of scaled inputs with the targets of stored labels, transformed."""
+        if self.target is not None:
+            y = self.target_of(stored, batch.sample_id)
+            if self.has_step_labels and batch.mask is not None:
+                y = each_array(y, partial(_zeroed, mask=batch.mask))
+            batch = replace(batch, y=y)
+            if self.weigh is not None:
+                batch = self.weigh(batch, stored)
+        if self.transform is None:
+            return batch
+        rng = np.random.default_rng([*self.rng_key, epoch, index])
+        transformed = self.transform(batch, rng)
+        _check_transformed(transformed)
+        return transformed
+
+
+def _check_transformed(batch: object) -> None:
+    """Refuse what no network, or only that of the training, could take."""
+    if not isinstance(batch, Batch):
+        raise TypeError(
+            f"transform returned {type(batch).__name__}, but it has to return a Batch: "
+            "dataclasses.replace(batch, x=...)."
+        )
+    if not isinstance(batch.x, np.ndarray):
+        raise TypeError(
+            f"transform returned a Batch whose x is a {type(batch.x).__name__}, but it has to be "
+            "an array: validation is not transformed, and gives arrays."
+        )
+    if len(batch.x) != len(batch.sample_id):
+        raise SampleError(
+            f"transform returned x of {len(batch.x)} samples, but {len(batch.sample_id)} sample "
+            "ids; choose the same of both."
+        )
+
+
+def _zeroed(y: AnyArray, mask: NDArray[np.bool_]) -> AnyArray:
+    out = np.array(y)
+    out[~mask] = 0
+    return out
+
+
+def lengthened(batch: Batch, *, has_step_labels: bool) -> Batch:
+    """Return a batch with one step more, the last one again."""
+    y, weight = batch.y, batch.sample_weight
+    if y is not None and has_step_labels:
+        y = each_array(y, _with_one_step_more)
+    if weight is not None:
+        weight = each_array(weight, lambda it: _with_one_step_more(it) if it.ndim > 1 else it)
+    return replace(batch, x=_with_one_step_more(batch.x), y=y, sample_weight=weight)
+
+
+def _with_one_step_more(steps: AnyArray) -> AnyArray:
+    return np.concatenate([steps, steps[:, -1:]], axis=1)
