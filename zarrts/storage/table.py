@@ -12,6 +12,7 @@ import numpy as np
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
+from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.store import zarr_files
@@ -137,17 +138,20 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
 def read_table(root: Location, segment: Segment) -> RecordingTable:
     """Read the table of recordings of a segment."""
     import zarr
-    from zarr.core.buffer import default_buffer_prototype
+    from zarr.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
     try:
         files = _read_files(root, segment.name)
         if _digest(files) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
+        for key, content in files.items():
+            if key.endswith(f"/{ROOT_KEY}"):
+                refuse_unknown_codecs(json.loads(content))
         as_buffer = default_buffer_prototype().buffer.from_bytes
         store = MemoryStore({key: as_buffer(content) for key, content in files.items()})
         columns = {
-            name: np.asarray(zarr.open_array(store, path=name, mode="r")[:])
+            name: np.asarray(zarr.open_array(store, path=name, mode="r", zarr_format=3)[:])
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
