@@ -14,6 +14,7 @@ from numcodecs.vlen import VLenUTF8
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
+from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.store import zarr_files
@@ -195,10 +196,11 @@ def _column(files: Mapping[str, bytes], name: str) -> AnyArray:
 
 def _column_by_zarr(files: Mapping[str, bytes], name: str) -> AnyArray:
     import zarr
-    from zarr.core.buffer import default_buffer_prototype
+    from zarr.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
+    refuse_unknown_codecs(json.loads(files[f"{name}/{ROOT_KEY}"]))
     as_buffer = default_buffer_prototype().buffer.from_bytes
     below = {key: it for key, it in files.items() if key.startswith(f"{name}/")}
     store = MemoryStore({key: as_buffer(content) for key, content in below.items()})
-    return np.asarray(zarr.open_array(store, path=name, mode="r")[:])
+    return np.asarray(zarr.open_array(store, path=name, mode="r", zarr_format=3)[:])
