@@ -26,7 +26,7 @@ LAYERS = [
         "markup",
     },
     {"buckets"},
-    {"labels", "samples", "ordering", "transforms", "sources"},
+    {"labels", "samples", "ordering", "transforms", "sources", "results"},
     {"stats"},
     {"storage"},
     {"conversion", "reading"},

@@ -8,7 +8,7 @@ from studies import samples_of
 
 import zarrts
 from zarrts.errors import SampleError
-from zarrts.keras.results import Evaluation
+from zarrts.results import Evaluation
 from zarrts.splits.stratified import even_parts
 
 N = 20_000

@@ -15,11 +15,11 @@ from studies import samples_of
 
 import zarrts
 from zarrts.cli import main
-from zarrts.keras.results import Evaluation
 from zarrts.report.oddities import find_oddities
 from zarrts.report.overview import ClassTable, Groups, Overview
 from zarrts.report.specimens import specimens_by_class
 from zarrts.report.subjects import subjects_and_labels
+from zarrts.results import Evaluation
 from zarrts.stats.moments import Moments
 
 pytest.importorskip("matplotlib", reason="pictures need the extra plot")

@@ -13,12 +13,12 @@ import numpy as np
 from zarrts import markup
 from zarrts.commands.outputs import refuse_folder_of
 from zarrts.commands.summary import describe_sample, summarize
-from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.outcomes import parts_of_split, results
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.signals import channels_by_subject, some_samples
 from zarrts.report.subjects import subjects_and_labels
+from zarrts.results import Evaluation
 from zarrts.selection import Samples
 from zarrts.sizes import format_count, format_size
 from zarrts.splits.disjoint import Split

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from zarrts import markup
-from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.subjects import and_more
+from zarrts.results import Evaluation
 from zarrts.selection import Samples
 from zarrts.splits.disjoint import Split
 from zarrts.study import Store
