@@ -30,7 +30,7 @@ LAYERS = [
     {"stats"},
     {"storage"},
     {"conversion", "reading"},
-    {"upkeep", "loading", "splits", "glance"},
+    {"upkeep", "loading", "splits", "glance", "view"},
     {"selection"},
     {"study"},
     {"api", "keras"},

@@ -62,7 +62,7 @@ def test_a_table_of_results_has_a_hundred_subjects_and_all():
         subjects=tuple(NAMES), class_names=("a", "b"), confusion=np.ones((N, 2, 2), np.int64)
     )
     lines = str(evaluation).splitlines()
-    assert len(lines) == 103
+    assert len(lines) == 104
     assert [it.split()[0] for it in lines[1:101]] == NAMES[:100]
     assert lines[101:] == ["and 19,900 more", "all               80,000    0.500  0.500  0.500"]
 

@@ -328,7 +328,7 @@ def report(store: str, output: str, split: str | None, results: str | None, **ad
     """
     from zarrts.report import write_report
 
-    write_report(store, output, split=split, results=results, **address)
+    write_report(store, output, split=split, results=results, progress=True, **address)
     click.echo(f"{output} is written; open it in a browser.")
 
 
