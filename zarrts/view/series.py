@@ -17,7 +17,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.types import AnyArray, IntArray, Label
 
 _PIECE_BYTES = 4 << 20
-_LABEL_STEPS = 1 << 18
+_LABEL_STEPS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Series:
         if start >= stop:
             return np.zeros((0, self.n_channels), np.float32)
         if self.is_ragged:
-            found = self._window(start, stop)[0][0]
+            found = self._window(start, stop, "first")[0][0]
             return np.asarray(found).reshape(stop - start, -1).real
         n_each = self.steps_per_sample
         first, last = start // n_each, -(-stop // n_each)
@@ -166,11 +166,10 @@ class Series:
         steps = max(1, _PIECE_BYTES // self._step_bytes)
         return int(-(-steps // self.steps_per_sample) * self.steps_per_sample)
 
-    def _window(self, start: int, stop: int) -> Any:
+    def _window(self, start: int, stop: int, by_row: str = "all") -> Any:
         """Return the steps of a ragged recording as a single window."""
-        per = self._samples.store.header.labels_per
         one = self._samples.select(ids=[self.number])
-        label = "all" if per == "row" else "recording"
+        label = by_row if self._is_by_row else "recording"
         return one.windows(stop - start, start=start, stop=stop, label=label)
 
     def _some(self, first: int, last: int) -> Any:
