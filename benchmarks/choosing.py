@@ -21,8 +21,8 @@ import work  # noqa: F401  # this copy of zarrts, where none is installed
 from measure import machine
 
 import zarrts
+from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.sizes import parse_size
 
 N_SUBJECTS, SHAPE = 8, (128, 32)
 CODECS = [("lz4", "1MiB"), ("zstd", "1MiB"), ("none", "1MiB")]
@@ -51,10 +51,8 @@ def convert(recordings: list[zarrts.Recording], path: Path, codec: str, chunk: s
 def rate(path: Path, memory: str) -> float:
     """Return samples per second of the second epoch."""
     with zarrts.open(path) as store:
-        options = BatchOptions(
-            batch_size=128, dtype=np.dtype(np.float32), memory_bytes=parse_size(memory, "memory")
-        )
-        loader = store.samples.loader(options)
+        options = BatchOptions(batch_size=128, dtype="float32", memory=memory, label_mode="raw")
+        loader = EpochLoader(store.samples.selection, options)
         for epoch in range(2):
             started = time.perf_counter()
             with loader.stream(epoch) as batches:

@@ -23,6 +23,7 @@ import work  # noqa: F401 - finds this copy of zarrts, where none is installed
 from measure import machine
 
 import zarrts
+from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
 
 N_SUBJECTS, SHAPE, BATCH = 13, (128, 32), 128
@@ -99,14 +100,16 @@ def epoch_rate(path: Path, seed: int, options: dict[str, Any]) -> float:
     with zarrts.open(path) as store:
         samples = store.samples
         stats, scale = options.get("stats"), options.get("scale", "standard")
-        loader = samples.loader(
+        loader = EpochLoader(
+            samples.selection,
             BatchOptions(
                 batch_size=BATCH,
-                dtype=store.dtype,
-                memory_bytes=256 << 20,
+                memory="256MiB",
                 seed=seed,
-                scaling=samples.scaling(samples.stats() if stats == "all" else stats, scale),
-            )
+                label_mode="raw",
+                stats=samples.stats() if stats == "all" else stats,
+                scale=scale,
+            ),
         )
         for epoch in range(2):
             started, n = time.perf_counter(), 0

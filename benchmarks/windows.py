@@ -27,8 +27,8 @@ from measure import MIB, PeakMemory, in_fresh_process, machine
 from numpy.typing import NDArray
 
 import zarrts
+from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.sizes import parse_size
 
 EXTRA_S = 120.0
 Batches = Iterator[tuple[Any, Any]]
@@ -84,12 +84,11 @@ def ours(args: argparse.Namespace, chunk: str, *, shuffle: bool) -> Loader:
     samples = store.samples.windows(args.length, args.stride, label="next")
     options = BatchOptions(
         batch_size=args.batch_size,
-        dtype=store.dtype,
-        memory_bytes=parse_size(args.memory, "memory"),
+        memory=args.memory,
         shuffle=shuffle,
         label_mode="int",
     )
-    loader = samples.loader(options)
+    loader = EpochLoader(samples.selection, options)
 
     def batches(epoch: int) -> Batches:
         with loader.stream(epoch) as stream:

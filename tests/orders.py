@@ -3,10 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
 from zarrts.ordering.order import SourceOrder
 from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
-from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
 
 
 def units_of(segments, cuts, codes, ids):

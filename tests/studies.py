@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from zarrts.indexing.cuts import view_of_store
+from zarrts.indexing.units import Ranges
 from zarrts.labels.scheme import LabelScheme
-from zarrts.reading.catalog import Catalog
-from zarrts.samples.cuts import view_of_store
-from zarrts.samples.units import Ranges
-from zarrts.selection import Samples
+from zarrts.reading.selection import Selection
+from zarrts.samples import Samples
 from zarrts.stats.moments import Moments
+from zarrts.storage.catalog import Catalog
 from zarrts.storage.table import RecordingTable
 
 
@@ -50,4 +51,5 @@ def samples_of(recordings, *, n_classes=3, chunk_rows=8, write_id="0"):
             labels=LabelScheme(encoding="numbers", dtype=np.dtype(np.int64), class_names=names),
         ),
     )
-    return Samples(store, Ranges.of_bounds(np.zeros(1, np.int64), starts[-1:]))
+    every = Ranges.of_bounds(np.zeros(1, np.int64), starts[-1:])
+    return Samples(Selection(store, every, store.view, store.header.labels))

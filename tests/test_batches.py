@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts.errors import ReadError, SampleError
+from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
 from zarrts.storage.chunks import DirectReader
 
@@ -228,14 +229,14 @@ def test_epochs_and_seeds_give_other_orders_of_the_same_samples(store, shuffle):
 
 
 def loader(store, **options):
-    options = {"batch_size": 3, "dtype": store.dtype, "memory_bytes": TIGHT} | options
-    return store.samples.loader(BatchOptions(**options))
+    options = {"batch_size": 3, "memory": TIGHT, "label_mode": "raw"} | options
+    return EpochLoader(store.samples.selection, BatchOptions(**options))
 
 
 @pytest.mark.parametrize("shuffle", SHUFFLES)
 @pytest.mark.parametrize("memory", [TIGHT, 2**20])
 def test_a_batch_by_itself_and_a_stream_from_it_equal_the_stream(store, shuffle, memory):
-    made = loader(store, shuffle=shuffle, memory_bytes=memory, workers=2)
+    made = loader(store, shuffle=shuffle, memory=memory, workers=2)
     epochs = [snapshot(made.stream(epoch)) for epoch in (0, 1)]
     for epoch, index in ((1, 44), (0, 0), (1, 7), (0, 20)):
         assert same([copied(made.batch(epoch, index))], epochs[epoch][index : index + 1])
@@ -251,7 +252,7 @@ def test_a_batch_by_itself_and_a_stream_from_it_equal_the_stream(store, shuffle,
 @pytest.mark.parametrize("memory", [TIGHT, 2**20])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_batch_is_aligned_contiguous_and_nobody_elses(store, shuffle, memory, dtype):
-    options = {"shuffle": shuffle, "memory_bytes": memory, "dtype": np.dtype(dtype)}
+    options = {"shuffle": shuffle, "memory": memory, "dtype": np.dtype(dtype)}
     expected = [snapshot(loader(store, **options).stream(epoch)) for epoch in (0, 1)]
     spoilt = loader(store, **options)
     kept = []
@@ -321,7 +322,7 @@ def test_too_little_memory_is_refused_with_what_is_enough(tmp_path):
         ({"rank": 3, "world_size": 2}, SampleError, "rank is 3"),
         ({"label_mode": "sparse"}, SampleError, "label_mode='sparse' is unknown"),
         ({"label_mode": "binary"}, SampleError, "needs two classes, but there are 3"),
-        ({"memory": "lots"}, ValueError, "memory='lots' is no size"),
+        ({"memory": "lots"}, ValueError, "memory='lots' is not a size"),
         ({"batch_size": 200, "drop_last": True}, SampleError, f"{N} samples make no batch of 200"),
     ],
 )
@@ -347,7 +348,7 @@ def test_a_chunk_is_decoded_once_an_epoch_and_never_again_where_all_fit(store, m
         # Some may still be open from the epoch before.
         assert len(read) == 2 * 27 if epoch == 0 else len(read) >= 2 * 23
         read.clear()
-    roomy = loader(store, memory_bytes=2**20, workers=3)
+    roomy = loader(store, memory=2**20, workers=3)
     for epoch in (0, 1):
         list(roomy.stream(epoch))
     assert len(read) == len(set(read)) == 2 * 27
@@ -459,7 +460,7 @@ def test_breaking_off_one_epoch_does_not_touch_the_next(store):
     [(1, 1), (1, 4), (2, 1), (2, 4), (3, 1)],
 )
 def test_an_epoch_of_few_batches_comes_again_from_memory(store, n_batches, workers):
-    made = loader(store, memory_bytes=2**20, batch_size=-(-N // n_batches), workers=workers)
+    made = loader(store, memory=2**20, batch_size=-(-N // n_batches), workers=workers)
     for epoch in range(3):
         assert len(snapshot(made.stream(epoch))) == n_batches
 
@@ -871,7 +872,7 @@ def test_statistics_of_some_samples_that_are_single_values(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch, shuffle, share):
     monkeypatch.setattr("zarrts.reading.memory._SHARE_OF_LABELS", share)
-    made = loader(store, shuffle=shuffle, memory_bytes=TIGHT)
+    made = loader(store, shuffle=shuffle, memory=TIGHT)
     assert not made.keeps_all
     for epoch in range(3):
         for _, y, ids in snapshot(made.stream(epoch)):

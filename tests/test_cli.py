@@ -308,7 +308,7 @@ def test_info_of_odd_names_and_many_classes_is_neither_markup_nor_cut(tmp_path: 
     [
         (["convert"], 2, "Missing argument 'STORE'"),
         (["convert", "subjects"], 2, "zarrts convert subjects/ study.zarr"),
-        (["convert", "subjects", "b.zarr", "--memory", "lots"], 2, "memory='lots' is no size"),
+        (["convert", "subjects", "b.zarr", "--memory", "lots"], 2, "memory='lots' is not a size"),
         (["convert", "subjects", "b.zarr", "--codec", "gzip"], 2, "'auto', 'lz4', 'zstd', 'none'"),
         (["convert", "subjects", "b.zarr", "--workers", "0"], 2, "not in the range"),
         (["convert", "subjects", "b.zarr", "--kin", "dense"], 2, "--kind"),

@@ -224,7 +224,7 @@ def test_channels_that_do_not_fit_are_named(subjects: Path) -> None:
         ({"channels": ["Fz", "Fz", "Cz"]}, "channels= names Fz more than once"),
         ({"channels": [1, 2, 3]}, "channels=[1, 2, 3] has to be a list of names"),
         ({"axes": "sample,time,channel"}, "axes='sample,time,channel' is one text"),
-        ({"memory": "much"}, "memory='much' is no size"),
+        ({"memory": "much"}, "memory='much' is not a size"),
         ({"chunk": 0}, "chunk=0 has to be at least 1 byte"),
     ],
 )

@@ -32,6 +32,7 @@ import zarrts
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import PlanError, ReadError, StoreError, ZarrtsError
+from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -314,9 +315,9 @@ def test_later_epochs_leave_the_same_samples_out_without_a_word(
     study: Study, broken: Path, memory: int
 ) -> None:
     lost = damage(broken)
-    options = BatchOptions(batch_size=4, dtype=np.dtype("f4"), memory_bytes=memory, on_error="skip")
+    options = BatchOptions(batch_size=4, memory=memory, label_mode="raw", on_error="skip")
     with zarrts.open(broken) as store:
-        loader = store.samples.loader(options)
+        loader = EpochLoader(store.samples.selection, options)
         for epoch in range(3):
             x, y, ids, warned = drained(loader.stream(epoch))
             assert np.sort(ids).tolist() == np.setdiff1d(np.arange(300), lost).tolist()

@@ -19,6 +19,7 @@ from conftest import make_study
 from test_readme import commands, pattern
 
 import zarrts
+import zarrts.store
 from zarrts.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -117,3 +118,24 @@ def test_site_has_only_pages_that_exist() -> None:
     named = re.findall(r"^ +- (\S+\.md)$", site, re.MULTILINE)
     assert len(named) >= 12
     assert [name for name in named if not (DOCS / name).is_file()] == []
+
+
+PUBLIC_CLASSES = ("Samples", "Store", "Split", "ZarrSequence")
+# Of Keras' data set, and what tuples have.
+NOT_OURS = {"on_epoch_begin", "on_epoch_end", "num_batches", "count", "index"}
+INTERNAL = {"Samples": {"selection"}, "Store": zarrts.store._INTERNAL, "ZarrSequence": {"alike"}}
+
+
+@pytest.mark.parametrize("name", PUBLIC_CLASSES)
+def test_the_reference_shows_each_public_method_and_no_other(name: str) -> None:
+    page = DOCS.parent / "site" / "api" / "index.html"
+    if not page.exists():
+        pytest.skip("the site is built by tox -e docs")
+    if name == "ZarrSequence":
+        pytest.importorskip("keras", exc_type=ImportError)
+    found = getattr(zarrts, name)
+    shown = set(re.findall(rf'id="{found.__module__}\.{name}\.(\w+)"', page.read_text("utf-8")))
+    public = {it for it in dir(found) if not it.startswith("_")}
+    of_keras = {"workers", "use_multiprocessing", "max_queue_size"}
+    assert shown - of_keras == public - NOT_OURS - INTERNAL.get(name, set()) - of_keras
+    assert len(shown) > 1

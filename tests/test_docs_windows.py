@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import zarrts
-from zarrts.samples.windows import WindowLabel
+from zarrts.indexing.windows import WindowLabel
 
 keras = pytest.importorskip("keras", reason="windows replace tools of Keras")
 if keras.backend.backend() != "tensorflow":

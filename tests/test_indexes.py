@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.samples.cuts import Fit, View, majority
-from zarrts.samples.indexes import RecordingIndex, RowIndex
-from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
-from zarrts.samples.windows import (
+from zarrts.indexing.cuts import Fit, View, majority
+from zarrts.indexing.indexes import RecordingIndex, RowIndex
+from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
+from zarrts.indexing.windows import (
     WindowOptions,
     numbers_of_gaps,
     rows_of_time,

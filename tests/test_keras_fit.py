@@ -355,7 +355,7 @@ def test_class_weight_by_keys_that_keras_would_ignore_is_refused(study, sequence
         message = f"keys {', '.join(map(repr, unknown))}, which Keras ignores: .* as {known}[.]"
         with pytest.raises(zarrts.SampleError, match=message):
             fit(Recorder.make(), seq, class_weight={given: 2.0, **dict.fromkeys(unknown, 3.0)})
-    with pytest.raises(zarrts.SampleError, match="class_weight='balanced' is no dict"):
+    with pytest.raises(zarrts.SampleError, match="class_weight='balanced' is not a dict"):
         fit(Recorder.make(), seq, class_weight="balanced")
     model, weights = Recorder.make(), {-2: 5.0, 7: np.float32(2)}
     codes = {np.int64(seq.class_indices[name]): it for name, it in weights.items()}

@@ -204,7 +204,7 @@ def test_a_backup_that_is_cut_short_is_named(study, tmp_path):
         train(study, tmp_path, 4)
     path = tmp_path / "backup-0.npz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(zarrts.StoreError, match=r"backup-0\.npz is no whole backup .*delete it"):
+    with pytest.raises(zarrts.StoreError, match=r"backup-0\.npz is not a whole backup .*delete it"):
         train(study, tmp_path)
 
 

@@ -32,9 +32,7 @@ def samples():
         lambda it: it.split(val=NAMES[5:], test=NAMES[:-5]),
         lambda it: it.split(test=1, group={}),
         lambda it: list(it.folds([NAMES[5:], NAMES[:-5]])),
-        lambda it: zarrts.assert_disjoint(
-            it.narrowed(every_second(it, 0)), it.narrowed(every_second(it, 1))
-        ),
+        lambda it: zarrts.assert_disjoint(every_second(it, 0), every_second(it, 1)),
     ],
 )
 def test_messages_name_a_few_and_count_the_others(samples, fails):
@@ -45,7 +43,7 @@ def test_messages_name_a_few_and_count_the_others(samples, fails):
 
 def every_second(samples, which):
     """Return every second sample of all, so that two sets share subjects but no sample."""
-    return type(samples.selection).of_ids(samples.ids[which::2])
+    return samples.select(ids=samples.ids[which::2])
 
 
 def test_what_is_shown_and_printed_is_short(samples, capsys):

@@ -297,7 +297,7 @@ BILLION = """
 import tracemalloc, numpy as np
 from zarrts.ordering.order import Batching
 from zarrts.ordering.rolling import RollingOrder
-from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
+from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
 n = 10**9
 selection = Ranges(np.zeros(1, np.int64), np.array([n]))
 groups = (np.arange(13) * (n // 13), np.arange(13))

@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused(study, seq, model, tmp_path):
     with pytest.raises(zarrts.SampleError, match=r"end in \.npy or \.zarr"):
         zarrts.predict(model, study.path, like=seq, out=tmp_path / "out.csv")
     (tmp_path / "spec.json").write_text("{}")
-    with pytest.raises(zarrts.StoreError, match=r"spec\.json is no spec"):
+    with pytest.raises(zarrts.StoreError, match=r"spec\.json is not a spec"):
         zarrts.predict(model, study.path, like=tmp_path / "spec.json")
 
 

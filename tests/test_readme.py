@@ -173,7 +173,7 @@ LABELS: dict[str, list[np.ndarray[Any, Any]]] = {
     "the same, two classes": [np.array(["W", "S", "W"])[CODES], CODES % 2, CODES == 1],
     "rows with a single 1": [np.eye(3, dtype=np.uint8)[CODES], np.eye(3)[CODES]],
     "fractions": [CODES / 7, (CODES / 7).astype(np.float32)],
-    "integers that are no classes, such as ages": [CODES + 20],
+    "integers that are not classes, such as ages": [CODES + 20],
 }
 LOSS_ROWS = table_under("Labels and losses")
 

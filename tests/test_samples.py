@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from studies import samples_of
 
 from zarrts.errors import SampleError
-from zarrts.samples.units import ChunkUnits, Ranges, SegmentGrid
+from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
 
 IDS = st.sets(st.integers(0, 60), max_size=40)
 QUICK = settings(deadline=None, max_examples=150)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts import SampleError
+from zarrts.indexing.cuts import Fit
 from zarrts.keras.sequence import ZarrSequence
-from zarrts.samples.cuts import Fit
+from zarrts.reading.sample_statistics import scaling_of
 from zarrts.stats.scaling import LinearScaler, SampleScaler, Scaling
 from zarrts.stats.statistics import Linear
 
@@ -269,7 +270,7 @@ def test_samples_with_gaps_are_scaled_by_what_there_is(seed, scale, nan_share, o
 def test_a_scaling_is_kept_as_json(study):
     store, _ = study
     for stats in ("subject", "sample", store.samples.stats()):
-        scaling = store.samples.scaling(stats, "minmax")
+        scaling = scaling_of(store.samples.selection, stats, "minmax")
         found = Scaling.from_dict(json.loads(json.dumps(scaling.to_dict())))
         assert (found.scale, found.per, found.subjects) == ("minmax", scaling.per, scaling.subjects)
         if scaling.linear is not None:
@@ -315,7 +316,7 @@ def test_samples_without_nan_pass_whatever_their_recording_holds(gappy):
 def test_nothing_is_read_where_no_recording_holds_nan(study, monkeypatch):
     store, _ = study
     monkeypatch.setattr(
-        "zarrts.reading.measured.refuse_nan", lambda *args, **more: pytest.fail("read")
+        "zarrts.reading.sample_statistics.refuse_nan", lambda *args, **more: pytest.fail("read")
     )
     store.samples.batches(4).close()
 

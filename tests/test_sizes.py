@@ -31,7 +31,7 @@ def test_sizes_are_read_as_written(text, n_bytes):
     "bad", ["", "x", "MiB", "-1MiB", "1e3", "1 XB", "1,5GB", "nan", True, None]
 )
 def test_what_is_no_size_is_refused_with_the_name_of_the_option(bad):
-    with pytest.raises(ValueError, match=r"^shard=.* is no size; .*'512MiB'"):
+    with pytest.raises(ValueError, match=r"^shard=.* is not a size; .*'512MiB'"):
         parse_size(bad, "shard")
 
 

@@ -22,7 +22,7 @@ def hold_out(subjects, **wanted):
 
 
 def folds(subjects, *k, **arguments):
-    return (named(subjects, parts) for parts in splits.folds(subjects, *k, **arguments))
+    return (named(subjects, parts) for parts in splits.draw_folds(subjects, *k, **arguments))
 
 
 def study(n):

@@ -384,7 +384,7 @@ def test_a_split_is_refused_by_another_store_and_another_version(store, tmp_path
 )
 def test_files_that_are_no_split_are_refused(store, tmp_path, content):
     (tmp_path / "bad.json").write_text(content)
-    with pytest.raises(SampleError, match=r"bad.json is no split that zarrts saved"):
+    with pytest.raises(SampleError, match=r"bad.json is not a split that zarrts saved"):
         store.load_split(tmp_path / "bad.json")
     with pytest.raises(SampleError, match="there is no such file"):
         store.load_split(tmp_path / "missing.json")

@@ -238,14 +238,14 @@ def test_a_place_that_is_none_is_refused(study, sequence, place, message):
 def test_it_is_read_ahead_by_no_more_than_two_batches(study, sequence, monkeypatch):
     seq = sequence(study.path, batch_size=2)
     taken = 0
-    take = seq.passes.batch_ahead
+    take = seq.feed.passes.batch_ahead
 
     def count(*place):
         nonlocal taken
         taken += 1
         return take(*place)
 
-    monkeypatch.setattr(seq.passes, "batch_ahead", count)
+    monkeypatch.setattr(seq.feed.passes, "batch_ahead", count)
     # One more is handed over, and one is on its way.
     ahead = [taken - done for done, _ in enumerate(seq.to_tf_dataset(), start=1)]
     assert len(ahead) == len(seq) == taken

@@ -223,9 +223,9 @@ def test_sometimes_changes_a_share_of_the_samples_and_their_labels():
     [
         (lambda: transforms.jitter(-1), "sigma=-1 has to be at least 0"),
         (lambda: transforms.channel_drop(2), "p=2 has to be between 0 and 1"),
-        (lambda: transforms.time_mask(1.5), "1.5 is no length"),
+        (lambda: transforms.time_mask(1.5), "1.5 is not a length"),
         (lambda: transforms.time_mask(3, n=0), "n=0 has to be at least 1"),
-        (lambda: transforms.crop(0), "0 is no length"),
+        (lambda: transforms.crop(0), "0 is not a length"),
         (lambda: transforms.crop(0.5, with_labels=True), "give resize=False"),
         (lambda: transforms.shift(2, fill="zeros"), "fill='zeros' is unknown"),
         (lambda: transforms.shift(2, fill=0.0, with_labels=True), "no label fits a constant"),

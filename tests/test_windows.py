@@ -510,7 +510,7 @@ def test_windows_of_windows_are_refused(by_recording, make_study, tmp_path):
 @pytest.mark.parametrize(("length", "stride", "gap"), [(10, 2, 0), (10, 12, 0), (6, 3, 4)])
 def test_parts_in_time_share_no_row(by_row, length, stride, gap):
     windows = by_row.store.samples.windows(length, stride, label="last")
-    index = windows.view.index
+    index = windows.selection.view.index
     divided = [windows.split(val=1, test=1, within="subject", gap=gap)]
     divided += windows.select(subjects=["s2"]).folds(3, within="subject", gap=gap)
     for parts in divided:
@@ -532,7 +532,7 @@ def test_parts_that_are_not_cut_alike_are_no_split(by_row, tmp_path):
     with pytest.raises(SampleError, match="save it before windows are cut"):
         split.save(tmp_path / "split.json")
     with pytest.raises(SampleError, match="share 86 samples"):
-        zarrts.Split(train=split.test.narrowed(split.test.selection), test=split.test)
+        zarrts.Split(train=split.test.select(), test=split.test)
 
 
 @pytest.mark.parametrize(("memory", "run"), [("600KiB", 4), ("300KiB", 1), ("2MiB", 10)])

@@ -299,8 +299,8 @@ def test_typing_error_names_what_was_meant(
         (lambda it: it.study.samples.split(test=1, stratify=[0, 1]), "stratify is a list"),
         (lambda it: it.study.samples.batches("32"), "batch_size='32' has to be a whole number"),
         (lambda it: it.study.samples.batches(9, seed=0.5), "seed=0.5 has to be a whole number"),
-        (lambda it: it.study.samples.batches(9, dtype="flot"), "dtype='flot' is no NumPy dtype"),
-        (lambda it: it.study.samples.batches(9, transform="flip"), "'flip' is no function"),
+        (lambda it: it.study.samples.batches(9, dtype="flot"), "dtype='flot' is not a NumPy dtype"),
+        (lambda it: it.study.samples.batches(9, transform="flip"), "'flip' is not a function"),
     ],
 )
 def test_wrong_value_or_keyword_says_what_is_right(

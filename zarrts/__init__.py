@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from zarrts.keras.prediction import SubjectMetrics, evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
-    from zarrts.selection import Samples
-    from zarrts.splits.disjoint import Split, assert_disjoint
-    from zarrts.study import Store
+    from zarrts.samples import Samples
+    from zarrts.split import Split, assert_disjoint
+    from zarrts.store import Store
     from zarrts.types import Batch, Recording
 
 try:
@@ -67,13 +67,13 @@ _HOMES = {
     "BackupAndRestore": "zarrts.keras.resume",
     "Batch": "zarrts.types",
     "Recording": "zarrts.types",
-    "Samples": "zarrts.selection",
-    "Split": "zarrts.splits.disjoint",
-    "Store": "zarrts.study",
+    "Samples": "zarrts.samples",
+    "Split": "zarrts.split",
+    "Store": "zarrts.store",
     "ZarrSequence": "zarrts.keras.sequence",
     "SubjectMetrics": "zarrts.keras.prediction",
     "append": "zarrts.api",
-    "assert_disjoint": "zarrts.splits.disjoint",
+    "assert_disjoint": "zarrts.split",
     "convert": "zarrts.api",
     "evaluate": "zarrts.keras.prediction",
     "open": "zarrts.api",

@@ -17,7 +17,7 @@ from zarrts.progress import show_progress
 from zarrts.sizes import parse_size
 from zarrts.sources import with_table
 from zarrts.storage.location import opened, refuse_unused
-from zarrts.study import Store, open_store
+from zarrts.store import Store, open_store
 from zarrts.upkeep.matching import Sources
 from zarrts.upkeep.removal import Removed, remove_subject
 from zarrts.upkeep.repairing import Repaired, repair_store

@@ -226,9 +226,9 @@ def append(
 @_with_errors
 def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     """Say what a STORE holds."""
-    from zarrts.commands.subjects import print_subjects
+    from zarrts.commands.subject_table import print_subjects
     from zarrts.commands.summary import describe_split, describe_store, summarize
-    from zarrts.study import open_store
+    from zarrts.store import open_store
 
     opened = open_store(store, **address)
     summary = summarize(opened)

@@ -20,9 +20,9 @@ import numpy as np
 
 from zarrts.api import convert
 from zarrts.errors import SourceError
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.sources import load_arrays
-from zarrts.study import Store
+from zarrts.store import Store
 from zarrts.system import quiet_stderr
 
 _DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
@@ -35,7 +35,7 @@ Say = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Result:
-    """How well a network did on a person whom it never saw."""
+    """The result of a network on a person whom it never saw."""
 
     person: str
     accuracy: float

@@ -18,12 +18,12 @@ def parse_size(size: int | str, name: str) -> int:
     Raises
     ------
     ValueError
-        If it is no positive size; the message names the option.
+        If it is not a positive size; the message names the option.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if isinstance(size, bool) or not match or match[2].lower() not in _UNITS:
         raise ValueError(
-            f"{name}={size!r} is no size; write a number of bytes or, for example, '512MiB'."
+            f"{name}={size!r} is not a size; write a number of bytes or, for example, '512MiB'."
         )
     n_bytes = int(float(match[1]) * _UNITS[match[2].lower()])
     if n_bytes < 1:
@@ -56,7 +56,7 @@ def rows_of_time(name: str, value: int | str, rate_hz: float | None) -> int:
     Raises
     ------
     ValueError
-        If it is neither, no rate is known, or the time is no whole number of rows; the message
+        If it is neither, no rate is known, or the time is not a whole number of rows; the message
         names the option.
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows: the only calls that not every system has.
+"""The calls that Linux, macOS and Windows do not share, each with a fallback.
 
 Each has a fallback that does the same, or nothing where the call only makes things faster.
 """

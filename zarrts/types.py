@@ -15,11 +15,11 @@ Labels = AnyArray | dict[str, AnyArray]
 """Labels as they are handed out: an array, or several by name."""
 
 FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
-"""What folders of source files can stand for."""
+"""The things that folders of source files can stand for."""
 
 LabelsPer = Literal["sample", "recording", "row"]
-"""What has one label. Rows of series of equal length are samples, with a label each; series of
-unequal lengths have a label for the whole recording, or one for each of its rows."""
+"""The things that have one label. Rows of series of equal length are samples, with a label each;
+series of unequal lengths have a label for the whole recording, or one for each of its rows."""
 
 _AXIS_RANKS = {"sample": 0, "time": 1, "channel": 3}
 
@@ -129,7 +129,7 @@ class SourceRecording:
 
 @dataclass(frozen=True)
 class Recording:
-    """A source that is no file.
+    """A source that is not a file.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a batch holds.
+    """A batch of samples.
 
     Attributes
     ----------
@@ -266,7 +266,7 @@ class Batch:
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
-        """Which steps are no padding, shape (batch, time), where samples are of unequal lengths."""
+        """The steps that are not padding, shape (batch, time); None where lengths are equal."""
         if self.length is None:
             return None
         return np.asarray(np.arange(self.x.shape[1]) < self.length[:, None])

@@ -10,8 +10,8 @@ from typing import Any
 from work import Batch, Source
 
 import zarrts
+from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.sizes import parse_size
 
 
 def prepare(folder: Path, source: Source) -> None:
@@ -27,12 +27,8 @@ def _samples(folder: Path) -> zarrts.Samples:
 def _loader(folder: Path, batch_size: int, memory: str) -> Any:
     """What ZarrSequence keeps from epoch to epoch: the memory, and what is decoded in it."""
     samples = _samples(folder)
-    options = BatchOptions(
-        batch_size=batch_size,
-        dtype=samples.store.dtype,
-        memory_bytes=parse_size(memory, "memory"),
-    )
-    return samples.loader(options)
+    options = BatchOptions(batch_size=batch_size, memory=memory, label_mode="raw")
+    return EpochLoader(samples.selection, options)
 
 
 def batches(

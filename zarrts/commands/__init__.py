@@ -1,1 +1,1 @@
-"""What the subcommands of `zarrts` do and print."""
+"""The work and the output of the subcommands of `zarrts`."""

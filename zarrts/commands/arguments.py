@@ -15,7 +15,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
     name = "size"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Return the number of bytes; a usage error if it is no size."""
+        """Return the number of bytes; a usage error if it is not a size."""
         try:
             return parse_size(value, param.name)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""How fast this machine reads a store, stage by stage, and what limits it."""
+"""Measure how fast this machine reads a store, stage by stage, and what limits it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,14 +10,14 @@ import numpy as np
 
 from zarrts.commands.rates import BenchReport, Rate
 from zarrts.commands.verdict import verdict_of
-from zarrts.loading.finish import Finish
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
+from zarrts.loading.postprocessing import PostProcessing
 from zarrts.reading.memory import aligned_empty
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.storage.chunks import DirectReader
 from zarrts.storage.ranged import RangedReader
-from zarrts.study import open_store
+from zarrts.store import open_store
 from zarrts.types import AnyArray
 
 _RAM_BATCHES = 32
@@ -67,10 +67,8 @@ def _measured(
     fit: bool,
 ) -> BenchReport:
     dtype = np.dtype(np.float32)
-    options = BatchOptions(
-        batch_size=batch_size, dtype=dtype, memory_bytes=memory, label_mode="auto", workers=workers
-    )
-    loader = samples.loader(options)
+    options = BatchOptions(batch_size=batch_size, dtype=dtype, memory=memory, workers=workers)
+    loader = EpochLoader(samples.selection, options)
     is_direct = all(reader.is_direct for reader in samples.store.readers.x)
     is_remote = any(reader.is_remote for reader in samples.store.readers.x)
     rates = []
@@ -186,7 +184,7 @@ def _gather(samples: Samples, batch_size: int) -> Iterator[int]:
     n_rows = max(1, min(spec.shape[0], (256 << 20) // spec.row_bytes))
     memory: AnyArray = np.zeros((n_rows, *spec.row_shape), spec.dtype)
     rng = np.random.default_rng(0)
-    finish = Finish(dtype=np.dtype(np.float32))
+    finish = PostProcessing(dtype=np.dtype(np.float32))
     for _ in range(100_000):
         rows = rng.integers(0, n_rows, batch_size)
         out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)

@@ -1,4 +1,4 @@
-"""What was understood of sources, in plain words."""
+"""Describe in plain words what was found in sources."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zarrts.commands.words import (
+from zarrts.commands.wording import (
     MAX_NAMES,
     count_lengths,
     describe_classes,

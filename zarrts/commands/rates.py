@@ -1,4 +1,4 @@
-"""What a benchmark of a store found, as text, as a bar and for programs."""
+"""The results of a benchmark of a store, as text, as a bar and for programs."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ _STYLES = ("blue", "yellow", "green", "magenta")
 
 @dataclass(frozen=True)
 class Rate:
-    """What one stage did by itself.
+    """The rate of one stage by itself.
 
     Attributes
     ----------

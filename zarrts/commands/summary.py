@@ -1,21 +1,20 @@
-"""What a store holds, for people and for programs."""
+"""Summarise a store, for people and for programs."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from zarrts.commands.words import (
+from zarrts.commands.wording import (
     count_lengths,
     describe_classes,
     describe_lengths,
     describe_shape,
 )
 from zarrts.reading.memory import window_amplification
-from zarrts.selection import Samples
 from zarrts.sizes import format_count, format_size, parse_size
-from zarrts.splits.disjoint import Split
-from zarrts.study import Store
+from zarrts.split import Split
+from zarrts.store import Store
 
 _BUDGETS = ("128MiB", "512MiB")
 _MUCH = 1.15
@@ -75,7 +74,7 @@ def _window_costs(store: Store) -> dict[str, float] | None:
     """Return what is decoded for each byte that windows use, by memory budget."""
     if not store.is_ragged:
         return None
-    reader = store.samples.reader
+    reader = store.samples.selection.reader
     chunk_bytes = reader.units.chunk_rows * reader.unit_row_bytes
     return {
         memory: round(window_amplification(parse_size(memory, "memory"), chunk_bytes), 3)
@@ -146,7 +145,7 @@ def describe_windows(costs: Mapping[str, float]) -> str:
     return text
 
 
-def describe_split(split: Split[Samples]) -> dict[str, dict[str, Any]]:
+def describe_split(split: Split) -> dict[str, dict[str, Any]]:
     """Return who is in each part of a split, and what reading it costs."""
     return {
         name: {

@@ -1,4 +1,4 @@
-"""What limits training on a store, as rates of its stages say."""
+"""Name what limits training on a store, from the rates of its stages."""
 
 from collections.abc import Mapping
 

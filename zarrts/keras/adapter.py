@@ -13,9 +13,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-from zarrts.loading.passes import Pass, Passes, Reader
+from zarrts.keras.feed import Feed
+from zarrts.loading.epochs import Reader
 
 _ADAPTERS = "keras.src.trainers.data_adapters"
 _PROBE = "get_tf_dataset"
@@ -23,21 +24,7 @@ _NEEDED = ("_get_iterator", "_standardize_batch", _PROBE)
 _READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
 
 
-class Sequence(Protocol):
-    """What an adapter reads."""
-
-    passes: Passes
-
-    def next_of(self, current: Pass) -> Any:
-        """Return the next batch of a pass as Keras wants it, or None at its end."""
-        ...
-
-    def unlike_batches(self) -> list[Any]:
-        """Return batches that differ in every axis in which any may differ, if any may."""
-        ...
-
-
-def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
+def attach(frame: FrameType, sequence: object, feed: Feed) -> Reader | None:
     """Let an adapter that is being made read passes; return its reader.
 
     Parameters
@@ -45,6 +32,10 @@ def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
     frame : frame
         Of whoever asked `sequence` how many workers it has; None is returned if that is no
         adapter as we know it.
+    sequence : PyDataset
+        That was asked.
+    feed : Feed
+        Its batches.
     """
     adapter = frame.f_locals.get("self")
     is_known = (
@@ -59,7 +50,7 @@ def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
     # TensorFlow never frees a generator, nor what it refers to: each sequence that was read once
     # would keep its threads and memory to the end of the process. `fit` itself holds it.
     adapter.py_dataset = weakref.proxy(sequence)
-    held = weakref.ref(sequence)
+    held = weakref.ref(feed)
     adapter._get_iterator = partial(_read_pass, held, reader, adapter._standardize_batch)
     adapter.get_tf_dataset = partial(_bounded, adapter, adapter.get_tf_dataset, held)
     adapter.zarrts_reader = reader
@@ -67,34 +58,34 @@ def attach(frame: FrameType, sequence: Sequence) -> Reader | None:
 
 
 def _read_pass(
-    held: "weakref.ref[Sequence]", reader: Reader, standardize: Callable[[Any], Any]
+    held: "weakref.ref[Feed]", reader: Reader, standardize: Callable[[Any], Any]
 ) -> Iterator[Any]:
     """Yield the batches of one pass, which begins when the first is asked for."""
     current = None
-    while (sequence := held()) is not None:
+    while (feed := held()) is not None:
         if current is None:
-            current = sequence.passes.begin(reader)
-        batch = sequence.next_of(current)
-        del sequence
+            current = feed.passes.begin(reader)
+        batch = feed.next_of(current)
+        del feed
         if batch is None:
             return
         yield standardize(batch)
 
 
-def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Sequence]") -> Any:
+def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Feed]") -> Any:
     """Return Keras' tf.data set, reading ahead by a few batches, however large they are.
 
     TensorFlow wants to know beforehand in which axes batches differ. Keras looks at the first two,
     which may have one length by chance; then a later batch would be an error.
     """
-    sequence = held()
-    unlike = sequence.unlike_batches() if sequence is not None else []
+    feed = held()
+    unlike = feed.unlike_batches() if feed is not None else []
     if unlike and getattr(adapter, "_output_signature", True) is None:
         from keras.src.trainers.data_adapters import data_adapter_utils
 
         standard = [adapter._standardize_batch(batch) for batch in unlike]
         adapter._output_signature = data_adapter_utils.get_tensor_spec(standard)
-    del sequence
+    del feed
     dataset = make()
     unbounded = getattr(dataset, "_input_dataset", None)
     if type(dataset).__name__ != "_PrefetchDataset" or unbounded is None:

@@ -7,14 +7,14 @@ from typing import Any
 
 from zarrts.buckets.addresses import is_remote
 from zarrts.errors import PlanError, SampleError, StoreError
-from zarrts.selection import Samples
-from zarrts.splits.disjoint import Split
-from zarrts.study import Store, open_store
+from zarrts.samples import Samples
+from zarrts.split import Split
+from zarrts.store import Store, open_store
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a store is opened that is given by its path or address; see `open_store`."""
+    """The way to open a store that is given by its path or address; see `open_store`."""
 
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     cache: str | Path | None = None

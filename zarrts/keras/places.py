@@ -8,13 +8,13 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.keras.spec import Spec
 from zarrts.results import Places, Predictions
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray
 
 
 def places_of_samples(samples: Samples, ids: IntArray, recordings: IntArray) -> Places:
     """Return where samples of a store lie, by their ids and the numbers of their recordings."""
-    store, index = samples.store, samples.view.index
+    store, index = samples.store, samples.selection.view.index
     starts = index.first_rows(ids) - store.catalog.row_starts[recordings]
     return Places(
         subjects=tuple(it.subject for it in store.recordings),
@@ -65,7 +65,7 @@ def kept_predictions(
             "unequal lengths fit no array; pad to one length."
         )
     values, true, ids = (np.concatenate(it) for it in zip(*parts, strict=True))
-    recordings = np.searchsorted(samples.starts, ids, "right") - 1
+    recordings = samples.selection.recordings_of(ids)
     return Predictions(
         values=values,
         sample_ids=ids,

@@ -1,4 +1,4 @@
-"""Where training is in its batches, and what has to be alike for that to mean the same."""
+"""The position of training among its batches, and the order that it refers to."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zarrts.errors import SampleError
-from zarrts.loading.options import BatchOptions
-from zarrts.selection import Samples
+from zarrts.loading.settings import Settings
+from zarrts.reading.selection import Selection
 
 _WORDS = {
     "store": "the store",
@@ -54,7 +54,7 @@ class Position:
         try:
             found = Position(**state)
         except TypeError as error:
-            raise SampleError(f"This is no state of a ZarrSequence: {error}.") from error
+            raise SampleError(f"This is not a state of a ZarrSequence: {error}.") from error
         is_between = found.batch == 0
         differing = [
             name
@@ -79,21 +79,23 @@ class Position:
         return found
 
 
-def order_of(samples: Samples, options: BatchOptions) -> dict[str, Any]:
+def order_of(selection: Selection, settings: Settings) -> dict[str, Any]:
     """Return whatever fixes the order of batches, as JSON can hold it."""
-    digest = hashlib.sha256(repr(samples.view.key).encode())
-    for bounds in (samples.selection.starts, samples.selection.stops):
+    digest = hashlib.sha256(repr(selection.view.key).encode())
+    for bounds in (selection.ids.starts, selection.ids.stops):
         digest.update(bounds.astype("<i8").tobytes())
+    options, sampling = settings.options, settings.sampling
+    rank, world_size = options.place
     return {
-        "store": samples.store.header.write_id,
+        "store": selection.store.header.write_id,
         "samples": digest.hexdigest()[:16],
         "batch_size": options.batch_size,
         "drop_last": options.drop_last,
         "shuffle": options.shuffle,
         "seed": options.seed,
         "memory_bytes": options.memory_bytes,
-        "rank": options.rank,
-        "world_size": options.world_size,
+        "rank": rank,
+        "world_size": world_size,
         "padding": repr(options.padding),
-        "sampling": None if options.sampling is None else options.sampling.key,
+        "sampling": None if sampling is None else sampling.key,
     }

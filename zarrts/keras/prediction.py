@@ -20,14 +20,14 @@ from zarrts.keras.places import kept_predictions, places_of_files, places_of_sam
 from zarrts.keras.sequence import ZarrSequence
 from zarrts.keras.source_batches import Fed, batches_of_files
 from zarrts.keras.spec import Spec
-from zarrts.loading.passes import EpochPart
+from zarrts.loading.epochs import EpochPart
 from zarrts.progress import show_count
 from zarrts.results import Evaluation, Merge, Predictions, codes_of
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.sources import find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
-from zarrts.study import Store
+from zarrts.store import Store
 from zarrts.types import AnyArray, Batch, IntArray
 
 Like = ZarrSequence | Spec | str | Path
@@ -139,7 +139,7 @@ def evaluate(
     Raises
     ------
     SampleError
-        If labels are no classes, or the network has not one output a class.
+        If labels are not classes, or the network has not one output a class.
     """
     _refuse_no_model(model)
     names = like.class_names
@@ -154,14 +154,14 @@ def evaluate(
         kept: list[tuple[AnyArray, AnyArray, IntArray]] = []
         on_samples = stack.enter_context(show_count("evaluate", len(seq.samples), progress))
         for batch in _batches(seq):
-            values = _output(model, seq.inputs_of(batch))
+            values = _output(model, seq.feed.inputs_of(batch))
             predicted = codes_of(values, len(names))
             true = np.asarray(batch.y)
             if predicted.shape != true.shape:
                 raise SampleError(
                     f"The network predicts shape {predicted.shape}, but labels have {true.shape}."
                 )
-            subject = catalog.subject_codes[_recordings_of(seq.samples, batch.sample_id)]
+            subject = catalog.subject_codes[seq.samples.selection.recordings_of(batch.sample_id)]
             subject = np.broadcast_to(subject.reshape(-1, *[1] * (true.ndim - 1)), true.shape)
             counted = true >= 0
             if batch.mask is not None and true.ndim == 2:
@@ -170,7 +170,7 @@ def evaluate(
             if predictions:
                 kept.append((values, np.where(counted, true, -1), batch.sample_id))
             on_samples(len(batch.sample_id))
-        chosen = seq.samples.subject_codes
+        chosen = seq.samples.selection.subject_codes
         found = kept_predictions(kept, seq.samples, tuple(names)) if predictions else None
     return Evaluation(
         subjects=tuple(catalog.subjects[code] for code in chosen),
@@ -226,22 +226,7 @@ def _spec_of(like: Any) -> Spec:
 
 def _sequence(samples: Samples, spec: Spec, label_mode: Any) -> ZarrSequence:
     """Return a sequence of samples in their order, fed as `spec` says."""
-    options = {} if spec.padding is None else dict(spec.padding)
-    seq = ZarrSequence(
-        samples,
-        batch_size=spec.batch_size,
-        shuffle=False,
-        label_mode=label_mode,
-        stats=spec.scaling,
-        nan=spec.nan,
-        dtype=spec.dtype,
-        pad=options.get("pad"),
-        pad_value=options.get("value", 0.0),
-        truncate=options.get("truncate", "post"),
-        buckets=options.get("buckets"),
-        mask=spec.has_mask,
-        memory=spec.memory_bytes,
-    )
+    seq = ZarrSequence(samples, **spec.options(label_mode).keywords())
     found = seq.spec
     if (found.row_shape, found.x_steps) != (spec.row_shape, spec.x_steps):
         raise SampleError(
@@ -257,19 +242,15 @@ def _sequence(samples: Samples, spec: Spec, label_mode: Any) -> ZarrSequence:
 
 
 def _batches(seq: ZarrSequence) -> Iterator[Batch]:
-    current = seq.passes.begin(part=EpochPart(epoch=0, start=0, stop=len(seq)))
-    while (batch := seq.passes.take(current)) is not None:
+    current = seq.feed.passes.begin(part=EpochPart(epoch=0, start=0, stop=len(seq)))
+    while (batch := seq.feed.passes.take(current)) is not None:
         yield batch
 
 
 def _of_sequence(seq: ZarrSequence) -> Iterator[Fed]:
     for batch in _batches(seq):
-        recordings = _recordings_of(seq.samples, batch.sample_id)
-        yield seq.inputs_of(batch), batch.sample_id, recordings
-
-
-def _recordings_of(samples: Samples, ids: IntArray) -> IntArray:
-    return np.asarray(np.searchsorted(samples.starts, ids, "right") - 1)
+        recordings = seq.samples.selection.recordings_of(batch.sample_id)
+        yield seq.feed.inputs_of(batch), batch.sample_id, recordings
 
 
 # Source files -----------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from zarrts.errors import SampleError, StoreError
 from zarrts.keras.adapter import epoch_iterator, reader_behind
 from zarrts.keras.position import Position
 from zarrts.keras.sequence import ZarrSequence
-from zarrts.loading.passes import EpochPart, Pass, Reader
+from zarrts.loading.epochs import EpochPart, Pass, Reader
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray
 
@@ -167,10 +167,10 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
     # Saving ------------------------------------------------------------------------------
 
     def _position(self) -> Position:
-        n_begun = self.sequence.passes.n_begun
+        n_begun = self.sequence.feed.passes.n_begun
         if self._pass is None or self._consumed == len(self.sequence):
-            return self.sequence.position(n_begun, 0, n_begun)
-        return self.sequence.position(self._pass.part.epoch, self._consumed, n_begun)
+            return self.sequence.loop.position(n_begun, 0, n_begun)
+        return self.sequence.loop.position(self._pass.part.epoch, self._consumed, n_begun)
 
     def _save(self, epoch: int, steps: int) -> None:
         self._unsaved = 0
@@ -195,7 +195,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _restore(self) -> None:
         state, groups = _read(self.path)
-        position = self.sequence.position_of(state["position"])
+        position = self.sequence.loop.position_of(state["position"])
         steps = self.params["steps"]
         if (position.batch or state["steps_done"]) and steps != state["steps"]:
             raise SampleError(
@@ -250,7 +250,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]
             for start, end in ((position.batch, stop), (stop, length))
             if start < end
         ]
-        self.sequence.passes.plan(parts if position.batch else [], position.next_epoch, reader)
+        self.sequence.feed.passes.plan(parts if position.batch else [], position.next_epoch, reader)
         self._skipped.extend(length - (it.stop - it.start) for it in parts if position.batch)
 
     def _count_skipped(self) -> None:
@@ -322,5 +322,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, list[AnyArray]]]:
                 if name != _STATE:
                     groups[name.split("/")[0]].append(file[name])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} is no whole backup ({error}); delete it.") from error
+        raise StoreError(f"{path} is not a whole backup ({error}); delete it.") from error
     return state, groups

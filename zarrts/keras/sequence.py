@@ -1,23 +1,23 @@
 """A Keras data set that reads a store."""
 
+import dataclasses
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Unpack
 
 import numpy as np
 
 from zarrts.backend import keras
-from zarrts.errors import ReadError, SampleError
+from zarrts.errors import SampleError
 from zarrts.keras import adapter
-from zarrts.keras.dataset import OwnThreads
-from zarrts.keras.looping import Looped
+from zarrts.keras.feed import Feed
+from zarrts.keras.loop import Loop
 from zarrts.keras.opening import Opening
+from zarrts.keras.position import order_of
 from zarrts.keras.spec import Spec, spec_of
-from zarrts.keywords import refuse_unknown
 from zarrts.labels.label_sets import (
-    LabelModes,
     alike,
     describe_classes,
     each_array,
@@ -25,24 +25,32 @@ from zarrts.labels.label_sets import (
     targets_of,
 )
 from zarrts.labels.losses import check_loss, count_outputs
-from zarrts.loading.finish import Transform
-from zarrts.loading.options import OnError, Shuffle, dtype_of
-from zarrts.loading.passes import Pass, Passes
-from zarrts.loading.weights import weights_of
-from zarrts.ordering.ranks import Rank
-from zarrts.ordering.sampling import Listed, Resample
-from zarrts.reading.balancing import Balance
-from zarrts.reading.measured import Stats
-from zarrts.reading.nans import OnNan
-from zarrts.samples.padding import Pad, Truncate
-from zarrts.selection import Samples
+from zarrts.loading.epochs import Reader
+from zarrts.loading.loader import EpochLoader
+from zarrts.loading.options import BatchKeywords, batch_options, takes_batch_options
+from zarrts.ordering.sampling import Listed
+from zarrts.reading.class_counts import refuse_class_weight
+from zarrts.samples import Samples
 from zarrts.sizes import format_count
-from zarrts.stats.statistics import Scale
-from zarrts.study import Store
-from zarrts.types import Batch, IntArray, Label, Labels
+from zarrts.store import Store
+from zarrts.types import IntArray, Label, Labels
+
+# What stays with the training: other samples are neither drawn nor weighed nor augmented.
+_OF_TRAINING: dict[str, Any] = {
+    "shuffle": False,
+    "seed": 0,
+    "transform": None,
+    "sample_weight": None,
+    "balance": None,
+    "resample": "oversample",
+    "order": None,
+    "rank": 0,
+    "world_size": 1,
+    "drop_last": False,
+}
 
 
-class ZarrSequence(Looped, OwnThreads):
+class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled batches of a store, for `fit`, `evaluate` and `predict`.
 
     Each epoch shows each sample exactly once with its own label, in an order that depends only
@@ -53,142 +61,52 @@ class ZarrSequence(Looped, OwnThreads):
     ----------
     samples : path, Store or Samples
     batch_size : int
-    shuffle : bool or "global"
-        True: the rolling order, as good as a full shuffle and read at full speed. "global": every
-        order equally likely, but slow unless all samples fit into `memory`. False: source order,
-        as `predict` needs it; `like` sets it so.
-    seed : int
-    label_mode : str or None
-        "int": int32 positions in `store.class_names`, for sparse categorical cross-entropy.
-        "categorical": float32 rows with one 1. "binary": float32 of shape (batch, 1).
-        "raw": what is stored. None: no labels. "auto": "int" for classes, "categorical" for
-        one-hot rows, "raw" for other numbers.
-    stats : Statistics, "subject" or "sample", optional
-        By what each channel of x is scaled: `samples.stats()` of the training part; the statistics
-        of each subject; those of each sample. As for `samples.batches`; `like` goes on with it.
-    transform : callable, optional
-        Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
-        (seed, epoch, rank, batch); returns a `Batch`. Runs in the loader's threads.
-    sample_weight : "class", "subject", dict, array or callable, optional
-        How much samples count in the loss. "class" or "subject": each class or subject as much as
-        any other. A dict: of classes, or of subjects, by name; 1 for others. An array: one weight
-        for each of the samples, in their order. A function: called with each `Batch` before the
-        transform, it returns one weight for each sample. Of several arrays of labels, one of
-        these for all, or a dict with one for each.
-    balance : "class", "subject", "class+subject" or array, optional
-        Equally many samples of each in every batch; see `samples.batches`.
-    resample : "oversample" or "undersample"
-        With `balance`: repeat the samples of small groups, or leave out some of large ones.
-    order : sequence of int, optional
-        Sample ids: exactly these, one after the other, in every epoch.
-    dtype : dtype, optional
-        Of x; keras.config.floatx() by default.
-    memory : size
-        Bounds what the loader holds: open parts of the store, and batches on their way.
-    pad : "batch", "longest" or int
-        For samples of unequal lengths, the length in rows that all of a batch get: that of its
-        longest, that of the longest of the store, or this one. Padding is at the end.
-    pad_value, truncate, buckets
-        As for `samples.batches`.
-    mask : bool
-        x is a tuple of the padded samples and a mask (batch, time), True where a step is no
-        padding: a second input of the network.
-    rank, world_size : int
-        One of several processes, each of which gets as many batches. rank="auto": as TF_CONFIG or
-        tf.distribute, jax.distributed or torch.distributed say; 0 of 1 where there is none.
-    drop_last : bool
-        Leave out the last batch if it is smaller.
-    workers : int, optional
-        Threads that read and decode; Keras always sees one worker.
-    on_error : str
-        "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of its
-        samples and leaves them out, so that batches may be smaller, and predictions fewer than
-        `labels`.
-    scale : str
-        "standard", "minmax" or "robust": what is done with `stats`, as for `samples.batches`.
-    nan : str
-        "error", "keep" or "fill", as for `samples.batches`.
     storage_options, cache, cache_bytes
         Of the address of a store, as for `zarrts.open`; `like` goes on with them.
+    **options
+        As `BatchOptions` describes them; x is of the dtype keras.config.floatx() by default.
 
     Attributes
     ----------
+    samples : Samples
+        Those with a label, unless label_mode is None.
     epoch : int
         Whose batches `seq[i]` and `for x, y in seq` give, 0 unless you set it in a loop of your
         own. `fit` takes a new epoch for each pass by itself.
+    feed, loop : Feed, Loop
+        Its batches, and where training is in them; for `BackupAndRestore` and `predict`.
+    reader : Reader, or None
+        Of the latest `fit`, `evaluate` or `predict`.
     """
 
+    @takes_batch_options()
     def __init__(
         self,
         samples: "str | Path | Store | Samples",
         batch_size: int = 32,
-        shuffle: Shuffle = True,
-        seed: int = 0,
-        label_mode: LabelModes | None = "auto",
-        stats: Stats | None = None,
-        transform: Transform | None = None,
-        sample_weight: Any = None,
-        dtype: Any = None,
-        pad: Pad | None = None,
-        pad_value: float = 0.0,
-        truncate: Truncate = "post",
-        buckets: int | Sequence[int] | None = None,
-        mask: bool = False,
-        memory: int | str = "512MiB",
-        rank: Rank = 0,
-        world_size: int = 1,
-        drop_last: bool = False,
-        workers: int | None = None,
-        on_error: OnError = "raise",
-        balance: Balance | None = None,
-        resample: Resample = "oversample",
-        order: Sequence[int] | IntArray | None = None,
-        scale: Scale = "standard",
-        nan: OnNan = "error",
+        *,
         storage_options: Mapping[str, Any] | None = None,
         cache: str | Path | None = None,
         cache_bytes: int | str = "10GiB",
-        **unknown: object,
+        **options: Unpack[BatchKeywords],
     ) -> None:
-        refuse_unknown(ZarrSequence, unknown)
+        defaults = {"batch_size": batch_size, "dtype": keras.config.floatx()}
+        given = {name: it for name, it in options.items() if name != "dtype" or it is not None}
+        chosen = batch_options(ZarrSequence, given, defaults)
         super().__init__()
+        self.reader: Reader | None = None
         self._opening = Opening(storage_options, cache, cache_bytes)
-        given = self._opening.samples_of(samples)
+        every = self._opening.samples_of(samples)
         # Labels that are missing teach nothing; whoever predicts asks for no labels.
-        self.samples = given if label_mode is None else given.labelled()
-        balance, sample_weight = (
-            _of_these(it, given, self.samples) for it in (balance, sample_weight)
+        self.samples = every if chosen.label_mode is None else every.labelled()
+        self._options = dataclasses.replace(
+            chosen,
+            balance=_of_these(chosen.balance, every, self.samples),
+            sample_weight=_of_these(chosen.sample_weight, every, self.samples),
         )
-        self._options = self.samples.batch_options(
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            label_mode=label_mode,
-            stats=stats,
-            scale=scale,
-            nan=nan,
-            transform=transform,
-            weigh=weights_of(self.samples, sample_weight, label_mode),
-            dtype=dtype_of(keras.config.floatx() if dtype is None else dtype),
-            memory=memory,
-            rank=rank,
-            world_size=world_size,
-            drop_last=drop_last,
-            workers=workers,
-            on_error=on_error,
-            balance=balance,
-            resample=resample,
-            order=order,
-            pad=pad,
-            pad_value=pad_value,
-            truncate=truncate,
-            buckets=buckets,
-        )
-        if mask and pad is None:
-            raise SampleError("mask=True tells samples from padding: give pad= too.")
-        self._has_mask = mask
-        self._loader = self.samples.loader(self._options)
-        self.passes = Passes(self._loader)
+        self._loader = EpochLoader(self.samples.selection, self._options, weighs_missing=True)
+        self.feed = Feed(self._loader, self._options)
+        self.loop = Loop(self.feed, order_of(self.samples.selection, self._loader.settings))
 
     # What Keras asks ---------------------------------------------------------------------
 
@@ -199,18 +117,48 @@ class ZarrSequence(Looped, OwnThreads):
         adapter.warn_of_unknown(sys._getframe(1), keras.__version__)
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self.as_tuple(self.passes.batch(self.epoch, index % len(self)))
+        return self.feed.as_tuple(self.feed.passes.batch(self.epoch, index % len(self)))
 
-    def next_of(self, current: Pass) -> Any:
-        """Return the next batch of a pass as Keras wants it, or None at its end."""
-        batch = self.passes.take(current)
-        return None if batch is None else self.as_tuple(batch)
+    @property
+    def workers(self) -> int:
+        """Threads that Keras reads with: one, since the loader has its own."""
+        # Keras asks while it makes what reads the sequence, and only then.
+        frame = sys._getframe(1)
+        reader = adapter.attach(frame, self, self.feed)
+        if reader is not None:
+            self.reader = reader
+            trainer = adapter.trainer_of(frame)
+            if trainer is not None:
+                self._check_use(*trainer, adapter.class_weight_of(frame))
+        return 1
 
-    def unlike_batches(self) -> list[Any]:
-        """Return two batches of unlike lengths, if padding leaves batches unlike; else none."""
-        return [self.as_tuple(batch) for batch in self.passes.unlike_batches()]
+    @workers.setter
+    def workers(self, value: object) -> NoReturn:
+        _refuse("workers", value, "threads of zarrts' own read ahead: ZarrSequence(workers=...)")
 
-    def check_use(self, method: str, model: Any, class_weight: Any) -> None:
+    @property
+    def use_multiprocessing(self) -> bool:
+        """False: see `workers`."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: object) -> NoReturn:
+        _refuse(
+            "use_multiprocessing",
+            value,
+            "threads read ahead, and processes would each decode everything again",
+        )
+
+    @property
+    def max_queue_size(self) -> int:
+        """Unused: `memory` bounds what is read ahead in bytes."""
+        return 1
+
+    @max_queue_size.setter
+    def max_queue_size(self, value: object) -> NoReturn:
+        _refuse("max_queue_size", value, "ZarrSequence(memory=...) bounds what is read ahead")
+
+    def _check_use(self, method: str, model: Any, class_weight: Any) -> None:
         """Refuse loss and weights that labels do not fit; warn of predictions in random order."""
         if method == "predict":
             if self._is_shuffled:
@@ -222,29 +170,74 @@ class ZarrSequence(Looped, OwnThreads):
             return
         check_loss(model.loss, self.label_mode, self.class_names, count_outputs(model))
         if class_weight is not None and self.label_mode is not None:
-            self.samples.check_class_weight(class_weight, self.label_mode)
+            refuse_class_weight(self.samples.selection, class_weight, self.label_mode)
 
-    def as_tuple(self, batch: Batch) -> Any:
-        """Return a batch as Keras wants it."""
-        if len(batch.sample_id) == 0:
-            raise ReadError(
-                "None of the samples of a batch can be read; raise batch_size, or repair the store."
-            )
-        x = self.inputs_of(batch)
-        if self._options.label_mode is None:
-            return (x,) if self._has_mask else x  # or Keras would take the mask for labels
-        return (x, batch.y) if batch.sample_weight is None else (x, batch.y, batch.sample_weight)
+    # Loops of one's own ------------------------------------------------------------------
 
-    def inputs_of(self, batch: Batch) -> Any:
-        """Return what the network gets of a batch."""
-        return (batch.x, batch.mask) if self._has_mask else batch.x
+    def __iter__(self) -> Iterator[Any]:
+        """Yield seq[0], seq[1], ... to the end, read ahead; after a resume, what is left."""
+        return iter(self.loop)
+
+    def to_tf_dataset(self, epoch: int | None = None) -> Any:
+        """Return a `tf.data.Dataset` of the batches, whatever the backend of Keras.
+
+        It knows its cardinality and the exact shapes and dtypes, reads in the threads of the
+        sequence, within `memory`, and takes two finished batches ahead. It is sharded already:
+        each rank has its own samples.
+
+        Parameters
+        ----------
+        epoch : int, optional
+            Whose batches each iteration gives. By default each iteration gives another epoch, as
+            those of `fit` do: the first epoch 0, the second epoch 1.
+
+        Notes
+        -----
+        After `load_state_dict`, the data set of that epoch (or the first without one) has only
+        what was left. What was consumed only the loop knows: `seq.state_dict(epoch, batch)`.
+        """
+        return self.loop.to_tf_dataset(epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose batches `seq[i]` and a loop over the sequence give."""
+        return self.loop.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.loop.epoch = epoch
+
+    def state_dict(self, epoch: int | None = None, batch: int | None = None) -> dict[str, Any]:
+        """Return where a loop over the sequence is, as JSON can hold it.
+
+        Ask for it when the batch that the loop gave last was trained on: the state is that of the
+        next. (What `fit` consumes only a callback knows: `zarrts.BackupAndRestore`.)
+
+        Parameters
+        ----------
+        epoch, batch : int, optional
+            For a loop over something that reads ahead, such as a `tf.data` set: how many batches
+            of which epoch were trained on.
+        """
+        return self.loop.state_dict(epoch, batch)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next loop, or `fit`, give what was left when the state was taken.
+
+        Raises
+        ------
+        SampleError
+            If the state is one of other batches: another selection, seed, rank or world size, or,
+            within an epoch, another batch size or memory.
+        """
+        self.loop.load_state_dict(state)
 
     # What users ask ----------------------------------------------------------------------
 
     @property
     def rank(self) -> int:
-        """Which of several processes this one is."""
-        return self._options.rank
+        """The number of this process among several."""
+        return self._options.place[0]
 
     @property
     def batch_size(self) -> int:
@@ -253,11 +246,9 @@ class ZarrSequence(Looped, OwnThreads):
 
     @property
     def label_mode(self) -> str | dict[str, str] | None:
-        """How labels are given; what "auto" stands for here."""
+        """The mode of labels; where it was "auto", the mode that this stands for here."""
         mode = self._options.label_mode
-        if mode is None:
-            return None
-        return targets_of(self.samples.scheme, mode)[1]
+        return None if mode is None else targets_of(self.samples.selection.scheme, mode)[1]
 
     @property
     def class_names(self) -> list[Any] | None:
@@ -266,7 +257,7 @@ class ZarrSequence(Looped, OwnThreads):
 
     @property
     def class_indices(self) -> dict[Label, int] | None:
-        """Position of each class, as label_mode="int" gives it; None where labels are no classes.
+        """Position of each class, as label_mode="int" gives it; None where labels are numbers.
 
         For Keras' `class_weight`, whose keys these are.
         """
@@ -279,9 +270,10 @@ class ZarrSequence(Looped, OwnThreads):
         batching = self._loader.batching
         stop = batching.start + batching.bounds(len(self) - 1)[1]
         numbers = np.arange(batching.start, stop)
-        if isinstance(self._options.sampling, Listed):
-            numbers = self._options.sampling.numbers[numbers]
-        return self.samples.selection.ids(numbers)
+        sampling = self._loader.settings.sampling
+        if isinstance(sampling, Listed):
+            numbers = sampling.numbers[numbers]
+        return self.samples.selection.ids.ids(numbers)
 
     @property
     def labels(self) -> Labels | list[Labels]:
@@ -301,8 +293,8 @@ class ZarrSequence(Looped, OwnThreads):
 
     @property
     def _is_shuffled(self) -> bool:
-        sampling = self._options.sampling
-        return bool(self._options.shuffle) and not isinstance(sampling, Listed)
+        is_listed = isinstance(self._loader.settings.sampling, Listed)
+        return bool(self._options.shuffle) and not is_listed
 
     def _refuse_shuffled(self, what: str) -> None:
         if self._is_shuffled:
@@ -317,25 +309,12 @@ class ZarrSequence(Looped, OwnThreads):
         With the same `stats`, labels, padding, batch size, dtype and memory; weights, balance,
         order, the transform (which augments) and ranks stay with the training.
         """
-        other = self.alike(samples)
-        pad = self._options.padding
-        return ZarrSequence(
-            other,
-            batch_size=self.batch_size,
-            shuffle=False,
-            label_mode=self._options.label_mode,
-            stats=self._options.scaling,
-            dtype=self._options.dtype,
-            pad=pad.pad if pad else None,
-            pad_value=pad.value if pad else 0.0,
-            truncate=pad.truncate if pad else "post",
-            buckets=pad.buckets if pad else None,
-            mask=self._has_mask,
-            memory=self._options.memory_bytes,
-            workers=self._options.workers,
-            on_error=self._options.on_error,
-            nan=self._options.nan,
-        )
+        scaling = self._loader.settings.scaling
+        scale = self._options.scale if scaling is not None else "standard"
+        options = dataclasses.replace(
+            self._options, **_OF_TRAINING, stats=scaling, scale=scale
+        ).keywords()
+        return ZarrSequence(self.alike(samples), **options)
 
     def alike(self, samples: "str | Path | Store | Samples") -> Samples:
         """Return other samples with the classes of these, merged in the same way.
@@ -345,7 +324,8 @@ class ZarrSequence(Looped, OwnThreads):
         SampleError
             If they have others.
         """
-        found, mine = self._opening.samples_of_more(samples), self.samples.scheme
+        found = self._opening.samples_of_more(samples).selection
+        mine = self.samples.selection.scheme
         other = found.with_scheme(alike(mine, found.scheme))
         if not have_same_classes(mine, other.scheme):
             raise SampleError(
@@ -353,12 +333,12 @@ class ZarrSequence(Looped, OwnThreads):
                 f"{describe_classes(mine)}; convert both with the same classes, for example "
                 "with class_names=."
             )
-        return other
+        return Samples(other)
 
     @property
     def spec(self) -> Spec:
-        """How this sequence feeds a network; `zarrts.predict` treats new data alike."""
-        return spec_of(self.samples, self._options, has_mask=self._has_mask)
+        """The treatment of samples here, which `zarrts.predict` repeats on new data."""
+        return spec_of(self.samples.selection, self._loader.settings)
 
     def save_spec(self, path: str | Path) -> None:
         """Write `spec` as JSON beside a saved model, for `zarrts.predict(..., like=path)`."""
@@ -366,7 +346,7 @@ class ZarrSequence(Looped, OwnThreads):
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; a later call takes them again."""
-        self.passes.close()
+        self.feed.passes.close()
 
     def __enter__(self) -> "ZarrSequence":
         return self
@@ -386,4 +366,8 @@ def _of_these(values: Any, given: Samples, kept: Samples) -> Any:
     array = np.asarray(values)
     if kept is given or array.shape != (len(given),) or len(kept) == len(given):
         return values
-    return array[given.selection.count_below(kept.ids)]
+    return array[given.selection.ids.count_below(kept.ids)]
+
+
+def _refuse(name: str, value: object, reason: str) -> NoReturn:
+    raise TypeError(f"{name}={value!r} is not for a ZarrSequence: {reason}.")

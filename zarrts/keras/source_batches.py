@@ -13,7 +13,7 @@ from zarrts.stats.statistics import Linear
 from zarrts.types import IntArray, RowReader
 
 Fed = tuple[Any, IntArray, IntArray]
-"""What the network gets, sample ids, and numbers of recordings."""
+"""Input of the network, sample ids, and numbers of recordings."""
 
 
 def batches_of_files(

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.indexing.indexes import RecordingIndex, RowIndex, SampleIndex, WindowIndex
+from zarrts.indexing.occurrences import count_occurrences
+from zarrts.indexing.units import Ranges
 from zarrts.keras.spec import Spec
-from zarrts.samples.indexes import RecordingIndex, RowIndex, SampleIndex, WindowIndex
-from zarrts.samples.occurrences import count_occurrences
-from zarrts.samples.units import Ranges
 from zarrts.stats.moments import Moments, measure_repeated, merge_all
 from zarrts.stats.sketches import Sketch, draw, places
 from zarrts.stats.statistics import Linear, Statistics

@@ -1,4 +1,4 @@
-"""What a network has to be fed with: the treatment of its training, kept beside the saved model."""
+"""The treatment of samples that a network was trained with, kept beside the saved model."""
 
 import json
 from collections.abc import Mapping
@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import StoreError
-from zarrts.loading.finish import Finish
+from zarrts.labels.label_sets import LabelModes
 from zarrts.loading.options import BatchOptions
+from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.settings import Settings
 from zarrts.reading.nans import OnNan
-from zarrts.selection import Samples
+from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
 from zarrts.system import make_folder, replace_file
@@ -23,12 +25,12 @@ _FORMAT = "zarrts spec 2"
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """How samples were fed to a network, and what its classes are.
+    """The way samples were fed to a network, and its classes.
 
     Attributes
     ----------
     class_names : tuple, or None
-        None where labels are no classes.
+        None where labels are not classes.
     row_shape : tuple of int
         Of one stored row: of a sample, or of a step of a recording.
     x_steps : tuple, or None
@@ -78,7 +80,7 @@ class Spec:
         Raises
         ------
         StoreError
-            If the file is no such spec.
+            If the file is not such a spec.
         """
         try:
             values = json.loads(Path(path).read_text("utf-8"))
@@ -99,8 +101,25 @@ class Spec:
             raise StoreError(f"{path} cannot be read ({error.strerror}).") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(
-                f"{path} is no spec that seq.save_spec() wrote ({error}); save it again."
+                f"{path} is not a spec that seq.save_spec() wrote ({error}); save it again."
             ) from error
+
+    def options(self, label_mode: LabelModes | None) -> BatchOptions:
+        """Return the options that feed other samples alike, in their order."""
+        padding = dict(self.padding or {})
+        if "value" in padding:
+            padding["pad_value"] = padding.pop("value")
+        return BatchOptions(
+            batch_size=self.batch_size,
+            shuffle=False,
+            label_mode=label_mode,
+            stats=self.scaling,
+            nan=self.nan,
+            dtype=self.dtype,
+            mask=self.has_mask,
+            memory=self.memory_bytes,
+            **padding,
+        )
 
     def treat(self, rows: AnyArray, own: Linear | None = None) -> AnyArray:
         """Return samples of a source as the network gets them, as if they came from the store.
@@ -123,25 +142,25 @@ class Spec:
             )
         out = np.empty(rows.shape, dtype)
         ids = np.zeros(len(rows), np.int64)
-        Finish(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids)
+        PostProcessing(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids)
         return out
 
 
-def spec_of(samples: Samples, options: BatchOptions, *, has_mask: bool) -> Spec:
+def spec_of(selection: Selection, settings: Settings) -> Spec:
     """Return how some samples are fed to a network."""
-    cut, padding, header = samples.view.cut, options.padding, samples.store.header
-    x = header.segments[0].x
+    options, header = settings.options, selection.store.header
+    cut, padding, x = selection.view.cut, options.padding, header.segments[0].x
     return Spec(
-        class_names=samples.scheme.class_names,
+        class_names=selection.scheme.class_names,
         row_shape=x.row_shape,
         x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
         stored_dtype=x.dtype.str,
-        dtype=options.dtype.str,
-        scaling=options.scaling,
+        dtype=settings.processing.dtype.str,
+        scaling=settings.scaling,
         batch_size=options.batch_size,
         memory_bytes=options.memory_bytes,
         padding=None if padding is None else asdict(padding),
-        has_mask=has_mask,
+        has_mask=options.mask,
         nan=options.nan,
         channels=tuple(header.channels) if header.channels else None,
     )

@@ -2,47 +2,31 @@
 
 Each iteration begins by asking which epoch it is, and then asks for batches by their numbers, in
 order; threads of ours read ahead of it. TensorFlow keeps every function that it was given, and
-whatever that refers to, to the end of the process: so these refer to the sequence weakly, and the
+whatever that refers to, to the end of the process: so these refer to the feed weakly, and the
 data set keeps it.
 """
 
 import weakref
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.loading.passes import EpochPart, Passes
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.keras.feed import Feed
+from zarrts.loading.epochs import EpochPart
+from zarrts.types import AnyArray, IntArray
 
 _READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
 
 
-class Sequence(Protocol):
-    """What the data set reads."""
-
-    passes: Passes
-
-    def as_tuple(self, batch: Batch) -> Any:
-        """Return a batch as Keras wants it."""
-        ...
-
-    def unlike_batches(self) -> list[Any]:
-        """Return batches that differ in every axis in which any may differ, if any may."""
-        ...
-
-
-def tf_dataset_of(sequence: Sequence, part: EpochPart | None, n_batches: int) -> Any:
+def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
     """Return a `tf.data.Dataset` whose iterations each give a part of an epoch, or the next epoch.
 
-    Parameters
-    ----------
-    n_batches : int
-        Of an epoch.
+    It keeps the feed alive, as its attribute `zarrts_feed`.
     """
     tf = _tensorflow()
-    held = weakref.ref(sequence)
-    spec = _spec_of(tf, sequence)
+    held, n_batches = weakref.ref(feed), feed.n_batches
+    spec = _spec_of(tf, feed)
     start = 0 if part is None else part.start
 
     # Nothing in these needs AutoGraph, which warns of each on Python 3.13.
@@ -53,10 +37,10 @@ def tf_dataset_of(sequence: Sequence, part: EpochPart | None, n_batches: int) ->
         return np.array(begun, np.int64)
 
     def take(begun: IntArray, index: IntArray) -> list[AnyArray]:
-        sequence = _held(held)
+        feed = _held(held)
         epoch, n_closed = (int(it) for it in begun)
-        batch = sequence.passes.batch_ahead(epoch, int(index), n_closed)
-        return [np.asarray(it) for it in tf.nest.flatten(sequence.as_tuple(batch))]
+        batch = feed.passes.batch_ahead(epoch, int(index), n_closed)
+        return [np.asarray(it) for it in tf.nest.flatten(feed.as_tuple(batch))]
 
     def batch_of(begun: Any, index: Any) -> Any:
         flat_spec = tf.nest.flatten(spec)
@@ -81,7 +65,7 @@ def tf_dataset_of(sequence: Sequence, part: EpochPart | None, n_batches: int) ->
     dataset = epochs.flat_map(plain(batches_of))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches - start))
     dataset = dataset.prefetch(_READ_AHEAD).with_options(options)
-    dataset.zarrts_sequence = sequence
+    dataset.zarrts_feed = feed
     return dataset
 
 
@@ -96,17 +80,17 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
-def _held(sequence: "weakref.ref[Sequence]") -> Sequence:
-    found = sequence()
+def _held(feed: "weakref.ref[Feed]") -> Feed:
+    found = feed()
     if found is None:
         raise SampleError("The sequence of this data set is gone: keep it, or the data set.")
     return found
 
 
-def _spec_of(tf: Any, sequence: Sequence) -> Any:
+def _spec_of(tf: Any, feed: Feed) -> Any:
     """Return the TensorSpec of each part of a batch; an axis that may vary is None."""
-    batches = sequence.unlike_batches() or [sequence.as_tuple(sequence.passes.batch(0, 0))]
-    is_fixed = sequence.passes.has_equal_batches
+    batches = feed.unlike_batches() or [feed.as_tuple(feed.passes.batch(0, 0))]
+    is_fixed = feed.passes.has_equal_batches
 
     def spec_of(*parts: AnyArray) -> Any:
         shapes = [np.shape(it) for it in parts]

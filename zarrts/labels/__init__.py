@@ -1,1 +1,1 @@
-"""What labels are: their classes, how they are merged, and how a network wants them."""
+"""Labels: their classes, how they are merged, and how a network wants them."""

@@ -9,7 +9,7 @@ from zarrts.labels.scheme import LabelScheme
 
 
 def check_class_weight(class_weight: Any, label_mode: object, scheme: LabelScheme) -> None:
-    """Refuse a `class_weight` that is no dict, or has keys that no label is.
+    """Refuse a `class_weight` that is not a dict, or has keys that no label is.
 
     Keras looks up each label as a number, and takes 1 where it finds none: weights by name, or
     with keys that were read from JSON, have no effect.
@@ -25,7 +25,7 @@ def check_class_weight(class_weight: Any, label_mode: object, scheme: LabelSchem
     """
     if not isinstance(class_weight, Mapping):
         raise SampleError(
-            f"class_weight={class_weight!r} is no dict of numbers of classes; for classes that "
+            f"class_weight={class_weight!r} is not a dict of numbers of classes; for classes that "
             "count alike, give samples.class_weight()."
         )
     names = scheme.class_names

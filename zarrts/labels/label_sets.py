@@ -21,7 +21,7 @@ from zarrts.labels.scheme import (
 from zarrts.types import AnyArray, Label, Labels
 
 LabelModes = LabelMode | Mapping[str, LabelMode]
-"""How labels are given: one mode for all, or one for each of several arrays by name."""
+"""The mode of labels: one for all, or one for each of several arrays by name."""
 
 
 def scheme_of_study(
@@ -139,7 +139,7 @@ def merged_parts(scheme: LabelScheme, classes: Mapping[str, Mapping[Any, Any]]) 
     Raises
     ------
     SampleError
-        If a class is unknown, or labels are no classes.
+        If a class is unknown, or labels are not classes.
     """
     parts = dict(scheme.parts)
     for name, own in classes.items():

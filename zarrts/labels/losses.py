@@ -101,7 +101,7 @@ def _hint(class_names: Sequence[Label]) -> str:
     if _NO_LABEL not in class_names:
         return ""
     return (
-        f" If {_NO_LABEL} stands for a label that is missing, it is no class: train on "
+        f" If {_NO_LABEL} stands for a label that is missing, it is not a class: train on "
         f"samples.labelled(missing={_NO_LABEL})."
     )
 

@@ -12,7 +12,7 @@ from zarrts.types import IntArray, Label
 
 @dataclass(frozen=True)
 class Merges:
-    """What became of the classes of a store.
+    """A map from the classes of a store to others.
 
     Attributes
     ----------

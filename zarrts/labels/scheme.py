@@ -1,4 +1,4 @@
-"""What labels are: their classes, how they are stored, and how a network wants them."""
+"""The scheme of labels: their classes, how they are stored, and how a network wants them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +76,7 @@ class LabelCounter:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelScheme:
-    """How the labels of a store are encoded.
+    """The encoding of the labels of a store.
 
     Attributes
     ----------
@@ -88,13 +88,13 @@ class LabelScheme:
     class_names : tuple of str, int or bool, or None
         The classes, or None where labels are not classes.
     allows_missing : bool
-        Empty text is no class but a label that is missing, and stored as -1.
+        Empty text is not a class but a label that is missing, and stored as -1.
     parts : dict
         Of several arrays of labels, the scheme of each by its name.
     merges : Merges, or None
         Where `class_names` are not those of the store, what became of these.
     missing : tuple
-        Values, beside NaN, that stand for a label that is missing, where labels are no classes.
+        Values, beside NaN, that stand for a label that is missing, where labels are not classes.
     """
 
     encoding: Encoding
@@ -104,6 +104,17 @@ class LabelScheme:
     parts: Mapping[str, "LabelScheme"] = field(default_factory=dict)
     merges: Merges | None = None
     missing: tuple[float, ...] = ()
+
+    @property
+    def names(self) -> list[Label] | None:
+        """The classes as a list; None where labels are not classes."""
+        return None if self.class_names is None else list(self.class_names)
+
+    @property
+    def indices(self) -> dict[Label, int] | None:
+        """Position of each class; None where labels are not classes."""
+        names = self.class_names
+        return None if names is None else {name: code for code, name in enumerate(names)}
 
     @property
     def n_classes(self) -> int | None:
@@ -116,7 +127,7 @@ class LabelScheme:
         Raises
         ------
         SourceError
-            If a label is no class: the source changed since its labels were counted.
+            If a label is not a class: the source changed since its labels were counted.
         """
         if self.parts:
             records = np.empty(block.shape, self.dtype)
@@ -194,7 +205,7 @@ def scheme_of(
     class_names : sequence of str or int, optional
         All classes that labels may name, in their order; sorted as they occur by default.
     allows_missing : bool
-        Empty text is no class.
+        Empty text is not a class.
 
     Raises
     ------

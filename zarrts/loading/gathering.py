@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.loading.finish import Finish
+from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
 from zarrts.reading.sample_reader import SampleReader
@@ -48,7 +48,7 @@ class Gatherer:
     Each thread has its own buffer for rows that are not of the batch's dtype yet.
     """
 
-    def __init__(self, reader: SampleReader, memory: UnitMemory, finish: Finish) -> None:
+    def __init__(self, reader: SampleReader, memory: UnitMemory, finish: PostProcessing) -> None:
         self._reader, self._cut = reader, reader.cut
         self._memory, self._finish = memory, finish
         self._buffers = threading.local()

@@ -1,4 +1,4 @@
-"""Which job of a stream is next, from what is planned, decoded and gathered so far.
+"""Choose the next job of a stream from those planned, decoded and gathered so far.
 
 Nothing here reads, waits or locks: whoever calls holds the lock of the stream.
 """
@@ -6,7 +6,7 @@ Nothing here reads, waits or locks: whoever calls holds the lock of the stream.
 from collections import deque
 from collections.abc import Sequence
 
-from zarrts.loading.schedule import Decode, Gather, Job, Plan, Schedule
+from zarrts.loading.schedule import Decode, Gather, Job, PlanBatches, Schedule
 from zarrts.ordering.order import Order, Piece
 from zarrts.reading.memory import UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
@@ -113,7 +113,7 @@ class JobQueue:
                 return decode
         return None
 
-    def _take_plan(self) -> Plan | None:
+    def _take_plan(self) -> PlanBatches | None:
         batching = self._order.batching
         is_due = self._planned < batching.n_batches and len(self._pending) < _PLANNED_PIECES
         if self._is_planning or not is_due:
@@ -121,7 +121,7 @@ class JobQueue:
         self._is_planning = True
         # Many at once, because work on short arrays costs as much as on longer ones.
         count = max(1, min(_PLANNED_SAMPLES // batching.batch_size, _PLANNED_PIECES))
-        return Plan(self._planned, min(self._planned + count, batching.n_batches))
+        return PlanBatches(self._planned, min(self._planned + count, batching.n_batches))
 
     def _limit_of(self, piece: Piece) -> int:
         """Return the first place that must not be decoded while a piece is gathered."""
@@ -145,7 +145,7 @@ class JobQueue:
             self._decoded.remove(self._opened)
             self._opened += 1
 
-    def note_planned(self, job: Plan, gathers: Sequence[Gather]) -> None:
+    def note_planned(self, job: PlanBatches, gathers: Sequence[Gather]) -> None:
         """Add the pieces of the batches of a plan."""
         if self._next_place < 0:
             self._next_place = self._opened = gathers[0].piece.low

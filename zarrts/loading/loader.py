@@ -2,22 +2,21 @@
 
 import math
 import weakref
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import ReadError
-from zarrts.labels.scheme import LabelScheme
-from zarrts.loading.finish import lengthened
+from zarrts.indexing.cuts import Fit
 from zarrts.loading.options import BatchOptions
+from zarrts.loading.postprocessing import lengthened
+from zarrts.loading.settings import Settings
 from zarrts.loading.stream import BatchStream, Resources
 from zarrts.ordering.order import Batching, Order, SourceOrder
 from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
 from zarrts.reading.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
-from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.cuts import Fit
+from zarrts.reading.selection import Selection
 from zarrts.types import Batch, IntArray, Labels
 
 _SOURCE_ORDER_SLOTS = 32
@@ -31,28 +30,25 @@ class EpochLoader:
     """
 
     def __init__(
-        self,
-        reader: SampleReader,
-        labels: LabelScheme,
-        options: BatchOptions,
-        *,
-        subjects: Sequence[str] = (),
-        has_nan: bool = False,
+        self, selection: Selection, options: BatchOptions, *, weighs_missing: bool = False
     ) -> None:
+        reader = selection.reader
         run = MemoryPlan.run(options.memory_bytes, reader.units, reader.unit_row_bytes)
         reader = reader.with_run(run)
         self._reader, self._units, self._options = reader, reader.units, options
-        self._finish = options.finish(labels, reader, subjects=subjects, has_nan=has_nan)
+        self.settings = Settings.of(selection, options, reader, weighs_missing=weighs_missing)
+        self._finish = self.settings.processing
         self.target = self._finish.target
-        n_samples = len(reader.units.selection)
-        if options.sampling is not None:
-            n_samples = options.sampling.n_samples(options.world_size)
+        rank, world_size = options.place
+        n_samples = len(selection)
+        if self.settings.sampling is not None:
+            n_samples = self.settings.sampling.n_samples(world_size)
         self.batching = Batching(
             n_samples=n_samples,
             batch_size=options.batch_size,
             drop_last=options.drop_last,
-            rank=options.rank,
-            world_size=options.world_size,
+            rank=rank,
+            world_size=world_size,
         )
         self.plan = MemoryPlan.of(options.memory_bytes, reader.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
@@ -104,9 +100,9 @@ class EpochLoader:
 
     def _make_order(self, epoch: int) -> Order:
         options = self._options
-        if options.sampling is not None:
+        if self.settings.sampling is not None:
             memory = self._unit_memory()
-            return options.sampling.order(
+            return self.settings.sampling.order(
                 self._units,
                 self.batching,
                 slots=None if memory.keeps_all else memory.slots,
@@ -137,7 +133,7 @@ class EpochLoader:
     def _unit_memory(self) -> UnitMemory:
         if self._memory is None:
             slots = self.plan.slots
-            if not self._options.shuffle and self._options.sampling is None:
+            if not self._options.shuffle and self.settings.sampling is None:
                 slots = min(slots, _SOURCE_ORDER_SLOTS)
             self._memory = UnitMemory(
                 self._units,

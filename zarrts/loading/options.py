@@ -1,53 +1,176 @@
-"""The options of a loader, checked where they are made, and what they mean for some samples."""
+"""The options of batches: each is named, described, checked and given its default here.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+`Samples.batches`, `Samples.to_torch`, `ZarrSequence` and `predict` all make a `BatchOptions`. To
+add an option, add it to `BatchOptions` and `BatchKeywords`, and use it where it acts.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.labels.label_sets import LabelModes, targets_of
-from zarrts.labels.scheme import LabelScheme
-from zarrts.loading.finish import Finish, Transform, Weigh
-from zarrts.ordering.sampling import Sampling
+from zarrts.indexing.padding import Pad, Padding, Truncate, padding_of
+from zarrts.keywords import refuse_unknown
+from zarrts.labels.label_sets import LabelModes
+from zarrts.loading.postprocessing import Transform
+from zarrts.ordering.ranks import Rank, resolve
+from zarrts.ordering.sampling import Resample
+from zarrts.reading.balancing import Balance
 from zarrts.reading.nans import OnNan
-from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.padding import BatchLengths, Padding, describe_lengths
-from zarrts.stats.scaling import Scaler, Scaling, make_scaler
+from zarrts.reading.sample_statistics import Stats
+from zarrts.sizes import parse_size
+from zarrts.stats.statistics import Scale
 from zarrts.system import count_cpus
-from zarrts.types import AnyArray
+from zarrts.types import IntArray
 
 _MAX_THREADS = 8
 
 Shuffle = bool | Literal["global"]
 OnError = Literal["raise", "skip"]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, kw_only=True)
+class BatchKeywords(TypedDict, total=False):
+    """The types of the fields of `BatchOptions`, for type checkers and editors."""
+
+    shuffle: Shuffle
+    seed: int
+    memory: int | str
+    label_mode: LabelModes | None
+    stats: Stats | None
+    scale: Scale
+    nan: OnNan
+    transform: Transform | None
+    sample_weight: Any
+    dtype: Any
+    drop_last: bool
+    rank: Rank
+    world_size: int
+    workers: int | None
+    on_error: OnError
+    balance: Balance | None
+    resample: Resample
+    order: Sequence[int] | IntArray | None
+    pad: Pad | None
+    pad_value: float
+    truncate: Truncate
+    buckets: int | Sequence[int] | None
+    mask: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class BatchOptions:
-    """What fixes the batches of every epoch, and the resources that make them.
+    """Fix the batches of every epoch, and the resources that make them.
 
-    What each means stands at `Samples.batches` and `ZarrSequence`.
+    Parameters
+    ----------
+    batch_size : int
+        The last batch may be smaller, unless `drop_last`.
+    shuffle : bool or "global"
+        True: the rolling order, as good as a full shuffle and read at full speed. "global":
+        every order equally likely, which reads a part of the store for each sample unless
+        all of it fits into `memory`. False: source order, as `predict` needs it.
+    seed : int
+        Of the order and of what `transform` draws. The order depends on it, on the epoch, the
+        selection, `batch_size`, `memory` and ranks, and on nothing else.
+    memory : size
+        Bounds what the loader holds: open parts of the store, and batches on their way.
+    label_mode : str or None
+        "int": int32 positions in `store.class_names`, for sparse categorical cross-entropy.
+        "categorical": float32 rows with one 1. "binary": float32 of shape (batch, 1).
+        "raw": what is stored. None: no labels. "auto": "int" for classes, "categorical" for
+        one-hot rows, "raw" for other numbers.
+    stats : Statistics, "subject" or "sample", optional
+        By what each channel of x is scaled. From `samples.stats()` of the training part: by
+        these. "subject": each subject by the statistics of its own samples here. "sample": each
+        sample by its own.
+    scale : str
+        "standard": x becomes (x - mean) / std. "minmax": (x - min) / (max - min), 0 to 1.
+        "robust": (x - median) / (distance of the quartiles), estimated. Channels whose values
+        are all alike become 0.
+    nan : str
+        "error": a SampleError names the first sample with NaN; nothing is read where the
+        conversion found none. "keep": NaN stay. "fill": they become the mean of what scales
+        them (the median of "robust"), as it is after scaling; 0 where nothing is scaled.
+    transform : callable, optional
+        Called as transform(batch, rng) with each finished `Batch` and a generator seeded by
+        (seed, epoch, rank, batch), in the loader's threads; returns a `Batch`.
+    sample_weight : "class", "subject", dict, array or callable, optional
+        How much labels count in the loss. "class" or "subject": each class or subject as much
+        as any other. A dict: of classes, or of subjects, by name; 1 for others. An array: one
+        weight for each of the samples, in their order. A function: called with each `Batch`
+        before the transform, it returns one weight for each sample. Of several arrays of labels,
+        one of these for all, or a dict with one for each. Labels that are missing become 0, and
+        count 0.
+    dtype : dtype, optional
+        Of x; by default as stored, torch's default dtype, or keras.config.floatx().
+    drop_last : bool
+        Leave out the last batch if it is smaller.
+    rank, world_size : int
+        One of several processes, each of which gets as many batches. rank="auto": as TF_CONFIG
+        or tf.distribute, jax.distributed or torch.distributed say; 0 of 1 where there is none.
+    workers : int, optional
+        Threads that read and decode; Keras always sees one worker.
+    on_error : str
+        "raise" ends with the ReadError of a damaged part of the store; "skip" warns once of
+        its samples and leaves them out, so that batches may be smaller, and predictions fewer
+        than `labels`.
+    balance : "class", "subject", "class+subject" or array, optional
+        Equally many samples of each in every batch, give or take one: of each class, each
+        subject, each class of each subject, or each group that an array names.
+    resample : "oversample" or "undersample"
+        With `balance`: the epoch shows each sample at least once, those of small groups
+        several times; or none twice, so that of large groups only a part comes, another one
+        in each epoch.
+    order : sequence of int, optional
+        Sample ids: exactly these, one after the other, in every epoch; ids may come again.
+    pad : "batch", "longest" or int
+        For samples of unequal lengths, the length in rows that all of a batch get: that of
+        its longest, that of the longest of the store, or this one. Padding is at the end.
+    pad_value : float
+        What is behind the end of a sample, after scaling; labels of rows have 0 there.
+    truncate : "post" or "pre"
+        Which end of a sample that is longer than `pad` is lost.
+    buckets : int or sequence of int, optional
+        With pad="batch": the lengths that batches may have, or how many, so that a network
+        is compiled for few shapes only.
+    mask : bool
+        x is a tuple of the padded samples and a mask (batch, time), True where a step is not
+        padding: a second input of the network.
+
+    Raises
+    ------
+    SampleError
+        If a value is not one of those above.
     """
 
-    batch_size: int
-    dtype: np.dtype[Any]
-    memory_bytes: int
+    batch_size: int = 32
     shuffle: Shuffle = True
     seed: int = 0
-    label_mode: LabelModes | None = "raw"
-    scaling: Scaling | None = None
+    memory: int | str = "512MiB"
+    label_mode: LabelModes | None = "auto"
+    stats: Stats | None = None
+    scale: Scale = "standard"
     nan: OnNan = "error"
     transform: Transform | None = None
+    sample_weight: Any = None
+    dtype: Any = None
     drop_last: bool = False
-    rank: int = 0
+    rank: Rank = 0
     world_size: int = 1
     workers: int | None = None
     on_error: OnError = "raise"
-    padding: Padding | None = None
-    sampling: Sampling | None = None
-    weigh: Weigh | None = None
+    balance: Balance | None = None
+    resample: Resample = "oversample"
+    order: Sequence[int] | IntArray | None = None
+    pad: Pad | None = None
+    pad_value: float = 0.0
+    truncate: Truncate = "post"
+    buckets: int | Sequence[int] | None = None
+    mask: bool = False
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):
@@ -64,97 +187,49 @@ class BatchOptions:
             raise SampleError(f"workers={self.workers} has to be at least 1.")
         if self.transform is not None and not callable(self.transform):
             raise SampleError(
-                f"transform={self.transform!r} is no function: it is called as "
+                f"transform={self.transform!r} is not a function: it is called as "
                 "transform(batch, rng) and returns a Batch."
             )
+        if self.label_mode is None and self.sample_weight is not None:
+            raise SampleError("sample_weight needs labels, but label_mode is None.")
+        if self.mask and self.pad is None:
+            raise SampleError("mask=True tells samples from padding: give pad= too.")
+        rank, world_size = resolve(self.rank, self.world_size)
+        settled = {
+            "rank": rank,
+            "world_size": world_size,
+            "memory": parse_size(self.memory, "memory"),
+            "dtype": None if self.dtype is None else dtype_of(self.dtype),
+        }
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+        _ = self.padding  # checks it
+
+    @property
+    def memory_bytes(self) -> int:
+        """The budget in bytes."""
+        assert isinstance(self.memory, int)
+        return self.memory
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Rank and world size, as numbers."""
+        assert isinstance(self.rank, int)
+        return self.rank, self.world_size
+
+    @property
+    def padding(self) -> Padding | None:
+        """The way samples are brought to one length; None where they are not padded."""
+        return padding_of(self.pad, self.pad_value, self.truncate, self.buckets)
 
     @property
     def n_threads(self) -> int:
         """Threads that read, decode and gather."""
         return self.workers or min(_MAX_THREADS, count_cpus())
 
-    def finish(
-        self,
-        labels: LabelScheme,
-        reader: SampleReader,
-        *,
-        subjects: Sequence[str] = (),
-        has_nan: bool = False,
-    ) -> Finish:
-        """Return what is done to each batch of some samples.
-
-        Parameters
-        ----------
-        subjects : sequence of str
-            Of the store, by their codes.
-        has_nan : bool
-            Batches may hold NaN.
-
-        Raises
-        ------
-        SampleError
-            If label mode, statistics or padding do not fit the samples.
-        """
-        scaler = None if self.scaling is None else self._scaler(reader, subjects, has_nan)
-        finish = Finish(
-            dtype=self.dtype,
-            scaler=scaler,
-            fills=has_nan and self.nan == "fill",
-            weigh=self.weigh,
-            transform=self.transform,
-            rng_key=(self.seed, self.rank),
-            lengths=self._lengths(reader),
-            pad_value=0.0 if self.padding is None else self.padding.value,
-            has_step_labels=reader.cut.y_steps is None,
-        )
-        if self.label_mode is None:
-            return finish
-        if reader.cut.y_of != "x":
-            return replace(finish, target=targets_of(labels, self.label_mode)[0])
-        if self.label_mode not in ("auto", "raw"):
-            raise SampleError(
-                f"label_mode={self.label_mode!r} is for labels, but target='x' gives values; use "
-                "'auto'."
-            )
-        return replace(
-            finish,
-            target=self._as_x,
-            target_scaler=scaler and scaler.of_targets(reader.cut.y_channels),
-        )
-
-    def _as_x(self, stored: AnyArray) -> AnyArray:
-        """Return targets that are values of x; they are scaled as x is."""
-        return stored.astype(self.dtype, copy=False)
-
-    def _scaler(self, reader: SampleReader, subjects: Sequence[str], has_nan: bool) -> Scaler:
-        assert self.scaling is not None
-        spec = reader.readers.x[0].spec
-        rows = {name: row for row, name in enumerate(self.scaling.subjects)}
-        by_code = np.array([rows.get(name, -1) for name in subjects], np.int64)
-        units = reader.units
-        return make_scaler(
-            self.scaling,
-            stored=spec.dtype,
-            n_channels=spec.row_shape[-1] if spec.row_shape else 1,
-            dtype=self.dtype,
-            has_nan=has_nan,
-            fills=has_nan and self.nan == "fill",
-            row_of=(lambda ids: by_code[units.group_of(ids)]) if rows else None,
-        )
-
-    def _lengths(self, reader: SampleReader) -> BatchLengths | None:
-        if reader.cut.is_of_equal_lengths:
-            if self.padding is not None:
-                raise SampleError("pad= is for samples of unequal lengths; these all have one.")
-            return None
-        lengths = reader.lengths_of_store
-        if self.padding is None:
-            raise SampleError(
-                f"These samples have {describe_lengths(lengths)}, and a batch is one array: pad "
-                "them, with pad='batch', pad='longest' or pad=LENGTH, or cut them into windows of "
-                "one length, with samples.windows(LENGTH)."
-            )
-        return self.padding.lengths_of(lengths)
+    def keywords(self) -> dict[str, Any]:
+        """Return every option by its name, as keywords that make the same options."""
+        return {it.name: getattr(self, it.name) for it in fields(self)}
 
 
 def dtype_of(dtype: Any) -> np.dtype[Any]:
@@ -169,6 +244,81 @@ def dtype_of(dtype: Any) -> np.dtype[Any]:
         found: np.dtype[Any] = np.dtype(dtype)
     except TypeError as error:
         raise SampleError(
-            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
         ) from error
     return found
+
+
+# Functions that take them as keywords -----------------------------------------------------
+
+
+def takes_batch_options(
+    *, without: Sequence[str] = (), **defaults: Any
+) -> Callable[[Method], Method]:
+    """Give a function the signature and the documentation of the options that it passes on.
+
+    It takes them as `**options`. Keywords that are none of them raise the TypeError that names
+    the right one.
+
+    Parameters
+    ----------
+    without : sequence of str
+        Options that it does not take.
+    **defaults
+        Those that it has other defaults for than `BatchOptions`.
+    """
+    options = [
+        inspect.Parameter(
+            it.name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(it.name, it.default)
+        )
+        for it in fields(BatchOptions)
+        if it.name not in without
+    ]
+
+    def decorated(function: Method) -> Method:
+        signature = inspect.signature(function)
+        own = [it for it in signature.parameters.values() if it.kind is not it.VAR_KEYWORD]
+        own_names = {it.name for it in own}
+        passed_on = [it for it in options if it.name not in own_names]
+        # Positional parameters come first, or there is no such signature.
+        parameters = sorted([*own, *passed_on], key=lambda it: it.kind)
+        function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=parameters
+        )
+        described = inspect.cleandoc(BatchOptions.__doc__ or "").partition("Parameters\n")[2]
+        function.__doc__ = (
+            f"{inspect.cleandoc(function.__doc__ or '')}\n\n"
+            f"Options\n-------\n{described.partition(chr(10))[2].partition('Raises')[0]}"
+        )
+        return function
+
+    return decorated
+
+
+def batch_options(
+    function: Callable[..., Any],
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    called: str | None = None,
+) -> BatchOptions:
+    """Return the options that a function was given as keywords.
+
+    Parameters
+    ----------
+    function : callable
+        Decorated by `takes_batch_options`.
+    given : mapping
+        Its `**options`.
+    defaults : mapping
+        What holds where nothing is given.
+    called : str, optional
+        What users call the function, if that is not its name.
+
+    Raises
+    ------
+    TypeError
+        If a keyword is not an option of it, with the name that it has here.
+    """
+    known = inspect.signature(function).parameters
+    refuse_unknown(function, {name: given[name] for name in given if name not in known}, called)
+    return BatchOptions(**{**defaults, **given})

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zarrts.indexing.cuts import Fit
+from zarrts.indexing.padding import BatchLengths
 from zarrts.ordering.order import Order, Piece, Seated
 from zarrts.reading.memory import UnitMemory
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.cuts import Fit
-from zarrts.samples.padding import BatchLengths
 from zarrts.types import IntArray
 
 _PLACES_PER_BLOCK = 256
@@ -53,18 +53,18 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlanBatches:
     """The pieces of batches `start` to `stop` to be worked out, by one thread at a time."""
 
     start: int
     stop: int
 
 
-Job = Gather | Decode | Plan
+Job = Gather | Decode | PlanBatches
 
 
 class Schedule:
-    """What is decoded at each place, and what batches take, many at a time.
+    """The jobs of an epoch, place by place: units to decode, and pieces to gather.
 
     Decoding is asked for by one thread at a time, and so is gathering.
     """

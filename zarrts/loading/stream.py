@@ -17,15 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from zarrts.errors import ReadError
-from zarrts.loading.finish import Finish
+from zarrts.indexing.units import format_ids
 from zarrts.loading.gathering import Building, Gatherer
 from zarrts.loading.job_queue import JobQueue
-from zarrts.loading.schedule import Decode, Gather, Job, Plan, Schedule
+from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.schedule import Decode, Gather, Job, PlanBatches, Schedule
 from zarrts.ordering.order import Order
 from zarrts.reading.memory import BatchMemory, UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.units import format_ids
 from zarrts.types import Batch
 
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
@@ -33,7 +33,7 @@ _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was w
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What all streams of a loader share.
+    """The parts that all streams of a loader share.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Resources:
     reader: SampleReader
     memory: UnitMemory
     batches: BatchMemory
-    finish: Finish
+    finish: PostProcessing
     n_threads: int
     max_ready: int
     fetched_bytes: int = 0
@@ -75,7 +75,7 @@ class Resources:
 
 
 class _Work:
-    """What the threads of one stream do. `lock` guards every attribute below it."""
+    """The work of the threads of one stream. `lock` guards every attribute below it."""
 
     def __init__(self, resources: Resources, order: Order, *, epoch: int, first_batch: int) -> None:
         self.resources, self.order, self.epoch = resources, order, epoch
@@ -144,7 +144,7 @@ class _Work:
                 self.memory.damaged |= {unit}
                 self.warnings.append(f"{error} Left out of every epoch: samples {format_ids(ids)}.")
 
-    def _plan(self, job: Plan) -> None:
+    def _plan(self, job: PlanBatches) -> None:
         gathers = self.schedule.gathers(job.start, job.stop)
         with self.lock:
             self.queue.note_planned(job, gathers)

@@ -7,15 +7,16 @@ and threads do not outlive a fork.
 
 import os
 from collections.abc import Iterator
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.labels.label_sets import each_array
+from zarrts.loading.epochs import EpochPart, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions, dtype_of
-from zarrts.loading.passes import EpochPart, Passes
+from zarrts.reading.selection import Selection
 from zarrts.types import AnyArray, Batch
 
 try:
@@ -26,33 +27,21 @@ except ImportError as error:
 torch: Any = _torch
 
 
-class _Samples(Protocol):
-    def loader(self, options: BatchOptions) -> EpochLoader:
-        """Return what makes the batches of any epoch."""
-        ...
-
-    def reopened(self) -> Self:
-        """Return the same samples, with files of their own."""
-        ...
-
-
 class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]
     """Batches of one epoch at a time, as tensors; made by `Samples.to_torch`.
 
     Each iteration gives the epoch that was set last, in every process that has a copy.
     """
 
-    def __init__(self, samples: _Samples, options: BatchOptions, *, has_mask: bool) -> None:
+    def __init__(self, selection: Selection, options: BatchOptions) -> None:
         super().__init__()
-        if has_mask and options.padding is None:
-            raise SampleError("mask=True tells samples from padding: give pad= too.")
-        self._samples, self._options, self._has_mask = samples, options, has_mask
+        self._selection, self._options = selection, options
         # Workers that outlive an epoch see what is set later.
         self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
-        self._use(samples)
+        self._use(selection)
 
-    def _use(self, samples: _Samples) -> None:
-        loader = samples.loader(self._options)
+    def _use(self, selection: Selection) -> None:
+        loader = EpochLoader(selection, self._options)
         self._n_batches = loader.n_batches
         self._passes, self._pid = Passes(loader), os.getpid()
 
@@ -77,7 +66,7 @@ class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]
 
     @property
     def epoch(self) -> int:
-        """Whose batches the next iteration gives."""
+        """The epoch whose batches the next iteration gives."""
         return int(self._place[0])
 
     def __len__(self) -> int:
@@ -104,12 +93,12 @@ class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]
         if self._pid != os.getpid():
             # Freeing them could wait for locks that threads of the parent hold forever.
             self._passes_of_parent = self.__dict__.get("_passes")
-            self._use(self._samples.reopened())
+            self._use(self._selection.reopened())
         return self._passes
 
     def _tensors(self, batch: Batch) -> Any:
         x = torch.from_numpy(batch.x)
-        if self._has_mask:
+        if self._options.mask:
             x = x, torch.from_numpy(batch.mask)
         if batch.y is None:
             return x

@@ -1,4 +1,4 @@
-"""How much each label counts in the loss: by class, subject, sample or step, and 0 if missing."""
+"""Weigh labels in the loss: by class, subject, sample or step, and 0 where they are missing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,11 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
+from zarrts.indexing.units import Ranges
 from zarrts.labels.scheme import LabelScheme
-from zarrts.reading.labelling import Labelled
+from zarrts.reading.class_counts import class_counts
 from zarrts.reading.load import count_classes
-from zarrts.reading.presence import count_step_axes, presence_of
-from zarrts.samples.units import Ranges
+from zarrts.reading.missing_labels import (
+    count_step_axes,
+    count_unlabelled,
+    presence,
+    presence_of,
+)
+from zarrts.reading.selection import Selection
 from zarrts.types import AnyArray, Batch, IntArray
 
 FloatArray = NDArray[np.float32]
@@ -21,7 +27,7 @@ _WHOLE = ""  # the name of a single array of labels
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
-    """Adds weights to batches; see `Finish.weigh`. Dictionaries are by the name of labels.
+    """Adds weights to batches; see `PostProcessing.weigh`. Dictionaries are by the name of labels.
 
     Attributes
     ----------
@@ -85,15 +91,13 @@ class Weights:
         return weight
 
 
-def weights_of(
-    samples: Labelled, given: Any, label_mode: Any, *, weighs_missing: bool = True
-) -> Weights | None:
+def weights_of(selection: Selection, given: Any, *, weighs_missing: bool) -> Weights | None:
     """Return what `sample_weight=` means; None where all labels count the same.
 
     Parameters
     ----------
     given : None, "class", "subject", dict, array or callable
-        As for `ZarrSequence`.
+        As for `BatchOptions`.
     weighs_missing : bool
         Where nothing is given, labels that are missing count 0 all the same.
 
@@ -102,35 +106,31 @@ def weights_of(
     SampleError
         If it does not fit the samples.
     """
-    if label_mode is None:
-        if given is not None:
-            raise SampleError("sample_weight needs labels, but label_mode is None.")
-        return None
     if given is None and not weighs_missing:
         return None
-    has_gaps = samples.presence[1] or samples.n_unlabelled > 0
+    has_gaps = presence(selection)[1] or count_unlabelled(selection) > 0
     if given is None and not has_gaps:
         return None
     found = Weights(
-        scheme=samples.scheme,
-        selection=samples.selection,
-        n_step_axes=count_step_axes(samples.reader),
+        scheme=selection.scheme,
+        selection=selection.ids,
+        n_step_axes=count_step_axes(selection.reader),
         has_gaps=has_gaps,
     )
-    names = list(samples.scheme.parts) or [_WHOLE]
+    names = list(selection.scheme.parts) or [_WHOLE]
     is_by_output = isinstance(given, Mapping) and len(given) > 0 and set(given) <= set(names)
     for name in names:
         own = given.get(name) if is_by_output else given
         if own is None:
             continue
         if isinstance(own, str):
-            _add_balanced(found, samples, name, own)
+            _add_balanced(found, selection, name, own)
         elif isinstance(own, Mapping):
-            _add_named(found, samples, name, own)
+            _add_named(found, selection, name, own)
         elif callable(own):
             found.functions[name] = own
         else:
-            found.by_sample[name] = _checked(own, len(samples.selection))
+            found.by_sample[name] = _checked(own, len(selection))
     return found
 
 
@@ -144,15 +144,15 @@ def _checked(given: Any, n_samples: int) -> FloatArray:
     return array
 
 
-def _add_balanced(found: Weights, samples: Labelled, name: str, how: str) -> None:
+def _add_balanced(found: Weights, selection: Selection, name: str, how: str) -> None:
     if how == "subject":
-        found.by_sample[name] = _of_subjects(samples, None)
+        found.by_sample[name] = _of_subjects(selection, None)
     elif how == "class":
-        scheme = _classes_of(samples, name)
+        scheme = _classes_of(selection, name)
         if name:
-            counts = count_classes(samples.reader, scheme, samples.starts, name).sum(axis=0)
+            counts = count_classes(selection.reader, scheme, selection.starts, name).sum(axis=0)
         else:
-            counts = samples.class_counts
+            counts = class_counts(selection)
         n_present = np.count_nonzero(counts)
         balanced = counts.sum() / (np.maximum(n_present, 1) * np.maximum(counts, 1))
         found.by_class[name] = balanced.astype(np.float32)
@@ -163,11 +163,11 @@ def _add_balanced(found: Weights, samples: Labelled, name: str, how: str) -> Non
         )
 
 
-def _add_named(found: Weights, samples: Labelled, name: str, given: Mapping[Any, float]) -> None:
+def _add_named(found: Weights, selection: Selection, name: str, given: Mapping[Any, float]) -> None:
     """Add weights of classes or subjects, whichever the keys are; 1 for those not named."""
-    classes = samples.scheme.parts.get(name, samples.scheme).class_names or ()
+    classes = selection.scheme.parts.get(name, selection.scheme).class_names or ()
     is_class = all(key in classes for key in given)
-    is_subject = given.keys() <= set(samples.store.subjects)
+    is_subject = given.keys() <= set(selection.store.subjects)
     if is_class == is_subject:
         both = "both classes and subjects" if is_class else "neither all classes nor all subjects"
         some = ", ".join(repr(key) for key in list(given)[:5])
@@ -180,33 +180,33 @@ def _add_named(found: Weights, samples: Labelled, name: str, given: Mapping[Any,
             "are for fit(class_weight=...)."
         )
     if is_subject:
-        found.by_sample[name] = _of_subjects(samples, given)
+        found.by_sample[name] = _of_subjects(selection, given)
     else:
-        _classes_of(samples, name)
+        _classes_of(selection, name)
         found.by_class[name] = np.array([given.get(it, 1) for it in classes], np.float32)
 
 
-def _of_subjects(samples: Labelled, given: Mapping[Any, float] | None) -> FloatArray:
-    catalog = samples.store.catalog
+def _of_subjects(selection: Selection, given: Mapping[Any, float] | None) -> FloatArray:
+    catalog = selection.store.catalog
     # Samples without a label count nothing, and so do not count here.
-    counted = np.diff(samples.presence[0].count_below(samples.starts))
+    counted = np.diff(presence(selection)[0].count_below(selection.starts))
     per_subject = np.bincount(catalog.subject_codes, counted, len(catalog.subjects))
     n_present = np.count_nonzero(per_subject)
     weights = per_subject.sum() / (max(n_present, 1) * np.maximum(per_subject, 1))
     if given is not None:
         weights = np.array([given.get(subject, 1) for subject in catalog.subjects])
-    return np.repeat(weights[catalog.subject_codes], samples.per_recording).astype(np.float32)
+    return np.repeat(weights[catalog.subject_codes], selection.per_recording).astype(np.float32)
 
 
-def _classes_of(samples: Labelled, name: str) -> LabelScheme:
+def _classes_of(selection: Selection, name: str) -> LabelScheme:
     """Return the scheme of some labels, if each sample or step has one class."""
-    scheme = samples.scheme.parts.get(name, samples.scheme)
-    spec = samples.reader.readers.y[0].spec
+    scheme = selection.scheme.parts.get(name, selection.scheme)
+    spec = selection.reader.readers.y[0].spec
     shape = spec.row_shape if name == _WHOLE else spec.dtype[name].shape
     n_axes = len(shape) - (scheme.encoding == "one_hot")
-    steps = samples.view.cut.y_steps
-    inside = count_step_axes(samples.reader) if steps is not None and steps.ndim == 0 else 0
-    if scheme.class_names is None or samples.view.cut.y_of == "x":
+    steps = selection.view.cut.y_steps
+    inside = count_step_axes(selection.reader) if steps is not None and steps.ndim == 0 else 0
+    if scheme.class_names is None or selection.view.cut.y_of == "x":
         raise SampleError("sample_weight by class needs classes, but these labels are numbers.")
     if n_axes > inside:
         raise SampleError(

@@ -1,1 +1,1 @@
-"""Which samples an epoch shows, and in which order; reads no file."""
+"""Orders of an epoch: the samples that it shows, one after the other. Reads no file."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
-from zarrts.ordering.blocks import Layout
+from zarrts.ordering.blocks import BlockPlan
 from zarrts.ordering.order import Batching, Piece, Units, filled_units
 from zarrts.ordering.rolling import unit_order
 from zarrts.types import IntArray
@@ -30,7 +30,7 @@ _STREAM_TURNS, _STREAM_FIRST, _STREAM_SECOND, _STREAM_CHOICE = range(6, 10)
 
 @dataclass(frozen=True, kw_only=True)
 class Strata:
-    """Which of the selected samples are in which stratum, and in which units they lie.
+    """The strata of the selected samples, and the units that these lie in.
 
     A *pair* is what one unit holds of one stratum; pairs are sorted by stratum, then unit.
 
@@ -78,7 +78,7 @@ class Strata:
 
     @property
     def sizes(self) -> IntArray:
-        """How many samples each stratum has."""
+        """Number of samples of each stratum."""
         return np.diff(self.starts)
 
 
@@ -289,7 +289,7 @@ class BalancedOrder:
 
     # Which units are open when -----------------------------------------------------------
 
-    def _best_layout(self, draws: range) -> Layout:
+    def _best_layout(self, draws: range) -> BlockPlan:
         """Return the layout that reads least of those that fit, else the one that needs least."""
         found = [self._fitting(draws, is_spread=True)]
         if (self._strata.sizes > self._all_draws).any():
@@ -299,18 +299,18 @@ class BalancedOrder:
             return min(fitting, key=lambda it: it.n_places)
         return min(found, key=lambda it: it.most_needed)
 
-    def _fits(self, layout: Layout) -> bool:
+    def _fits(self, layout: BlockPlan) -> bool:
         return self._slots is None or layout.most_needed <= self._slots
 
-    def _fitting(self, draws: range, *, is_spread: bool) -> Layout:
+    def _fitting(self, draws: range, *, is_spread: bool) -> BlockPlan:
         """Return the layout with the longest blocks whose units fit into memory, or the shortest.
 
         Longer blocks mix better, and take less work to plan.
         """
         first, last = self._draws_of_pairs(draws, is_spread)
 
-        def layout(block: int) -> Layout:
-            return Layout.of(
+        def layout(block: int) -> BlockPlan:
+            return BlockPlan.of(
                 first,
                 last,
                 self._unit,

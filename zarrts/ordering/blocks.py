@@ -1,4 +1,4 @@
-"""Which units are open while one block of draws after the other is drawn from them."""
+"""Plan the units that are open while blocks of draws are taken from them, one after the other."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from zarrts.types import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Which units are opened one after the other, and what each block of draws finds where.
+class BlockPlan:
+    """The units that are opened one after the other, and where each block of draws finds its own.
 
     Draws are shuffled in blocks, and again in blocks that lie `shift` draws before those. Phase
     p, a block of the second shuffle, draws from the blocks p - 1 and p of the first.
@@ -58,7 +58,7 @@ class Layout:
         n_draws: int,
         block: int,
         is_spread: bool,
-    ) -> "Layout":
+    ) -> "BlockPlan":
         """Lay out units for blocks of draws.
 
         Parameters
@@ -92,7 +92,7 @@ class Layout:
         lowest = np.full(n_blocks + 1, len(opens))
         np.minimum.at(lowest, blocks, places)
         by_block = np.lexsort((units, blocks))
-        return Layout(
+        return BlockPlan(
             block=block,
             shift=shift,
             is_spread=is_spread,

@@ -1,4 +1,4 @@
-"""How an epoch is cut into batches, and what an order says of each; and the order of the source.
+"""Cut an epoch into batches; define what an order says of each; give the order of the source.
 
 Pure functions of (selection, batch size, span, seed, epoch, rank): batch i is computed without
 walking the batches before it.
@@ -24,7 +24,7 @@ UNITS_PER_PART = 1 << 18
 
 
 class Units(Protocol):
-    """How the selected samples lie in units."""
+    """The selected samples, as they lie in units."""
 
     @property
     def n_units(self) -> int:
@@ -46,7 +46,7 @@ class Units(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """How the samples of an epoch are cut into batches for each rank.
+    """The cut of an epoch into batches for each rank.
 
     Every rank gets `n_batches` batches; rank r draws from the samples
     n·r // world_size to n·(r + 1) // world_size of the epoch.
@@ -144,7 +144,7 @@ class Piece:
 
 
 class Order(Protocol):
-    """What the loader asks of an order."""
+    """An order, as the loader asks it."""
 
     batching: Batching
 

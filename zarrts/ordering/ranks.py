@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as whatever connects them says.
+"""Find out which of several processes this one is, from whatever connects them.
 
 Nothing is imported or initialised for that: only what the program uses already is asked.
 """

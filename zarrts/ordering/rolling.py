@@ -36,6 +36,28 @@ class RollingOrder:
         Not negative.
     max_steps : int
         A piece draws from at most so many steps, and so from span + max_steps - 1 units.
+
+    Examples
+    --------
+    Six units of four samples; with a span of 2, each step draws from two units that stand side
+    by side, and every sample comes once:
+
+    >>> from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
+    >>> every = Ranges.of_bounds(np.array([0]), np.array([24]))
+    >>> one_subject = np.array([0]), np.array([0])
+    >>> units = ChunkUnits([SegmentGrid(n_rows=24, chunk_rows=4)], every, one_subject)
+    >>> batching = Batching(n_samples=24, batch_size=4)
+    >>> order = RollingOrder(units, batching, span=2, seed=0, epoch=0)
+    >>> places = {unit: place for place, unit in enumerate(order.units(0, 6).tolist())}
+    >>> pieces = [piece for batch in range(6) for piece in order.pieces(batch)]
+    >>> sorted(number for piece in pieces for number in piece.numbers.tolist()) == list(range(24))
+    True
+    >>> all(
+    ...     piece.low <= places[number // 4] < piece.high <= piece.low + 2
+    ...     for piece in pieces
+    ...     for number in piece.numbers.tolist()
+    ... )
+    True
     """
 
     def __init__(
@@ -241,7 +263,7 @@ class _Block:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shares:
-    """How the units at some places share out their samples; all arrays have one entry a place.
+    """The shares of units at some places over steps; all arrays have one entry a place.
 
     Of the `counts` samples of place p, sample j (as permuted, from `first` on) is drawn at step
     p - half + floor((j + offset) · 2 · half / count), before reflection.

@@ -1,4 +1,4 @@
-"""Which samples an epoch shows, where that is not each one once: balanced, or as listed."""
+"""Epochs that do not show each sample once: balanced samples, or those of a list."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Resample = Literal["oversample", "undersample"]
 
 
 class Sampling(Protocol):
-    """What takes the place of the shuffle."""
+    """A choice of samples that takes the place of the shuffle."""
 
     def n_samples(self, world_size: int) -> int:
         """Return how many samples an epoch shows, on all ranks together."""
@@ -30,7 +30,7 @@ class Sampling(Protocol):
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """A text that tells it from others."""
         ...
 
 
@@ -61,7 +61,7 @@ class Balanced:
 
     @property
     def sizes(self) -> IntArray:
-        """How many samples each stratum has."""
+        """Number of samples of each stratum."""
         return np.bincount(self._codes[self._codes >= 0])
 
     def n_samples(self, world_size: int) -> int:
@@ -80,7 +80,7 @@ class Balanced:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """A text that tells it from others."""
         return f"balance {self._resample} {_digest(self._codes)}"
 
 
@@ -102,7 +102,7 @@ class Listed:
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
+        """A text that tells it from others."""
         return f"order {_digest(self.numbers)}"
 
 

@@ -1,1 +1,1 @@
-"""What an open store holds, and its samples and labels, read on their own without a stream."""
+"""Selections of an open store, and functions that read or count their samples and labels."""

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.indexing.cuts import Fit
+from zarrts.indexing.units import Ranges
 from zarrts.keywords import unknown_names
+from zarrts.labels.label_sets import by_name
 from zarrts.labels.scheme import LabelScheme
 from zarrts.reading.read_ahead import units_ahead
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.cuts import Fit
-from zarrts.samples.units import Ranges
-from zarrts.types import AnyArray, IntArray, Label
+from zarrts.sizes import format_budget, parse_size
+from zarrts.types import AnyArray, IntArray, Label, Labels
 
 _PIECE_BYTES = 32 << 20
 
@@ -57,6 +59,35 @@ def count_bytes(reader: SampleReader) -> int:
     n_rows = int(reader.lengths(units.selection.ids(np.arange(n_samples))).sum())
     n_labels = n_rows if cut.y_steps is None else n_samples
     return n_rows * x.row_bytes + n_labels * label_bytes
+
+
+def load(
+    reader: SampleReader, memory: int | str
+) -> tuple[AnyArray | list[AnyArray], Labels | list[Labels]]:
+    """Return all selected samples as arrays (x, y) in RAM; see `Samples.load`.
+
+    Raises
+    ------
+    SampleError
+        If they take more than `memory`.
+    """
+    limit = parse_size(memory, "memory")
+    needed = count_bytes(reader)
+    if needed > limit:
+        raise SampleError(
+            f"{len(reader.units.selection):,} samples take {format_budget(needed)} in memory, more "
+            f"than memory={format_budget(limit)}; use batches(), or raise memory."
+        )
+    if reader.cut.is_of_equal_lengths:
+        x, y = load_samples(reader)
+        return x, by_name(y)
+    series, labels = load_series(reader)
+    return series, labels_by_name(labels)
+
+
+def labels_by_name(stored: AnyArray | list[AnyArray]) -> Labels | list[Labels]:
+    """Return labels as users get them: those of several arrays as a dict of arrays."""
+    return [by_name(it) for it in stored] if isinstance(stored, list) else by_name(stored)
 
 
 def load_one(reader: SampleReader, ids: IntArray) -> tuple[AnyArray, AnyArray]:

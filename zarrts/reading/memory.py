@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.ordering.order import filled_units
-from zarrts.samples.units import ChunkUnits
+from zarrts.indexing.units import ChunkUnits
+from zarrts.ordering.order import UNITS_PER_PART, filled_units
 from zarrts.sizes import format_budget
 from zarrts.storage.chunks import ChunkReader
+from zarrts.storage.readers import Readers
 from zarrts.types import AnyArray, IntArray
 
 _ALIGNMENT = 64  # TensorFlow and JAX take aligned arrays without a copy
@@ -26,7 +27,7 @@ _SHARE_OF_LABELS, _MAX_LABEL_BYTES = 1 / 32, 16 << 20
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a budget buys; depends on nothing but the budget and the size of a unit.
+    """The shares of a memory budget; they depend on the budget and the size of a unit alone.
 
     Attributes
     ----------
@@ -56,6 +57,15 @@ class MemoryPlan:
         ------
         SampleError
             If it does not hold three units.
+
+        Examples
+        --------
+        Of 128 MiB, four fifths hold open units of 1 MiB; some of them are read ahead, and the
+        span is what is left:
+
+        >>> plan = MemoryPlan.of(128 << 20, 1 << 20)
+        >>> plan.slots, plan.span, plan.max_steps
+        (102, 84, 6)
         """
         slots = int(memory_bytes * _SHARE_OF_UNITS) // unit_bytes
         if slots < _MIN_SLOTS:
@@ -86,7 +96,7 @@ class MemoryPlan:
 
     @property
     def fetched_bytes(self) -> int:
-        """What of a remote store may be asked for ahead, of what is left for batches."""
+        """Bytes of a remote store that may be asked for ahead, of those left for batches."""
         return self.batch_bytes // 3
 
     def count_ready(self, batch_bytes: int, is_remote: bool = False) -> int:
@@ -117,6 +127,22 @@ def window_amplification(memory_bytes: int, chunk_bytes: int) -> float:
     Windows are of at most one row more than a chunk has, and more than fit into memory.
     """
     return 1 + 1 / _run(memory_bytes, 1, chunk_bytes)
+
+
+def amplification(units: ChunkUnits) -> float:
+    """Return bytes decoded over bytes used, at least 1, of one pass over the selected samples.
+
+    Chunks are decoded whole: a selection that takes single samples of many pays for the others.
+    Rows that are in several samples are used once.
+    """
+    if len(units.selection) == 0:
+        return 1.0
+    filled = filled_units(units)
+    decoded = 0
+    for start in range(0, len(filled), UNITS_PER_PART):
+        some = filled[start : start + UNITS_PER_PART].astype("int64")
+        decoded += int(units.rows_read(some).sum())
+    return decoded / units.index.count_rows(units.selection.starts, units.selection.stops)
 
 
 def _run(memory_bytes: int, head_chunks: int, chunk_bytes: int) -> int:
@@ -177,24 +203,6 @@ class BatchMemory:
         if len(self._blocks) < self._max_kept and _COUNTS_ARE_EXACT:
             self._blocks.append(block)
         return block
-
-
-@dataclass(frozen=True)
-class Readers:
-    """Readers of x and y of every segment, in the order of the store."""
-
-    x: tuple[ChunkReader, ...]
-    y: tuple[ChunkReader, ...]
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the store is read through a network."""
-        return any(it.is_remote for it in self.x)
-
-    def close(self) -> None:
-        """Close the files; a later read opens them again."""
-        for reader in (*self.x, *self.y):
-            reader.close()
 
 
 class UnitMemory:

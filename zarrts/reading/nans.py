@@ -5,10 +5,10 @@ from typing import Literal
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.reading.catalog import Catalog
-from zarrts.reading.measuring import pass_over
+from zarrts.indexing.occurrences import samples_with
+from zarrts.reading.chunk_pass import pass_over
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.occurrences import samples_with
+from zarrts.storage.catalog import Catalog
 from zarrts.types import AnyArray, IntArray
 
 OnNan = Literal["error", "keep", "fill"]

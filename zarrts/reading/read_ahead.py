@@ -28,7 +28,7 @@ class Chunks(Protocol):
 
     @property
     def n_chunks(self) -> int:
-        """How many there are."""
+        """Their number."""
         ...
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.reading.memory import Readers, aligned_empty
-from zarrts.samples.cuts import Cut, Fit
-from zarrts.samples.units import ChunkUnits
+from zarrts.indexing.cuts import Cut, Fit
+from zarrts.indexing.units import ChunkUnits
+from zarrts.reading.memory import aligned_empty
 from zarrts.storage.chunks import ChunkReader, read_rows
+from zarrts.storage.readers import Readers
 from zarrts.types import AnyArray, IntArray
 
 

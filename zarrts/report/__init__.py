@@ -22,10 +22,9 @@ from zarrts.report.signals import channels_by_subject, some_samples
 from zarrts.report.strips import strips_of_labels
 from zarrts.report.subjects import subjects_and_labels
 from zarrts.results import Evaluation
-from zarrts.selection import Samples
 from zarrts.sizes import format_count, format_size
-from zarrts.splits.disjoint import Split
-from zarrts.study import Store, open_store
+from zarrts.split import Split
+from zarrts.store import Store, open_store
 from zarrts.system import replace_file
 
 
@@ -72,7 +71,7 @@ def write_report(
 def page_of(
     store: Store,
     *,
-    split: Split[Samples] | None = None,
+    split: Split | None = None,
     evaluation: Evaluation | None = None,
     progress: bool = False,
 ) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.reading.contents import Contents
+from zarrts.store import Store
 
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 _AT_LEAST = 2.0  # of a unit, for it to be chosen
@@ -50,7 +50,7 @@ class Amounts:
         return f"{shown} {unit[:-1] if shown == '1' else unit}"
 
 
-def amounts_of_rows(store: Contents, largest: float) -> Amounts:
+def amounts_of_rows(store: Store, largest: float) -> Amounts:
     """Return how rows of a store are counted, by the largest amount that will be shown."""
     if not store.is_ragged:
         return Amounts("samples")
@@ -61,14 +61,14 @@ def amounts_of_rows(store: Contents, largest: float) -> Amounts:
     return Amounts(unit, each * store.rate_hz)
 
 
-def amounts_of_labels(store: Contents, largest: float) -> Amounts:
+def amounts_of_labels(store: Store, largest: float) -> Amounts:
     """Return how labels are counted: those of rows as time, others as what has one each."""
     if store.header.labels_per == "row":
         return amounts_of_rows(store, largest)
     return Amounts("recordings" if store.is_ragged else "samples")
 
 
-def label_rows(store: Contents) -> int | None:
+def label_rows(store: Store) -> int | None:
     """Return how many rows share a label of their own, where the store knows it and rows do."""
     every = {it.options.get("label_every") for it in store.header.segments}
     found = every.pop() if len(every) == 1 else None
@@ -76,7 +76,7 @@ def label_rows(store: Contents) -> int | None:
     return found if is_known else None
 
 
-def duration(store: Contents, n_rows: float) -> str:
+def duration(store: Store, n_rows: float) -> str:
     """Return a length of time steps as time, in full, or as their number."""
     amounts = amounts_of_rows(store, n_rows)
     return f"{float(amounts.of(n_rows)):,.6g} {amounts.unit}"

@@ -11,20 +11,19 @@ from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.subjects import and_more
 from zarrts.results import Evaluation
 from zarrts.results.scores import NAMES
-from zarrts.selection import Samples
-from zarrts.splits.disjoint import Split
-from zarrts.study import Store
+from zarrts.split import Split
+from zarrts.store import Store
 from zarrts.types import IntArray
 
 
-def parts_of_split(store: Store, overview: Overview, split: Split[Samples]) -> list[str]:
+def parts_of_split(store: Store, overview: Overview, split: Split) -> list[str]:
     """Return who is in which part."""
     starts, codes = store.catalog.starts, store.catalog.subject_codes
     by_part: dict[str, IntArray] = {}
     rows = []
     for name, part in zip(split.names, split, strict=True):
         counts = np.zeros(len(overview.subjects), np.int64)
-        np.add.at(counts, codes, np.diff(part.selection.count_below(starts)))
+        np.add.at(counts, codes, np.diff(part.selection.ids.count_below(starts)))
         by_part[name] = overview.groups.sum(counts)
         cells: list[Any] = [name, f"{len(part):,}", f"{len(part) / max(1, store.n_samples):.1%}"]
         cells.append(f"{len(part.subjects):,}")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zarrts.labels.scheme import LabelScheme
 from zarrts.reading.load import labels_by_unit
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.stats.moments import Moments, pool_by
 from zarrts.types import AnyArray, IntArray
 
@@ -98,7 +98,7 @@ class Overview:
     @cached_property
     def n_samples(self) -> IntArray:
         """Samples of each subject."""
-        below = self.samples.selection.count_below(self.store.catalog.starts)
+        below = self.samples.selection.ids.count_below(self.store.catalog.starts)
         return self._by_subject(np.diff(below))
 
     @cached_property
@@ -174,7 +174,7 @@ class Overview:
         if self._is_by_row:
             samples, bounds = samples.windows(1, label="first"), self.store.catalog.row_starts
         codes = self.store.catalog.subject_codes
-        for ids, stored in labels_by_unit(samples.reader):
+        for ids, stored in labels_by_unit(samples.selection.reader):
             recordings = np.searchsorted(bounds, ids, "right") - 1
             yield codes[recordings], np.ascontiguousarray(stored[name] if name else stored)
 

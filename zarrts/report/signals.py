@@ -10,7 +10,7 @@ from zarrts.report.oddities import find_oddities
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.specimens import Specimen, specimens_by_class
 from zarrts.report.subjects import and_more, number
-from zarrts.study import Store
+from zarrts.store import Store
 from zarrts.types import AnyArray
 
 _MAX_CHANNELS = 8  # in pictures of samples

@@ -7,7 +7,7 @@ import numpy as np
 
 from zarrts.labels.scheme import LabelScheme
 from zarrts.report.amounts import label_rows
-from zarrts.selection import Samples
+from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray
 from zarrts.view.series import Runs, Series
 
@@ -92,7 +92,7 @@ class _Chooser:
         runs = None if code is None else self._runs_of(series)
         place = n_samples // 2
         if runs is None and code is not None:
-            place = _place_of(series, self._samples.scheme, code)
+            place = _place_of(series, self._samples.selection.scheme, code)
         if runs is not None:
             starts, stops = runs.edges[:-1][runs.codes == code], runs.edges[1:][runs.codes == code]
             firsts, lasts = starts // n_each, -(-stops // n_each)
@@ -113,7 +113,7 @@ class _Chooser:
         runs = None if code is None else self._runs_of(series)
         middle = series.n_steps // 2
         if runs is None and code is not None and self._samples.store.header.labels_per == "row":
-            middle = _place_of(series, self._samples.scheme, code)
+            middle = _place_of(series, self._samples.selection.scheme, code)
         if runs is not None:
             lengths = np.where(runs.codes == code, np.diff(runs.edges), 0)
             longest = int(lengths.argmax())

@@ -1,4 +1,4 @@
-"""What stays whole in a split: subjects, or what users group them or their recordings by."""
+"""SplitGroups that stay whole in a split: subjects, or what users group them or recordings by."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +9,15 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.keywords import first_names
-from zarrts.reading.catalog import Catalog
+from zarrts.storage.catalog import Catalog
 from zarrts.types import IntArray
 
 Group = str | Mapping[str, Any] | Callable[[str], Any] | Sequence[Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Groups:
-    """Which group each recording of a store belongs to.
+class SplitGroups:
+    """The groups of the recordings of a store.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Groups:
 
 def groups_of(
     catalog: Catalog, is_selected: "np.ndarray[Any, np.dtype[np.bool_]]", group: Group
-) -> Groups:
+) -> SplitGroups:
     """Return the groups of all recordings that hold selected samples.
 
     Parameters
@@ -83,7 +83,7 @@ def groups_of(
     positions = {name: code for code, name in enumerate(names)}
     codes = np.full(len(subjects), -1, np.int64)
     codes[selected] = [positions[found[i]] for i in selected]
-    return Groups(names=names, of_recording=codes)
+    return SplitGroups(names=names, of_recording=codes)
 
 
 def _given(group: list[Any], subjects: list[str], selected: IntArray) -> list[str]:
@@ -107,7 +107,7 @@ def _names_of_recordings(catalog: Catalog) -> list[str]:
     ]
 
 
-def refuse_divided_subjects(catalog: Catalog, groups: Groups) -> None:
+def refuse_divided_subjects(catalog: Catalog, groups: SplitGroups) -> None:
     """Raise the error of subjects whose recordings are in several groups."""
     selected = groups.of_recording >= 0
     pairs = np.unique(

@@ -119,7 +119,7 @@ def _check_seed(seed: Any) -> None:
         )
 
 
-def folds(
+def draw_folds(
     subjects: Sequence[str],
     k: Folds = None,
     *,

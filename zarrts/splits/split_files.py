@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.reading.contents import Contents
-from zarrts.samples.units import Ranges
+from zarrts.indexing.units import Ranges
+from zarrts.reading.selection import Selection
 from zarrts.storage.store import combined_id
+from zarrts.store import Store
 
 _FORMAT = "zarrts-split/1"
 
 
-def write_split(path: Path, store: Contents, parts: Mapping[str, Ranges]) -> None:
+def write_split(path: Path, store: Store, parts: Mapping[str, Ranges]) -> None:
     """Write which samples are in each part, and of which store.
 
     Parts of whole subjects are their names, others are ranges of sample ids, [start, stop).
@@ -32,11 +33,11 @@ def write_split(path: Path, store: Contents, parts: Mapping[str, Ranges]) -> Non
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _fingerprint(store: Contents) -> str:
+def _fingerprint(store: Store) -> str:
     return combined_id(store.header.segments)
 
 
-def _document(store: Contents, part: Ranges) -> dict[str, Any]:
+def _document(store: Store, part: Ranges) -> dict[str, Any]:
     catalog = store.catalog
     counts = np.diff(part.count_below(catalog.starts))
     touched = np.unique(catalog.subject_codes[counts > 0])
@@ -47,13 +48,13 @@ def _document(store: Contents, part: Ranges) -> dict[str, Any]:
     return {"n_samples": len(part), "subjects_in_part": names, "ids": ranges}
 
 
-def read_split(path: Path, store: Contents) -> dict[str, Ranges]:
+def load_parts(path: Path, store: Store) -> dict[str, Selection]:
     """Return the samples of each part of a split of this very store.
 
     Raises
     ------
     SampleError
-        If the file is no split, or of another store or version.
+        If the file is not a split, or is of another store or version.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -64,17 +65,18 @@ def read_split(path: Path, store: Contents) -> dict[str, Ranges]:
     except FileNotFoundError as error:
         raise SampleError(f"{path}: there is no such file.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SampleError(f"{path} is no split that zarrts saved ({error}).") from error
+        raise SampleError(f"{path} is not a split that zarrts saved ({error}).") from error
     if fingerprint != _fingerprint(store):
         raise SampleError(
             f"{path} is a split of another store: it was made for version {version} of one with "
             f"the fingerprint {fingerprint}, but {store.path}, version {store.version}, has "
             f"{_fingerprint(store)}. Open that version, or split anew."
         )
-    return {name: _ranges(path, store, name, part) for name, part in parts.items()}
+    every = Selection.of(store)
+    return {name: every.narrowed(_ranges(path, store, name, part)) for name, part in parts.items()}
 
 
-def _ranges(path: Path, store: Contents, name: str, part: Mapping[str, Any]) -> Ranges:
+def _ranges(path: Path, store: Store, name: str, part: Mapping[str, Any]) -> Ranges:
     try:
         if "subjects" in part:
             found = store.catalog.samples_of(list(part["subjects"]))
@@ -85,5 +87,5 @@ def _ranges(path: Path, store: Contents, name: str, part: Mapping[str, Any]) -> 
         if len(found & whole) != part["n_samples"]:
             raise ValueError(f"its part {name!r} has other samples than it says")
     except (ValueError, KeyError, TypeError) as error:
-        raise SampleError(f"{path} is no split that zarrts saved ({error}).") from error
+        raise SampleError(f"{path} is not a split that zarrts saved ({error}).") from error
     return found

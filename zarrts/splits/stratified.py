@@ -1,6 +1,6 @@
 """Divide groups among parts so that every part gets its share of every class.
 
-Groups stay whole, and parts keep their numbers of groups: only who is in which part changes.
+SplitGroups stay whole, and parts keep their numbers of groups: only who is in which part changes.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.samples.units import Ranges
+from zarrts.indexing.units import Ranges
 from zarrts.types import IntArray
 
 Span = tuple[int, int]
@@ -143,7 +143,7 @@ class Stretches:
 
     @property
     def sizes(self) -> IntArray:
-        """How many samples each stretch has."""
+        """Number of samples of each stretch."""
         sizes = np.zeros(len(self.names), np.int64)
         np.add.at(sizes, self.of_recording, self.count)
         return sizes

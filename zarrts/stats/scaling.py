@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
-from zarrts.samples.cuts import Fit
+from zarrts.indexing.cuts import Fit
 from zarrts.stats.moments import FloatArray
 from zarrts.stats.statistics import QUARTILES, SCALES, Linear, Scale
 from zarrts.types import AnyArray, IntArray
@@ -23,7 +23,7 @@ _FEW_VALUES = 1024  # that NumPy has to have in a row to be fast
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scaling:
-    """How samples are scaled; `ZarrSequence.like` and a saved spec carry it on.
+    """A way of scaling samples; `ZarrSequence.like` and a saved spec carry it on.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What `samples.stats()` returns, and how such numbers scale a channel."""
+"""The statistics that `samples.stats()` returns, and the scaling that follows from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

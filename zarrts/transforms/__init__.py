@@ -312,8 +312,8 @@ def _check_length(length: float) -> None:
     is_fraction = isinstance(length, float | np.floating)
     if not (0 < length <= 1 if is_fraction else length >= 1):
         raise SampleError(
-            f"{length} is no length: give a number of steps, at least 1, or a fraction above 0 and "
-            "at most 1.0."
+            f"{length} is not a length: give a number of steps, at least 1, or a fraction above 0 "
+            "and at most 1.0."
         )
 
 

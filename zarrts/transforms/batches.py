@@ -1,4 +1,4 @@
-"""What transforms need of a batch: its series, parts of it, and labels whatever their form."""
+"""Take from a batch what transforms need: series, parts, and labels of any form."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -14,8 +14,8 @@ from zarrts.errors import ReadError, ZarrtsError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.moments import Moments, measure
 from zarrts.storage.chunks import ChunkReader, open_chunks
-from zarrts.storage.joined import open_labels
 from zarrts.storage.location import Location
+from zarrts.storage.readers import open_labels
 from zarrts.storage.segments import Segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable

@@ -15,9 +15,9 @@ from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.chunks import open_chunks
-from zarrts.storage.joined import open_labels
 from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
+from zarrts.storage.readers import open_labels
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header

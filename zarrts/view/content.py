@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.reading.selection import Selection
+from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray
 from zarrts.view.pyramid import Pyramid, PyramidCache, Stretch
 from zarrts.view.said import NONE, Said, said_of
@@ -44,10 +46,12 @@ class Content:
         That pyramids may take together.
     """
 
-    def __init__(self, samples: Any, results: Any = None, memory_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(
+        self, samples: Samples, results: Any = None, memory_bytes: int = _CACHE_BYTES
+    ) -> None:
         self._samples = samples
         self._store = samples.store
-        self._every = samples.store.samples.with_scheme(samples.scheme)
+        self._every = Samples(Selection.of(samples.store).with_scheme(samples.selection.scheme))
         self.numbers = _recordings_of(samples)
         if len(self.numbers) == 0:
             raise SampleError("There is nothing to be looked at: these are no samples.")
@@ -88,7 +92,7 @@ class Content:
             it = store.recordings[number]
             by_subject.setdefault(it.subject, []).append([number, it.source])
         subjects = [{"name": name, "recordings": its} for name, its in by_subject.items()]
-        names = [str(it) for it in self._samples.scheme.class_names or ()]
+        names = [str(it) for it in self._samples.selection.scheme.class_names or ()]
         said = None
         if self.said is not None:
             said = {
@@ -208,13 +212,13 @@ class Content:
 
     @property
     def _has_windows(self) -> bool:
-        return self._samples.view is not self._store.view and len(self._samples) <= _MAX_WINDOWS
+        return not self._samples.selection.is_as_stored and len(self._samples) <= _MAX_WINDOWS
 
     def _windows(self, number: int, start: int, stop: int, most: int) -> dict[str, Any] | None:
         """Return the windows of a range of steps; of many, what they cover."""
         if not self._has_windows:
             return None
-        index, rows = self._samples.view.index, self._store.catalog.row_starts
+        index, rows = self._samples.selection.view.index, self._store.catalog.row_starts
         ids = self._samples.ids
         low, high = index.count_before(rows[number : number + 2])
         ids = ids[np.searchsorted(ids, low) : np.searchsorted(ids, high)]
@@ -283,10 +287,12 @@ class Content:
         counts = self._store.catalog.class_counts
         others = self.numbers[self.numbers < number][::-1] if back else None
         others = self.numbers[self.numbers > number] if others is None else others
-        name = str((self._samples.scheme.class_names or ())[code]) if code >= 0 else "no label"
-        is_counted = counts is not None and self._samples.scheme.merges is None and code >= 0
+        scheme = self._samples.selection.scheme
+        name = str((scheme.class_names or ())[code]) if code >= 0 else "no label"
+        if scheme.merges is not None or code < 0:
+            counts = None  # which know nothing of either
         for other in [number, *others.tolist()]:
-            if is_counted and counts[other, code] == 0:
+            if counts is not None and counts[other, code] == 0:
                 continue
             series = self.series(other)
             if not any(it.class_names is not None for it in series.tracks):
@@ -308,13 +314,9 @@ def as_dict(found: Found | None) -> dict[str, Any] | None:
     return None if found is None else asdict(found)
 
 
-def _recordings_of(samples: Any) -> IntArray:
-    """Return the numbers of the recordings of the subjects of some samples, that hold anything."""
-    chosen = set(samples.subjects)
-    every = samples.store.recordings
-    return np.array(
-        [i for i, it in enumerate(every) if it.n_rows and it.subject in chosen], np.int64
-    )
+def _recordings_of(samples: Samples) -> IntArray:
+    """Return the numbers of the recordings that some samples are of."""
+    return np.flatnonzero(samples.selection.per_recording)
 
 
 def _number_tracks(series: Series) -> list[Track]:

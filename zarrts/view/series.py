@@ -8,12 +8,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.labels.scheme import LabelScheme
+from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray, Label
 
 _PIECE_BYTES = 4 << 20
@@ -115,13 +116,14 @@ class Series:
         Of the recording, as in `store.recordings`.
     """
 
-    def __init__(self, samples: Any, number: int) -> None:
+    def __init__(self, samples: Samples, number: int) -> None:
         self._samples, self.number = samples, number
         store = samples.store
         self.info = store.recordings[number]
         self.is_ragged = bool(store.is_ragged)
         self.rate_hz: float | None = store.rate_hz
-        inner = tuple(store.sample_shape[1:] if self.is_ragged else store.sample_shape)
+        # Only the time of recordings has no fixed length.
+        inner = tuple(it or 0 for it in store.sample_shape[1 if self.is_ragged else 0 :])
         steps = 1 if self.is_ragged else math.prod(inner[: max(1, len(inner) - 1)])
         self.steps_per_sample = int(steps)
         if self.is_ragged and len(inner) > 1:
@@ -152,8 +154,8 @@ class Series:
         if start >= stop:
             return np.zeros((0, self.n_channels), np.float32)
         if self.is_ragged:
-            found = self._window(start, stop, "first")[0][0]
-            return np.asarray(found).reshape(stop - start, -1).real
+            rows = self._window(start, stop, "first")[0][0]
+            return np.asarray(rows).reshape(stop - start, -1).real
         n_each = self.steps_per_sample
         first, last = start // n_each, -(-stop // n_each)
         found = self._some(first, last).load("4GiB")[0]
@@ -166,13 +168,13 @@ class Series:
         steps = max(1, _PIECE_BYTES // self._step_bytes)
         return int(-(-steps // self.steps_per_sample) * self.steps_per_sample)
 
-    def _window(self, start: int, stop: int, by_row: str = "all") -> Any:
+    def _window(self, start: int, stop: int, by_row: Literal["all", "first"] = "all") -> Samples:
         """Return the steps of a ragged recording as a single window."""
         one = self._samples.select(ids=[self.number])
         label = by_row if self._is_by_row else "recording"
         return one.windows(stop - start, start=start, stop=stop, label=label)
 
-    def _some(self, first: int, last: int) -> Any:
+    def _some(self, first: int, last: int) -> Samples:
         """Return samples `first` to `last` of a dense recording."""
         return self._samples.select(ids=np.arange(self.info.start + first, self.info.start + last))
 
@@ -190,7 +192,7 @@ class Series:
 
     @property
     def _schemes(self) -> dict[str, LabelScheme]:
-        scheme = self._samples.scheme
+        scheme = self._samples.selection.scheme
         return dict(scheme.parts) or {"": scheme}
 
     def _n_each(self, name: str) -> int:
@@ -219,12 +221,12 @@ class Series:
             n_steps = self.n_steps if self._is_by_row else 1
             for start in range(0, n_steps, _LABEL_STEPS):
                 found = self._window(start, min(start + _LABEL_STEPS, n_steps)).load_labels()
-                yield np.ascontiguousarray(found[name][0] if name else found[0])
+                yield _array(found, name)[0]
             return
         step = max(1, _LABEL_STEPS // self.steps_per_sample)
         for first in range(0, self.info.n_rows, step):
             found = self._some(first, min(first + step, self.info.n_rows)).load_labels()
-            yield np.ascontiguousarray(found[name] if name else found)
+            yield _array(found, name)
 
     def runs(self, track: Track) -> Runs:
         """Return the classes of all steps, read a piece at a time."""
@@ -248,15 +250,11 @@ class Series:
             return np.repeat(_as_numbers(track, found), stop - start)
         if self.is_ragged:
             labels = self._window(start, stop).load_labels()
-            return _as_numbers(
-                track, np.ascontiguousarray((labels[track.name] if track.name else labels)[0])
-            )
+            return _as_numbers(track, _array(labels, track.name)[0])
         n_each = self._n_each(track.name)
         first, last = start // self.steps_per_sample, -(-stop // self.steps_per_sample)
         labels = self._some(first, last).load_labels()
-        found = _as_numbers(
-            track, np.ascontiguousarray(labels[track.name] if track.name else labels)
-        )
+        found = _as_numbers(track, _array(labels, track.name))
         skip = start - first * self.steps_per_sample
         return np.repeat(found.reshape(-1), n_each)[skip : skip + stop - start]
 
@@ -264,3 +262,8 @@ class Series:
 def _as_numbers(track: Track, stored: AnyArray) -> NDArray[np.float64]:
     missing = track.scheme.is_missing(stored)
     return np.where(missing, np.nan, stored.astype(np.float64))
+
+
+def _array(labels: Any, name: str) -> AnyArray:
+    """Return one of several arrays of labels by its name, or the only one."""
+    return np.ascontiguousarray(labels[name] if name else labels)

@@ -13,8 +13,8 @@ import numpy as np
 
 from zarrts import sizes
 from zarrts.errors import SampleError
-from zarrts.samples.cuts import Cut, TargetOf, View, majority
-from zarrts.samples.indexes import WindowIndex
+from zarrts.indexing.cuts import Cut, TargetOf, View, majority
+from zarrts.indexing.indexes import WindowIndex
 from zarrts.types import AnyArray, IntArray
 
 WindowLabel = (
@@ -27,7 +27,7 @@ _NAMED = ("recording", "first", "last", "next", "majority", "all")
 
 @dataclass(frozen=True, kw_only=True)
 class WindowOptions:
-    """How windows are cut; what each means stands at `Samples.windows`. All in rows."""
+    """The options of windows, all in rows; `Samples.windows` describes each."""
 
     length: int
     stride: int = 1

@@ -1,20 +1,64 @@
-"""Which samples and steps have a label, where labels may be missing."""
+"""Find the samples and steps that have a label, where labels may be missing."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.indexing.cuts import Fit
+from zarrts.indexing.units import Ranges
 from zarrts.labels.scheme import LabelScheme
+from zarrts.reading.class_counts import class_counts
 from zarrts.reading.load import ids_by_unit
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.cuts import Fit
-from zarrts.samples.units import Ranges
+from zarrts.reading.selection import Selection, once
 from zarrts.types import AnyArray, Label
 
 BoolArray = NDArray[np.bool_]
+
+
+@once
+def presence(selection: Selection) -> tuple[Ranges, bool]:
+    """Return the samples that have a label, and whether one of these lacks another."""
+    can_miss = selection.view.cut.y_of != "x" and may_miss(selection.scheme)
+    if not can_miss or _is_complete(selection):
+        return selection.ids, False
+    return labelled_samples(selection.reader, selection.scheme)
+
+
+def _is_complete(selection: Selection) -> bool:
+    """Return whether the counts in the store say that no label is missing, without reading any."""
+    if selection.scheme.class_names is None:
+        return False
+    whole, partial = selection.whole_and_partial()
+    if partial is not None:
+        return False
+    shape = selection.store.readers.y[0].spec.row_shape
+    shape = shape[:-1] if selection.scheme.encoding == "one_hot" else shape
+    n_rows = np.diff(selection.store.catalog.row_starts)[whole].sum()
+    if selection.view.cut.y_of == "recording":
+        n_rows = len(whole)
+    return int(class_counts(selection).sum()) == int(n_rows) * math.prod(shape)
+
+
+def count_unlabelled(selection: Selection) -> int:
+    """Return how many of these samples have no label."""
+    return len(selection) - len(presence(selection)[0])
+
+
+def labelled(
+    selection: Selection, missing: Label | float | Sequence[Label | float] = ()
+) -> Selection:
+    """Return those of these samples that have a label; see `Samples.labelled`."""
+    values = np.ravel(np.asarray(missing, object)).tolist()
+    found = selection
+    if values:
+        plain = tuple(it.item() if isinstance(it, np.generic) else it for it in values)
+        found = found.with_scheme(without(found.scheme, plain))
+    return found.narrowed(presence(found)[0])
 
 
 def count_step_axes(reader: SampleReader) -> int:

@@ -1,4 +1,4 @@
-"""What is done to a batch in the loader's threads before it is handed out."""
+"""Finish a batch in the loader's threads before it is handed out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.indexing.cuts import Fit
+from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import each_array
-from zarrts.samples.cuts import Fit
-from zarrts.samples.padding import BatchLengths
 from zarrts.stats.scaling import Scaler
 from zarrts.types import AnyArray, Batch, IntArray, Labels
 
@@ -20,8 +20,8 @@ Weigh = Callable[[Batch, Any], Batch]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finish:
-    """What is done to a batch in the loader's threads before it is handed out.
+class PostProcessing:
+    """The steps that turn rows as stored into a batch, in the loader's threads.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How a sample is cut out of the rows of a store: which of its rows are x, and what y is."""
+"""Cut samples out of the rows of a store: choose the rows that are x, and those that are y."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.samples.indexes import RecordingIndex, RowIndex, SampleIndex
+from zarrts.indexing.indexes import RecordingIndex, RowIndex, SampleIndex
 from zarrts.types import AnyArray, IntArray, LabelsPer
 
 TargetOf = Literal["row", "recording", "x"]
@@ -16,7 +16,7 @@ TargetOf = Literal["row", "recording", "x"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cut:
-    """Which rows of a sample, counted from its first one, become its x and its y.
+    """The rows of a sample, counted from its first one, that become its x and its y.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Cut:
 
     @property
     def n_label_axes(self) -> int:
-        """How many axes of y count labels of a sample, where samples have equal numbers of them."""
+        """Number of axes of y that count labels of a sample, where samples have equally many."""
         n_axes = 0 if self.y_steps is None else self.y_steps.ndim
         return n_axes - (self.reduce is not None)
 
@@ -64,7 +64,7 @@ class Cut:
 
     @cached_property
     def x_runs(self) -> tuple[IntArray, int] | None:
-        """Where x is runs of consecutive rows: the first step of each, and how many they have."""
+        """First step and length of the runs of consecutive rows in x, where x is made of such."""
         steps = self.x_steps
         if steps is None or steps.ndim == 0 or steps.shape[-1] < 2 or (np.diff(steps) != 1).any():
             return None
@@ -103,7 +103,7 @@ class Cut:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fit:
-    """How some samples of unequal lengths are brought to one length.
+    """The way some samples of unequal lengths are brought to one length.
 
     A longer sample loses its end, or with `keeps_end` its beginning. What is behind the end of a
     shorter one repeats its last row, for the caller to overwrite.
@@ -123,12 +123,12 @@ class Fit:
 
     @property
     def kept(self) -> IntArray:
-        """How many rows of each sample are kept."""
+        """Number of rows of each sample that are kept."""
         return np.minimum(self.lengths, self.n_steps)
 
     @property
     def is_behind(self) -> NDArray[np.bool_]:
-        """Which steps lie behind the end of a sample, shape (n_samples, n_steps)."""
+        """The steps behind the end of a sample, bool of shape (n_samples, n_steps)."""
         return np.asarray(np.arange(self.n_steps) >= self.lengths[:, None])
 
     def rows(self, firsts: IntArray) -> IntArray:
@@ -144,7 +144,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class View:
-    """What the samples of a store are.
+    """The samples of a store, as they are cut from its rows.
 
     Attributes
     ----------

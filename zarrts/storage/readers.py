@@ -1,4 +1,7 @@
-"""Several arrays of labels of a store, read as one whose rows are records."""
+"""Read the arrays of all segments of a store; several arrays of labels as one of records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -6,6 +9,32 @@ from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, label_name
 from zarrts.types import AnyArray
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Readers of x and y of every segment, in the order of the store."""
+
+    x: tuple[ChunkReader, ...]
+    y: tuple[ChunkReader, ...]
+
+    @staticmethod
+    def of(root: Location, segments: Sequence[Segment]) -> "Readers":
+        """Return the readers of some segments; no file is opened before it is read."""
+        return Readers(
+            x=tuple(open_chunks(root, segment.x) for segment in segments),
+            y=tuple(open_labels(root, segment) for segment in segments),
+        )
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the store is read through a network."""
+        return any(it.is_remote for it in self.x)
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        for reader in (*self.x, *self.y):
+            reader.close()
 
 
 def open_labels(root: Location, segment: Segment) -> ChunkReader:

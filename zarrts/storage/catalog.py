@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
+from zarrts.indexing.units import Ranges
 from zarrts.keywords import unknown_names
-from zarrts.samples.units import Ranges
 from zarrts.stats.moments import Moments
 from zarrts.stats.sketches import Sketch
 from zarrts.storage.table import RecordingTable

@@ -1,4 +1,4 @@
-"""Which rows of a store a sample is: one row, a recording, or a window of one.
+"""Indexes from samples to rows of a store: one row, a recording, or a window of one.
 
 Rows are counted through all segments of a store, and samples through all samples of the store,
 selected or not, in the order of their first rows. No two that are selected have the same.
@@ -14,7 +14,7 @@ from zarrts.types import IntArray
 
 
 class SampleIndex(Protocol):
-    """Where the samples of a store lie; takes as many numbers as recordings, or fewer."""
+    """The rows of the samples of a store; takes as many numbers as recordings, or fewer."""
 
     @property
     def n_samples(self) -> int:
@@ -28,7 +28,7 @@ class SampleIndex(Protocol):
 
     @property
     def n_sharing(self) -> int:
-        """How many of the samples that follow one share rows with it."""
+        """Number of the samples following one that share rows with it."""
         ...
 
     def first_rows(self, ids: IntArray) -> IntArray:
@@ -83,7 +83,7 @@ class RowIndex:
 
 @dataclass(frozen=True, eq=False)
 class RecordingIndex:
-    """Every recording has an id; one without rows is no sample, and must not be selected.
+    """Every recording has an id; one without rows is not a sample, and must not be selected.
 
     Attributes
     ----------
@@ -162,7 +162,16 @@ class WindowIndex:
 
     @staticmethod
     def of(starts: IntArray, stops: IntArray, n_rows: int, stride: int) -> "WindowIndex":
-        """Return all windows of `n_rows` rows of some stretches, ascending and disjoint."""
+        """Return all windows of `n_rows` rows of some stretches, ascending and disjoint.
+
+        Examples
+        --------
+        Recordings of ten and five rows; no window of four crosses from one into the other:
+
+        >>> windows = WindowIndex.of(np.array([0, 10]), np.array([10, 15]), n_rows=4, stride=3)
+        >>> windows.first_rows(np.arange(windows.n_samples)).tolist()
+        [0, 3, 6, 10]
+        """
         counts = np.maximum((stops - starts - n_rows) // stride + 1, 0)
         filled = counts > 0
         return WindowIndex(starts[filled], counts[filled], n_rows, stride)
@@ -178,7 +187,7 @@ class WindowIndex:
 
     @property
     def n_sharing(self) -> int:
-        """How many of the windows that follow one overlap it."""
+        """Number of the windows following one that overlap it."""
         return (self.max_rows - 1) // self.stride
 
     def first_rows(self, ids: IntArray) -> IntArray:

@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 
 from zarrts.errors import ReadError
+from zarrts.indexing.occurrences import count_occurrences
 from zarrts.ordering.order import UNITS_PER_PART, filled_units
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.samples.occurrences import count_occurrences
 from zarrts.stats.moments import Moments, measure_repeated, merge_all
 from zarrts.stats.sketches import Sketch, draw, places
 from zarrts.system import count_cpus

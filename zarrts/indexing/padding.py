@@ -1,4 +1,4 @@
-"""How samples of unequal lengths become one array: which length a batch gets."""
+"""Bring samples of unequal lengths into one array: choose the length of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.samples.cuts import Fit
+from zarrts.indexing.cuts import Fit
 from zarrts.types import IntArray
 
 Pad = Literal["batch", "longest"] | int
@@ -16,7 +16,7 @@ Truncate = Literal["pre", "post"]
 
 @dataclass(frozen=True, kw_only=True)
 class Padding:
-    """What was asked for; what each means stands at `Samples.batches`."""
+    """The options of padding, as `BatchOptions` describes them."""
 
     pad: Pad
     value: float = 0.0

@@ -1,9 +1,9 @@
-"""How often each row of a store occurs in the selected samples."""
+"""Count how often each row of a store occurs in the selected samples."""
 
 import numpy as np
 
-from zarrts.samples.indexes import SampleIndex
-from zarrts.samples.units import Ranges
+from zarrts.indexing.indexes import SampleIndex
+from zarrts.indexing.units import Ranges
 from zarrts.types import IntArray
 
 

@@ -1,4 +1,4 @@
-"""Which samples are selected, and where they lie in the chunks of a store."""
+"""Sets of sample ids, and where samples lie in the chunks of a store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.samples.indexes import RowIndex, SampleIndex
+from zarrts.indexing.indexes import RowIndex, SampleIndex
 from zarrts.types import IntArray
 
 _MAX_RANGES = 8
@@ -36,7 +36,7 @@ class Ranges:
         Raises
         ------
         SampleError
-            If they are no whole numbers, such as a mask.
+            If they are not whole numbers, such as a mask.
         """
         if ids.ndim != 1:
             raise SampleError("Sample ids are a list of whole numbers, such as samples.ids[:3].")
@@ -69,7 +69,7 @@ class Ranges:
 
     @property
     def sizes(self) -> IntArray:
-        """How many ids each range holds."""
+        """Number of ids of each range."""
         return self.stops - self.starts
 
     def __len__(self) -> int:
@@ -124,7 +124,7 @@ def format_ids(ids: IntArray) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentGrid:
-    """How the rows of one segment are cut into chunks of `chunk_rows`; the last may be short."""
+    """The rows of one segment, cut into chunks of `chunk_rows`; the last may be short."""
 
     n_rows: int
     chunk_rows: int

@@ -1,0 +1,18 @@
+"""The examples in docstrings, which carry the ideas of pure functions."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = [
+    "zarrts.indexing.indexes",
+    "zarrts.ordering.rolling",
+    "zarrts.reading.memory",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_hold(name: str) -> None:
+    found = doctest.testmod(import_module(name), raise_on_error=True)
+    assert found.attempted > 0

@@ -1,0 +1,49 @@
+"""The batches of a loader as Keras wants them: tuples of arrays, pass by pass."""
+
+from typing import Any
+
+from zarrts.errors import ReadError
+from zarrts.loading.epochs import Pass, Passes
+from zarrts.loading.loader import EpochLoader
+from zarrts.loading.options import BatchOptions
+from zarrts.types import Batch
+
+
+class Feed:
+    """Gives batches of one loader to Keras, to tf.data, and to loops of a user's own.
+
+    Attributes
+    ----------
+    passes : Passes
+        Who reads which epoch; has the lock that all readers share.
+    n_batches : int
+        Of an epoch.
+    """
+
+    def __init__(self, loader: EpochLoader, options: BatchOptions) -> None:
+        self.passes, self.n_batches = Passes(loader), loader.n_batches
+        self._options = options
+
+    def next_of(self, current: Pass) -> Any:
+        """Return the next batch of a pass as Keras wants it, or None at its end."""
+        batch = self.passes.take(current)
+        return None if batch is None else self.as_tuple(batch)
+
+    def unlike_batches(self) -> list[Any]:
+        """Return batches that differ in every axis in which any may differ, if any may."""
+        return [self.as_tuple(batch) for batch in self.passes.unlike_batches()]
+
+    def as_tuple(self, batch: Batch) -> Any:
+        """Return a batch as Keras wants it."""
+        if len(batch.sample_id) == 0:
+            raise ReadError(
+                "None of the samples of a batch can be read; raise batch_size, or repair the store."
+            )
+        x = self.inputs_of(batch)
+        if self._options.label_mode is None:
+            return (x,) if self._options.mask else x  # or Keras would take the mask for labels
+        return (x, batch.y) if batch.sample_weight is None else (x, batch.y, batch.sample_weight)
+
+    def inputs_of(self, batch: Batch) -> Any:
+        """Return what the network gets of a batch."""
+        return (batch.x, batch.mask) if self._options.mask else batch.x
