@@ -280,23 +280,22 @@ class Content:
         names = [str(name) for name in said.class_names]
         text = f"predicted {names[said.codes[i]]} ({said.certainty[i]:.0%})"
         if said.true[i] >= 0:
-            text = f"{names[said.true[i]]}, {text}"
+            text = f"labelled {names[said.true[i]]}, {text}"
         return Found(int(said.recordings[i]), int(said.starts[i]), int(said.stops[i]), text, place)
 
     def _jump_to_class(self, number: int, at: int, code: int, back: bool) -> Found | None:
         counts = self._store.catalog.class_counts
         others = self.numbers[self.numbers < number][::-1] if back else None
         others = self.numbers[self.numbers > number] if others is None else others
-        scheme = self._samples.selection.scheme
-        name = str((scheme.class_names or ())[code]) if code >= 0 else "no label"
-        if scheme.merges is not None or code < 0:
+        if self._samples.selection.scheme.merges is not None or code < 0:
             counts = None  # which know nothing of either
         for other in [number, *others.tolist()]:
             if counts is not None and counts[other, code] == 0:
                 continue
-            series = self.series(other)
-            if not any(it.class_names is not None for it in series.tracks):
-                return None
+            track = next((it for it in self.series(other).tracks if it.class_names), None)
+            if track is None or not -1 <= code < len(track.class_names or ()):
+                raise SampleError(f"There is no class {code}.")
+            name = str((track.class_names or ())[code]) if code >= 0 else "no label"
             runs = self._runs(other, 0)
             starts, stops = runs.edges[:-1][runs.codes == code], runs.edges[1:][runs.codes == code]
             if other == number:
