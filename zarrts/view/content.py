@@ -230,10 +230,11 @@ class Content:
             return {"n": len(starts), "starts": starts.tolist(), "stops": stops.tolist()}
         ends = np.maximum.accumulate(stops)
         first = np.flatnonzero(np.concatenate([[True], starts[1:] > ends[:-1]]))
-        covered = Runs(
-            np.append(np.stack([starts[first], np.append(ends[first[1:] - 1], ends[-1])], 1), stop),
-            np.tile([0, NONE], len(first)),
-        )
+        borders = np.stack([starts[first], np.append(ends[first[1:] - 1], ends[-1])], axis=1)
+        edges = np.clip(np.concatenate([[start], borders.ravel(), [stop]]), start, stop)
+        filled = np.diff(edges) > 0
+        codes = np.append(np.tile([NONE, 0], len(first)), NONE)
+        covered = Runs(np.append(edges[:-1][filled], stop), codes[filled])
         return {"n": len(starts), "covered": _shown(covered, start, stop, most)}
 
     # Jumps -------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ class Content:
         if self._samples.selection.scheme.merges is not None or code < 0:
             counts = None  # which know nothing of either
         for other in [number, *others.tolist()]:
-            if counts is not None and counts[other, code] == 0:
+            if counts is not None and code < counts.shape[1] and counts[other, code] == 0:
                 continue
             track = next((it for it in self.series(other).tracks if it.class_names), None)
             if track is None or not -1 <= code < len(track.class_names or ()):

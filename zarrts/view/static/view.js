@@ -237,7 +237,7 @@ function names() {
 
 function makePlot() {
   if (state.plot) state.plot.destroy();
-  const n = Math.max(1, state.chosen.length), lane = Math.max(20, Math.min(64, 560 / n));
+  const n = Math.max(1, state.chosen.length), lane = Math.max(15, Math.min(64, 520 / n));
   const label = ink(), line = "#8883", font = FONT;
   const times = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120,
     300, 600, 900, 1800, 3600, 7200, 14400, 28800];
