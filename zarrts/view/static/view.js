@@ -51,7 +51,7 @@ function stepOf(text) {
 }
 
 function gutter() {
-  return document.body.clientWidth < 600 ? 74 : 132;
+  return document.body.clientWidth < 600 ? 82 : 132;
 }
 
 // Choosing ---------------------------------------------------------------------------------
@@ -103,7 +103,9 @@ async function open(number, view = null) {
 
 function listChannels() {
   const names = [...state.it.channels, ...state.it.numbers];
-  state.chosen = names.map((_, i) => i).slice(0, SHOWN_CHANNELS);
+  const n = state.it.channels.length, extra = names.length - n;
+  state.chosen = names.map((_, i) => i)
+    .filter((i) => i >= n || i < Math.max(1, SHOWN_CHANNELS - extra));
   $("choices").replaceChildren(...names.map((name, i) => {
     const label = document.createElement("label"), box = document.createElement("input");
     box.type = "checkbox";
@@ -244,11 +246,12 @@ function makePlot() {
   const { unit, scale } = state.it;
   const axis = { stroke: label, grid: { stroke: line, width: 1 }, ticks: { stroke: line }, font,
     size: 34, space: unit === "s" ? 80 : 60,
-    values: (_, splits) => splits.map((it) => shown(it / scale)) };
+    label: { s: "time (h:mm:ss)", step: "time steps", sample: "samples" }[unit], labelSize: 16,
+    labelFont: font, values: (_, splits) => splits.map((it) => shown(it / scale)) };
   if (unit === "s") axis.incrs = times;
   state.plot = new uPlot({
     width: document.body.clientWidth - 2 * parseFloat(getComputedStyle(document.body).paddingLeft),
-    height: Math.round(n * lane + 44),
+    height: Math.round(n * lane + 60),
     padding: [4, RIGHT_EDGE, 0, 0],
     legend: { show: false },
     cursor: { points: { show: false }, y: false, drag: { x: true, y: false, setScale: false } },
@@ -315,7 +318,8 @@ function laneOf(i, low, high) {
 }
 
 function about(value) {
-  return Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
+  const digits = document.body.clientWidth < 600 ? 2 : 3;
+  return value.toLocaleString("en", { maximumSignificantDigits: digits });
 }
 
 function columns() {
