@@ -40,6 +40,7 @@ def samples_of(recordings, *, n_classes=3, chunk_rows=8, write_id="0"):
         path="study.zarr",
         version=1,
         catalog=catalog,
+        readers=None,
         view=view_of_store(catalog.row_starts, "sample"),
         subjects=catalog.subjects,
         recordings=catalog.recordings,

@@ -192,7 +192,7 @@ def test_all_that_does_not_fit_is_refused_at_once_and_nothing_is_written(tmp_pat
     [
         (["N1", "N2"], [1, 2], "are numbers, but those in the store are text"),
         ([1, 2], ["N1", "N2"], "are text, but those in the store are numbers"),
-        ([1, 2], [0.5, 2], "the label 0.5 is no whole number, and so no class"),
+        ([1, 2], [0.5, 2], "the label 0.5 is not a whole number, and so not a class"),
         (np.int8([1, 2]), [1, 200], "int64, which do not all fit the store's int8"),
         ([False, True], [1, 2], "int64, which do not all fit the store's bool"),
         ([[0, 1], [1, 0]], [[1, 1], [1, 0]], "are numbers, but .* in the store are one-hot rows"),

@@ -251,14 +251,18 @@ def test_fitted_rows_are_the_samples_and_then_their_last_row(samples, n_steps, k
 @QUICK
 @given(
     labels=st.lists(st.lists(st.integers(-1, 3), min_size=4, max_size=4), min_size=1, max_size=4),
-    missing=st.sampled_from([None, -1]),
+    missing=st.sampled_from([(), (-1,), (-1, 2)]),
+    min_labelled=st.sampled_from([0, 0.25, 0.5, 0.6, 1]),
 )
-def test_majority_is_the_most_frequent_and_of_several_the_smallest(labels, missing):
+def test_majority_is_the_most_frequent_label_where_enough_are_there(labels, missing, min_labelled):
     expected = []
     for row in labels:
-        rest = [value for value in row if value != missing] or row
-        expected.append(min(rest, key=lambda value: (-rest.count(value), value)))
-    assert majority(np.array(labels), missing).tolist() == expected
+        rest = [value for value in row if value not in missing]
+        if missing and (not rest or len(rest) < min_labelled * len(row)):
+            expected.append(-1)
+        else:
+            expected.append(min(rest, key=lambda value: (-rest.count(value), value)))
+    assert majority(np.array(labels), missing, min_labelled).tolist() == expected
 
 
 def test_times_are_turned_into_rows():

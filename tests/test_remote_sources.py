@@ -34,8 +34,8 @@ from zarrts.buckets.source_bucket import SourceBucket
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
 from zarrts.errors import PlanError, SourceError
-from zarrts.sources import fingerprint
-from zarrts.sources.search import search
+from zarrts.sources.study import fingerprint
+from zarrts.sources.study.search import search
 from zarrts.storage import journal
 from zarrts.storage.location import list_files, opened, read_files
 

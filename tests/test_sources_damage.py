@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import npy
+from zarrts.sources import SourceOptions
+from zarrts.sources.formats import npy_header as npy
 
 X = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
 Y = np.arange(4)
@@ -273,7 +274,7 @@ def test_flipped_bytes_of_compressed_arrays_are_an_error_or_do_no_harm(
     for where, flip in flips:
         content[min(int(where * len(content)), len(content) - 1)] ^= flip
     path.write_bytes(content)
-    found = sources.find(path, x="x", y="y")
+    found = sources.find(path, SourceOptions(x="x", y="y"))
     if found.problems:
         return
     (recording,) = found.recordings

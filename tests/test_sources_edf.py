@@ -8,6 +8,7 @@ import pytest
 from edf_files import RATE, SECONDS, STAGES, write_edf
 
 from zarrts import sources
+from zarrts.sources import SourceOptions
 
 
 def oracle(path):
@@ -23,14 +24,14 @@ def stages(n_rows=RATE * SECONDS):
 
 
 def only(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
 
 
 def problem(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert not found.recordings
     (sentence,) = found.problems
     return sentence
@@ -42,7 +43,9 @@ def test_samples_and_annotations_are_those_of_pyedflib(tmp_path, suffix):
     write_edf(path, annotations=STAGES, bdf=suffix == ".bdf")
     recording = only(tmp_path)
     assert (recording.subject, recording.labels_per) == ("s01", "row")
-    assert (recording.channels, recording.rate_hz) == (("Fpz-Cz", "EOG"), 50.0)
+    described = recording.description
+    assert (described.channels, described.rate_hz) == (("Fpz-Cz", "EOG"), 50.0)
+    assert (described.units, described.by_hand) == (("uV", "uV"), frozenset())
     expected = oracle(path)
     rng = np.random.default_rng(0)
     for start, stop in [(0, 600), *np.sort(rng.integers(0, 601, (20, 2))).tolist()]:
@@ -58,7 +61,8 @@ def test_signals_are_chosen_by_name_and_in_order(tmp_path):
     signals = write_edf(path, ("Fz", "Temp", "Cz"), [50, 1, 50], STAGES)
     assert "Fz (50 Hz), Temp (1 Hz), Cz (50 Hz); choose signals of one rate" in problem(path)
     recording = only(path, channels=["Cz", "Fz"])
-    assert recording.channels == ("Cz", "Fz")
+    assert recording.description.channels == ("Cz", "Fz")
+    assert recording.description.by_hand == {"channels"}
     expected = np.stack([signals[2], signals[0]], axis=1)
     np.testing.assert_allclose(recording.x.read(0, 600), expected, rtol=0, atol=0.02)
     assert "not exactly one signal named Oz; it holds Fz" in problem(path, channels=["Oz"])
@@ -116,11 +120,11 @@ def test_a_file_has_exactly_what_its_header_declares(tmp_path):
         (whole[:-1], "but its header declares"),
         (whole + b"\0", "but its header declares"),
         (whole[:300], "ends inside its header"),
-        (whole[:100], "is no EDF or BDF file"),
+        (whole[:100], "is not an EDF or BDF file"),
         (whole[:236] + b"-1      " + whole[244:], "was not closed"),
         (whole[:236] + b"99999999" + whole[244:], "its header declares"),
         (whole[:252] + b"9999" + whole[256:], "declares 9,999 signals"),
-        (whole[:244] + b"nan     " + whole[252:], "is no number"),
+        (whole[:244] + b"nan     " + whole[252:], "is not a number"),
         (whole[:244] + b"0       " + whole[252:], "records last 0 s"),
     ]:
         path.write_bytes(content)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import fingerprint
+from zarrts.sources import SourceOptions
+from zarrts.sources.study import fingerprint
 from zarrts.types import Recording
 
 X = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
@@ -188,14 +189,14 @@ def test_an_ambiguous_file_shows_names_shapes_and_options(tmp_path):
     assert "a.npz: holds a (4, 3, 2) float32, b (4,) int64" in first
     assert "(x=)" in first and "(y=)" in first
     assert "p (1,) object" in second
-    assert origins(sources.find(tmp_path / "a.npz", x="a")) == ["a.npz"]
+    assert origins(sources.find(tmp_path / "a.npz", SourceOptions(x="a"))) == ["a.npz"]
 
 
 @pytest.mark.parametrize("option", [{"x": ["a"]}, {"y": 3}, {"x": ""}, {"x": "a", "y": "a"}])
 def test_names_that_are_no_names_are_refused(tmp_path, option):
     npz(tmp_path / "a.npz")
     with pytest.raises(SourceError, match="="):
-        sources.find(tmp_path, **option)
+        sources.find(tmp_path, SourceOptions(**option))
 
 
 @pytest.mark.parametrize(
@@ -205,13 +206,13 @@ def test_names_that_are_no_names_are_refused(tmp_path, option):
 def test_axes_without_one_sample_axis_are_refused(tmp_path, axes):
     npz(tmp_path / "a.npz")
     with pytest.raises(SourceError, match="axes="):
-        sources.find(tmp_path, axes=axes)
+        sources.find(tmp_path, SourceOptions(axes=axes))
 
 
 def test_a_wrong_number_of_axes_is_a_problem_of_the_file(tmp_path):
     npz(tmp_path / "a.npz", x=X[0], y=Y)
     npz(tmp_path / "b.npz")
-    found = sources.find(tmp_path, axes=("sample", "channel", "time"))
+    found = sources.find(tmp_path, SourceOptions(axes=("sample", "channel", "time")))
     assert origins(found) == ["b.npz"] and found.recordings[0].x.shape == (4, 2, 3)
     (problem,) = found.problems
     assert "has 2 axes (shape (3, 2)), but axes= names 3" in problem
@@ -247,29 +248,33 @@ def study(tmp_path):
 
 def test_a_regular_expression_names_subjects(study):
     for pattern in (r"s\d+", r"(s\d+)_night", r"/(.+)_"):
-        found = sources.find(study, subject=pattern)
+        found = sources.find(study, SourceOptions(subject=pattern))
         assert subjects(found) == ["s01", "s01", "s02"] and found.has_subjects_given
-    assert subjects(sources.find(study, subject="^g.")) == ["g1", "g1", "g2"]
+    assert subjects(sources.find(study, SourceOptions(subject="^g."))) == ["g1", "g1", "g2"]
     with pytest.raises(SourceError, match="not a regular expression"):
-        sources.find(study, subject="(")
+        sources.find(study, SourceOptions(subject="("))
 
 
 def test_files_without_a_subject_are_listed_together(study):
     options = ["s01", {"s02_night1": "b"}, lambda path: None, r"(zz)?"]
     left_out = [["g2/s02_night1.npz"], ["g1/s01_night1.npz", "g1/s01_night2.npz"]]
     for option, expected in zip(options, [*left_out, None, None], strict=True):
-        (problem,) = sources.find(study, subject=option).problems
+        (problem,) = sources.find(study, SourceOptions(subject=option)).problems
         for origin in expected or [f"g1/s01_night{i}.npz" for i in (1, 2)]:
             assert origin in problem
 
 
 def test_functions_and_mappings_name_subjects(study):
-    assert subjects(sources.find(study, subject=lambda path: path[3:6])) == ["s01", "s01", "s02"]
+    assert subjects(sources.find(study, SourceOptions(subject=lambda path: path[3:6]))) == [
+        "s01",
+        "s01",
+        "s02",
+    ]
     table = {"g1/s01_night1.npz": "a", "s01_night2": "a", "g2/s02_night1": "b", "unused": "c"}
-    assert subjects(sources.find(study, subject=table)) == ["a", "a", "b"]
+    assert subjects(sources.find(study, SourceOptions(subject=table))) == ["a", "a", "b"]
     for bad in (lambda path: 3, lambda path: 1 / 0, {"s01_night1": 3}, 3, [("a", "b")]):
         with pytest.raises(SourceError, match=r"subject=|subject must be"):
-            sources.find(study, subject=bad)
+            sources.find(study, SourceOptions(subject=bad))
 
 
 def test_a_csv_table_names_subjects(study):
@@ -280,7 +285,11 @@ def test_a_csv_table_names_subjects(study):
         encoding="utf-8",
     )
     for option in (table, str(table)):
-        assert subjects(sources.find(study, subject=option)) == ["Anna B", "Anna B", "Ben"]
+        assert subjects(sources.find(study, SourceOptions(subject=option))) == [
+            "Anna B",
+            "Anna B",
+            "Ben",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -297,9 +306,9 @@ def test_a_csv_table_names_subjects(study):
 def test_a_bad_table_says_where(study, text, says):
     (study / "t.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(SourceError, match=says):
-        sources.find(study, subject=study / "t.csv")
+        sources.find(study, SourceOptions(subject=study / "t.csv"))
     with pytest.raises(SourceError, match=r"gone.csv: no such file"):
-        sources.find(study, subject="gone.csv")
+        sources.find(study, SourceOptions(subject="gone.csv"))
 
 
 # Fingerprints

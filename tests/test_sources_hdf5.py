@@ -9,7 +9,8 @@ import pytest
 import scipy.io
 
 from zarrts import sources
-from zarrts.sources import matlab5
+from zarrts.sources import SourceOptions
+from zarrts.sources.formats import matlab5
 
 X = np.arange(6 * 5 * 4, dtype=np.float32).reshape(6, 5, 4)
 Y = np.array([0, 2, 1, 1, 0, 2])
@@ -17,14 +18,14 @@ TEXT = np.array(["W", "N1", "R", "N1", "W", "Schlaf ä"])
 
 
 def only(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
 
 
 def problem(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert not found.recordings
     (sentence,) = found.problems
     return sentence
@@ -102,7 +103,7 @@ def test_paths_below_groups_are_named_with_x_and_y(tmp_path):
     with h5py.File(tmp_path / "study.h5", "w") as file:
         for name in ("s01", "s02"):
             file[f"{name}/raw/eeg"], file[f"{name}/raw/eog"], file[f"{name}/stage"] = X, X, Y
-    found = sources.find(tmp_path, x="raw/eeg", y="stage")
+    found = sources.find(tmp_path, SourceOptions(x="raw/eeg", y="stage"))
     assert [it.subject for it in found.recordings] == ["s01", "s02"]
 
 
@@ -118,7 +119,8 @@ def test_channels_and_rate_are_those_of_the_attributes(tmp_path):
         file["x"].attrs["channels"] = ["Fz", "Cz", "Pz", "Oz"]
         file.attrs["sfreq"] = 100
     recording = only(tmp_path)
-    assert (recording.channels, recording.rate_hz) == (("Fz", "Cz", "Pz", "Oz"), 100.0)
+    described = recording.description
+    assert (described.channels, described.rate_hz) == (("Fz", "Cz", "Pz", "Oz"), 100.0)
 
 
 def test_virtual_data_sets_are_read_and_their_files_watched(tmp_path):
@@ -287,9 +289,9 @@ def test_what_is_no_array_is_named(tmp_path, save_mat):
 
 def test_old_and_other_files_are_told(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", {"x": X[0], "y": Y}, format="4")
-    assert "no MATLAB file of version 5 or later" in problem(tmp_path)
+    assert "is not a MATLAB file of version 5 or later" in problem(tmp_path)
     (tmp_path / "a.mat").write_bytes(b"")
-    assert "no MATLAB file" in problem(tmp_path)
+    assert "is not a MATLAB file" in problem(tmp_path)
 
 
 def test_large_text_and_compressed_cells_are_not_held(tmp_path, monkeypatch):

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SourceError
-from zarrts.sources.names import pair_up, pick, session_like
+from zarrts.sources.formats.array_names import pick
+from zarrts.sources.formats.npy_pairs import pair_up
+from zarrts.sources.study.subject_names import session_like
 
 # Arrays of one file
 

@@ -7,6 +7,7 @@ import pytest
 
 from zarrts import sources
 from zarrts.errors import SourceError
+from zarrts.sources import SourceOptions
 
 X = np.arange(60, dtype=np.float32).reshape(5, 4, 3)
 Y = np.array(["N1", "W", "W", "R", "N1"])
@@ -32,7 +33,7 @@ def save(path, value, protocol=None):
 
 
 def only(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
@@ -129,10 +130,10 @@ def test_labels_in_a_list_of_series_are_those_of_rows(tmp_path):
 
 def test_kind_decides_what_lists_are(tmp_path):
     save(tmp_path / "a.npy", {"X": objects(*series(4, 4)), "y": np.arange(2)})
-    found = sources.find(tmp_path, kind="ragged").recordings
+    found = sources.find(tmp_path, SourceOptions(kind="ragged")).recordings
     assert [(it.x.shape, it.labels_per) for it in found] == [((4, 2), "recording")] * 2
     save(tmp_path / "b.npy", {"X": objects(*series(4, 5)), "y": np.arange(2)})
-    found = sources.find(tmp_path, kind="dense")
+    found = sources.find(tmp_path, SourceOptions(kind="dense"))
     (problem,) = found.problems
     assert problem.startswith("b.npy: holds 2 series of 2 different shapes (4 to 5 rows)")
     assert [it.x.shape for it in found.recordings] == [(2, 4, 2)]

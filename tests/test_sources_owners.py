@@ -15,6 +15,7 @@ import zarrts
 from zarrts import sources
 from zarrts.cli import main
 from zarrts.errors import SourceError
+from zarrts.sources import SourceOptions
 
 SMALL: dict[str, Any] = {"chunk": 300, "shard": 900, "progress": False}
 OWNERS = np.repeat([3, 1, 2, 3], [9, 1, 30, 7])
@@ -111,11 +112,11 @@ def test_one_value_is_whose_all_of_the_file_is(tmp_path: Path) -> None:
 def test_what_is_asked_for_by_name_is_no_list_of_subjects(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", data=X, stage=Y, subject=OWNERS)
     np.savez(tmp_path / "b.npz", eeg=X + 1, subject=OWNERS)
-    (of_regex,) = sources.find(tmp_path / "a.npz", subject=".*").recordings
+    (of_regex,) = sources.find(tmp_path / "a.npz", SourceOptions(subject=".*")).recordings
     assert of_regex.subject == "a.npz"
-    (as_label,) = sources.find(tmp_path / "a.npz", y="subject").recordings
+    (as_label,) = sources.find(tmp_path / "a.npz", SourceOptions(y="subject")).recordings
     assert (as_label.subject, as_label.y_name) == ("a", "subject")
-    (one_of_two,) = sources.find(tmp_path / "b.npz", x="eeg", y="subject").recordings
+    (one_of_two,) = sources.find(tmp_path / "b.npz", SourceOptions(x="eeg", y="subject")).recordings
     assert one_of_two.subject == "b"
 
 
@@ -125,9 +126,9 @@ def test_what_is_asked_for_by_name_is_no_list_of_subjects(tmp_path: Path) -> Non
         (OWNERS[:-1], r"all.npz: its array of subjects has 46 entries, but 'x' has 47 rows"),
         (
             np.where(OWNERS == 1, np.nan, OWNERS),
-            r"all.npz: subject: holds nan, which is no subject",
+            r"all.npz: subject: holds nan, which is not a subject",
         ),
-        (OWNERS + 0.25, r"holds 3.25, which is no subject"),
+        (OWNERS + 0.25, r"holds 3.25, which is not a subject"),
         (np.where(OWNERS == 1, "", "p"), r"all.npz: subject: row 9 has no subject"),
         (np.zeros((47, 2)), r"all.npz: subject: has shape .47, 2. and dtype float64"),
     ],
@@ -141,7 +142,7 @@ def test_subjects_that_cannot_be_meant_are_refused(tmp_path: Path, owners: Any, 
 def test_subjects_that_alternate_without_end_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.owners, "_MAX_RUNS", 3)
+    monkeypatch.setattr("zarrts.sources.study.subject_runs._MAX_RUNS", 3)
     np.savez(tmp_path / "all.npz", x=X, y=Y, subject=OWNERS)
     with pytest.raises(SourceError, match=r"alternate 3 times, .* sort its rows by subject"):
         zarrts.convert(tmp_path, tmp_path / "a.zarr", **SMALL)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources.pickle_machine import read_pickle
+from zarrts.sources.formats.pickle_machine import read_pickle
 
 MARKER = "zarrts-was-here"
 

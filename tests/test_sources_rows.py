@@ -15,11 +15,12 @@ from numpy.lib import format as npy_format
 
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import rows
-from zarrts.sources.files import FileStamp
-from zarrts.sources.given import ArrayRows
-from zarrts.sources.packed import SpooledRows, StreamedRows
-from zarrts.sources.rows import Layout, StridedRows
+from zarrts.sources import SourceOptions
+from zarrts.sources.rows import strided as rows
+from zarrts.sources.rows.arrays import ArrayRows
+from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
+from zarrts.sources.rows.files import FileStamp
+from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.types import Recording, RowReader
 
 X_DTYPES = ["?", "i1", "u1", "<i2", ">i2", "<u4", ">u4", "<i8", ">f2", "<f4", ">f4", "<f8", ">f8"]
@@ -56,7 +57,7 @@ def write(folder, x, y, *, kind, version=(1, 0)):
 
 
 def found_in(folder, **options):
-    found = sources.find(folder, **options)
+    found = sources.find(folder, SourceOptions(**options))
     assert found.problems == ()
     (recording,) = found.recordings
     return recording
@@ -160,7 +161,7 @@ def test_short_reads_are_continued(tmp_path, monkeypatch):
 
 @given(n_rows=st.integers(1, 100_000), n_runs=st.integers(1, 5), item=st.integers(1, 40_000))
 def test_block_rows_make_a_run_of_16_kib_or_all_rows(n_rows, n_runs, item):
-    layout = Layout(np.dtype("u1"), (n_runs, n_rows, item), (1, 0, 2))
+    layout = ByteLayout(np.dtype("u1"), (n_runs, n_rows, item), (1, 0, 2))
     block = layout.block_rows
     if n_runs == 1:
         assert block == 1
@@ -250,19 +251,18 @@ def test_a_spool_that_does_not_fit_says_where(tmp_path, monkeypatch):
         reader.read(0, 1)
 
 
-def test_tokens_tell_files_arrays_and_layouts_apart(tmp_path):
-    from dask.base import tokenize
-
-    x = array("<f4", (6, 3, 2))
+def test_readers_are_small_when_pickled_and_read_the_same(tmp_path):
+    x = array("<f4", (6, 30, 200))
     np.savez_compressed(tmp_path / "a.npz", x=x, y=np.arange(6))
     np.savez(tmp_path / "b.npz", x=x, y=np.arange(6))
-    readers = [r for found in sources.find(tmp_path).recordings for r in (found.x, found.y)]
-    readers += [sources.find(tmp_path, axes=["time", "sample", "a"]).recordings[1].x]
-    readers += [ArrayRows(x, "x"), ArrayRows(x.copy(), "x")]
-    tokens = [tokenize(reader) for reader in readers]
-    assert len(set(tokens)) == len(readers)
-    assert [tokenize(pickle.loads(pickle.dumps(reader))) for reader in readers] == tokens
-    assert all(len(pickle.dumps(reader)) < 2000 for reader in readers[:-2])
+    for found in sources.find(tmp_path).recordings:
+        for reader in (found.x, found.y):
+            pickled = pickle.dumps(reader)
+            assert len(pickled) < 2000
+            copy = pickle.loads(pickled)
+            np.testing.assert_array_equal(copy.read(1, 4), reader.read(1, 4))
+            copy.close()
+            reader.close()
 
 
 def test_a_stamp_notices_a_file_that_was_written_again(tmp_path):

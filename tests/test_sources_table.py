@@ -10,6 +10,7 @@ import zarrts
 from zarrts import sources
 from zarrts.cli import main
 from zarrts.errors import SourceError
+from zarrts.sources import SourceOptions
 
 X = np.arange(10 * 4 * 2, dtype=np.float32).reshape(10, 4, 2)
 Y = np.array(list("abababbbaa"))
@@ -155,7 +156,7 @@ def test_a_second_level_is_the_subject(tmp_path: Path, upper: str) -> None:
     pairs = [(subject, label) for subject in ("s01", "s02") for label in ("run", "walk")]
     names = [f"{s}/{c}/1.npy" if upper == "subjects" else f"{c}/{s}/1.npy" for s, c in pairs]
     write_classes(tmp_path / "in", names)
-    found = sources.find(tmp_path / "in", folders="classes")
+    found = sources.find(tmp_path / "in", SourceOptions(folders="classes"))
     assert found.problems == () and found.has_subjects_given
     got = {(it.subject, it.y.read(0, 1)[0]) for it in found.recordings}
     assert got == set(pairs)
@@ -164,8 +165,8 @@ def test_a_second_level_is_the_subject(tmp_path: Path, upper: str) -> None:
 def test_levels_that_could_be_either_are_asked_for(tmp_path: Path) -> None:
     write_classes(tmp_path / "in", [f"{a}/{b}/1.npy" for a in ("x", "y") for b in ("p", "q")])
     with pytest.raises(SourceError, match="which are the classes"):
-        sources.find(tmp_path / "in", folders="classes")
-    found = sources.find(tmp_path / "in", folders="subjects/classes")
+        sources.find(tmp_path / "in", SourceOptions(folders="classes"))
+    found = sources.find(tmp_path / "in", SourceOptions(folders="subjects/classes"))
     assert sorted({it.subject for it in found.recordings}) == ["x", "y"]
 
 
@@ -173,7 +174,7 @@ def test_series_of_unequal_length_in_class_folders_are_recordings(tmp_path: Path
     for name, length in (("run/a.npy", 5), ("walk/b.npy", 7)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         np.save(tmp_path / name, np.zeros((length, 2), np.float32))
-    found = sources.find(tmp_path, folders="classes")
+    found = sources.find(tmp_path, SourceOptions(folders="classes"))
     assert found.problems == ()
     assert [(it.x.shape, it.labels_per) for it in found.recordings] == [
         ((5, 2), "recording"),
@@ -183,7 +184,9 @@ def test_series_of_unequal_length_in_class_folders_are_recordings(tmp_path: Path
 
 def test_axes_of_a_series_in_class_folders(tmp_path: Path) -> None:
     series = write_classes(tmp_path / "in", FLAT)
-    found = sources.find(tmp_path / "in", folders="classes", axes=("channel", "time"))
+    found = sources.find(
+        tmp_path / "in", SourceOptions(folders="classes", axes=("channel", "time"))
+    )
     for it in found.recordings:
         np.testing.assert_array_equal(it.x.read(0, 1)[0], series[it.origin].T)
 
@@ -195,13 +198,15 @@ def test_links_that_loop_end(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this account may not make links")
     for follow_links in (False, True):
-        found = sources.find(tmp_path / "in", folders="classes", follow_links=follow_links)
+        found = sources.find(
+            tmp_path / "in", SourceOptions(folders="classes", follow_links=follow_links)
+        )
         assert len(found.recordings) == len(FLAT)
 
 
 def test_files_outside_of_classes_are_named(tmp_path: Path) -> None:
     write_classes(tmp_path, [*FLAT, "loose.npy"])
     np.savez(tmp_path / "run" / "z.npz", X)
-    first, second = sources.find(tmp_path, folders="classes").problems
+    first, second = sources.find(tmp_path, SourceOptions(folders="classes")).problems
     assert first.startswith("loose.npy: lies in no folder")
-    assert second.startswith("run/z.npz: is no .npy file")
+    assert second.startswith("run/z.npz: is not an .npy file")

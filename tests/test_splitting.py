@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from studies import samples_of
 
 import zarrts
 from zarrts.errors import SampleError
+from zarrts.splits import splitting
 from zarrts.splits.stratified import even_parts
 
 QUICK = settings(deadline=None, max_examples=50)
@@ -63,8 +65,8 @@ def divisions(draw):
     elif how == "groups":
         found = list(samples.folds(group=[site[name] for name in samples.subjects]))
     else:
-        samples.load_labels = lambda: np.zeros(len(names), int)
-        found = list(samples.split_by(LeaveOneGroupOut()))
+        with mock.patch.object(splitting, "load_labels", lambda _: np.zeros(len(names), int)):
+            found = list(samples.split_by(LeaveOneGroupOut()))
     return samples, np.array(names), found
 
 
@@ -237,6 +239,92 @@ def test_folds_in_time_test_every_sample_once_and_leave_gaps(recordings, gap, k)
     assert sorted(np.concatenate(tested).tolist()) == list(range(len(samples)))
 
 
+@given(
+    length=st.integers(1, 12),
+    stride=st.integers(1, 7),
+    share=st.floats(0.05, 1),
+    gap=st.integers(0, 3),
+    k=st.integers(2, 4),
+    seed=st.integers(0, 2**20),
+)
+@settings(deadline=None, max_examples=40)
+def test_in_time_only_windows_that_share_rows_or_lie_in_the_gap_are_left_out(
+    recordings_of_rows, length, stride, share, gap, k, seed
+):
+    lengths, store = recordings_of_rows
+    windows = store.samples.windows(length, stride, label="first")
+    chosen = windows.select(
+        ids=windows.ids[np.random.default_rng(seed).random(len(windows)) < share]
+    )
+    # Subject, recording and first row of each chosen window, in order.
+    places = [
+        (i // 2, i, at) for i, n in enumerate(lengths) for at in range(0, n - length + 1, stride)
+    ]
+    of_id = dict(zip(windows.ids.tolist(), places, strict=True))
+
+    def naive(held, own):
+        """Return the samples of a subject that may train, and are before or after those held."""
+        low, high = own.index(held[0]), own.index(held[-1])
+
+        def shares(i):
+            return any(
+                of_id[i][:2] == of_id[j][:2] and abs(of_id[i][2] - of_id[j][2]) < length
+                for j in held
+            )
+
+        before = [i for i in own[: max(0, low - gap)] if not shares(i)]
+        return before, [i for i in own[high + 1 + gap :] if not shares(i)]
+
+    subjects = sorted({of_id[i][0] for i in chosen.ids.tolist()})
+    owned = {s: [i for i in chosen.ids.tolist() if of_id[i][0] == s] for s in subjects}
+    try:
+        train, test = chosen.split(test=0.4, within="subject", gap=gap)
+    except SampleError as error:
+        assert "nothing is left to train on" in str(error) or "holds no samples" in str(error)
+    else:
+        for own in owned.values():
+            held = own[len(own) - max(1, round(0.4 * len(own))) :]
+            assert [i for i in own if i in set(test.ids.tolist())] == held
+            assert [i for i in own if i in set(train.ids.tolist())] == naive(held, own)[0]
+    try:
+        folds = list(chosen.folds(k, within="subject", gap=gap))
+    except SampleError as error:
+        assert "left to train on" in str(error) or "the number of folds" in str(error)
+        return
+    for number, (train, test) in enumerate(folds):
+        for own in owned.values():
+            held = own[len(own) * number // k : len(own) * (number + 1) // k]
+            before, after = naive(held, own)
+            assert [i for i in own if i in set(test.ids.tolist())] == held
+            assert [i for i in own if i in set(train.ids.tolist())] == before + after
+
+
+@pytest.fixture(scope="module")
+def recordings_of_rows(tmp_path_factory):
+    """Two recordings of each of two subjects, of unequal lengths, and their store."""
+    lengths = (60, 23, 47, 31)
+    recordings = [
+        zarrts.Recording(f"s{i // 2}", np.zeros((n, 1), "f4"), np.arange(n) % 2)
+        for i, n in enumerate(lengths)
+    ]
+    path = tmp_path_factory.mktemp("rows") / "a.zarr"
+    return lengths, zarrts.convert(recordings, path, kind="ragged", progress=False)
+
+
+@pytest.mark.parametrize("as_given", [list, np.array], ids=["list", "array"])
+def test_groups_may_be_given_as_a_list_or_an_array(as_given):
+    samples = samples_of([(f"p{i}", (5, 5, 5)) for i in range(4)])
+    sites = as_given(["graz", "oslo", "graz", "oslo"])
+    train, test = samples.split(test=["oslo"], group=sites)
+    assert (train.subjects, test.subjects) == (["p0", "p2"], ["p1", "p3"])
+    assert [fold.test.subjects for fold in samples.folds(group=sites)] == [
+        ["p0", "p2"],
+        ["p1", "p3"],
+    ]
+    with pytest.raises(SampleError, match="group= and within= exclude each other"):
+        samples.split(test=0.5, within="subject", group=sites)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -280,10 +368,10 @@ def test_parts_that_share_subjects_or_samples_are_refused():
 
 
 @pytest.mark.filterwarnings("ignore:The groups parameter is ignored by KFold")
-def test_a_splitter_that_ignores_subjects_is_refused():
+def test_a_splitter_that_ignores_subjects_is_refused(monkeypatch):
     selection = pytest.importorskip("sklearn.model_selection")
     samples = samples_of([("a", (9, 0, 0)), ("b", (9, 0, 0))])
-    samples.load_labels = lambda: np.zeros(18, int)
+    monkeypatch.setattr(splitting, "load_labels", lambda _: np.zeros(18, int))
     with pytest.raises(SampleError, match="share the subjects a, b"):
         list(samples.split_by(selection.KFold(3, shuffle=True, random_state=0)))
     found = list(samples.split_by(selection.KFold(3), allow_overlap=True))

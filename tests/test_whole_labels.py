@@ -69,7 +69,11 @@ def test_dry_run_says_how_floats_become_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("codes", "names", "words"),
     [
-        ([np.array([0.5]), np.array([1.0])], [0, 1], "anna.npz: the label 0.5 is no whole number"),
+        (
+            [np.array([0.5]), np.array([1.0])],
+            [0, 1],
+            "anna.npz: the label 0.5 is not a whole number",
+        ),
         ([np.array([0.0]), np.array([np.nan])], [0, 1], "bert.npz: the label nan .*missing=-1"),
         (CODES, [0, 1], r"The labels 2 are none of class_names= \(0, 1\)"),
         (CODES, ["sit", "lie"], r"these are numbers, not sit, lie; .*select\(classes="),

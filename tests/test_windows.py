@@ -175,7 +175,7 @@ def test_all_ways_to_read_windows_agree(by_row, label):
 @pytest.mark.parametrize("long_bytes", [1, 10 * 12 + 1])
 def test_windows_are_alike_however_they_are_copied(by_row, monkeypatch, long_bytes):
     monkeypatch.setattr(gathering, "_LONG_BYTES", long_bytes)
-    samples = by_row.store.samples.windows(10, 4, label="last")
+    samples = by_row.store.samples.windows(10, 5, label="last")
     for one in (samples, samples.sequences(2)):
         x, _ = one.load()
         with one.batches(5, stats=samples.stats(), memory="1MiB") as batches:
@@ -218,15 +218,49 @@ def test_windows_are_selected_by_class(by_row):
 
 
 def test_a_function_makes_labels_of_the_rows(by_row):
-    samples = by_row.store.samples.windows(10, 4, label=lambda rows: (rows == 2).sum(axis=1))
+    samples = by_row.store.samples.windows(10, 4, label=lambda rows: rows.max(axis=1))
     expected = [
-        (by_row.codes(y)[at : at + 10] == 2).sum()
-        for y in by_row.y
-        for at in range(0, len(y) - 9, 4)
+        by_row.codes(y)[at : at + 10].max() for y in by_row.y for at in range(0, len(y) - 9, 4)
     ]
     assert samples.load_labels().tolist() == expected
     with samples.batches(5, shuffle=False, memory="1MiB") as batches:
         assert np.concatenate([batch.y for batch in batches]).tolist() == expected
+
+
+@pytest.mark.parametrize("label_mode", ["raw", "int", "categorical", "auto"])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda rows: np.full(len(rows), 3), r"returned 3, .* 0 \(a\), 1 \(b\), 2 \(c\), and -1"),
+        (lambda rows: np.full(len(rows), -2), "returned -2, which is not a label here"),
+        (lambda rows: rows.mean(axis=1) + 0.5, "which is not a label here"),
+        (lambda rows: np.array(["a"] * len(rows)), "returned dtype <U1, but labels are numbers"),
+        (lambda rows: np.zeros(len(rows) + 1, int), r"shape \(\d+,\) for \d+ windows"),
+        (lambda rows: 1, r"returned shape \(\) for \d+ windows"),
+    ],
+)
+def test_labels_of_a_function_have_to_be_those_of_the_store(by_row, function, message, label_mode):
+    samples = by_row.store.samples.windows(10, 4, label=function)
+    with pytest.raises(SampleError, match=rf"^label=<lambda> .*{message}"):
+        next(samples.batches(5, label_mode=label_mode))
+    with pytest.raises(SampleError, match=message):
+        samples.load_labels()
+
+
+def test_a_function_may_leave_windows_without_a_label(by_row):
+    samples = by_row.store.samples.windows(
+        10, 10, label=lambda rows: np.where(rows[:, 0] == 1, -1, rows[:, 0])
+    )
+    firsts = np.concatenate([by_row.codes(y)[: len(y) // 10 * 10 : 10] for y in by_row.y])
+    assert 0 < samples.n_unlabelled == (firsts == 1).sum()
+
+
+def test_a_time_is_the_stride_of_windows_of_a_time(by_row):
+    samples = by_row.store.samples
+    found = samples.windows("200ms", label="last")
+    assert found.ids.tolist() == samples.windows(10, 10, label="last").ids.tolist()
+    every = samples.windows(10, label="last")
+    assert len(every) == sum(max(0, len(x) - 9) for x in by_row.x)
 
 
 def test_forecasts_are_scaled_values_of_x(by_recording):
@@ -299,8 +333,7 @@ def test_sequences_of_windows_whose_labels_are_made_of_their_rows(by_row, label)
 
 def test_sequences_stay_if_any_of_their_windows_has_a_label(by_row):
     windows = by_row.store.samples.windows(6, 6, label="majority")
-    some = windows.select(classes={"A": ["a"], "C": ["c"]})
-    samples = some.sequences(2)
+    samples = windows.sequences(2).select(classes={"A": ["a"], "C": ["c"]})
     codes = windows.load_labels()
     counts = [len(x) // 6 for x in by_row.x]
     firsts = [
@@ -313,11 +346,69 @@ def test_sequences_stay_if_any_of_their_windows_has_a_label(by_row):
     kept = (expected >= 0).any(axis=1)
     assert 0 < kept.sum() < len(kept)
     assert ((expected < 0).any(axis=1) & kept).any()
-    assert samples.n_unlabelled == (~kept).sum()
+    assert len(samples) == kept.sum()
+    assert samples.n_unlabelled == 0
     with zarrts.ZarrSequence(samples, batch_size=100, shuffle=False) as seq:
         _, y, weight = seq[0]
     np.testing.assert_array_equal(y, np.maximum(expected[kept], 0))
     np.testing.assert_array_equal(weight, expected[kept] >= 0)
+
+
+@QUICK
+@given(
+    length=st.integers(1, 9),
+    stride=st.integers(1, 9),
+    n=st.integers(1, 4),
+    step=st.integers(1, 4),
+    share=st.floats(0.3, 1),
+    seed=st.integers(0, 2**20),
+)
+def test_sequences_of_some_windows_are_those_of_all_whose_windows_are_among_them(
+    by_row, length, stride, n, step, share, seed
+):
+    windows = by_row.store.samples.windows(length, stride, label="last")
+    chosen = windows.ids[np.random.default_rng(seed).random(len(windows)) < share]
+    starts = np.cumsum([0, *(max(0, (len(x) - length) // stride + 1) for x in by_row.x)])
+    runs = [
+        list(range(at, at + n))
+        for first, stop in itertools.pairwise(starts.tolist())
+        for at in range(first, stop - n + 1, step)
+    ]
+    expected = [i for i, run in enumerate(runs) if set(run) <= set(chosen.tolist())]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of recordings without any, and of overlap
+        if not expected:
+            with pytest.raises(SampleError, match="No "):
+                windows.select(ids=chosen).sequences(n, step)
+            return
+        found = windows.select(ids=chosen).sequences(n, step)
+    assert found.ids.tolist() == expected
+    labels = dict(zip(windows.ids.tolist(), windows.load_labels().tolist(), strict=True))
+    assert found.load_labels().tolist() == [[labels[it] for it in runs[i]] for i in expected]
+
+
+def test_majority_needs_labels_of_half_of_the_rows(tmp_path):
+    """One row of 200 that is walked, and 100 of 200: of two recordings, one is walking."""
+    labels = np.full((2, 200), "", "U4")
+    labels[0, 199], labels[1, 100:] = "walk", "walk"
+    recordings = [
+        zarrts.Recording(n, np.zeros((200, 1)), y) for n, y in zip("ab", labels, strict=True)
+    ]
+    with zarrts.convert(recordings, tmp_path / "a.zarr", kind="ragged", progress=False) as store:
+        counted = {
+            share: store.samples.windows(200, label="majority", min_labelled=share).n_unlabelled
+            for share in (0, 0.005, 0.5, 0.6)
+        }
+        assert counted == {0: 0, 0.005: 0, 0.5: 1, 0.6: 2}
+        assert store.samples.windows(200, label="majority").n_unlabelled == 1
+        with pytest.raises(SampleError, match="min_labelled=50 has to be a share"):
+            store.samples.windows(200, label="majority", min_labelled=50)
+
+
+def test_sequences_of_windows_that_overlap_much_warn(by_row):
+    windows = by_row.store.samples.windows(10, 4, label="last")
+    with pytest.warns(UserWarning, match=r"each has 10 rows, and the next begins 4 later"):
+        windows.sequences(2)
 
 
 # Whole recordings ----------------------------------------------------------------------------
@@ -434,9 +525,9 @@ def test_a_recording_without_rows_is_no_sample(tmp_path):
 def test_recordings_without_a_window_are_counted(by_row):
     samples = by_row.store.samples
     with pytest.warns(UserWarning, match="2 of 6 recordings are too short for a window and give"):
-        windows = samples.windows(10, label="last")
+        windows = samples.windows(10, 5, label="last")
     with pytest.warns(UserWarning, match="1 of 4 recordings are too short for a sequence"):
-        windows.sequences(20)
+        windows.sequences(4)
     with pytest.warns(UserWarning, match="1 of 2 .* none: "):
         samples.select(subjects=["s1"]).windows(10, label="last")
     with warnings.catch_warnings():

@@ -7,6 +7,7 @@ import runpy
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         gappy=store("gappy", gap),
         wide=store("wide", [series("a", np.arange(9) / 7, 9, 8, 3)]),
         ragged=store("ragged", [series("a", "W", 30, 2), series("b", "R", 50, 2)]),
+        rows=store("rows", series("a", STAGES[np.arange(60) % 3], 60, 2), kind="ragged"),
     )
 
 
@@ -206,6 +208,22 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "use batches(), or raise memory": lambda it: it.study.samples.load(memory="1kB"),
     "windows() has no keyword 'step'; use stride=": lambda it: it.ragged.samples.windows(9, step=3),
     "lower length": lambda it: it.ragged.samples.windows(60),
+    "windows that follow each other are all among": lambda it: (
+        (windows := it.rows.samples.windows(5, 5, label="last"))
+        .select(ids=windows.ids[::2])
+        .sequences(2)
+    ),
+    "overlap by more than half": lambda it: it.rows.samples.windows(5, label="last").sequences(2),
+    "which is not a label here": lambda it: it.rows.samples.windows(
+        5, label=lambda rows: rows[:, 0] + 5
+    ).load_labels(),
+    "it has to return a label for each": lambda it: it.rows.samples.windows(
+        5, label=lambda rows: rows[0]
+    ).load_labels(),
+    "min_labelled=50 has to be a share": lambda it: it.rows.samples.windows(5, min_labelled=50),
+    "transform returned": lambda it: next(
+        it.study.samples.batches(4, transform=lambda batch, rng: replace(batch, x={"a": batch.x}))
+    ),
     "windows() cuts recordings whose rows follow in time": lambda it: it.study.samples.windows(4),
     "ZarrSequence reads a store, not ndarray": lambda it: sequence(it, np.zeros((9, 8, 2))),
     "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),

@@ -163,7 +163,7 @@ def convert(
         kind=kind,
         axes=_names("axes", axes),
         channels=_names("channels", channels),
-        rate_hz=float(rate_hz) if isinstance(rate_hz, np.number) else rate_hz,
+        rate_hz=rate_hz,
         label_every=label_every,
         dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
         memory_bytes=_size("memory", memory),

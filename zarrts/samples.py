@@ -195,7 +195,7 @@ class Samples:
     def windows(
         self,
         length: int | str,
-        stride: int | str = 1,
+        stride: int | str | None = None,
         sampling_rate: int = 1,
         *,
         start: int | str = 0,
@@ -206,6 +206,7 @@ class Samples:
         target: Literal["labels", "x"] = "labels",
         channels: Sequence[int | str] | None = None,
         gaps: Gaps | None = None,
+        min_labelled: float = 0.5,
         **unknown: object,
     ) -> "Samples":
         """Return windows of these recordings as samples; nothing is copied or read.
@@ -219,8 +220,9 @@ class Samples:
         length : int or str
             Rows (time steps) that a window spans, as in Keras' TimeseriesGenerator; or a time
             such as "30s", where the store knows its rate.
-        stride : int or str
-            Rows, or time, from the start of one window to that of the next.
+        stride : int or str, optional
+            Rows, or time, from the start of one window to that of the next. By default 1 row, as
+            in TimeseriesGenerator; where the length is a time, that time: no two overlap.
         sampling_rate : int
             Takes every so manieth row of a window: ceil(length / sampling_rate) steps.
         start, stop : int or str
@@ -230,9 +232,10 @@ class Samples:
         label : str or callable
             "recording": the label of the recording. "first", "last": of the first or last row of
             the window. "next": of the row that follows, or `horizon` rows later. "majority": the
-            most frequent of all rows, of several the smallest. "all": of each step, shape (steps,).
-            A function is given the stored labels of all rows of some windows, (n, length, ...),
-            and returns (n, ...).
+            most frequent of the rows that have a label, of several the smallest; see
+            `min_labelled`. "all": of each step, shape (steps,). A function is given the stored
+            labels of all rows of some windows, (n, length, ...), and returns (n, ...); of
+            classes, codes of these, or -1 for no label.
         horizon : int, str or sequence of int
             With label="next": how many rows after the last one of the window; 1 is the next.
             Several give several targets.
@@ -243,6 +246,9 @@ class Samples:
         gaps : mapping, optional
             For some recordings (by number, or by source as in `store.recordings`), the rows before
             which something is missing; no window crosses them.
+        min_labelled : float
+            With label="majority": the share of its rows that have to have a label, or the window
+            has none, and counts in `n_unlabelled`.
 
         Raises
         ------
@@ -260,6 +266,7 @@ class Samples:
             "reverse": reverse,
             "label": label,
             "target": target,
+            "min_labelled": min_labelled,
         }
         return Samples(
             windowing.windows(
@@ -269,6 +276,9 @@ class Samples:
 
     def sequences(self, n: int, stride: int | None = None) -> "Samples":
         """Return n consecutive windows as one sample (n, time, channel), with n labels.
+
+        Only windows that are among these samples are in them: sequences of a part of a split in
+        time hold nothing of another part.
 
         Parameters
         ----------

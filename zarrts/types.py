@@ -70,6 +70,36 @@ class SeriesList:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Description:
+    """What the columns and rows of a recording mean.
+
+    Each reader of a kind of file makes one for each recording, and no recording is without. None
+    means that it is not known, and is said on purpose: see `unknown`.
+
+    Attributes
+    ----------
+    channels : tuple of str, or None
+        Names of the columns, in their order.
+    units : tuple of str, or None
+        Physical unit of each column, as the source spells it; "" where a column has none.
+    rate_hz : float, or None
+        Rows (time steps) per second.
+    by_hand : frozenset of str
+        Which of the fields above the user gave; the others are as the source carries them.
+    """
+
+    channels: tuple[str, ...] | None
+    units: tuple[str, ...] | None
+    rate_hz: float | None
+    by_hand: frozenset[str] = frozenset()
+
+    @classmethod
+    def unknown(cls) -> "Description":
+        """Return the description of a source that says nothing about columns and rows."""
+        return cls(channels=None, units=None, rate_hz=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceRecording:
     """A recording as found in the sources; nothing but headers has been read.
 
@@ -97,10 +127,8 @@ class SourceRecording:
         Sizes and times of these files.
     found : str
         What was recognised, such as "an .npz file of two arrays".
-    channels : tuple of str, or None
-        Names of the channels, where the source carries them.
-    rate_hz : float, or None
-        Time steps per second, where the source carries it.
+    description : Description
+        What the columns and rows of x mean.
     first_row : int
         Row of the array in the file that is the recording's first.
     """
@@ -113,11 +141,10 @@ class SourceRecording:
     y_name: str
     size_bytes: int
     fingerprint: str
+    description: Description
     paths: tuple[Any, ...] = ()
     stamp: str = ""
     found: str = ""
-    channels: tuple[str, ...] | None = None
-    rate_hz: float | None = None
     first_row: int = 0
     labels_per: LabelsPer = "sample"
 

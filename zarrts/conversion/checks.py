@@ -50,20 +50,20 @@ def check_recordings(
     if channels is not None:
         problems += _wrong_channels(filled, channels)
         problems += [
-            f"{it.origin}: names its channels {_names(it.channels)}, but channels= names them "
-            f"{_names(channels)}; leave channels= out, or name them alike."
+            f"{it.origin}: names its channels {_names(it.description.channels)}, but channels= "
+            f"names them {_names(channels)}; leave channels= out, or name them alike."
             for it in filled
-            if it.channels is not None and it.channels != tuple(channels)
+            if it.description.channels is not None and it.description.channels != tuple(channels)
         ]
     problems += _odd_ones(
-        [it for it in filled if it.channels is not None],
-        lambda it: _names(it.channels),
+        [it for it in filled if it.description.channels is not None],
+        lambda it: _names(it.description.channels),
         "channels",
         lambda it, usual: "; their order and names have to be the same in all files.",
     )
     problems += _odd_ones(
-        [it for it in filled if it.rate_hz is not None],
-        lambda it: f"{it.rate_hz:g} Hz",
+        [it for it in filled if it.description.rate_hz is not None],
+        lambda it: f"{it.description.rate_hz:g} Hz",
         "a rate of",
         lambda it, usual: "; resample it before, or leave it out.",
     )
@@ -326,15 +326,16 @@ def _misfit(recording: SourceRecording, base: StoreHeader) -> str | None:
         return (
             f"labels of shape {it.y.shape[1:]}, but the store's have {y.row_shape}; save them alike"
         )
-    if None not in (it.channels, base.channels) and it.channels != base.channels:
+    described = it.description
+    if None not in (described.channels, base.channels) and described.channels != base.channels:
         return (
-            f"channels {', '.join(it.channels or ())}, but the store's are "
+            f"channels {', '.join(described.channels or ())}, but the store's are "
             f"{', '.join(base.channels or ())}; their order and names have to be the same"
         )
-    if None not in (it.rate_hz, base.rate_hz) and it.rate_hz != base.rate_hz:
+    if None not in (described.rate_hz, base.rate_hz) and described.rate_hz != base.rate_hz:
         return (
-            f"a rate of {it.rate_hz:g} Hz, but the store's is {base.rate_hz:g} Hz; resample it "
-            "before"
+            f"a rate of {described.rate_hz:g} Hz, but the store's is {base.rate_hz:g} Hz; resample "
+            "it before"
         )
     return None
 

@@ -73,8 +73,9 @@ class Layout:
 
 def carried(recordings: Sequence[SourceRecording]) -> tuple[tuple[str, ...] | None, float | None]:
     """Return the names of channels and the rate that sources carry; None where none does."""
-    channels = (it.channels for it in recordings if it.channels is not None)
-    rates = (it.rate_hz for it in recordings if it.rate_hz is not None)
+    described = [it.description for it in recordings]
+    channels = (it.channels for it in described if it.channels is not None)
+    rates = (it.rate_hz for it in described if it.rate_hz is not None)
     return next(channels, None), next(rates, None)
 
 

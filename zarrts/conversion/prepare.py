@@ -36,7 +36,7 @@ from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
-from zarrts.sources.whole import with_whole_labels
+from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.journal import Plan
 from zarrts.storage.location import (
     Location,
@@ -199,17 +199,11 @@ def prepare_append(
 
 def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
     """Return options with what was said when the store was made, unless it is said otherwise."""
-    then, is_flat = header.segments[0].options, len(header.segments[0].x.shape) == 2
-    is_certain = is_flat or header.kind == "ragged"
+    first = header.segments[0]
+    then = sources.SourceOptions.from_recorded(first.options)
+    is_certain = len(first.x.shape) == 2 or header.kind == "ragged"
     return replace(
-        options,
-        x=options.x or then["x"],
-        y=options.y or (tuple(then["y"]) if isinstance(then["y"], list) else then["y"]),
-        axes=options.axes or (then["axes"] and tuple(then["axes"])),
-        channels=options.channels or (then["channels"] and tuple(then["channels"])),
-        rate_hz=options.rate_hz or header.rate_hz,
-        label_every=options.label_every or then.get("label_every"),
-        folders=then.get("folders", "auto") if options.folders == "auto" else options.folders,
+        options.or_else(replace(then, rate_hz=header.rate_hz)),
         kind=header.kind if is_certain else options.kind,
     )
 
@@ -220,23 +214,8 @@ def _find(
     storage_options: Mapping[str, Any] | None,
     store: str | Path,
 ) -> sources.Found:
-    names = options.class_names
     mounts = Mounts(storage_options)
-    found = sources.find(
-        source,
-        subject=options.subject,
-        x=options.x,
-        y=options.y,
-        kind=options.kind,
-        axes=options.axes,
-        channels=options.channels,
-        label_every=options.label_every,
-        rate_hz=options.rate_hz,
-        folders=options.folders,
-        class_names=None if names is None else [str(it) for it in names],
-        follow_links=options.follow_links,
-        mounts=mounts,
-    )
+    found = sources.find(source, options, mounts=mounts)
     if has_table(source):
         mounts.warn_of_unused(store)
     return found
@@ -255,7 +234,7 @@ def _prepared(
     if not found.has_subjects_given:
         problems += check_sessions([*(it.subject for it in recordings), *_subjects(target, base)])
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
-    recordings = with_whole_labels(recordings, are_classes=_are_classes(options, base))
+    recordings = with_integer_labels(recordings, are_classes=_are_classes(options, base))
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
     labels = _labels(recordings, counters, options, base)
     layout = _layout(recordings, options, base)
@@ -365,14 +344,7 @@ def _plan(
     options: ConvertOptions,
     base: StoreHeader | None,
 ) -> Plan:
-    chosen = {
-        "x": options.x,
-        "y": list(options.y) if isinstance(options.y, tuple) else options.y,
-        "axes": options.axes and list(options.axes),
-        "folders": options.folders,
-        "class_names": options.class_names and list(options.class_names),
-        "channels": options.channels and list(options.channels),
-        "rate_hz": None if options.rate_hz is None else float(options.rate_hz),
+    chosen = options.recorded() | {
         "dtype": layout.dtype.name,
         "codec": options.codec,
         "samples in a chunk": layout.chunk_rows,

@@ -26,9 +26,12 @@ class SampleIndex(Protocol):
         """Most rows that a sample needs, from its first row on."""
         ...
 
-    @property
-    def n_sharing(self) -> int:
-        """Number of the samples following one that share rows with it."""
+    def first_sharing(self, ids: IntArray) -> IntArray:
+        """Return the first sample that shares a row with each of some samples; itself if none."""
+        ...
+
+    def last_sharing(self, ids: IntArray) -> IntArray:
+        """Return the last sample that shares a row with each of some samples; itself if none."""
         ...
 
     def first_rows(self, ids: IntArray) -> IntArray:
@@ -59,10 +62,13 @@ class RowIndex:
         """1."""
         return 1
 
-    @property
-    def n_sharing(self) -> int:
-        """0."""
-        return 0
+    def first_sharing(self, ids: IntArray) -> IntArray:
+        """Return the ids: no two share rows."""
+        return ids
+
+    def last_sharing(self, ids: IntArray) -> IntArray:
+        """Return the ids: no two share rows."""
+        return ids
 
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the ids: sample i is row i."""
@@ -115,10 +121,13 @@ class RecordingIndex:
         """Rows of the longest recording."""
         return int((self.stops - self.starts).max(initial=1))
 
-    @property
-    def n_sharing(self) -> int:
-        """0."""
-        return 0
+    def first_sharing(self, ids: IntArray) -> IntArray:
+        """Return the ids: no two share rows."""
+        return ids
+
+    def last_sharing(self, ids: IntArray) -> IntArray:
+        """Return the ids: no two share rows."""
+        return ids
 
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the first row of some recordings."""
@@ -177,23 +186,33 @@ class WindowIndex:
         return WindowIndex(starts[filled], counts[filled], n_rows, stride)
 
     @cached_property
-    def _before(self) -> IntArray:
+    def first_ids(self) -> IntArray:
+        """Id of the first window of each stretch, and the number of windows."""
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     @property
     def n_samples(self) -> int:
         """Number of windows."""
-        return int(self._before[-1])
+        return int(self.first_ids[-1])
+
+    def first_sharing(self, ids: IntArray) -> IntArray:
+        """Return the first window of its stretch that overlaps each of some windows."""
+        which = np.searchsorted(self.first_ids, ids, "right") - 1
+        return np.asarray(np.maximum(ids - self._n_sharing, self.first_ids[which]))
+
+    def last_sharing(self, ids: IntArray) -> IntArray:
+        """Return the last window of its stretch that overlaps each of some windows."""
+        which = np.searchsorted(self.first_ids, ids, "right") - 1
+        return np.asarray(np.minimum(ids + self._n_sharing, self.first_ids[which + 1] - 1))
 
     @property
-    def n_sharing(self) -> int:
-        """Number of the windows following one that overlap it."""
+    def _n_sharing(self) -> int:
         return (self.max_rows - 1) // self.stride
 
     def first_rows(self, ids: IntArray) -> IntArray:
         """Return the first row of some windows."""
-        which = np.searchsorted(self._before, ids, "right") - 1
-        return np.asarray(self.starts[which] + (ids - self._before[which]) * self.stride)
+        which = np.searchsorted(self.first_ids, ids, "right") - 1
+        return np.asarray(self.starts[which] + (ids - self.first_ids[which]) * self.stride)
 
     def n_rows(self, ids: IntArray) -> IntArray:
         """Return how many rows some windows need: all the same."""
@@ -205,7 +224,7 @@ class WindowIndex:
             return np.zeros(np.shape(rows), np.int64)
         which = np.maximum(np.searchsorted(self.starts, rows, "left") - 1, 0)
         started = -(-(rows - self.starts[which]) // self.stride)
-        return np.asarray(self._before[which] + np.clip(started, 0, self.counts[which]))
+        return np.asarray(self.first_ids[which] + np.clip(started, 0, self.counts[which]))
 
     def count_rows(self, starts: IntArray, stops: IntArray) -> int:
         """Return how many rows the windows of some ranges have.
@@ -215,7 +234,7 @@ class WindowIndex:
         n_windows = int((stops - starts).sum())
         # Of a run of windows, each has as many rows of its own as the stride; the last has all.
         own = min(self.stride, self.max_rows)
-        inner = self._before[1:-1]
+        inner = self.first_ids[1:-1]
         n_inner = np.searchsorted(inner, stops, "left") - np.searchsorted(inner, starts, "right")
         n_runs = len(starts) + int(n_inner.sum())
         return n_windows * own + n_runs * (self.max_rows - own)

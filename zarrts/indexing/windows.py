@@ -7,7 +7,7 @@ TimeseriesGenerator; what each of its arguments is here stands in docs/windows.m
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from zarrts import sizes
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Cut, TargetOf, View, majority
 from zarrts.indexing.indexes import WindowIndex
+from zarrts.indexing.units import Ranges
 from zarrts.types import AnyArray, IntArray
 
 WindowLabel = (
@@ -39,6 +40,7 @@ class WindowOptions:
     horizon: int | tuple[int, ...] = 1
     target: Literal["labels", "x"] = "labels"
     channels: tuple[int, ...] | None = None
+    min_labelled: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("length", "stride", "sampling_rate"):
@@ -54,6 +56,10 @@ class WindowOptions:
             raise SampleError(
                 f"target='x' takes values of some rows, but label={self.label!r} names none; use "
                 "label='next', 'last', 'first' or 'all'."
+            )
+        if not isinstance(self.min_labelled, int | float) or not 0 <= self.min_labelled <= 1:
+            raise SampleError(
+                f"min_labelled={self.min_labelled!r} has to be a share of rows, from 0 to 1."
             )
         if self.channels is not None and self.target != "x":
             raise SampleError("channels= chooses values of x as the target: say target='x' too.")
@@ -90,16 +96,28 @@ class WindowOptions:
         """Rows that a window and its target need."""
         return max(self.length, int(self.y_steps.max()) + 1)
 
-    def cut(self, missing: int | None = None) -> Cut:
-        """Return what becomes x and y; `missing` is the label of rows that have none."""
+    def cut(
+        self,
+        missing: Sequence[int] = (),
+        checked: Callable[[Callable[[AnyArray], Any], AnyArray], AnyArray] | None = None,
+    ) -> Cut:
+        """Return what becomes x and y.
+
+        Parameters
+        ----------
+        missing : sequence of int
+            Labels of rows that have none.
+        checked : callable, optional
+            Calls a function that makes labels of rows, and checks what it returns.
+        """
         y_of: TargetOf = "x" if self.target == "x" else "row"
         reduce: Callable[[AnyArray], AnyArray] | None = None
         if self.label == "recording":
             y_of = "recording"
         elif self.label == "majority":
-            reduce = partial(majority, missing=missing)
+            reduce = partial(majority, missing=missing, min_labelled=self.min_labelled)
         elif callable(self.label):
-            reduce = self.label
+            reduce = self.label if checked is None else partial(checked, self.label)
         return Cut(
             x_steps=self.x_steps,
             y_steps=np.asarray(self.y_steps),
@@ -213,6 +231,32 @@ def sequences_of(view: View, n: int, stride: int | None) -> View:
     x_steps, y_steps = _shifted(shifts, cut.x_steps), _shifted(shifts, cut.y_steps)
     joined_cut = replace(cut, x_steps=x_steps, y_steps=y_steps)
     return View(joined, joined_cut, ("sequences", n, step, *view.key))
+
+
+def sequences_within(index: WindowIndex, ids: Ranges, n: int, step: int) -> Ranges:
+    """Return the sequences all of whose windows are in a set, by their ids.
+
+    Parameters
+    ----------
+    index : WindowIndex
+        Of the windows.
+    ids : Ranges
+        Some of them.
+    n, step : int
+        Windows of a sequence, and from one to the next.
+    """
+    first = index.first_ids
+    inner = first[1:-1]
+    inside = inner[ids.count_below(inner + 1) - ids.count_below(inner - 1) == 2]
+    # Runs of selected windows, each in one stretch.
+    starts, stops = np.union1d(ids.starts, inside), np.union1d(ids.stops, inside)
+    which = np.searchsorted(first, starts, "right") - 1
+    counts = np.maximum((index.counts - n) // step + 1, 0)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    low = -(-(starts - first[which]) // step)
+    high = np.minimum((stops - n - first[which]) // step + 1, counts[which])
+    high = np.maximum(high, low)
+    return Ranges.of_bounds(before[which] + low, before[which] + high)
 
 
 def _shifted(shifts: IntArray, steps: IntArray) -> IntArray:

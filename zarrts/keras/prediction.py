@@ -24,7 +24,7 @@ from zarrts.loading.epochs import EpochPart
 from zarrts.progress import show_count
 from zarrts.results import Evaluation, Merge, Predictions, codes_of
 from zarrts.samples import Samples
-from zarrts.sources import find_inputs
+from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
@@ -88,15 +88,13 @@ def predict(
     with ExitStack() as stack:
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
-            is_series = spec.x_steps != []
-            readers = find_inputs(
-                samples,
+            options = SourceOptions(
                 x=x,
                 axes=axes,
                 channels=spec.channels,
-                is_series=is_series,
-                storage_options=storage_options,
+                kind="dense" if spec.x_steps == [] else "ragged",
             )
+            readers = find_inputs(samples, options, storage_options)
             n_samples, batches = batches_of_files(readers, spec, stride)
             locate_samples = partial(places_of_files, readers, spec, stride)
         else:

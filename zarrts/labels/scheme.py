@@ -152,6 +152,20 @@ class LabelScheme:
         counts = counter.counts or Counter()
         return np.array([counts.get(name, 0) for name in self.class_names or ()], np.int64)
 
+    @property
+    def missing_values(self) -> tuple[int, ...]:
+        """Stored values of single labels that stand for none; () where each value is a label."""
+        merges = self.merges
+        found = [-1] if self.encoding == "codes" else []
+        if merges is not None and self.encoding != "one_hot":
+            is_code = self.encoding == "codes"
+            found += [
+                code if is_code else int(name)
+                for code, name in enumerate(merges.stored_names)
+                if merges.codes[code] < 0
+            ]
+        return tuple(found)
+
     def classes_of(self, stored: AnyArray) -> IntArray:
         """Return the position in `class_names` of stored labels; -1 where one is missing."""
         if self.encoding == "codes":

@@ -280,8 +280,8 @@ def takes_batch_options(
         own = [it for it in signature.parameters.values() if it.kind is not it.VAR_KEYWORD]
         own_names = {it.name for it in own}
         passed_on = [it for it in options if it.name not in own_names]
-        # Positional parameters come first, or there is no such signature.
-        parameters = sorted([*own, *passed_on], key=lambda it: it.kind)
+        # Positional parameters come first, or there is no such signature; then the options.
+        parameters = sorted([*passed_on, *own], key=lambda it: it.kind)
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=parameters
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import each_array
@@ -96,12 +97,27 @@ class PostProcessing:
             return batch
         rng = np.random.default_rng([*self.rng_key, epoch, index])
         transformed = self.transform(batch, rng)
-        if not isinstance(transformed, Batch):
-            raise TypeError(
-                f"transform returned {type(transformed).__name__}, but it has to return a Batch: "
-                "dataclasses.replace(batch, x=...)."
-            )
+        _check_transformed(transformed)
         return transformed
+
+
+def _check_transformed(batch: object) -> None:
+    """Refuse what no network, or only that of the training, could take."""
+    if not isinstance(batch, Batch):
+        raise TypeError(
+            f"transform returned {type(batch).__name__}, but it has to return a Batch: "
+            "dataclasses.replace(batch, x=...)."
+        )
+    if not isinstance(batch.x, np.ndarray):
+        raise TypeError(
+            f"transform returned a Batch whose x is a {type(batch.x).__name__}, but it has to be "
+            "an array: validation is not transformed, and gives arrays."
+        )
+    if len(batch.x) != len(batch.sample_id):
+        raise SampleError(
+            f"transform returned x of {len(batch.x)} samples, but {len(batch.sample_id)} sample "
+            "ids; choose the same of both."
+        )
 
 
 def _zeroed(y: AnyArray, mask: NDArray[np.bool_]) -> AnyArray:

@@ -2,23 +2,26 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import View
+from zarrts.indexing.indexes import WindowIndex
 from zarrts.indexing.windows import (
     Gaps,
     WindowOptions,
     numbers_of_gaps,
     rows_of_time,
     sequences_of,
+    sequences_within,
 )
+from zarrts.labels.functions import labels_of_function
 from zarrts.reading.selection import Selection
 from zarrts.types import IntArray
 
-_MISSING_CODE = -1
 _MAX_NAMED = 3
 _IN_ROWS_OR_TIME = ("length", "stride", "start", "stop")
 
@@ -36,6 +39,9 @@ def windows(
     """
     _refuse_view(selection)
     store = selection.store
+    if options["stride"] is None:
+        # A time is how long an epoch is; a number of rows counts as in TimeseriesGenerator.
+        options["stride"] = options["length"] if isinstance(options["length"], str) else 1
     for name in _IN_ROWS_OR_TIME:
         if options[name] is not None:
             options[name] = rows_of_time(name, options[name], store.rate_hz)
@@ -51,14 +57,32 @@ def windows(
     found = numbers_of_gaps(gaps or {}, [it.source for it in recordings])
     key = (*window.key, tuple((i, tuple(sorted(rows))) for i, rows in sorted(found.items())))
     index = window.index(store.catalog.row_starts, found)
-    is_code = store.header.labels.encoding == "codes"
-    cut = window.cut(missing=_MISSING_CODE if is_code else None)
+    cut = window.cut(
+        missing=selection.scheme.missing_values,
+        checked=partial(labels_of_function, store.header.labels),
+    )
     return _filled(selection, View(index, cut, key), "window")
 
 
 def sequences(selection: Selection, n: int, stride: int | None) -> Selection:
     """Return n consecutive windows as one sample; see `Samples.sequences`."""
-    return _filled(selection, sequences_of(selection.view, n, stride), "sequence")
+    view = sequences_of(selection.view, n, stride)
+    index = selection.view.index
+    assert isinstance(index, WindowIndex)  # or there are no sequences
+    if 2 * index.stride < index.max_rows:
+        warnings.warn(
+            f"The windows of these sequences overlap by more than half: each has {index.max_rows:,}"
+            f" rows, and the next begins {index.stride:,} later, so that a sequence of {n} shows "
+            "the same rows again and again; cut windows with a larger stride=.",
+            stacklevel=3,
+        )
+    own = sequences_within(index, selection.ids, n, n if stride is None else stride)
+    if len(own) == 0:
+        raise SampleError(
+            f"No {n} windows that follow each other are all among these samples, of which there "
+            f"are {len(selection):,}: join windows to sequences before you choose some, or lower n."
+        )
+    return _filled(selection, view, "sequence").narrowed(own)
 
 
 def stateful_order(selection: Selection, batch_size: int) -> IntArray:

@@ -1,22 +1,42 @@
-"""The recordings of a study, found in files by their headers alone."""
+"""The recordings of a study, found in files by their headers alone.
 
-from zarrts.sources.finding import Found, find, find_inputs
-from zarrts.sources.fingerprint import refuse_changes
-from zarrts.sources.formats import load_arrays
-from zarrts.sources.lengths import as_in_store
-from zarrts.sources.listing import LINE_OF_A_TABLE, with_table
-from zarrts.sources.names import session_like
-from zarrts.sources.owners import is_of_owner
-from zarrts.sources.stretches import every_of
+Options (`source_options`) are below `rows` (how rows are read), these below `formats` (what a file
+holds), and these below `study` (which recordings there are, and whose). `Format` and what it needs
+are for packages that add a file format.
+"""
+
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.registry import load_arrays
+from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.rows.label_rows import every_of
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.strided import ByteLayout, StridedRows
+from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study.finding import Found, find, find_inputs
+from zarrts.sources.study.fingerprint import refuse_changes
+from zarrts.sources.study.ragged import as_in_store
+from zarrts.sources.study.recording_table import LINE_OF_A_TABLE, with_table
+from zarrts.sources.study.subject_names import session_like
+from zarrts.sources.study.subject_runs import is_subject_run
+from zarrts.types import Description
 
 __all__ = [
     "LINE_OF_A_TABLE",
+    "ByteLayout",
+    "Contents",
+    "Description",
+    "Format",
     "Found",
+    "Rows",
+    "SourceFile",
+    "SourceOptions",
+    "StridedRows",
     "as_in_store",
     "every_of",
     "find",
     "find_inputs",
-    "is_of_owner",
+    "is_subject_run",
     "load_arrays",
     "refuse_changes",
     "session_like",

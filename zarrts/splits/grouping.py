@@ -58,7 +58,7 @@ def groups_of(
     """
     subjects = [catalog.subjects[code] for code in catalog.subject_codes]
     selected = np.flatnonzero(is_selected)
-    if group is None or group == "subject":
+    if group is None or (isinstance(group, str) and group == "subject"):
         found = subjects
     elif isinstance(group, str):
         if group != "recording":

@@ -17,7 +17,7 @@ from zarrts.reading.load import load_labels
 from zarrts.reading.selection import Selection
 from zarrts.splits.grouping import Group, SplitGroups, groups_of, refuse_divided_subjects
 from zarrts.splits.hold_out import Folds, Wanted, draw_folds, hold_out
-from zarrts.splits.timecuts import Stretches, block, check_blocks, hold_out_last
+from zarrts.splits.timecuts import LeftOut, Stretches, block, hold_out_last
 from zarrts.types import IntArray
 
 Parts = dict[str, Selection]
@@ -147,13 +147,6 @@ def _parts_of(selection: Selection, groups: SplitGroups, parts: Mapping[str, Int
 # Time -------------------------------------------------------------------------------------
 
 
-def _whole_gap(selection: Selection, gap: int) -> int:
-    """Return how many samples to leave out between parts, so that no two share a row."""
-    if not isinstance(gap, int | np.integer) or gap < 0:
-        raise SampleError(f"gap={gap!r} has to be a number of samples, 0 or more.")
-    return max(int(gap), selection.view.index.n_sharing)
-
-
 def _stretches(selection: Selection, within: str) -> Stretches:
     """Return the samples of each subject or recording."""
     if within not in ("subject", "recording"):
@@ -162,36 +155,60 @@ def _stretches(selection: Selection, within: str) -> Stretches:
     return Stretches.of(selection.ids, selection.per_recording, groups.of_recording, groups.names)
 
 
+def _gaps(selection: Selection, stretches: Stretches, gap: int) -> tuple[LeftOut, LeftOut]:
+    """Return how many samples to leave out before and after a border: `gap`, or all that share
+    a row with the sample behind it.
+
+    Only samples of the selection count: of windows that were chosen, few may overlap.
+    """
+    if not isinstance(gap, int | np.integer) or gap < 0:
+        raise SampleError(f"gap={gap!r} has to be a number of samples, 0 or more.")
+    index, ids, sizes = selection.view.index, selection.ids, stretches.sizes
+
+    def before(positions: IntArray) -> IntArray:
+        border = stretches.ids(np.minimum(positions, sizes - 1))
+        n_sharing = ids.count_below(border) - ids.count_below(index.first_sharing(border))
+        return np.where(positions < sizes, np.maximum(n_sharing, gap), gap)
+
+    def after(positions: IntArray) -> IntArray:
+        border = stretches.ids(np.maximum(positions - 1, 0))
+        n_sharing = ids.count_below(index.last_sharing(border) + 1) - ids.count_below(border + 1)
+        return np.where(positions > 0, np.maximum(n_sharing, gap), gap)
+
+    return before, after
+
+
 def _split_in_time(selection: Selection, val: Wanted, test: Wanted, within: str, gap: int) -> Parts:
-    gap = _whole_gap(selection, gap)
     stretches = _stretches(selection, within)
-    spans = [
-        hold_out_last(
-            size,
-            val=cast(float | None, val),
-            test=cast(float | None, test),
-            gap=gap,
-            who=name,
-        )
-        for name, size in zip(stretches.names, stretches.sizes.tolist(), strict=True)
-    ]
-    return {
-        name: selection.narrowed(stretches.parts([of_each[name] for of_each in spans]))
-        for name in spans[0]
-    }
+    spans = hold_out_last(
+        stretches.sizes,
+        val=cast(float | None, val),
+        test=cast(float | None, test),
+        left_before=_gaps(selection, stretches, gap)[0],
+        names=stretches.names,
+    )
+    return {name: selection.narrowed(stretches.parts(it)) for name, it in spans.items()}
 
 
 def _folds_in_time(selection: Selection, k: Folds, within: str, gap: int) -> Iterator[Parts]:
-    gap = _whole_gap(selection, gap)
     if not isinstance(k, int | np.integer):
         raise SampleError(f"folds({k!r}) within a {within}: give the number of folds.")
     stretches = _stretches(selection, within)
-    each = list(zip(stretches.names, stretches.sizes.tolist(), strict=True))
-    for name, size in each:
-        check_blocks(size, int(k), gap=gap, who=name)
-    for number in range(int(k)):
-        found = [block(size, int(k), number, gap=gap) for _, size in each]
-        before, after, inside = (stretches.parts(it) for it in zip(*found, strict=True))
+    left_before, left_after = _gaps(selection, stretches, gap)
+    # All of them, so that what cannot be is said before the first is used.
+    blocks = [
+        block(
+            stretches.sizes,
+            int(k),
+            number,
+            left_before=left_before,
+            left_after=left_after,
+            names=stretches.names,
+        )
+        for number in range(max(1, int(k)))
+    ]
+    for spans in blocks:
+        before, after, inside = (stretches.parts(it) for it in spans)
         yield {
             "train": selection.narrowed(before | after),
             "test": selection.narrowed(inside),
@@ -217,7 +234,8 @@ def _refuse_gap(gap: int) -> None:
 
 def _refuse_with_within(**others: object) -> None:
     for name, value in others.items():
-        if value:
+        is_number = isinstance(value, int | np.integer)  # False among them
+        if value is not None and not (is_number and value == 0):
             raise SampleError(
                 f"{name}= and within= exclude each other: in time, nothing is drawn or grouped."
             )

@@ -1,7 +1,12 @@
-"""Divide the samples of each subject in time: the past trains, what comes later is held out."""
+"""Divide the samples of each subject in time: the past trains, what comes later is held out.
 
-from collections.abc import Sequence
+Positions count the samples of one stretch (a subject, or a recording) in their order. All stretches
+are divided at once; arrays have one entry a stretch.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -9,84 +14,110 @@ from zarrts.errors import SampleError
 from zarrts.indexing.units import Ranges
 from zarrts.types import IntArray
 
-Span = tuple[int, int]
-"""Half-open, of the samples of one subject counted in their order."""
+Spans = tuple[IntArray, IntArray]
+"""Half-open, start and stop, of the samples of each stretch."""
+LeftOut = Callable[[IntArray], IntArray]
+"""Return how many samples to leave out beside a border at some positions."""
 
 
 def hold_out_last(
-    n_samples: int, *, val: float | None, test: float | None, gap: int, who: str
-) -> dict[str, Span]:
-    """Return the span of each part: "train" first, then "val" and "test", as time goes on.
+    sizes: IntArray,
+    *,
+    val: float | None,
+    test: float | None,
+    left_before: LeftOut,
+    names: Sequence[str],
+) -> dict[str, Spans]:
+    """Return the spans of each part: "train" first, then "val" and "test", as time goes on.
 
     Parameters
     ----------
-    n_samples : int
-        Of one subject.
-    val, test : fraction or count of its samples, or None
+    sizes : int64, shape (n_stretches,)
+        Samples of each.
+    val, test : fraction or count of them, or None
         A fraction is rounded to the nearest count, at least 1.
-    gap : int
-        Samples that are left out between two parts.
-    who : str
-        What messages call the subject.
+    left_before : callable
+        Of the samples before the first of a part, how many are left out.
+    names : sequence of str
+        Of the stretches, for messages.
 
     Raises
     ------
     SampleError
         If nothing is left to train on.
     """
-    sizes = {
-        name: _count(part, n_samples, name)
+    wanted = {
+        name: _counts(part, sizes, name)
         for name, part in (("val", val), ("test", test))
         if part is not None
     }
-    if not sizes:
+    if not wanted:
         raise SampleError("Say what to hold out: split(test=0.2, within='subject'), ...")
-    needed = sum(sizes.values()) + gap * len(sizes)
-    if needed >= n_samples:
+    spans, stop = {}, sizes
+    for name in reversed(wanted):
+        start = stop - wanted[name]
+        spans[name] = (start, stop)
+        stop = start - left_before(np.clip(start, 0, sizes))
+    is_empty = stop <= 0
+    if is_empty.any():
+        number = int(is_empty.argmax())
         raise SampleError(
-            f"{who} has {n_samples:,} samples, but {needed:,} are held out or left out as gaps; "
+            f"{names[number]} has {sizes[number]:,} samples, but "
+            f"{sizes[number] - stop[number]:,} are held out or left out as gaps; "
             "nothing is left to train on. Hold out less, or lower gap."
         )
-    spans = {}
-    stop = n_samples
-    for name in reversed(sizes):
-        spans[name] = (stop - sizes[name], stop)
-        stop -= sizes[name] + gap
-    return {"train": (0, stop), **{name: spans[name] for name in sizes}}
+    return {"train": (np.zeros_like(stop), stop), **{name: spans[name] for name in wanted}}
 
 
-def _count(part: float, n_samples: int, name: str) -> int:
-    is_count = isinstance(part, int) and not isinstance(part, bool)
-    if not isinstance(part, int | float) or part <= 0 or not (is_count or part < 1):
+def _counts(part: float, sizes: IntArray, name: str) -> IntArray:
+    is_count = isinstance(part, int | np.integer) and not isinstance(part, bool)
+    is_number = is_count or isinstance(part, float | np.floating)
+    if not is_number or part <= 0 or not (is_count or part < 1):
         raise SampleError(
             f"{name}={part!r}: within a subject, give a fraction of its samples between 0 and 1, "
             "or a count of samples."
         )
-    return int(part) if is_count else max(1, round(part * n_samples))
+    if is_count:
+        return np.full(len(sizes), int(part), np.int64)
+    return np.maximum(1, np.round(part * sizes)).astype(np.int64)
 
 
-def check_blocks(n_samples: int, k: int, *, gap: int, who: str) -> None:
-    """Raise the error of k folds in time that cannot be, or leave nothing to train on."""
-    if not 2 <= k <= n_samples:
-        raise SampleError(
-            f"folds({k}) within {who}, which has {n_samples:,} samples: the number of folds has to "
-            f"lie between 2 and {n_samples:,}."
-        )
-    for number in range(k):
-        before, after, _ = block(n_samples, k, number, gap=gap)
-        if before[0] >= before[1] and after[0] >= after[1]:
-            raise SampleError(
-                f"gap={gap} leaves nothing of {who} ({n_samples:,} samples) to train on; lower gap."
-            )
-
-
-def block(n_samples: int, k: int, number: int, *, gap: int) -> tuple[Span, Span, Span]:
+def block(
+    sizes: IntArray,
+    k: int,
+    number: int,
+    *,
+    left_before: LeftOut,
+    left_after: LeftOut,
+    names: Sequence[str],
+) -> tuple[Spans, Spans, Spans]:
     """Return what trains before and after, and what one of k folds tests; each is tested once.
 
-    `gap` samples before and after what is tested are in neither; a span may be empty.
+    Samples that are left out before and after what is tested are in neither; a span may be empty.
+
+    Raises
+    ------
+    SampleError
+        If there cannot be k folds, or nothing is left to train on.
     """
-    start, stop = n_samples * number // k, n_samples * (number + 1) // k
-    return (0, max(0, start - gap)), (min(n_samples, stop + gap), n_samples), (start, stop)
+    is_bad = (sizes < k) | (k < 2)
+    if is_bad.any():
+        size = sizes[int(is_bad.argmax())]
+        raise SampleError(
+            f"folds({k}) within {names[int(is_bad.argmax())]}, which has {size:,} samples: the "
+            f"number of folds has to lie between 2 and {size:,}."
+        )
+    start, stop = sizes * number // k, sizes * (number + 1) // k
+    before = np.zeros_like(start), np.maximum(0, start - left_before(start))
+    after = np.minimum(sizes, stop + left_after(stop)), sizes
+    is_empty = (before[1] <= 0) & (after[0] >= sizes)
+    if is_empty.any():
+        which = int(is_empty.argmax())
+        raise SampleError(
+            f"Nothing of {names[which]} ({sizes[which]:,} samples) is left to train on beside fold "
+            f"{number}: too many are left out as gaps; lower gap, or the number of folds."
+        )
+    return before, after, (start, stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +179,30 @@ class Stretches:
         np.add.at(sizes, self.of_recording, self.count)
         return sizes
 
-    def parts(self, spans: Sequence[Span]) -> Ranges:
+    @cached_property
+    def _before(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Recordings in the order of stretches, samples before each, and before each stretch."""
+        order = np.argsort(self.of_recording, kind="stable")
+        return order, _sums(self.count[order]), _sums(self.sizes)
+
+    def ids(self, positions: IntArray) -> IntArray:
+        """Return the id of the sample at a position of each stretch, all of which exist."""
+        order, before_recording, before_stretch = self._before
+        place = before_stretch[:-1] + positions
+        which = np.searchsorted(before_recording, place, "right") - 1
+        numbers = self.first[order][which] + place - before_recording[which]
+        return self.selection.ids(numbers)
+
+    def parts(self, spans: Spans) -> Ranges:
         """Return the samples in a span of each stretch."""
-        bounds = np.array(spans, np.int64)[self.of_recording]
-        start = np.clip(bounds[:, 0] - self.done, 0, self.count)
-        stop = np.clip(bounds[:, 1] - self.done, start, self.count)
+        low, high = (it[self.of_recording] for it in spans)
+        start = np.clip(low - self.done, 0, self.count)
+        stop = np.clip(high - self.done, start, self.count)
         filled = stop > start
-        low = self.selection.ids((self.first + start)[filled])
-        high = self.selection.ids((self.first + stop)[filled] - 1) + 1
-        return Ranges.of_bounds(low, high) & self.selection
+        first = self.selection.ids((self.first + start)[filled])
+        last = self.selection.ids((self.first + stop)[filled] - 1) + 1
+        return Ranges.of_bounds(first, last) & self.selection
+
+
+def _sums(values: IntArray) -> IntArray:
+    return np.concatenate([[0], np.cumsum(values)])

@@ -1,7 +1,7 @@
 """Find the files that a segment of a store was made from."""
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zarrts import sources
@@ -39,23 +39,19 @@ def match_sources(
     SourceError
         If there is nothing to be read.
     """
-    options = segment.options
     mounts = Mounts(source.storage_options)
     # Subjects are the store's; asked for by name, so that no two files are taken for one.
+    options = replace(
+        sources.SourceOptions.from_recorded(segment.options),
+        subject=lambda path: path,
+        kind="ragged" if segment.is_ragged else "dense",
+        follow_links=True,
+    )
     found = sources.find(
         source.places,
-        subject=lambda path: path,
-        x=options.get("x"),
-        y=options.get("y"),
-        kind="ragged" if segment.is_ragged else "dense",
-        axes=options.get("axes"),
-        channels=options.get("channels"),
-        label_every=options.get("label_every"),
-        folders=options.get("folders", "auto"),
-        class_names=options.get("class_names"),
-        follow_links=True,
+        options,
         mounts=mounts,
-        has_owners=any(map(sources.is_of_owner, table.source)),
+        has_subject_arrays=any(map(sources.is_subject_run, table.source)),
     )
     if has_table(source.places):
         mounts.warn_of_unused(source.store)

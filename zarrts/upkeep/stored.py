@@ -8,7 +8,7 @@ import numpy as np
 from zarrts.storage.chunks import ChunkReader, read_rows
 from zarrts.storage.segments import Segment
 from zarrts.storage.table import RecordingTable
-from zarrts.types import AnyArray, SourceRecording
+from zarrts.types import AnyArray, Description, SourceRecording
 
 
 class StoredRows:
@@ -68,6 +68,7 @@ def stored_recordings(
             y_name=f"{segment.name}/y",
             size_bytes=0,
             fingerprint=fingerprint,
+            description=Description.unknown(),
             labels_per=segment.labels_per,
         )
         for number, (subject, origin, fingerprint, start, stop) in enumerate(

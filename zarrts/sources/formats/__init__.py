@@ -1,0 +1,1 @@
+"""File formats: the arrays in a file, found by its headers alone."""

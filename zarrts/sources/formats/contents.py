@@ -1,0 +1,53 @@
+"""The arrays of an opened file."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.types import Description, RowReader, SeriesList
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The arrays of one file, or of one group in it; only headers have been read.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of all arrays, in the order of the file; "0", "1", ... where they have none.
+    found : str
+        What was recognised, such as "an .npz file of two arrays".
+    is_named : bool
+        False where the arrays have nothing but their order.
+    shape : function of a name
+        Returns the shape of an array; SourceError if it is damaged.
+    summary : function of a name
+        Returns name, shape and dtype of an array, whatever state it is in.
+    reader : function of a name, a role and options
+        Returns what reads the array's rows, or a list of series; SourceError if it cannot serve
+        as that.
+    description : function of a name and options
+        Returns what the columns and rows of the array mean; see `undescribed`.
+    more_paths : list of str
+        Other files that arrays take values from; filled by `reader`.
+    """
+
+    names: tuple[str, ...]
+    found: str
+    is_named: bool = True
+    shape: Callable[[str], tuple[int, ...]]
+    summary: Callable[[str], str]
+    reader: Callable[[str, Role, SourceOptions], RowReader | SeriesList]
+    description: Callable[[str, SourceOptions], Description]
+    more_paths: list[str] = field(default_factory=list)
+
+
+def undescribed(name: str, options: SourceOptions) -> Description:
+    """Return the description of arrays in files that say nothing about columns and rows."""
+    return Description.unknown()
+
+
+Opener = Callable[[SourceFile], AbstractContextManager[Contents]]
+"""Opens a file for reading its headers; raises SourceError where it is damaged."""

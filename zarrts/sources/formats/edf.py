@@ -1,0 +1,315 @@
+"""EDF and BDF files: long recordings, whose annotations are the labels of their rows.
+
+The annotations are those of the file, or of a hypnogram beside it, as in Sleep-EDF
+(SC4001E0-PSG.edf and SC4001EC-Hypnogram.edf). Files are read by pieces, without a library: of
+pyEDFlib and MNE, the first keeps files open in tables of its own, and the second may load all.
+"""
+
+import contextlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
+from zarrts.sources.formats.edf_header import (
+    Annotation,
+    EdfHeader,
+    Signal,
+    read_annotations,
+    read_header,
+)
+from zarrts.sources.formats.format import Format
+from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
+from zarrts.sources.rows.label_rows import IntervalRows
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.strided import fill_from
+from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.types import AnyArray, Description, RowReader
+
+SIGNALS, ANNOTATIONS = "signals", "annotations"
+_WORDS = re.compile(
+    r"[-_. ]*(?:hypnogram|hypno|annotations?|stages?|scoring|psg|signals?|eeg)$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class EdfRows(Rows):
+    """Samples of some signals of one rate, in the units of the file.
+
+    Attributes
+    ----------
+    stamp : Stamp
+    header : EdfHeader
+    signals : tuple of Signal
+        One a column.
+    label : str
+        How errors name the file.
+    """
+
+    stamp: Stamp
+    header: EdfHeader
+    signals: tuple[Signal, ...]
+    label: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (time, channel)."""
+        return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
+
+    def description(self, options: SourceOptions) -> Description:
+        """Return names, units and rate; `channels=` gave the names, where it chose the signals."""
+        return Description(
+            channels=tuple(it.name for it in self.signals),
+            units=tuple(it.unit for it in self.signals),
+            rate_hz=self.header.rate_hz(self.signals[0]),
+            by_hand=frozenset() if options.channels is None else frozenset(["channels"]),
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32, which holds every value of 24 bits."""
+        return np.dtype(np.float32)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a record."""
+        return max(1, min(self.signals[0].n_samples, self.shape[0]))
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        out = np.empty((stop - start, len(self.signals)), np.float32)
+        if start == stop:
+            return out
+        with self.stamp.open() as file:
+            n_samples = self.signals[0].n_samples
+            # As the bytes lie: a file at an address is read by blocks.
+            for record in range(start // n_samples, -(-stop // n_samples)):
+                first = record * n_samples
+                begin, end = max(start, first) - first, min(stop, first + n_samples) - first
+                part = out[first + begin - start : first + end - start]
+                for column, signal in enumerate(self.signals):
+                    part[:, column] = self._values(file, signal, record, begin, end)
+        return out
+
+    def _values(self, file: Any, signal: Signal, record: int, begin: int, end: int) -> AnyArray:
+        """Return samples `begin` to `end` of a signal in one record."""
+        header, width = self.header, self.header.sample_bytes
+        low, high = signal.digital
+        least, most = signal.physical
+        gain = (most - least) / (high - low)
+        offset = header.n_bytes + record * header.record_bytes + signal.offset
+        raw = np.empty((end - begin) * width, np.uint8)
+        fill_from(file, offset + begin * width, raw.data, self.label)
+        return (_integers(raw, width) - low) * gain + least
+
+
+def _integers(raw: AnyArray, width: int) -> AnyArray:
+    """Return little-endian signed integers of 2 or 3 bytes as float64."""
+    if width == 2:
+        return raw.view("<i2").astype(np.float64)
+    parts = raw.reshape(-1, 3).astype(np.int32)
+    values = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
+    return (values - ((values & 0x800000) << 1)).astype(np.float64)
+
+
+class _Recording:
+    """The signals of an open file, and its annotations; used within one `with` block."""
+
+    def __init__(self, file: SourceFile, stream: Any, stamp: Stamp) -> None:
+        self.file, self.stream, self.stamp = file, stream, stamp
+        self.header = read_header(stream, self.stamp.size, file.origin)
+
+    def contents(self) -> Contents:
+        """Return signals and annotations, one label for each row."""
+        header = self.header
+        has = ((SIGNALS, header.signals), (ANNOTATIONS, header.annotations))
+        records = f"({header.n_records:,} records of {header.duration_s:g} s)"
+        return Contents(
+            names=tuple(name for name, some in has if some),
+            found=self.found,
+            shape=lambda name: (header.n_records,),
+            summary=lambda name: f"{name} {records}",
+            reader=self.reader,
+            description=lambda name, options: self.rows(options).description(options),
+        )
+
+    @property
+    def found(self) -> str:
+        """The kind of file, for messages."""
+        return f"an EDF file of {len(self.header.signals)} signals"
+
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
+        """See `Contents`."""
+        rows = self.rows(options)
+        if name == SIGNALS:
+            if role == "y":
+                raise SourceError(f"{self.file.origin}: its signals cannot be labels.")
+            return rows
+        return self.labels(rows, *self.annotations())
+
+    def rows(self, options: SourceOptions) -> EdfRows:
+        """Return the reader of the signals that `channels=` names, or of all."""
+        origin, header = self.file.origin, self.header
+        if options.axes is not None:
+            raise SourceError(f"{origin}: axes= is not needed: EDF is always (time, channel).")
+        if not header.signals:
+            raise NoInputsError(f"{origin}: holds no signals; leave it out.")
+        by_name: dict[str, list[Signal]] = defaultdict(list)
+        for signal in header.signals:
+            by_name[signal.name].append(signal)
+        shown = listed(f"{it.name} ({header.rate_hz(it):g} Hz)" for it in header.signals)
+        chosen = header.signals
+        if options.channels is not None:
+            wrong = [name for name in options.channels if len(by_name.get(name, ())) != 1]
+            if wrong:
+                raise SourceError(
+                    f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
+                )
+            chosen = tuple(by_name[name][0] for name in options.channels)
+        if len({it.n_samples for it in chosen}) != 1:
+            raise SourceError(
+                f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
+                f"with channels=['{chosen[0].name}', ...] (--channels)."
+            )
+        self.refuse_gaps()
+        return EdfRows(self.stamp, header, chosen, self.stamp.path)
+
+    def refuse_gaps(self) -> None:
+        """Raise SourceError where records do not follow each other in time."""
+        header = self.header
+        if not header.is_discontinuous:
+            return
+        _, starts = self.annotations()
+        for number, start in enumerate(starts):
+            expected = starts[0] + number * header.duration_s
+            if abs(start - expected) > 1e-3:
+                raise SourceError(
+                    f"{self.file.origin}: has a gap before record {number:,} (it starts at "
+                    f"{start:g} s, not {expected:g} s); save each part as a file."
+                )
+
+    def annotations(self) -> tuple[list[Annotation], list[float]]:
+        """Return annotations, and when each record starts."""
+        return read_annotations(self.stream, self.header, self.file.origin)
+
+    def labels(
+        self, rows: EdfRows, annotations: Sequence[Annotation], starts: Sequence[float]
+    ) -> IntervalRows:
+        """Return one label a row: the text of the annotation that covers it, or ""."""
+        where, n_rows = self.file.origin, rows.shape[0]
+        rate_hz = self.header.rate_hz(rows.signals[0])
+        first_s = starts[0] if starts else 0.0
+        begins, ends, texts = [], [], []
+        for it in annotations:
+            begin = round((it.onset_s - first_s) * rate_hz)
+            end = round((it.onset_s - first_s + it.duration_s) * rate_hz)
+            begin, end = max(0, begin), min(n_rows, end)  # scorers go on after the end
+            if begin < end:
+                begins.append(begin)
+                ends.append(end)
+                texts.append(it.text)
+        if not texts:
+            raise SourceError(
+                f"{where}: has {len(annotations):,} annotations, and none lasts for a while within "
+                "the recording, so that no row has a label; put a hypnogram beside it."
+            )
+        return IntervalRows.of(begins, ends, np.array(texts, np.str_), n_rows, where)
+
+
+@contextlib.contextmanager
+def open_contents(file: SourceFile) -> Iterator[Contents]:
+    """Give signals and annotations of a file, one label for each row.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged.
+    """
+    with _opened(file) as recording:
+        yield recording.contents()
+
+
+@contextlib.contextmanager
+def _opened(file: SourceFile) -> Iterator[_Recording]:
+    with opened(file.path, file.origin) as (stream, stamp):
+        yield _Recording(file, stream, stamp)
+
+
+def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files.
+
+    A file without signals is a hypnogram of the recording beside it whose name is the same but
+    for words such as PSG and Hypnogram, or for one letter more at the end.
+    """
+    signals: list[SourceFile] = []
+    hypnograms: dict[str, SourceFile] = {}
+    for file in ahead(files):
+        with findings.noting("file"), _opened(file) as opened:
+            if opened.header.signals:
+                signals.append(file)
+            else:
+                hypnograms[_key(file)] = file
+    for file in signals:
+        key = _key(file)
+        near = [it for it in hypnograms if it == key] or [
+            it for it in hypnograms if len(it) == len(key) and it[:-1] == key[:-1]
+        ]
+        hypnogram = hypnograms.pop(near[0]) if len(near) == 1 else None
+        with findings.noting("file"):
+            findings.drafts.append(_draft(file, hypnogram, options))
+    findings.note(
+        "file",
+        (
+            f"{it.origin}: holds no signals, and there is not one recording of the same name "
+            "beside it."
+            for it in hypnograms.values()
+        ),
+    )
+
+
+def _key(file: SourceFile) -> str:
+    return f"{file.folder}/{_WORDS.sub('', file.stem)}"
+
+
+def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOptions) -> Draft:
+    with _opened(file) as recording:
+        rows = recording.rows(options)
+        labels = _labels(recording, rows, hypnogram)
+        paths = [file.path] if hypnogram is None else [file.path, hypnogram.path]
+        more = "with annotations" if hypnogram is None else "and a hypnogram"
+        name = _WORDS.sub("", file.stem) or file.stem
+        return Draft(
+            origin=file.origin,
+            name=name,
+            path_name="/".join(part for part in (file.folder, name) if part),
+            paths=tuple(paths),
+            x=rows,
+            y=labels,
+            x_name=SIGNALS,
+            y_name=ANNOTATIONS,
+            found=f"{recording.found} {more}",
+            description=rows.description(options),
+            labels_per="row",
+        )
+
+
+def _labels(recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None) -> IntervalRows:
+    if hypnogram is None:
+        return recording.labels(rows, *recording.annotations())
+    with _opened(hypnogram) as scored:
+        annotations, _ = scored.annotations()
+        later = scored.header.started_at(hypnogram.origin) - recording.header.started_at(
+            recording.file.origin
+        )
+    _, starts = recording.annotations()
+    moved = [replace(it, onset_s=it.onset_s + later.total_seconds()) for it in annotations]
+    return recording.labels(rows, moved, starts)
+
+
+FORMAT = Format(suffixes=(".edf", ".bdf"), open=open_contents, group=_find_drafts)

@@ -1,0 +1,230 @@
+"""HDF5 files: a recording as two data sets, or several recordings as a group each."""
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Findings, draft_of
+from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
+from zarrts.sources.rows.array_checks import check_array, check_rows
+from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
+from zarrts.sources.rows.strided import to_native
+from zarrts.sources.rows.views import ValueRows
+from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.types import Description, RowReader
+
+MAX_OBJECTS = 100_000
+MAX_TEXT_BYTES = 64 << 20
+"""Of all labels that are text of any length, which are held in memory."""
+
+_CHANNELS = ("channels", "channel_names", "ch_names")
+_RATES = ("rate_hz", "sampling_rate", "sample_rate", "sfreq", "fs")
+
+
+class Group:
+    """The data sets of an open file, or of one group in it; used within one `with` block."""
+
+    def __init__(self, file: SourceFile, stamp: Stamp, datasets: dict[str, Any]) -> None:
+        self.file, self.stamp, self.datasets = file, stamp, datasets
+        self.paths: list[str] = []
+
+    def contents(self) -> Contents:
+        """Return the data sets by their paths."""
+        return Contents(
+            names=tuple(self.datasets),
+            found=f"an HDF5 file of {len(self.datasets)} data sets",
+            shape=lambda name: self.datasets[name].shape,
+            summary=self.summary,
+            reader=self.reader,
+            description=self.description,
+            more_paths=self.paths,
+        )
+
+    def summary(self, name: str) -> str:
+        """See `Contents`."""
+        dataset = self.datasets[name]
+        return f"{name} {dataset.shape} {dataset.dtype}"
+
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
+        """See `Contents`."""
+        dataset = self.datasets[name]
+        where = f"{self.file.origin}: {dataset.name}"
+        if dataset.shape is None:
+            raise SourceError(f"{where}: holds nothing; save an array.")
+        if role == "y" and is_text(dataset):
+            return ValueRows(_texts(dataset, where))
+        check_array(dataset.dtype, dataset.shape, role, where)
+        self.paths += check_stored(dataset, where)
+        order = options.order(role, dataset.shape, where)
+        label = f"{self.stamp.path}: {dataset.name}"
+        if not dataset.shape:
+            return ValueRows(to_native(np.asarray(dataset[()]).reshape(1), label))
+        axes = tuple(range(len(dataset.shape))) if order is None else order
+        rows = Hdf5Rows.of(dataset, self.stamp, axes, label)
+        check_rows(rows.shape, where)
+        return rows
+
+    def description(self, name: str, options: SourceOptions) -> Description:
+        """Return names of channels and rate, from attributes of a data set or what it is in."""
+        dataset = self.datasets[name]
+        places = [dataset, dataset.parent, dataset.file]
+        channels = rate_hz = None
+        for place, key in itertools.product(places, _CHANNELS):
+            if channels is None and key in place.attrs:
+                channels = _names(place.attrs[key])
+        for place, key in itertools.product(places, _RATES):
+            if rate_hz is None and key in place.attrs:
+                rate_hz = _rate(place.attrs[key])
+        return Description(channels=channels, units=None, rate_hz=rate_hz)
+
+
+def is_text(dataset: Any) -> bool:
+    """Return whether a data set holds text of any length."""
+    import h5py
+
+    return h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O"
+
+
+def _texts(dataset: Any, where: str) -> Any:
+    check_stored(dataset, where)
+    if len(dataset.shape) > 1 or dataset.size * 4 > MAX_TEXT_BYTES:
+        raise SourceError(
+            f"{where}: is text of shape {dataset.shape}; labels that are text need one axis, and "
+            f"at most {MAX_TEXT_BYTES // 4:,} rows."
+        )
+    texts = dataset.asstr()
+    rows = [str(texts[()])] if not dataset.shape else []
+    for start in range(0, dataset.size if dataset.shape else 0, 10_000):
+        rows += [str(it) for it in texts[start : start + 10_000]]
+        if max(map(len, rows)) * len(rows) * 4 > MAX_TEXT_BYTES:
+            raise SourceError(f"{where}: its text is too long for labels; save codes instead.")
+    return np.array(rows, dtype=np.str_)
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    values = np.asarray(value).reshape(-1).tolist()
+    if len(values) == 1 and isinstance(values[0], str) and "," in values[0]:
+        values = [name.strip() for name in values[0].split(",")]
+    names = [it.decode("utf-8", "replace") if isinstance(it, bytes) else it for it in values]
+    is_names = bool(names) and all(isinstance(it, str) and it for it in names)
+    return tuple(names) if is_names else None
+
+
+def _rate(value: Any) -> float | None:
+    values = np.asarray(value).reshape(-1)
+    is_number = values.size == 1 and values.dtype.kind in "iuf"
+    return float(values[0]) if is_number and 0 < values[0] < np.inf else None
+
+
+def datasets_in(file: Any, where: str) -> dict[str, Any]:
+    """Return every data set of a file by its path, without following any but plain links.
+
+    Raises
+    ------
+    SourceError
+        If a link leads into another file, or there are too many objects.
+    """
+    import h5py
+
+    found: dict[str, Any] = {}
+    seen: set[Any] = set()
+    todo = [("", file)]
+    while todo:
+        path, group = todo.pop()
+        for name in group:
+            if len(found) + len(seen) + len(todo) > MAX_OBJECTS:
+                raise SourceError(f"{where}: holds more than {MAX_OBJECTS:,} data sets.")
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise SourceError(
+                    f"{where}: {path}{name} is a link into {link.filename!r}; other files are not "
+                    "followed: give that file itself."
+                )
+            if not isinstance(link, h5py.HardLink):
+                continue  # within the file, and found there
+            it = group[name]
+            if isinstance(it, h5py.Dataset):
+                found[path + name] = it
+            elif isinstance(it, h5py.Group):
+                address = h5py.h5o.get_info(it.id).addr
+                if address not in seen:  # groups can hold themselves
+                    seen.add(address)
+                    todo.append((f"{path}{name}/", it))
+    return dict(sorted(found.items()))
+
+
+@contextlib.contextmanager
+def open_contents(file: SourceFile) -> Iterator[Contents]:
+    """Give all data sets of a file, by their paths.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or h5py is not installed.
+    """
+    with _stamped(file) as (stamp, opened_file):
+        yield Group(file, stamp, datasets_in(opened_file, file.origin)).contents()
+
+
+@contextlib.contextmanager
+def _stamped(file: SourceFile) -> Iterator[tuple[Stamp, Any]]:
+    with opened(file.path, file.origin) as (_, stamp):
+        pass
+    with opened_hdf5(stamp, file.origin) as opened_file:
+        yield stamp, opened_file
+
+
+def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files.
+
+    Where data sets lie in several groups, and none outside of them, each group is a recording
+    named as the group; else all of the file is one.
+    """
+    for file in ahead(files):
+        with findings.noting("file"), _stamped(file) as (stamp, opened_file):
+            datasets = datasets_in(opened_file, file.origin)
+            if not datasets:
+                raise SourceError(f"{file.origin}: holds no data sets; leave it out.")
+            for group, own in grouped(datasets, options).items():
+                contents = Group(file, stamp, own).contents()
+                findings.drafts.append(draft_of(file, contents, options, group=group))
+
+
+def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
+    """Return the data sets of each recording by their names in it; "" is all of the file."""
+    if options.x is not None and options.label_name is not None:
+        # Paths in each group, such as x="raw/eeg", y="stages".
+        tops = [
+            {f"/{path}".removesuffix(f"/{name}") for path in datasets if _ends(path, name)}
+            for name in (options.x, options.label_name)
+        ]
+        groups = sorted(tops[0] & tops[1])
+        if len(groups) > 1:
+            return {top[1:]: _below(datasets, top[1:]) for top in groups}
+    parents: dict[str, list[str]] = {}
+    for path in datasets:
+        parents.setdefault(path.rpartition("/")[0], []).append(path)
+    if "" in parents:
+        return {"": datasets}
+    if len(parents) == 1:
+        (top,) = parents
+        return {"": _below(datasets, top)}
+    return {top: _below(datasets, top) for top in parents}
+
+
+def _ends(path: str, name: str) -> bool:
+    return f"/{path}".endswith(f"/{name}")
+
+
+def _below(datasets: dict[str, Any], top: str) -> dict[str, Any]:
+    start = f"{top}/" if top else ""
+    return {path.removeprefix(start): it for path, it in datasets.items() if path.startswith(start)}
+
+
+FORMAT = Format(suffixes=(".h5", ".hdf5", ".hdf"), open=open_contents, group=_find_drafts)

@@ -1,0 +1,136 @@
+"""Registry of the file formats: those of this package, and those that other packages add."""
+
+import functools
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats import edf, hdf5, matlab, npy, npz
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Findings
+from zarrts.sources.formats.format import Format
+from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.source_options import SourceOptions
+from zarrts.types import RowReader
+
+GROUP = "zarrts.formats"
+"""The group of entry points by which another package adds a format."""
+
+_OWN = (npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT)
+
+
+@functools.cache
+def formats() -> tuple[Format, ...]:
+    """Return all formats; those of other packages are looked for once, at the first call.
+
+    Raises
+    ------
+    SourceError
+        If a package adds a format that cannot be loaded, or one for files that are known already;
+        names the package.
+    """
+    found = list(_OWN)
+    for point in entry_points(group=GROUP):
+        added = _loaded(point)
+        known = {suffix for it in found for suffix in it.suffixes}
+        twice = sorted(known & {*added.suffixes})
+        if twice:
+            raise SourceError(
+                f"{_named(point)} is for {', '.join(twice)} files, which another format reads "
+                "already; uninstall one of them."
+            )
+        found.append(added)
+    return tuple(found)
+
+
+def _loaded(point: EntryPoint) -> Format:
+    try:
+        added: object = point.load()
+    except Exception as error:  # whatever the code of another package raises
+        raise SourceError(
+            f"{_named(point)} cannot be loaded ({type(error).__name__}: {error}); update or "
+            "uninstall that package."
+        ) from error
+    if not isinstance(added, Format):
+        raise SourceError(
+            f"{_named(point)} names {point.value}, which is not a zarrts.sources.Format but "
+            f"{type(added).__name__}; update or uninstall that package."
+        )
+    bad = [it for it in added.suffixes if not (it.startswith(".") and it == it.lower())]
+    if bad or not added.suffixes:
+        raise SourceError(
+            f"{_named(point)} has the suffixes {added.suffixes!r}, which have to be in lower case "
+            "and begin with a point; update or uninstall that package."
+        )
+    return added
+
+
+def _named(point: EntryPoint) -> str:
+    package = point.dist.name if point.dist is not None else point.module
+    return f"the file format {point.name!r} of the package {package}"
+
+
+def suffixes() -> tuple[str, ...]:
+    """Return the suffixes of all files that can be read."""
+    return tuple(suffix for it in formats() for suffix in it.suffixes)
+
+
+def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
+    """Open a file of any format for reading its headers; SourceError if its format is unknown."""
+    for it in formats():
+        if file.is_kind(it.suffixes):
+            return it.open(file)
+    known = ", ".join(suffixes())
+    raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+
+
+def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files of all formats.
+
+    Raises
+    ------
+    SourceError
+        If files of several formats could be one study twice.
+    """
+    of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in formats()}
+    _refuse_mixture(of_format)
+    for it, some in of_format.items():
+        it.find(some, options, findings)
+
+
+def _refuse_mixture(of_format: dict[Format, list[SourceFile]]) -> None:
+    counts: dict[str, int] = {}
+    shown: dict[str, list[str]] = {}
+    for it, some in of_format.items():
+        family = it.family or it.suffixes[0]
+        counts[family] = counts.get(family, 0) + len(some)
+        shown.setdefault(family, []).extend(it.suffixes)
+    some_of = [f"{n:,} {'/'.join(shown[family])}" for family, n in counts.items() if n]
+    if len(some_of) > 1:
+        raise SourceError(
+            f"There are {' and '.join(some_of)} files, which may hold the same recordings twice; "
+            "give those of one kind, for example with a pattern: 'subjects/**/*.npz'."
+        )
+
+
+def load_arrays(path: str) -> dict[str, Any]:
+    """Return every array of a file by its name; lists of series as lists. Nothing is unpickled.
+
+    Raises
+    ------
+    SourceError
+        If it is damaged, or holds anything but arrays.
+    """
+    name = os.path.basename(path)
+    loaded: dict[str, Any] = {}
+    with open_contents(SourceFile(os.path.abspath(path), name, name)) as contents:
+        for it in contents.names:
+            rows = contents.reader(it, "y", SourceOptions())
+            if isinstance(rows, RowReader):
+                loaded[it] = rows.read(0, rows.shape[0])
+            else:
+                loaded[it] = [one.read(0, one.shape[0]) for one in rows.readers]
+    return loaded

@@ -1,0 +1,106 @@
+"""Several arrays of labels of one recording, read as one whose rows are records."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.sources.rows.reader import Rows
+from zarrts.types import AnyArray, RowReader, SeriesList
+
+_RESERVED = {"c", "zarr.json"}  # names of files and folders in a store
+
+
+@dataclass(frozen=True)
+class NamedRows(Rows):
+    """Records with a field for each of several arrays; see `named_rows`.
+
+    Attributes
+    ----------
+    names : tuple of str
+    readers : tuple of RowReader
+        As many rows each.
+    """
+
+    names: tuple[str, ...]
+    readers: tuple[RowReader, ...]
+
+    label = "arrays of labels"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis; what an array has beside rows is in its field."""
+        return (self.readers[0].shape[0],)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """A field for each array."""
+        pairs = zip(self.names, self.readers, strict=True)
+        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether one of them is."""
+        return any(it.is_sequential for it in self.readers)
+
+    @property
+    def block_rows(self) -> int:
+        """The most that one of them asks for."""
+        return max(it.block_rows for it in self.readers)
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        rows = np.empty(stop - start, self.dtype)
+        for name, reader in zip(self.names, self.readers, strict=True):
+            rows[name] = reader.read(start, stop)
+        return rows
+
+    def close(self) -> None:
+        """Release what the arrays hold."""
+        for reader in self.readers:
+            reader.close()
+
+
+def named_rows(readers: Mapping[str, RowReader], origin: str) -> NamedRows:
+    """Return several arrays of labels as one.
+
+    Raises
+    ------
+    SourceError
+        If they have not as many rows, or a name cannot be that of an array in a store.
+    """
+    check_names(tuple(readers), origin)
+    readers = dict(sorted(readers.items()))  # as arrays are found in a store
+    counts = {name: it.shape[0] for name, it in readers.items()}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{count:,} in {name!r}" for name, count in counts.items())
+        raise SourceError(
+            f"{origin}: its arrays of labels are not equally long ({shown}); each needs one entry "
+            "for the same things."
+        )
+    return NamedRows(tuple(readers), tuple(readers.values()))
+
+
+def check_names(names: tuple[str, ...], where: str) -> None:
+    """Raise SourceError unless arrays of labels can have these names in a store."""
+    bad = [
+        name
+        for name in names
+        if not re.fullmatch(r"[^\W_][\w.-]*", name) or name.lower() in _RESERVED
+    ]
+    if bad:
+        raise SourceError(
+            f"{where}: {', '.join(map(repr, bad))} cannot be the name of an array of labels in a "
+            "store; use letters, digits, '_', '-' and '.', beginning with a letter or digit."
+        )
+    if len({name.lower() for name in names}) < len(names) or not names:
+        raise SourceError(f"{where}: arrays of labels need names that differ, not {list(names)}.")
+
+
+def are_named(rows: RowReader | SeriesList) -> bool:
+    """Return whether labels are several arrays, or lists of them."""
+    if isinstance(rows, SeriesList):
+        return bool(rows.readers) and all(isinstance(it, NamedRows) for it in rows.readers)
+    return isinstance(rows, NamedRows)

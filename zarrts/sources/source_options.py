@@ -1,0 +1,248 @@
+"""The options of sources: named, documented, defaulted and checked in this one place."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from zarrts.errors import PlanError, SourceError
+from zarrts.types import FOLDERS, axis_rank
+
+Role = Literal["x", "y"]
+"""What an array serves as: inputs or labels."""
+
+SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str]
+"""A regular expression, path or address of a `.csv` table, a mapping, or a function of a path."""
+
+KINDS = ("auto", "dense", "ragged")
+
+_OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
+_RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Options that say what the files of a study hold, and whose they are.
+
+    Immutable, and checked where it is made. `check_axes` and `check_names` check what a user
+    gives, which options that are taken from a store need not fit.
+
+    Attributes
+    ----------
+    x : str, optional
+        Name of the array of inputs, in files of several; for pairs of `.npy` files see
+        `npy_pairs.pair_up`.
+    y : str or tuple of str, optional
+        The same of the array of labels; several names are several arrays of labels.
+    axes : sequence of str, optional
+        What the axes of x in the files are called, such as ("sample", "channel", "time"). They
+        come out with "sample" first, then "time", others as given, "channel" last.
+        ("time", "channel"), in either order, are those of one series.
+    folders : str
+        "auto": folders mean nothing, but name the files. "subjects": the first level of folders
+        names the subjects. "classes" and what follows it in `FOLDERS`: see `class_folders`.
+    class_names : tuple of str or int, optional
+        All classes that labels or folders may name.
+    channels : tuple of str, optional
+        Names of the channels; of EDF and BDF files, the signals that are inputs, in this order.
+    rate_hz : float, optional
+        Rows per second, instead of what files carry.
+    subject : str, path, mapping or callable, optional
+        Who a file belongs to: a regular expression (its group 1, or all of the match) for the
+        relative path with "/"; a function of that path; a mapping from relative path (or name
+        without suffix) to subject; or path or address of a `.csv` table with the columns file and
+        subject. By default each file (pair) is a subject of its own name, or of its relative
+        path where two have the same name. Says nothing about a Recording, which has a subject.
+    kind : str
+        "dense": rows are samples. "ragged": rows are steps in time. "auto": see `study.ragged`.
+    label_every : int or str, optional
+        Each label is for so many rows, or so much time; rows are steps in time then.
+    follow_links : bool
+        Search links to folders as well.
+
+    Raises
+    ------
+    PlanError, SourceError
+        If an option cannot be meant so; names the remedy.
+    """
+
+    x: str | None = None
+    y: str | tuple[str, ...] | None = None
+    axes: Sequence[str] | None = None
+    folders: str = "auto"
+    class_names: tuple[str | int, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+    subject: SubjectOption | None = None
+    kind: str = "auto"
+    label_every: int | str | None = None
+    follow_links: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("y", "axes", "class_names", "channels"):
+            value: Any = getattr(self, name)
+            if isinstance(value, Iterable) and not isinstance(value, str):
+                object.__setattr__(self, name, tuple(value))
+        if isinstance(self.rate_hz, np.number):
+            object.__setattr__(self, "rate_hz", float(self.rate_hz))
+        self._check_arrays()
+        if self.folders not in FOLDERS:
+            known = ", ".join(FOLDERS)
+            raise SourceError(f"folders={self.folders!r} is unknown; use one of {known}.")
+        if self.kind not in KINDS:
+            known = ", ".join(map(repr, KINDS))
+            raise PlanError(f"kind={self.kind!r} is unknown; use one of {known}.")
+        check_number("rate_hz", self.rate_hz, float, 0)
+        if self.rate_hz == 0 or self.rate_hz == float("inf"):
+            raise PlanError(f"rate_hz={self.rate_hz} has to be above 0, and finite.")
+        if self.label_every is not None and self.kind == "dense":
+            raise PlanError(
+                f"label_every={self.label_every!r} is about rows that follow in time, but "
+                "kind='dense' makes each a sample; leave one of them out."
+            )
+
+    def _check_arrays(self) -> None:
+        x, y = self.x, self.y
+        if isinstance(y, tuple):
+            if not y or not all(isinstance(name, str) and name for name in y):
+                raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
+            if x in y or len({*y}) < len(y):
+                raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
+        for option, name in (("x", x), ("y", self.label_name)):
+            if name is not None and not (isinstance(name, str) and name):
+                raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
+        if x is not None and x == y:
+            raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
+
+    def check_names(self) -> None:
+        """Raise PlanError unless `channels` and `class_names` are names that differ."""
+        for option, names in (("channels", self.channels), ("class_names", self.class_names)):
+            names = names or ()
+            are_numbers = option == "class_names" and all(type(name) is int for name in names)
+            if not are_numbers and not all(isinstance(name, str) and name for name in names):
+                more = ", or of integers" if option == "class_names" else ""
+                raise PlanError(f"{option}={list(names)!r} has to be a list of names{more}.")
+            twice = sorted({str(name) for name in names if names.count(name) > 1})
+            if twice:
+                raise PlanError(f"{option}= names {', '.join(twice)} more than once.")
+
+    def check_axes(self) -> None:
+        """Raise SourceError unless `axes` names each axis once, and "sample" where rows are."""
+        if self.axes is None:
+            return
+        names = () if isinstance(self.axes, str) else self.axes
+        is_named = bool(names) and all(isinstance(name, str) and name for name in names)
+        has_samples = not self.is_series and not self.has_class_folders
+        lacks_sample = has_samples and "sample" not in names
+        if not is_named or len(set(names)) < len(names) or lacks_sample:
+            example = ("sample", "channel", "time") if has_samples else ("channel", "time")
+            raise SourceError(
+                "axes= must name every axis of x once"
+                f"{', sample among them' if has_samples else ''}, such as {example}, not "
+                f"{self.axes!r}."
+            )
+
+    # Questions ---------------------------------------------------------------------------------
+
+    @property
+    def label_name(self) -> str | None:
+        """Name of the only array of labels, where it is given."""
+        return None if isinstance(self.y, tuple) else self.y
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of several arrays of labels; none where there is one array."""
+        return self.y if isinstance(self.y, tuple) else ()
+
+    @property
+    def has_class_folders(self) -> bool:
+        """Whether folders are classes."""
+        return self.folders not in ("auto", "subjects")
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it is said that rows are steps in time."""
+        if self.label_every is not None or self.kind == "ragged":
+            return True
+        # In class folders each file is a series anyway, so that its axes say nothing more.
+        return self.kind == "auto" and not self.has_class_folders and self.axes in _OF_ONE_SERIES
+
+    @property
+    def names_samples(self) -> bool:
+        """Whether it is said that an axis of x counts samples."""
+        return self.axes is not None and "sample" in self.axes
+
+    def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
+        """Return the order in which the axes come out: sample, time, others, channel.
+
+        None where they stay as they are, which is always so for labels.
+
+        Raises
+        ------
+        SourceError
+            If `axes` names more or fewer than `shape` has.
+        """
+        if role == "y" or self.axes is None:
+            return None
+        axes = self.axes
+        if len(axes) != len(shape):
+            raise SourceError(
+                f"{where}: has {len(shape)} axes (shape {shape}), but axes= names {len(axes)} "
+                f"({', '.join(axes)}); name each axis of the array once."
+            )
+        return tuple(sorted(range(len(axes)), key=lambda axis: axis_rank(axes[axis])))
+
+    def order_of_series(
+        self, role: Role, shape: tuple[int, ...], where: str
+    ) -> tuple[int, ...] | None:
+        """Return the same for one of a list of series, whose place in it may be named "sample"."""
+        if self.axes is None or not self.names_samples:
+            return self.order(role, shape, where)
+        if self.axes[0] != "sample":
+            raise SourceError(
+                f"{where}: is one of a list, so that samples come first; name 'sample' first in "
+                f"axes=, not {', '.join(self.axes)}."
+            )
+        return replace(self, axes=self.axes[1:]).order(role, shape, where)
+
+    # In a store --------------------------------------------------------------------------------
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a store keeps of them, as plain values of JSON; see `from_recorded`."""
+        kept = {name: getattr(self, name) for name in _RECORDED}
+        plain = {name: list(it) if isinstance(it, tuple) else it for name, it in kept.items()}
+        rate_hz = None if self.rate_hz is None else float(self.rate_hz)
+        return {name: it or None for name, it in plain.items()} | {"rate_hz": rate_hz}
+
+    @classmethod
+    def from_recorded(cls, recorded: Mapping[str, Any]) -> Self:
+        """Return the options that a store keeps; those that older versions do not name are unset.
+
+        `label_every` is among them, in rows.
+        """
+        known = {name: recorded[name] for name in (*_RECORDED, "label_every") if name in recorded}
+        return cls(**known)
+
+    def or_else(self, stored: "SourceOptions") -> Self:
+        """Return these options; those that say nothing, as in `stored`."""
+        said = {
+            name: getattr(self, name) or getattr(stored, name)
+            for name in ("x", "y", "axes", "channels", "rate_hz", "label_every")
+        }
+        folders = stored.folders if self.folders == "auto" else self.folders
+        return replace(self, folders=folders, **said)
+
+
+def check_number(name: str, value: Any, kind: type, least: int) -> None:
+    """Raise PlanError unless an option is unset, or a number of at least `least`."""
+    if value is None:
+        return
+    is_number = isinstance(value, int | np.integer) or (
+        kind is float and isinstance(value, float | np.floating)
+    )
+    if isinstance(value, bool) or not is_number:
+        raise PlanError(f"{name}={value!r} has to be a number.")
+    if not value >= least:
+        raise PlanError(f"{name}={value} has to be at least {least}.")

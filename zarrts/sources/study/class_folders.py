@@ -1,0 +1,177 @@
+"""Class folders, as Keras' generators read them: the names of folders are the labels."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats import npy
+from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.rows.views import ConstantRows, count_rows
+from zarrts.sources.source_options import SourceOptions
+from zarrts.types import SeriesList
+
+_SUBJECT_NAME = re.compile(
+    r"(?:s|su|sub|subj|subject|p|pp|part|participant|pat|patient|pt|person|user|id|u|vp)"
+    r"[_.\- ]*\d+",
+    re.IGNORECASE,
+)
+
+
+def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find one recording for each `.npy` file in class folders.
+
+    Each file is one sample, (time, channel) or whatever shape it has, labelled with the folder
+    that it is in; where `axes` names "sample", a file is several samples of one class. A second
+    level of folders names the subjects.
+
+    Raises
+    ------
+    SourceError
+        If it is not clear which level of folders stands for what, or a folder is none of
+        `class_names`.
+    """
+    series = [file for file in files if file.is_kind(npy.FORMAT.suffixes)]
+    known = {file.path for file in series}
+    findings.note(
+        "file",
+        (
+            f"{file.origin}: is not an .npy file, and class folders hold one series in each .npy "
+            "file; save it so, or leave it out."
+            for file in files
+            if file.path not in known
+        ),
+    )
+    if not series:
+        return
+    findings.note(
+        "file",
+        (
+            f"{file.origin}: lies in no folder below what was given, so its class is not known; "
+            "put it into a folder named as its class."
+            for file in series
+            if "/" not in file.inside
+        ),
+    )
+    filed = [file for file in series if "/" in file.inside]
+    names = options.class_names
+    class_names = None if names is None else [str(name) for name in names]
+    level = _class_level(filed, options.folders, class_names)
+    _refuse_unknown_classes(filed, level, class_names)
+    has_subjects = _has_two_levels(filed)
+
+    def draft(file: SourceFile) -> list[Draft]:
+        folders = file.inside.split("/")
+        subject = folders[1 - level] if has_subjects else None
+        return [_draft(file, options, folders[level], subject)]
+
+    findings.drafts += findings.collect("file", filed, draft)
+
+
+def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | None) -> Draft:
+    with npy.open_contents(file) as contents:
+        if len(contents.names) != 1:
+            raise SourceError(
+                f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "
+                "file in a class folder holds one series; save each in a file of its own."
+            )
+        rows = contents.reader(contents.names[0], "x", options)
+        description = contents.description(contents.names[0], options)
+    if not isinstance(rows, SeriesList) and not options.names_samples:
+        rows = SeriesList((rows,))
+    return Draft(
+        origin=file.origin,
+        name=file.stem,
+        path_name=file.inside.rpartition(".")[0],
+        paths=(file.path,),
+        x=rows,
+        y=ConstantRows(label, count_rows(rows)),
+        x_name="series",
+        y_name="folder",
+        found="a class folder of .npy files",
+        description=description,
+        subject=subject,
+    )
+
+
+# Which level is which --------------------------------------------------------------------------
+
+
+def _class_level(
+    files: Sequence[SourceFile], levels: str, class_names: Sequence[str] | None
+) -> int:
+    """Return 0 if the upper folders are classes, 1 if the lower ones are."""
+    is_deep = _has_two_levels(files)
+    if levels != "classes":
+        flat = [file.origin for file in files if file.inside.count("/") < 2]
+        if flat:
+            raise SourceError(
+                f"{listed(flat, 5)}: folders={levels!r} needs two levels of folders above each "
+                "file; put them there, or say folders='classes' (--folders classes)."
+            )
+        return levels.split("/").index("classes")
+    if not is_deep:
+        return 0
+    upper = {file.inside.split("/")[0] for file in files}
+    lower = {file.inside.split("/")[1] for file in files}
+    evidence = [
+        found
+        for found in (_by_names(upper, lower, class_names), _by_form(upper, lower), _nested(files))
+        if found is not None
+    ]
+    if evidence:
+        return evidence[0]
+    raise SourceError(
+        f"Two levels of folders, {listed(sorted(upper), 4)} and below them "
+        f"{listed(sorted(lower), 4)}: which are the classes? Say folders='classes/subjects' if the "
+        "upper ones are, folders='subjects/classes' if the lower ones are (--folders)."
+    )
+
+
+def _has_two_levels(files: Sequence[SourceFile]) -> bool:
+    return bool(files) and all(file.inside.count("/") >= 2 for file in files)
+
+
+def _by_names(upper: set[str], lower: set[str], class_names: Sequence[str] | None) -> int | None:
+    if class_names is None:
+        return None
+    fits = [level for level, names in enumerate((upper, lower)) if names <= set(class_names)]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _by_form(upper: set[str], lower: set[str]) -> int | None:
+    """Return the level whose names are not like s01 or subject-3, if those of the other are."""
+    like_subjects = [
+        all(_SUBJECT_NAME.fullmatch(name) for name in names) for names in (upper, lower)
+    ]
+    return like_subjects.index(False) if sum(like_subjects) == 1 else None
+
+
+def _nested(files: Sequence[SourceFile]) -> int | None:
+    """Return 0 if the upper folders hold several lower ones each, and share none of them.
+
+    So it is where every subject has one class, such as a diagnosis.
+    """
+    below: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        upper, lower = file.inside.split("/")[:2]
+        below[upper].add(lower)
+    n_lower = len(set().union(*below.values()))
+    is_nested = n_lower == sum(map(len, below.values())) and min(map(len, below.values())) > 1
+    return 0 if is_nested else None
+
+
+def _refuse_unknown_classes(
+    files: Sequence[SourceFile], level: int, class_names: Sequence[str] | None
+) -> None:
+    if class_names is None:
+        return
+    found = {file.inside.split("/")[level] for file in files}
+    unknown = sorted(found - set(class_names))
+    if unknown:
+        raise SourceError(
+            f"The folders {listed(unknown)} are none of class_names= ({listed(class_names)}); add "
+            "them there, or move them away."
+        )

@@ -1,0 +1,285 @@
+"""Find the recordings of a study, whatever kind of files they are in."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zarrts.buckets.mounts import Mounts
+from zarrts.errors import SourceError
+from zarrts.sources.formats.array_names import X_NAMES, listed, usual_name
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
+from zarrts.sources.formats.registry import find_drafts, open_contents, suffixes
+from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
+from zarrts.sources.rows.records import are_named
+from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study import (
+    class_folders,
+    fingerprint,
+    in_memory,
+    label_every,
+    ragged,
+    recording_table,
+    subject_names,
+    subject_runs,
+)
+from zarrts.sources.study.search import search
+from zarrts.types import Recording, RowReader, SeriesList, SourceRecording
+
+Source = str | os.PathLike[str] | Recording
+"""A file, a folder, a glob pattern, an address of any of these, or arrays."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Result of `find`.
+
+    Attributes
+    ----------
+    recordings : tuple of SourceRecording
+        Those of files in sorted order of `origin`, then those of tables and those given as
+        arrays, in their order.
+    problems : tuple of str
+        One complete sentence for each file that cannot be used; none is left out.
+    has_subjects_given : bool
+        Someone said whose recordings they are; no subject is merely the name of a file.
+    passed_over : tuple of str
+        The files of other kinds, which are not read.
+    """
+
+    recordings: tuple[SourceRecording, ...]
+    problems: tuple[str, ...]
+    has_subjects_given: bool
+    passed_over: tuple[str, ...] = ()
+
+
+def find(
+    source: Source | Sequence[Source],
+    options: SourceOptions | None = None,
+    *,
+    has_subject_arrays: bool | None = None,
+    mounts: Mounts | None = None,
+) -> Found:
+    """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
+
+    Parameters
+    ----------
+    source : path, address, glob pattern, Recording, or a list of these
+        Folders are searched to the bottom, hidden names and Zarr stores passed over. A `.csv`
+        file is a table of recordings; see `recording_table.find_drafts`.
+    options : SourceOptions, optional
+        What files hold, and whose they are.
+    has_subject_arrays : bool, optional
+        Split files where an array of theirs says whose each row is; by default, where neither
+        `subject` nor `folders` says it.
+    mounts : Mounts, optional
+        How addresses are reached.
+
+    Returns
+    -------
+    Found
+        With every bad file in `problems`, none raised.
+
+    Raises
+    ------
+    SourceError
+        If an option cannot be used, a path does not exist, or there is nothing to read.
+    """
+    options = options or SourceOptions()
+    options.check_axes()
+    paths, tables, recordings = _sorted_out(source)
+    mounts = mounts or Mounts()
+    found = search(paths, suffixes(), follow_links=options.follow_links, mounts=mounts)
+    if not (found.files or found.problems or tables or recordings):
+        raise found.nothing(paths, suffixes())
+    findings = Findings()
+    findings.note("place", found.problems)
+    _find_in_folders(found.files, options, findings)
+    findings.drafts.sort(key=lambda draft: draft.origin)
+    for table in tables:
+        recording_table.find_drafts(table, options, mounts, findings)
+    if options.label_names:
+        _note_single_arrays(findings)
+    findings.drafts = label_every.spread(findings.drafts, options, findings, "file")
+    if has_subject_arrays is None:
+        has_subject_arrays = options.subject is None and options.folders == "auto"
+    if has_subject_arrays:
+        subject_runs.split(findings)
+    are_given = all(it.subject is not None for it in findings.drafts)
+    subject_names.assign(options.subject, mounts, findings)
+    ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    of_files = _with_fingerprints(findings)
+    of_arrays = in_memory.find_recordings(recordings, options, findings)
+    of_arrays = label_every.spread(of_arrays, options, findings, "array")
+    alike = ragged.settle([*of_files, *of_arrays], options, findings)
+    return Found(
+        recordings=tuple(alike),
+        problems=findings.sentences(),
+        has_subjects_given=options.subject is not None or are_given,
+        passed_over=tuple(found.others),
+    )
+
+
+def find_inputs(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    options: SourceOptions,
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[tuple[str, RowReader]]:
+    """Return (name of the file, reader) of the inputs in files that need no labels.
+
+    Parameters
+    ----------
+    source : path, address, glob pattern, or a list of these
+        Files come in sorted order.
+    options : SourceOptions
+        `channels` are those of files that hold signals by name; no other file is asked for them.
+    storage_options : mapping, optional
+        Of addresses.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used.
+    """
+    options.check_axes()
+    paths, _, _ = _sorted_out(source)
+    found = search(paths, suffixes(), mounts=Mounts(storage_options))
+    if found.problems or not found.files:
+        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
+    return _inputs(found.files, options)
+
+
+def _sorted_out(
+    source: Source | Sequence[Source],
+) -> tuple[list[str], list[str], list[Recording]]:
+    """Return the paths, the tables and the arrays in `source`, each in the order given."""
+    items = source if isinstance(source, list | tuple) else [source]
+    paths: list[str] = []
+    tables: list[str] = []
+    recordings: list[Recording] = []
+    for item in items:
+        if isinstance(item, Recording):
+            recordings.append(item)
+        elif isinstance(item, str | os.PathLike):
+            path = os.fspath(item)
+            if not (isinstance(path, str) and path):
+                raise SourceError(f"a source must be a path, not {path!r}.")
+            (tables if path.lower().endswith(recording_table.SUFFIX) else paths).append(path)
+        else:
+            raise SourceError(
+                "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
+                f"{type(item).__name__}."
+            )
+    if not items:
+        raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
+    return paths, tables, recordings
+
+
+def _find_in_folders(
+    files: Sequence[SourceFile], options: SourceOptions, findings: Findings
+) -> None:
+    """Find the recordings in files, whatever folders mean."""
+    if options.has_class_folders:
+        class_folders.find_drafts(files, options, findings)
+        return
+    find_drafts(files, options, findings)
+    if options.folders == "subjects":
+        subject_names.take_from_folders(files, findings)
+
+
+def _note_single_arrays(findings: Findings) -> None:
+    """Note each recording that has one array of labels, where several are asked for."""
+    findings.note(
+        "file",
+        (
+            f"{draft.origin}: has one array of labels, but y= names several; read files whose "
+            "arrays have names, such as .npz."
+            for draft in findings.drafts
+            if not are_named(draft.y)
+        ),
+    )
+
+
+def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
+    looked_at: dict[tuple[SourcePath, ...], fingerprint.Look] = {}
+
+    def recording(draft: Draft) -> list[SourceRecording]:
+        if draft.paths not in looked_at:
+            looked_at[draft.paths] = fingerprint.look_at(draft.paths)
+        look = looked_at[draft.paths]
+        assert draft.subject is not None
+        assert not isinstance(draft.x, SeriesList) and not isinstance(draft.y, SeriesList)
+        return [
+            SourceRecording(
+                subject=draft.subject,
+                origin=draft.origin,
+                x=draft.x,
+                y=draft.y,
+                x_name=draft.x_name,
+                y_name=draft.y_name,
+                size_bytes=look.size_bytes,
+                fingerprint=look.digest_of(draft.part),
+                paths=draft.paths,
+                stamp=look.stamp,
+                found=draft.found,
+                description=draft.description,
+                first_row=draft.first_row,
+                labels_per=draft.labels_per,
+            )
+        ]
+
+    return findings.collect("content", findings.drafts, recording)
+
+
+def _inputs(files: Sequence[SourceFile], options: SourceOptions) -> list[tuple[str, RowReader]]:
+    """Return (origin, reader) of the inputs of each file.
+
+    Inputs are the array that `options.x` names, the only one, the one with a usual name, or of two
+    without names the one of more axes. Files that hold none, such as hypnograms beside recordings,
+    are passed over.
+
+    Raises
+    ------
+    SourceError
+        Naming every file whose inputs cannot be told or read.
+    """
+    found: list[tuple[str, RowReader]] = []
+    problems, empty = [], []
+    for file in ahead(files):
+        try:
+            with open_contents(file) as contents:
+                name = _inputs_in(contents, options.x, file.origin)
+                reader = contents.reader(name, "x", options)
+                series = reader if isinstance(reader, RowReader) else reader.readers
+                if isinstance(series, tuple):
+                    found += [(f"{file.origin}[{i}]", it) for i, it in enumerate(series)]
+                else:
+                    found.append((file.origin, series))
+        except NoInputsError as error:
+            empty.append(str(error))
+        except SourceError as error:
+            problems.append(str(error))
+    if problems := problems or (empty if not found else []):
+        raise SourceError("\n".join(problems))
+    return found
+
+
+def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
+    names = contents.names
+    if x is not None and x in names:
+        return x
+    usual = [it for it in names if usual_name(it) in X_NAMES]
+    if x is None and len(names) == 1:
+        return names[0]
+    if x is None and len(usual) == 1:
+        return usual[0]
+    if x is None and len(names) == 2 and not contents.is_named:
+        # As where both are read: inputs have more axes than labels.
+        more, fewer = sorted(names, key=lambda it: -len(contents.shape(it)))
+        if len(contents.shape(more)) > len(contents.shape(fewer)):
+            return more
+    what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
+    raise SourceError(
+        f"{origin}: holds {listed(map(contents.summary, names))}, and {what}; name it with x=."
+    )

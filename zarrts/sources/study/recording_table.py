@@ -1,0 +1,225 @@
+"""Tables of recordings: a CSV file with a line for each, for layouts of any kind."""
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zarrts.buckets.mounts import Mounts
+from zarrts.errors import SourceError
+from zarrts.keywords import did_you_mean
+from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.registry import open_contents
+from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
+from zarrts.sources.rows.label_rows import RepeatedRows
+from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
+from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.sources.study.label_every import rows_of_label
+from zarrts.types import Description, LabelsPer, RowReader, SeriesList
+
+LINE_OF_A_TABLE = "a line of a table"
+"""What was recognised, where nothing else is said of a line."""
+
+SUFFIX = ".csv"
+COLUMNS = ("subject", "x", "y", "label", "start", "stop")
+_SEPARATOR = "::"
+
+Find = Callable[[str], SourceFile]
+
+
+def with_table(source: Any, table: str | os.PathLike[str] | None) -> Any:
+    """Return sources with a table among them; `source` may be None.
+
+    Raises
+    ------
+    SourceError
+        If the table is no `.csv` file.
+    """
+    if table is None:
+        return source
+    if not os.fspath(table).lower().endswith(SUFFIX):
+        raise SourceError(f"table={os.fspath(table)!r} has to be a .csv file.")
+    if source is None:
+        return table
+    return [*(source if isinstance(source, list | tuple) else [source]), table]
+
+
+@dataclass(frozen=True)
+class _Line:
+    where: str
+    subject: str
+    x: str
+    y: str
+    label: str
+    start: int
+    stop: int | None
+
+
+def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Findings) -> None:
+    """Find the recordings that a table names, in its order.
+
+    Parameters
+    ----------
+    path : str
+        Or address: a CSV file in UTF-8 whose first line names the columns: subject; x and perhaps
+        y, files relative to the table's folder, or addresses, with "::" and a name where a file
+        holds several arrays; label, one for all samples, instead of y; start and stop, rows of
+        the file. Further columns are passed over. With a label, an array of at most 2 axes is one
+        sample, unless `axes` names "sample".
+    mounts : Mounts
+        How addresses are reached.
+
+    Raises
+    ------
+    SourceError
+        If the table cannot be read, or lacks a column.
+    """
+    table = located(path, mounts)
+
+    def find_file(file_name: str) -> SourceFile:
+        try:
+            return SourceFile(located(beside(table, file_name), mounts), file_name, file_name)
+        except SourceError as error:
+            raise SourceError(
+                f"{file_name}: no such file; paths are relative to the table's folder."
+                if "no such file" in str(error)
+                else str(error)
+            ) from error
+
+    for line in _read_lines(table):
+        with findings.noting("file", f"{line.where}: "):
+            findings.drafts.append(_draft(line, find_file, options))
+
+
+def _read_lines(path: SourcePath) -> list[_Line]:
+    try:
+        with (
+            opened(path, str(path)) as (stream, _),
+            io.TextIOWrapper(stream, newline="", encoding="utf-8-sig") as file,
+        ):
+            rows = csv.DictReader(file, skipinitialspace=True)
+            missing = [name for name in ("subject", "x") if name not in (rows.fieldnames or ())]
+            if missing:
+                raise SourceError(
+                    f"{path}: its first line has the columns {listed(rows.fieldnames or ())}, but "
+                    f"subject and x are needed, and y or label; add {listed(missing)}."
+                    + "".join(did_you_mean(it, rows.fieldnames or ()) for it in missing)
+                )
+            lines, problems = [], []
+            for row in rows:
+                where = f"{path}: line {rows.line_num}"
+                try:
+                    lines.append(_line(row, where))
+                except ValueError as error:
+                    problems.append(f"line {rows.line_num}: {error}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: the table cannot be read ({error}).") from error
+    if problems:
+        raise SourceError(f"{path}: {listed(problems)}.")
+    if not lines:
+        raise SourceError(f"{path}: names no recordings; add a line for each.")
+    return lines
+
+
+def _line(row: dict[str, str | None], where: str) -> _Line:
+    texts = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    lacking = [name for name in ("subject", "x") if not texts[name]]
+    if lacking:
+        raise ValueError(f"{' and '.join(lacking)} left empty; fill it in")
+    if bool(texts["y"]) == bool(texts["label"]):
+        raise ValueError("needs y or label, and not both")
+    numbers = {name: int(texts[name]) for name in ("start", "stop") if texts[name]}
+    start, stop = numbers.get("start", 0), numbers.get("stop")
+    if start < 0 or (stop is not None and stop <= start):
+        raise ValueError(f"rows {start} to {stop} are none")
+    return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
+
+
+def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
+    x_file, x_name, x = _reader(line.x, find_file, "x", options)
+    x = _part(x, line, x_name)
+    paths = [x_file.path]
+    is_part = (line.start, line.stop) != (0, None)
+    labels_per: LabelsPer = "sample"
+    if line.label:
+        if not isinstance(x, SeriesList) and len(x.shape) <= 2 and not options.names_samples:
+            x = SeriesList((x,))
+        y: RowReader | SeriesList = ConstantRows(line.label, count_rows(x))
+        y_name = "label"
+    else:
+        y_file, y_name, y = _reader(line.y, find_file, "y", options)
+        every = rows_of_label(options) if is_part else None
+        if every is not None and not isinstance(x, SeriesList) and not isinstance(y, SeriesList):
+            # start and stop count time steps, in labels too.
+            y, labels_per = _of_stretches(y, every, line, x.shape[0], y_name), "row"
+        else:
+            y = _part(y, line, y_name)
+        paths += [y_file.path] if y_file.path != x_file.path else []
+    rows = f" rows {line.start} to {line.stop or 'the end'}" if is_part else ""
+    return Draft(
+        origin=line.x + rows,
+        name=x_file.stem,
+        path_name=line.x,
+        paths=tuple(paths),
+        x=x,
+        y=y,
+        x_name=x_name,
+        y_name=y_name,
+        found=LINE_OF_A_TABLE,
+        description=Description.unknown(),
+        subject=line.subject,
+        part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
+        first_row=line.start,
+        labels_per=labels_per,
+    )
+
+
+def _of_stretches(labels: RowReader, every: int, line: _Line, n_rows: int, name: str) -> PartOfRows:
+    """Return a label for each of the `n_rows` that a line chooses."""
+    n_labels, stop = labels.shape[0], line.start + n_rows
+    n_needed = -(-stop // every)
+    if n_labels < n_needed or (line.stop is None and n_labels > n_needed):
+        raise SourceError(
+            f"{name} has {n_labels:,} labels, one for each {every:,} time steps, but the "
+            f"{stop:,} up to the {'last' if line.stop is None else 'stop'} need {n_needed:,}; "
+            "correct label_every=, rate_hz= or stop."
+        )
+    return PartOfRows(RepeatedRows(labels, every, stop), line.start, stop)
+
+
+def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | SeriesList:
+    if isinstance(rows, SeriesList):
+        if (line.start, line.stop) == (0, None):
+            return rows
+        raise SourceError(f"{name} is a list of series, of which no rows can be cut out.")
+    stop = rows.shape[0] if line.stop is None else line.stop
+    if (line.start, stop) == (0, rows.shape[0]):
+        return rows
+    if stop > rows.shape[0] or line.start >= stop:
+        raise SourceError(
+            f"rows {line.start:,} to {stop:,} of {name}, which has {rows.shape[0]:,}; correct "
+            "start or stop."
+        )
+    return PartOfRows(rows, line.start, stop)
+
+
+def _reader(
+    named: str, find_file: Find, role: Role, options: SourceOptions
+) -> tuple[SourceFile, str, RowReader | SeriesList]:
+    file_name, _, name = named.partition(_SEPARATOR)
+    file_name = file_name.replace("\\", "/")
+    file = find_file(file_name)
+    with open_contents(file) as contents:
+        if not name:
+            name = contents.names[0] if len(contents.names) == 1 else ""
+        if name not in contents.names:
+            what = f"no array {name!r}" if name else f"{len(contents.names)} arrays"
+            example = (
+                f", such as {file_name}{_SEPARATOR}{contents.names[0]}" if contents.names else ""
+            )
+            held = listed(contents.names) or "nothing"
+            raise SourceError(f"{file_name}: has {what}; it holds {held}; name one{example}.")
+        return file, name, contents.reader(name, role, options)

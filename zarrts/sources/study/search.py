@@ -1,0 +1,254 @@
+"""Search for files: walk folders, expand patterns, pass over what is hidden."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import PurePath
+
+from zarrts.buckets.addresses import is_remote, local_path
+from zarrts.buckets.mounts import Mounts
+from zarrts.errors import SourceError
+from zarrts.sources.formats.array_names import listed
+from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.study.remote_search import RemoteFinder, below, common_base, find_remote
+
+_OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
+"""What Windows leaves in folders; what macOS leaves there is hidden."""
+
+
+@dataclass
+class Search:
+    """Result of a search.
+
+    Attributes
+    ----------
+    files : list of SourceFile
+        In sorted order of `origin`, each once.
+    problems : list of str
+        One sentence for each place that could not be looked at.
+    others : list of str
+        Origins of the files of other kinds, sorted.
+    """
+
+    files: list[SourceFile] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def nothing(self, paths: Sequence[str], suffixes: Sequence[str]) -> SourceError:
+        """Return the error to raise where no file can be read; says what was there instead."""
+        kinds = Counter(_suffix(path) or "without suffix" for path in self.others)
+        seen = listed(f"{count:,} {suffix}" for suffix, count in kinds.most_common())
+        return SourceError(
+            f"no {' or '.join(suffixes)} files in {listed(paths)}: "
+            f"{seen or 'no files at all'}; give files of these kinds, or a folder that holds some."
+        )
+
+
+class _Finder:
+    """Collects files; lives for one `search`."""
+
+    def __init__(self, suffixes: Sequence[str], follow_links: bool) -> None:
+        self.suffixes = frozenset(suffixes)
+        self.follow_links = follow_links
+        self.paths: dict[str, str] = {}  # and the folder that was given
+        self.folders: set[str] = set()
+        self.real_folders: set[str] = set()
+        self.bases: list[str] = []
+        self.missing: list[str] = []
+        self.linked: list[str] = []
+        self.unreadable: list[tuple[str, str]] = []
+        self.others: list[str] = []
+
+    def add(self, given: str) -> None:
+        path = os.path.abspath(os.path.expanduser(given))
+        if os.path.isdir(path):
+            if _is_store(path):
+                raise SourceError(f"{given}: is a Zarr store, not a folder of recordings.")
+            self.bases.append(path)
+            self.walk(path, path)
+        elif os.path.lexists(path):
+            self.bases.append(os.path.dirname(path))
+            if _suffix(path) not in self.suffixes:
+                self.unreadable.append(
+                    (path, f"is not of a kind that can be read ({listed(sorted(self.suffixes))})")
+                )
+            else:
+                self.add_file(path, os.path.dirname(path))
+        elif glob.has_magic(given):
+            self.add_pattern(given)
+        else:
+            self.missing.append(given)
+
+    def add_pattern(self, pattern: str) -> None:
+        matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        if not matches:
+            self.missing.append(f"{pattern} (a pattern that matches nothing)")
+            return
+        top = _fixed_folder(pattern)
+        self.bases.append(top)
+        for match in map(os.path.abspath, matches):
+            if os.path.isdir(match):
+                self.walk(match, top)
+            else:
+                self.add_file(match, top)
+
+    def walk(self, start: str, top: str) -> None:
+        for folder, folders, file_names in os.walk(
+            start, onerror=self._cannot_list, followlinks=self.follow_links
+        ):
+            if not self._is_new(folder) or "zarr.json" in file_names:
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if not self.follow_links:
+                self.linked += (
+                    path for name in folders if os.path.islink(path := os.path.join(folder, name))
+                )
+            for name in file_names:
+                if not (name.startswith(".") or name.lower() in _OF_SYSTEMS):
+                    self.add_file(os.path.join(folder, name), top)
+
+    def _is_new(self, folder: str) -> bool:
+        """Note a folder; a link that leads back to one that was searched ends there."""
+        real = os.path.realpath(folder) if self.follow_links else folder
+        if folder in self.folders or real in self.real_folders:
+            return False
+        self.folders.add(folder)
+        self.real_folders.add(real)
+        return True
+
+    def _cannot_list(self, error: OSError) -> None:
+        self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
+
+    def add_file(self, path: str, top: str) -> None:
+        if _suffix(path) not in self.suffixes:
+            self.others.append(path)
+        elif os.path.isfile(path):
+            self.paths.setdefault(path, top)
+        else:
+            self.unreadable.append((path, "is not a regular file, or a link that leads nowhere"))
+
+
+def search(
+    given: Iterable[str],
+    suffixes: Sequence[str],
+    *,
+    follow_links: bool = False,
+    mounts: Mounts | None = None,
+) -> Search:
+    """Find all files with one of `suffixes` in the paths, folders and patterns `given`.
+
+    They are paths, or addresses, for which `mounts` says how they are reached.
+
+    Folders are searched to the bottom. Passed over: names that start with ".", folders that
+    hold a Zarr store, and links to folders inside what is searched (so that a loop of links
+    ends). A link to a folder elsewhere is a problem, since nothing is left out in silence; with
+    `follow_links` it is searched, once.
+
+    Raises
+    ------
+    SourceError
+        If a path does not exist, or a pattern matches nothing; names all of them.
+    """
+    finder = _Finder(suffixes, follow_links)
+    addresses: list[str] = []
+    for path in given:
+        if is_remote(path):
+            addresses.append(path)
+        else:
+            finder.add(str(local_path(path) or path))
+    if addresses:
+        if finder.bases or finder.missing:
+            raise SourceError(
+                f"{addresses[0]}: is an address, and others are paths; give either, or convert "
+                "one and append the other."
+            )
+        return _at_addresses(find_remote(addresses, suffixes, _OF_SYSTEMS, mounts or Mounts()))
+    if finder.missing:
+        raise SourceError(f"not found: {listed(finder.missing)}; check the spelling.")
+    if not finder.bases:
+        return Search()
+    try:
+        base = os.path.commonpath(finder.bases)
+    except ValueError as error:
+        raise SourceError(
+            f"{listed(finder.bases)}: are on different drives; convert from one."
+        ) from error
+    problems = [f"{_origin(path, base)}: {reason}." for path, reason in finder.unreadable]
+    problems += _links_elsewhere(finder, base)
+    origin_in = _Origins()
+    files = sorted(
+        (
+            SourceFile(path, origin_in(path, base), origin_in(path, top))
+            for path, top in finder.paths.items()
+        ),
+        key=lambda file: file.origin,
+    )
+    return Search(files, problems, sorted(_origin(path, base) for path in finder.others))
+
+
+def _at_addresses(finder: RemoteFinder) -> Search:
+    if finder.missing:
+        raise SourceError(f"not found: {listed(finder.missing)}; check the spelling.")
+    base = common_base(finder.bases)
+    problems = [f"{below(place, base)}: {reason}." for place, reason in finder.problems]
+    files = sorted(
+        (
+            SourceFile(file, below(file.path, base), below(file.path, top))
+            for file, top in finder.files.items()
+        ),
+        key=lambda file: file.origin,
+    )
+    return Search(files, problems, sorted({below(place, base) for place in finder.others}))
+
+
+def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
+    if not finder.linked:
+        return
+    searched = {os.path.realpath(folder) for folder in finder.folders}
+    for link in finder.linked:
+        target = os.path.realpath(link)
+        if target not in searched and not _is_store(target):
+            yield (
+                f"{_origin(link, base)}: is a link to the folder {target}, which is not searched; "
+                "give that folder as well, or say follow_links=True (--follow-links)."
+            )
+
+
+def _origin(path: str, base: str) -> str:
+    return PurePath(os.path.relpath(path, base)).as_posix()
+
+
+class _Origins:
+    """Paths of files relative to folders; what is the same for all files of a folder is kept."""
+
+    def __init__(self) -> None:
+        self._folders: dict[tuple[str, str], str] = {}
+
+    def __call__(self, path: str, base: str) -> str:
+        """Return what `_origin` does."""
+        folder, name = os.path.split(path)
+        if path == base:
+            return _origin(path, base)
+        if (folder, base) not in self._folders:
+            origin = _origin(folder, base)
+            self._folders[folder, base] = "" if origin == "." else f"{origin}/"
+        return self._folders[folder, base] + name
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _is_store(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "zarr.json"))
+
+
+def _fixed_folder(pattern: str) -> str:
+    """Return the folder that all matches of `pattern` are in, whatever they are."""
+    parts = PurePath(os.path.expanduser(pattern)).parts
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), parts))
+    return os.path.abspath(os.path.join(*fixed) if fixed else ".")
