@@ -13,9 +13,9 @@ from edf_files import RATE, SECONDS, STAGES, write_edf  # noqa: E402
 from keras_models import SMALL, Numbered, make_numbered  # noqa: E402
 
 from zarrts.errors import PlanError  # noqa: E402
-from zarrts.keras.results import Evaluation, Predictions  # noqa: E402
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 from zarrts.keras.spec import Spec  # noqa: E402
+from zarrts.results import Evaluation, Predictions  # noqa: E402
 
 BATCH = 16
 
@@ -229,6 +229,8 @@ def test_the_table_says_who_is_hard_to_tell():
         "anna           8    0.875  0.750  1.000",
         "bob            2    0.000      -  0.000",
         "all           10    0.700  0.750  0.667",
+        "accuracy 0.700 (by subject 0.438 \N{PLUS-MINUS SIGN} 0.619), balanced 0.708, "
+        "macro F1 0.697, kappa 0.400",
     ]
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -336,8 +337,27 @@ def report(store: str, output: str, split: str | None, results: str | None, **ad
     """
     from zarrts.report import write_report
 
-    write_report(store, output, split=split, results=results, **address)
+    write_report(store, output, split=split, results=results, progress=True, **address)
     click.echo(f"{output} is written; open it in a browser.")
+
+
+@main.command(short_help="Scroll through recordings in a browser.")
+@click.argument("store")
+@click.option("--results", metavar="FILE", help="Of zarrts.evaluate(predictions=True).save(FILE).")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="By default, a free one.")
+@click.option("--browser/--no-browser", default=True, help="Open the page.")
+@storage_options
+@_with_errors
+def view(store: str, results: str | None, port: int, browser: bool, **address: Any) -> None:
+    """Serve a page on this machine that scrolls and zooms through the recordings of a STORE."""
+    from zarrts.store import open_store
+    from zarrts.view import view as serve
+
+    options: dict[str, Any] = {"port": port, "browser": browser}
+    with open_store(store, **address) as opened, serve(opened, results, **options) as viewer:
+        click.echo(f"{store} is at {viewer.url} until you press Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            viewer.wait()
 
 
 @main.command(short_help="Measure how fast this machine reads a store.")

@@ -198,23 +198,36 @@ def _draw(results: list[Result], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("The picture needs: python -m pip install 'zarrts[plot]'") from error
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     if len(results) == 1:
-        for name, label in (("accuracy", "8 people trained on"), ("val_accuracy", _VALIDATES)):
-            axes.plot(
-                np.arange(1, 1 + len(results[0].history[name])),
-                results[0].history[name],
-                label=label,
-            )
-        axes.axhline(results[0].accuracy, ls=":", color="k", label=f"{_TESTED}, never seen")
-        axes.set(xlabel="epoch", ylabel="correct", ylim=(0, 1))
-        axes.legend(loc="lower right")
+        _draw_epochs(axes, results[0])
     else:
-        axes.bar([it.person for it in results], [it.accuracy for it in results])
-        axes.axhline(_PUBLISHED_MEAN, ls=":", color="k", label="published mean")
-        axes.set(xlabel="person left out", ylabel="correct", ylim=(0, 1))
-        axes.legend(loc="lower right")
+        bars = axes.bar([it.person for it in results], [it.accuracy for it in results])
+        axes.bar_label(bars, fmt="{:.2f}", label_type="center", color="white")
+        mean = float(np.mean([it.accuracy for it in results]))
+        axes.axhline(mean, color="#d9822b", label=f"mean {mean:.3f}")
+        label = f"published mean {_PUBLISHED_MEAN}"
+        axes.axhline(_PUBLISHED_MEAN, ls=":", color="k", label=label)
+        axes.set(xlabel="person left out", title="Each person, by a network that never saw them")
+    axes.set(ylabel="correct (share of samples)", ylim=(0, 1.05))
+    axes.legend(loc="lower right", framealpha=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure.savefig(path, dpi=120)
+
+
+def _draw_epochs(axes: Any, result: Result) -> None:
+    """Draw the share that is correct after each epoch, and of the person tested a single point."""
+    n_epochs = len(result.history["accuracy"])
+    epochs = np.arange(1, 1 + n_epochs)
+    for name, label in (
+        ("accuracy", "8 people trained on"),
+        ("val_accuracy", f"{_VALIDATES}, validating"),
+    ):
+        axes.plot(epochs, result.history[name], ".-", label=label)
+    # Tested once, when training is over: no line over all epochs.
+    label = f"{result.person}, never seen: {result.accuracy:.2f}"
+    axes.plot([n_epochs], [result.accuracy], "D", ms=8, color="k", label=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="epoch", title="Seven exercises, told from a smartwatch")

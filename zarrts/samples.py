@@ -33,6 +33,7 @@ from zarrts.types import AnyArray, IntArray, Label, Labels
 if TYPE_CHECKING:
     from zarrts.loading.torch_dataset import TorchBatches
     from zarrts.split import Split
+    from zarrts.view.server import Viewer
 
 _ARRAYS = "samples.load(), which gives (X, y) in memory; or samples[i], which gives (x, y) of one"
 _LABELS = "samples.load_labels(), or samples.load(), which gives (X, y)"
@@ -464,6 +465,18 @@ class Samples:
             If samples have several labels each, which Keras would weigh wrongly without a word.
         """
         return class_counts.class_weight(self.selection)
+
+    def view(self, results: Any = None, **options: Any) -> "Viewer":
+        """Serve a page on this machine that scrolls through these recordings; see `zarrts.view`.
+
+        Parameters
+        ----------
+        results : Evaluation, Predictions or path, optional
+            What a network said of them: `zarrts.evaluate(predictions=True)`.
+        """
+        from zarrts.view import view
+
+        return view(self, results, **options)
 
     # Reading -----------------------------------------------------------------------------
 
