@@ -105,7 +105,7 @@ def main() -> None:
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
 @worker_options
-@click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
+@click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options
@@ -259,6 +259,8 @@ def verify(
     found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
     for problem in found.problems:
         click.echo(problem.text)
+    for key in found.unnamed:
+        click.echo(f"{key} is not part of the store.")
     how = " and ".join(
         what
         for what, is_done in (
@@ -308,6 +310,12 @@ def remove(store: str, subject: str, workers: int | None, **address: Any) -> Non
     from zarrts.api import remove as remove_subject
 
     removed = remove_subject(store, subject=subject, workers=workers, **address)
+    if removed.is_finished_only:
+        click.echo(
+            f"An earlier removal had been stopped before all was deleted; its last files are "
+            f"deleted now, and {store} is version {removed.version}."
+        )
+        return
     click.echo(
         f"Removed {format_count(removed.n_samples, 'sample')} of {subject}; {store} is version "
         f"{removed.version}, and versions that held them are gone."

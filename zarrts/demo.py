@@ -8,6 +8,7 @@ them. Published for unseen people (Burns and Whyne, arXiv:1802.01489): 0.873 cor
 
 import hashlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537
 _PUBLISHED_MEAN = 0.873
 _LENGTH, _STEP, _RATE_HZ = 200, 100, 50.0
 _VALIDATES, _TESTED = "s03", "s07"
+_BACKENDS = ("tensorflow", "jax", "torch")
 
 Say = Callable[[str], Any]
 
@@ -72,11 +74,25 @@ def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> li
 def _start_keras() -> None:
     """Start the backend, without what TensorFlow says of GPUs that are not there."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _choose_backend()
     # TensorFlow heeds that only once it runs; https://github.com/tensorflow/tensorflow/issues/100442
     with quiet_stderr():
         from zarrts.backend import keras
 
         keras.ops.zeros(1)
+
+
+def _choose_backend() -> None:
+    """Let Keras start on a backend that is installed, unless the user names one.
+
+    Keras starts on TensorFlow where nothing is said. Its file keras.json is no word of the user's:
+    Keras writes it by itself.
+    """
+    if "KERAS_BACKEND" in os.environ or "keras" in sys.modules:
+        return
+    installed = [it for it in _BACKENDS if find_spec(it)]
+    if installed and "tensorflow" not in installed:
+        os.environ["KERAS_BACKEND"] = installed[0]
 
 
 def _find_data() -> Path:
