@@ -6,6 +6,7 @@ from typing import Any
 
 from zarrts.errors import SampleError
 from zarrts.keywords import first_names
+from zarrts.notebook import table_of_parts
 from zarrts.reading.selection import Selection
 from zarrts.samples import Samples
 from zarrts.sizes import format_count
@@ -84,6 +85,11 @@ class Split(tuple[Samples, ...]):
             )
         parts = {name: part.selection.ids for name, part in zip(self.names, self, strict=True)}
         write_split(Path(path), self[0].store, parts)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        parts = zip(self.names, self, strict=True)
+        return table_of_parts({name: part.selection for name, part in parts})
 
 
 def _rebuilt(names: tuple[str, ...], parts: tuple[Any, ...]) -> Split:
