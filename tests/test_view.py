@@ -470,3 +470,14 @@ def test_the_command_serves_until_it_is_stopped(study: Any, tmp_path: Path) -> N
         urllib.request.urlopen(url, timeout=5)
     missing = CliRunner().invoke(main, ["view", str(tmp_path / "no.zarr"), "--no-browser"])
     assert missing.exit_code == 1
+
+
+def test_what_is_no_number_is_no_number_in_json_either(windows: Any) -> None:
+    said = predictions_of(windows)
+    said.values[0] = np.nan
+    content = Content(windows, said)
+    found = content.labels(0, 0, 2_000, 900)
+    assert found["probabilities"]["values"][0] == [None] * 3
+    json.dumps(found, allow_nan=False)
+    json.dumps(content.recording(0), allow_nan=False)
+    content.close()
