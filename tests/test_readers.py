@@ -78,6 +78,7 @@ def _appended(folder: Path, kind: str) -> Written:
     return Written(first.path, {**first.parts, "1": _arrays(more, kind)})
 
 
+# Of each, what others read: what is in its arrays, which of packed samples will be counts.
 STORES: dict[str, Callable[[Path], Written]] = {
     "dense": lambda folder: _converted(folder, "dense"),
     "dense, zstd": lambda folder: _converted(folder, "dense", codec="zstd"),
