@@ -280,6 +280,15 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 
 # These need a server, a kill or another process: the test that raises each quotes this of it.
 RAISED_IN = {
+    "runs on NumPy:": "test_loops.py",
+    "require: the compiled library is not there": "test_loops.py",
+    "'yes' is unknown; use 0, 1 or require": "test_loops.py",
+    "holds only counts": "test_view.py",
+    "are of other recordings": "test_view.py",
+    "predictions were kept": "test_results.py",
+    "A sample is in two of the evaluations": "test_results.py",
+    "several for each sample": "test_results.py",
+    "needs pandas": "test_results.py",
     "holds these already, but": "test_corrected.py",
     "these names of subjects differ only in case, blanks": "test_conversion_refusals.py",
     "of a store of these sources: since it was made": "test_remedies.py",
