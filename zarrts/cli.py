@@ -14,8 +14,7 @@ import click
 
 from zarrts.commands.arguments import (
     Size,
-    names_of,
-    names_or_expression,
+    meaning_options,
     source_options,
     storage_options,
     worker_options,
@@ -73,21 +72,7 @@ def main() -> None:
 @click.argument("store", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @source_options
-@click.option(
-    "--class-names",
-    callback=names_of,
-    help="All classes, in the order of their codes; 0,1,2 for floats that are classes.",
-)
-@click.option("--channels", callback=names_of, help="Names of the channels, with commas.")
-@click.option("--rate-hz", type=float, help="Time steps per second.")
-@click.option(
-    "--annotations",
-    callback=names_or_expression,
-    metavar="TEXTS|/REGEX/",
-    help="EDF annotations that are labels: texts with commas, or /expression/.",
-)
-@click.option("--unlabelled", metavar="NAME", help="A class for what has no label.")
-@click.option("--missing", type=float, help="A value of x that is missing, such as -32768.")
+@meaning_options
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
     "--memory",

@@ -178,7 +178,10 @@ def _shape_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
     if recording.x.shape[1:][::-1] == usual:
         return "; the axes seem swapped: save them alike."
     if len(usual) == 2 and recording.x.shape[2:] == usual[1:]:
-        return "; cut or pad all series to one length before saving."
+        return (
+            "; cut or pad all series to one length before saving, or keep their lengths with "
+            "kind='ragged' (--kind ragged)."
+        )
     return "; leave the file out or save it alike."
 
 

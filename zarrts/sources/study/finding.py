@@ -268,7 +268,7 @@ def _inputs(files: Sequence[SourceFile], options: SourceOptions) -> list[tuple[s
 
 
 def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
-    names = contents.names
+    names = contents.names_for([x])
     if x is not None and x in names:
         return x
     usual = [it for it in names if usual_name(it) in X_NAMES]
