@@ -15,7 +15,6 @@ from zarrts.conversion.checks import (
     check_recordings,
     check_sessions,
     check_spellings,
-    data_unread,
     refuse,
 )
 from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
@@ -34,6 +33,7 @@ from zarrts.conversion.plan import (
 from zarrts.conversion.provenance import count_labels, provenance_of
 from zarrts.conversion.stamps import read_stamps, stamps_of, touched
 from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
+from zarrts.conversion.unread import data_unread, scorings_unread
 from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
@@ -120,6 +120,7 @@ class Prepared:
     def warnings(self) -> list[str]:
         """Warnings of what looks wrong, but need not be."""
         warnings = data_unread(self.passed_over)
+        warnings += scorings_unread(self.recordings, self.passed_over)
         if self.options.axes is not None:
             return warnings
         shape = self.layout.row_shape

@@ -101,9 +101,11 @@ class _Archive:
         try:
             if name == LIST:
                 return f"{name} ({len(self.unnamed):,} arrays)"
-            if self.header(name).dtype.hasobject:
-                return f"{name}{self._objects(name).summary('0').removeprefix('0')}"
-            return f"{name} {self.header(name)}"
+            header = self.header(name)
+            if header.dtype.hasobject:
+                with contextlib.suppress(SourceError):
+                    return f"{name}{self._objects(name).summary('0').removeprefix('0')}"
+            return f"{name} {header}"
         except SourceError:
             return f"{name} (unreadable)"
         except PACKED_ERRORS:
