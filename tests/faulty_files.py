@@ -159,7 +159,20 @@ def _scored_in_python(folder: Path) -> zarrts.Recording:
 X = np.arange(9 * 12 * 2, dtype="f4").reshape(9, 12, 2)
 LABELS = np.arange(9) % 2
 
+def _one_hot(folder: Path) -> None:
+    y = np.eye(3)[np.arange(9) % 3]
+    y[4] = 0
+    np.savez(folder / "s01.npz", x=X, y=y)
+
+
+def _with_a_column(folder: Path) -> None:
+    with np.load(folder / "s01.npz") as file:
+        y = file["y"]
+    np.savez(folder / "s01.npz", x=X, y=np.c_[y, y.sum(axis=1) == 0])
+
+
 FAULTY = {
+    "labels have no 1, and all others have one": Fault(_one_hot, {}, {}, _with_a_column),
     "is packed with the HDF5 filter": Fault(
         _hdf5(_unknown_filter),
         {},

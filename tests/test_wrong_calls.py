@@ -194,6 +194,9 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "If -1 stands for a label that is missing": lambda it: check_loss(
         SparseCategoricalCrossentropy(), "int", [-1, 0, 1], 2
     ),
+    "of which some have several 1 or none": lambda it: check_loss(
+        "categorical_crossentropy", "int", [0, 1], 5, 5
+    ),
     "time steps, say label_every=": lambda it: convert(
         it, zarrts.Recording("s01", np.zeros((60, 2)), [0, 1, 0])
     ),
