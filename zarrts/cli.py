@@ -10,7 +10,7 @@ import click
 
 from zarrts.commands.arguments import (
     Size,
-    names_of,
+    meaning_options,
     source_options,
     storage_options,
     worker_options,
@@ -33,13 +33,7 @@ def main() -> None:
 @click.argument("store", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @source_options
-@click.option(
-    "--class-names",
-    callback=names_of,
-    help="All classes, in the order of their codes; 0,1,2 for floats that are classes.",
-)
-@click.option("--channels", callback=names_of, help="Names of the channels, with commas.")
-@click.option("--rate-hz", type=float, help="Time steps per second.")
+@meaning_options
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
     "--memory",

@@ -27,6 +27,15 @@ def names_of(context: Any, parameter: Any, value: str | None) -> tuple[str, ...]
     return tuple(name.strip() for name in value.split(",")) if value else None
 
 
+def _names_or_expression(
+    context: Any, parameter: Any, value: str | None
+) -> tuple[str, ...] | str | None:
+    """Return names that are separated by commas, or what stands between slashes."""
+    if value and len(value) > 2 and value[0] == value[-1] == "/":
+        return value[1:-1]
+    return names_of(context, parameter, value)
+
+
 def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
     return names_of(context, parameter, value) if value and "," in value else value
 
@@ -93,6 +102,30 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             help="Each label is for so long: 30s, or 3000 (time steps).",
         ),
         click.option("--axes", callback=names_of, help="Axes of x, such as sample,channel,time."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def meaning_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what values and labels mean, which a store keeps."""
+    options = [
+        click.option(
+            "--class-names",
+            callback=names_of,
+            help="All classes, in the order of their codes; 0,1,2 for floats that are classes.",
+        ),
+        click.option("--channels", callback=names_of, help="Names of the channels, with commas."),
+        click.option("--rate-hz", type=float, help="Time steps per second."),
+        click.option(
+            "--annotations",
+            callback=_names_or_expression,
+            metavar="TEXTS|/REGEX/",
+            help="EDF annotations that are labels: texts with commas, or /expression/.",
+        ),
+        click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
+        click.option("--missing", type=float, help="A value of x that is missing: -32768."),
     ]
     for option in reversed(options):
         function = option(function)

@@ -6,10 +6,11 @@ pyEDFlib and MNE, the first keeps files open in tables of its own, and the secon
 """
 
 import contextlib
+import os
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from zarrts.sources.formats.edf_header import (
     Signal,
     read_annotations,
     read_header,
+    refuse_limits,
 )
+from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
@@ -151,7 +154,7 @@ class _Recording:
             if role == "y":
                 raise SourceError(f"{self.file.origin}: its signals cannot be labels.")
             return rows
-        return self.labels(rows, *self.annotations())
+        return self.labels(rows, *self.annotations(), options)
 
     def rows(self, options: SourceOptions) -> EdfRows:
         """Return the reader of the signals that `channels=` names, or of all."""
@@ -160,23 +163,24 @@ class _Recording:
             raise SourceError(f"{origin}: axes= is not needed: EDF is always (time, channel).")
         if not header.signals:
             raise NoInputsError(f"{origin}: holds no signals; leave it out.")
-        by_name: dict[str, list[Signal]] = defaultdict(list)
-        for signal in header.signals:
-            by_name[signal.name].append(signal)
+        by_name = {signal.name: signal for signal in header.signals}
         shown = listed(f"{it.name} ({header.rate_hz(it):g} Hz)" for it in header.signals)
         chosen = header.signals
         if options.channels is not None:
-            wrong = [name for name in options.channels if len(by_name.get(name, ())) != 1]
+            wrong = [name for name in options.channels if name not in by_name]
             if wrong:
+                numbered = [name for name in by_name if name.rpartition("#")[0] in wrong]
                 raise SourceError(
                     f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
+                    + (f" Say which with channels= {numbered[0]} ..." if numbered else "")
                 )
-            chosen = tuple(by_name[name][0] for name in options.channels)
+            chosen = tuple(by_name[name] for name in options.channels)
         if len({it.n_samples for it in chosen}) != 1:
             raise SourceError(
                 f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
                 f"with channels=['{chosen[0].name}', ...] (--channels)."
             )
+        refuse_limits(chosen, origin)
         self.refuse_gaps()
         return EdfRows(self.stamp, header, chosen, self.stamp.path)
 
@@ -199,27 +203,19 @@ class _Recording:
         return read_annotations(self.stream, self.header, self.file.origin)
 
     def labels(
-        self, rows: EdfRows, annotations: Sequence[Annotation], starts: Sequence[float]
+        self,
+        rows: EdfRows,
+        annotations: Sequence[Annotation],
+        starts: Sequence[float],
+        options: SourceOptions,
+        about_times: str = "",
     ) -> IntervalRows:
-        """Return one label a row: the text of the annotation that covers it, or ""."""
-        where, n_rows = self.file.origin, rows.shape[0]
+        """Return one label a row; see `labels_of`."""
         rate_hz = self.header.rate_hz(rows.signals[0])
         first_s = starts[0] if starts else 0.0
-        begins, ends, texts = [], [], []
-        for it in annotations:
-            begin = round((it.onset_s - first_s) * rate_hz)
-            end = round((it.onset_s - first_s + it.duration_s) * rate_hz)
-            begin, end = max(0, begin), min(n_rows, end)  # scorers go on after the end
-            if begin < end:
-                begins.append(begin)
-                ends.append(end)
-                texts.append(it.text)
-        if not texts:
-            raise SourceError(
-                f"{where}: has {len(annotations):,} annotations, and none lasts for a while within "
-                "the recording, so that no row has a label; put a hypnogram beside it."
-            )
-        return IntervalRows.of(begins, ends, np.array(texts, np.str_), n_rows, where)
+        moved = [replace(it, onset_s=it.onset_s - first_s) for it in annotations]
+        where = self.file.origin
+        return labels_of(moved, rate_hz, rows.shape[0], options, where, about_times)
 
 
 @contextlib.contextmanager
@@ -267,9 +263,25 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
         "file",
         (
             f"{it.origin}: holds no signals, and there is not one recording of the same name "
-            "beside it."
+            f"beside it{_what_fits(it, signals)}."
             for it in hypnograms.values()
         ),
+    )
+
+
+def _what_fits(hypnogram: SourceFile, signals: Sequence[SourceFile]) -> str:
+    """Return how the file would have to be called, by a recording in its folder, or a table."""
+    beside = [it for it in signals if it.folder == hypnogram.folder]
+    if not beside:
+        return "; put it into the folder of its recording"
+    alike = max(beside, key=lambda it: SequenceMatcher(None, it.stem, hypnogram.stem).ratio())
+    end = _WORDS.search(alike.stem)
+    base = _WORDS.sub("", alike.stem)
+    mark = re.match(r"[-_. ]*", end.group()) if end else None
+    name = f"{base}{mark.group() if mark else '-'}Hypnogram{os.path.splitext(hypnogram.origin)[1]}"
+    return (
+        f" (there is {listed((it.origin for it in beside), 4)}); the hypnogram of {alike.origin} "
+        f"would be called {name}: rename it, or name both in a table (table=, --table)"
     )
 
 
@@ -280,7 +292,7 @@ def _key(file: SourceFile) -> str:
 def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOptions) -> Draft:
     with _opened(file) as recording:
         rows = recording.rows(options)
-        labels = _labels(recording, rows, hypnogram)
+        labels = _labels(recording, rows, hypnogram, options)
         paths = [file.path] if hypnogram is None else [file.path, hypnogram.path]
         more = "with annotations" if hypnogram is None else "and a hypnogram"
         name = _WORDS.sub("", file.stem) or file.stem
@@ -299,17 +311,20 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
         )
 
 
-def _labels(recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None) -> IntervalRows:
+def _labels(
+    recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None, options: SourceOptions
+) -> IntervalRows:
     if hypnogram is None:
-        return recording.labels(rows, *recording.annotations())
+        return recording.labels(rows, *recording.annotations(), options)
     with _opened(hypnogram) as scored:
         annotations, _ = scored.annotations()
-        later = scored.header.started_at(hypnogram.origin) - recording.header.started_at(
-            recording.file.origin
-        )
+        scored_at = scored.header.started_at(hypnogram.origin)
+        started_at = recording.header.started_at(recording.file.origin)
+        later = scored_at - started_at
     _, starts = recording.annotations()
     moved = [replace(it, onset_s=it.onset_s + later.total_seconds()) for it in annotations]
-    return recording.labels(rows, moved, starts)
+    about_times = f" ({hypnogram.origin} starts at {scored_at}, the recording at {started_at})"
+    return recording.labels(rows, moved, starts, options, about_times)
 
 
 FORMAT = Format(suffixes=(".edf", ".bdf"), open=open_contents, group=_find_drafts)

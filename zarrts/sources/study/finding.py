@@ -24,6 +24,7 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
+from zarrts.sources.study.declared import as_declared, inputs_as_declared
 from zarrts.sources.study.search import search
 from zarrts.types import Recording, RowReader, SeriesList, SourceRecording
 
@@ -112,7 +113,7 @@ def find(
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, options, findings, "array")
-    alike = ragged.settle([*of_files, *of_arrays], options, findings)
+    alike = as_declared(ragged.settle([*of_files, *of_arrays], options, findings), options)
     return Found(
         recordings=tuple(alike),
         problems=findings.sentences(),
@@ -147,7 +148,7 @@ def find_inputs(
     found = search(paths, suffixes(), mounts=Mounts(storage_options))
     if found.problems or not found.files:
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
-    return _inputs(found.files, options)
+    return [(name, inputs_as_declared(it, options)) for name, it in _inputs(found.files, options)]
 
 
 def _sorted_out(
@@ -267,7 +268,7 @@ def _inputs(files: Sequence[SourceFile], options: SourceOptions) -> list[tuple[s
 
 
 def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
-    names = contents.names
+    names = contents.names_for([x])
     if x is not None and x in names:
         return x
     usual = [it for it in names if usual_name(it) in X_NAMES]
