@@ -43,6 +43,8 @@ def convert(
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
     rate_hz: float | None = None,
+    units: str | Sequence[str] | None = None,
+    override: Sequence[str] = (),
     label_every: int | str | None = None,
     dtype: Any = "auto",
     memory: int | str = "1GiB",
@@ -104,9 +106,16 @@ def convert(
         What the axes of x are, such as ("sample", "channel", "time"), stored as
         (sample, time, channel); or of one series, ("channel", "time").
     channels : sequence of str, optional
-        Names of the channels, the last axis.
+        Names of the channels, the last axis. Of files that name theirs, these channels are stored,
+        in this order.
     rate_hz : float, optional
-        Time steps per second.
+        Time steps per second, where files do not say it.
+    units : str or sequence of str, optional
+        Physical unit of all channels or of each, such as "uV", where files do not say it; files
+        that say another one are converted, where the factor is known.
+    override : sequence of str
+        Which of "channels", "rate_hz" and "units" are right where a file says otherwise; by default
+        such a file is refused.
     label_every : int or str, optional
         Each label is for so many time steps, or so much time, such as "30s", which needs the rate;
         the last one may be for fewer. By default a label is for one step, or for all of a series.
@@ -164,6 +173,8 @@ def convert(
         axes=_names("axes", axes),
         channels=_names("channels", channels),
         rate_hz=rate_hz,
+        units=units if isinstance(units, str) or units is None else tuple(units),
+        override=_override(override),
         label_every=label_every,
         dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
         memory_bytes=_size("memory", memory),
@@ -197,6 +208,7 @@ def append(
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
+    override: Sequence[str] = (),
     label_every: int | str | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
@@ -215,6 +227,9 @@ def append(
     ----------
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
+    override : sequence of str
+        Which of "channels", "rate_hz" and "units" of the store are right where a file says
+        otherwise; by default such a file is refused.
     label_every : int or str, optional
         As in `convert`, and as it was said there by default; 1 where each time step has a label.
     source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
@@ -243,6 +258,7 @@ def append(
         follow_links=follow_links,
         kind=kind,
         axes=_names("axes", axes),
+        override=_override(override),
         label_every=label_every,
         memory_bytes=_size("memory", memory),
         workers=workers,
@@ -351,6 +367,12 @@ def _names(option: str, names: Sequence[_Name] | None) -> tuple[_Name, ...] | No
     if isinstance(names, str):
         raise PlanError(f"{option}={names!r} is one text; give a list of names: {names.split(',')}")
     return tuple(names) if names is not None and len(names) else None
+
+
+def _override(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise PlanError(f"override={names!r} is one text; give a list of names: [{names!r}]")
+    return tuple(names)
 
 
 def _dtype_name(dtype: Any) -> str:

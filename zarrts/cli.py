@@ -13,6 +13,7 @@ import click
 
 from zarrts.commands.arguments import (
     Size,
+    name_or_names,
     names_of,
     source_options,
     storage_options,
@@ -78,6 +79,9 @@ def main() -> None:
 )
 @click.option("--channels", callback=names_of, help="Names of the channels, with commas.")
 @click.option("--rate-hz", type=float, help="Time steps per second.")
+@click.option(
+    "--units", callback=name_or_names, help="Unit of the channels, such as uV; or of each."
+)
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
     "--memory",

@@ -27,7 +27,8 @@ def names_of(context: Any, parameter: Any, value: str | None) -> tuple[str, ...]
     return tuple(name.strip() for name in value.split(",")) if value else None
 
 
-def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
+def name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
+    """Return a name, or names that are separated by commas."""
     return names_of(context, parameter, value) if value and "," in value else value
 
 
@@ -74,7 +75,7 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--x", help="Name of the array of inputs, where it is not obvious."),
         click.option(
             "--y",
-            callback=_name_or_names,
+            callback=name_or_names,
             help="Name of the array of labels, where it is not obvious; several with commas.",
         ),
         click.option("--table", help="CSV file: subject, x, y (or label), start, stop."),
@@ -91,6 +92,11 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             metavar="TIME|ROWS",
             callback=_rows_or_time,
             help="Each label is for so long: 30s, or 3000 (time steps).",
+        ),
+        click.option(
+            "--override",
+            callback=lambda *given: names_of(*given) or (),
+            help="Which of channels, rate_hz and units are right where a file says otherwise.",
         ),
         click.option("--axes", callback=names_of, help="Axes of x, such as sample,channel,time."),
     ]

@@ -49,7 +49,7 @@ from zarrts.storage.location import (
 )
 from zarrts.storage.store import StoreHeader, is_store, read_header
 from zarrts.storage.table import read_table
-from zarrts.types import LabelsPer, SourceRecording
+from zarrts.types import Description, LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
 _WORTH_COMPRESSING = 0.95
@@ -76,6 +76,10 @@ class Prepared:
         Estimate from the same chunks.
     plan : Plan
         What fixes the bytes of the new segment.
+    description : Description
+        What columns and rows of all recordings mean.
+    notes : tuple of str
+        See `sources.Found`.
     passed_over : tuple of str
         Files among the sources that are of no kind that is read.
     base : StoreHeader, or None
@@ -96,6 +100,8 @@ class Prepared:
     seconds: float
     plan: Plan
     has_subjects_given: bool
+    description: Description
+    notes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
     base: StoreHeader | None = None
 
@@ -159,8 +165,19 @@ def prepare(
     root = locate(target, storage_options if is_remote(target) else None)
     refuse_read_only(root)  # before anything is asked of a server
     refuse_unused(storage_options, source, target, options.subject)
+    _refuse_nothing_given(options)
     found = _find(source, options, storage_options, target)
     return _prepared(found, root, options, None)
+
+
+def _refuse_nothing_given(options: ConvertOptions) -> None:
+    given = {"channels": options.channels, "units": options.units, "rate_hz": options.rate_hz}
+    unset = [name for name in options.override if given[name] is None]
+    if unset:
+        raise PlanError(
+            f"override= names {', '.join(unset)}, but {unset[0]}= is not given; give it, or leave "
+            "it out of override=."
+        )
 
 
 def prepare_append(
@@ -185,7 +202,10 @@ def prepare_append(
     refuse_unused(storage_options, source, store, options.subject)
     header = read_header(target)
     options = _as_in_store(options, header)
-    found = _find(source, options, storage_options, store)
+    reference = sources.Reference(
+        description=header.description, owner="the store has", is_all=False
+    )
+    found = _find(source, options, storage_options, store, reference)
     if len(header.versions) > 1:
         latest = read_table(target, header.segments[-1])
         same = [(it.origin, it.fingerprint) for it in found.recordings]
@@ -213,9 +233,10 @@ def _find(
     options: ConvertOptions,
     storage_options: Mapping[str, Any] | None,
     store: str | Path,
+    reference: sources.Reference | None = None,
 ) -> sources.Found:
     mounts = Mounts(storage_options)
-    found = sources.find(source, options, mounts=mounts)
+    found = sources.find(source, options, mounts=mounts, reference=reference)
     if has_table(source):
         mounts.warn_of_unused(store)
     return found
@@ -263,6 +284,8 @@ def _prepared(
         seconds=raw_bytes / bytes_per_s / workers,
         plan=plan,
         has_subjects_given=found.has_subjects_given,
+        description=found.description,
+        notes=found.notes,
         passed_over=found.passed_over,
         base=base,
     )

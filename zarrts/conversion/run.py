@@ -11,7 +11,7 @@ import numpy as np
 
 from zarrts.conversion.cluster import write_on_cluster
 from zarrts.conversion.crew import LOCAL, hired, refuse_data
-from zarrts.conversion.plan import ShardTask, carried, stored_axes, task_bytes
+from zarrts.conversion.plan import ShardTask, stored_axes, task_bytes
 from zarrts.conversion.prepare import Prepared
 from zarrts.conversion.publish import create_segment, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
@@ -328,8 +328,7 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
     segment = replace(segment, write_id=plan.write_id, options=dict(plan.options))
     if base is not None:
         return _added(base, segment, prepared.labels)
-    first, options = prepared.recordings[0], prepared.options
-    channels, rate_hz = carried(prepared.recordings)
+    first, described = prepared.recordings[0], prepared.description
     version = old.version + 1 if old else 1
     gone = old.gone if old else ()
     if old:
@@ -343,8 +342,9 @@ def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> St
         labels=prepared.labels,
         x_name=first.x_name,
         y_name=first.y_name,
-        channels=options.channels or channels,
-        rate_hz=options.rate_hz or rate_hz,
+        channels=described.channels,
+        rate_hz=described.rate_hz,
+        units=described.units,
         segments=(segment,),
         versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
         gone=gone,

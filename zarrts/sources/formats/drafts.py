@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names
+from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
@@ -70,7 +71,7 @@ class Draft:
     labels_per: LabelsPer = "sample"
 
 
-Kind = Literal["place", "file", "subject", "series", "content", "array", "study"]
+Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]
 """What a problem is about, in the order in which problems are reported."""
 
 _Item = TypeVar("_Item")
@@ -162,7 +163,7 @@ def draft_of(
         x_name=x_name,
         y_name=y_name,
         found=contents.found,
-        description=contents.description(x_name, options),
+        description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
     )

@@ -64,7 +64,7 @@ class EdfRows(Rows):
         return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
 
     def description(self, options: SourceOptions) -> Description:
-        """Return names, units and rate; `channels=` gave the names, where it chose the signals."""
+        """Return names, units and rate; `channels=` gave the names, where it chose signals."""
         return Description(
             channels=tuple(it.name for it in self.signals),
             units=tuple(it.unit for it in self.signals),
@@ -167,11 +167,14 @@ class _Recording:
         chosen = header.signals
         if options.channels is not None:
             wrong = [name for name in options.channels if len(by_name.get(name, ())) != 1]
-            if wrong:
+            is_renamed = "channels" in options.override and len(options.channels) == len(chosen)
+            if wrong and not is_renamed:
                 raise SourceError(
                     f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
                 )
-            chosen = tuple(by_name[name][0] for name in options.channels)
+            # All of them in another order are put in order where files are compared.
+            if not wrong and len(options.channels) < len(chosen):
+                chosen = tuple(by_name[name][0] for name in options.channels)
         if len({it.n_samples for it in chosen}) != 1:
             raise SourceError(
                 f"{origin}: its signals have several rates: {shown}; choose signals of one rate "

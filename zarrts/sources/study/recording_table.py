@@ -11,6 +11,7 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
@@ -139,7 +140,7 @@ def _line(row: dict[str, str | None], where: str) -> _Line:
 
 
 def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
-    x_file, x_name, x = _reader(line.x, find_file, "x", options)
+    x_file, x_name, x, description = _reader(line.x, find_file, "x", options)
     x = _part(x, line, x_name)
     paths = [x_file.path]
     is_part = (line.start, line.stop) != (0, None)
@@ -150,8 +151,8 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         y: RowReader | SeriesList = ConstantRows(line.label, count_rows(x))
         y_name = "label"
     else:
-        y_file, y_name, y = _reader(line.y, find_file, "y", options)
-        every = rows_of_label(options) if is_part else None
+        y_file, y_name, y, _ = _reader(line.y, find_file, "y", options)
+        every = rows_of_label(options, [description.rate_hz]) if is_part else None
         if every is not None and not isinstance(x, SeriesList) and not isinstance(y, SeriesList):
             # start and stop count time steps, in labels too.
             y, labels_per = _of_stretches(y, every, line, x.shape[0], y_name), "row"
@@ -169,7 +170,7 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         x_name=x_name,
         y_name=y_name,
         found=LINE_OF_A_TABLE,
-        description=Description.unknown(),
+        description=description,
         subject=line.subject,
         part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
         first_row=line.start,
@@ -208,7 +209,7 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 def _reader(
     named: str, find_file: Find, role: Role, options: SourceOptions
-) -> tuple[SourceFile, str, RowReader | SeriesList]:
+) -> tuple[SourceFile, str, RowReader | SeriesList, Description]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")
     file = find_file(file_name)
@@ -222,4 +223,6 @@ def _reader(
             )
             held = listed(contents.names) or "nothing"
             raise SourceError(f"{file_name}: has {what}; it holds {held}; name one{example}.")
-        return file, name, contents.reader(name, role, options)
+        reader = contents.reader(name, role, options)
+        found = description_of(contents, name, options) if role == "x" else Description.unknown()
+        return file, name, reader, found
