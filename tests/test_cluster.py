@@ -29,7 +29,7 @@ from zarrts.errors import PlanError, SourceError
 from zarrts.storage.location import locate, open_file
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
-remote = pytest.importorskip("zarrts.conversion.remote")
+remote = pytest.importorskip("zarrts.conversion.worker_plugin")
 
 SIZES = {"chunk": 1000, "shard": 3000, "progress": False}
 LOCAL: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "memory_limit": 0}

@@ -64,7 +64,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_report(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["report.md", "view.md"])
+def test_pages_of_pictures(folder: Path, name: str) -> None:
     keras = pytest.importorskip("keras", exc_type=ImportError)
     pytest.importorskip("matplotlib", reason="pictures need the extra plot")
 
@@ -77,7 +78,10 @@ def test_report(folder: Path) -> None:
 
     study = make_study(folder / "subjects", sizes=[40, 40, 40])
     with zarrts.convert(study.folder, "study.zarr", progress=False) as store:
-        run_page("report.md", {"zarrts": zarrts, "store": store, "build_network": build_network})
+        run_page(name, {"zarrts": zarrts, "store": store, "build_network": build_network})
+    if name == "view.md":
+        assert (folder / "results.npz").is_file()
+        return
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert {"Split", "Results"} <= set(re.findall("<h2>(.*?)</h2>", page))
 

@@ -363,8 +363,8 @@ def shuffled_labels(tmp: Path) -> None:
 
 
 ERRORS: dict[str, Callable[[Path], None] | None] = {
-    "requires a different Python": None,  # what pip says
-    "No matching distribution found for tensorflow": None,
+    "No matching distribution found for tensorflow": None,  # what pip says
+    "No module named 'tensorflow'": None,  # and Keras, where another backend is installed
     "these names look like several sessions of one person": two_nights,
     "can be read in two ways": two_readings,
     "cut or pad all series to one length": unequal,

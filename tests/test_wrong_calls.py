@@ -20,6 +20,7 @@ from test_readme import ERRORS, prepared, save, stop_after
 import zarrts
 from zarrts.conversion import run as conversion
 from zarrts.labels.losses import check_loss, count_outputs
+from zarrts.sources.formats import registry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
 STAGES = np.array(["N1", "REM", "W"])
@@ -157,12 +158,27 @@ def predict_shuffled(it: Place) -> None:
         model.predict(seq, verbose=0)
 
 
+def broken_format(it: Place) -> None:
+    folder = it.tmp / "site" / "toy_format-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-format\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[zarrts.formats]\ntoy = not_there:FORMAT\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder.parent))
+        registry.formats.cache_clear()
+        try:
+            convert(it)
+        finally:
+            registry.formats.cache_clear()
+
+
 # What README.md lists as well is raised by its tests.
 WRONG: dict[str, Callable[[Place], Any]] = {
     "ZarrSequence needs Keras and a backend": lambda it: without(
         "keras", lambda: runpy.run_path(str(Path(zarrts.__file__).with_name("backend.py")))
     ),
     "HDF5 files are read with h5py, which is not installed": hdf5,
+    "the file format 'toy' of the package toy-format": broken_format,
     "not found:": lambda it: convert(it, it.tmp / "subjcts"),
     "is a Zarr store, not a folder of recordings": lambda it: convert(
         it, it.study.path, it.tmp / "subjects"

@@ -5,6 +5,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def main() -> None:
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
 @worker_options
-@click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
+@click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options
@@ -262,6 +263,8 @@ def verify(
     found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
     for problem in found.problems:
         click.echo(problem.text)
+    for key in found.unnamed:
+        click.echo(f"{key} is not part of the store.")
     how = " and ".join(
         what
         for what, is_done in (
@@ -311,6 +314,12 @@ def remove(store: str, subject: str, workers: int | None, **address: Any) -> Non
     from zarrts.api import remove as remove_subject
 
     removed = remove_subject(store, subject=subject, workers=workers, **address)
+    if removed.is_finished_only:
+        click.echo(
+            f"An earlier removal had been stopped before all was deleted; its last files are "
+            f"deleted now, and {store} is version {removed.version}."
+        )
+        return
     click.echo(
         f"Removed {format_count(removed.n_samples, 'sample')} of {subject}; {store} is version "
         f"{removed.version}, and versions that held them are gone."
@@ -332,8 +341,27 @@ def report(store: str, output: str, split: str | None, results: str | None, **ad
     """
     from zarrts.report import write_report
 
-    write_report(store, output, split=split, results=results, **address)
+    write_report(store, output, split=split, results=results, progress=True, **address)
     click.echo(f"{output} is written; open it in a browser.")
+
+
+@main.command(short_help="Scroll through recordings in a browser.")
+@click.argument("store")
+@click.option("--results", metavar="FILE", help="Of zarrts.evaluate(predictions=True).save(FILE).")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="By default, a free one.")
+@click.option("--browser/--no-browser", default=True, help="Open the page.")
+@storage_options
+@_with_errors
+def view(store: str, results: str | None, port: int, browser: bool, **address: Any) -> None:
+    """Serve a page on this machine that scrolls and zooms through the recordings of a STORE."""
+    from zarrts.store import open_store
+    from zarrts.view import view as serve
+
+    options: dict[str, Any] = {"port": port, "browser": browser}
+    with open_store(store, **address) as opened, serve(opened, results, **options) as viewer:
+        click.echo(f"{store} is at {viewer.url} until you press Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            viewer.wait()
 
 
 @main.command(short_help="Measure how fast this machine reads a store.")

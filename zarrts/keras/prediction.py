@@ -3,8 +3,10 @@ right; out of core, a batch at a time.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import SampleError, StoreError
 from zarrts.keras.meaning import reference_of, refuse_other_meaning
 from zarrts.keras.opening import Opening
-from zarrts.keras.results import Evaluation, Merge, Predictions, codes_of
+from zarrts.keras.places import kept_predictions, places_of_files, places_of_samples
 from zarrts.keras.sequence import ZarrSequence
 from zarrts.keras.source_batches import Fed, batches_of_files
 from zarrts.keras.spec import Spec
 from zarrts.loading.epochs import EpochPart
+from zarrts.progress import show_count
+from zarrts.results import Evaluation, Merge, Predictions, codes_of
 from zarrts.samples import Samples
 from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
@@ -41,6 +45,7 @@ def predict(
     axes: Sequence[str] | None = None,
     stride: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    progress: bool = True,
 ) -> Predictions:
     """Return what a network predicts of samples, or of files that need no labels.
 
@@ -64,6 +69,8 @@ def predict(
         Of windows of source files, in rows; by default they do not overlap.
     storage_options : dict, optional
         Of addresses, as for `convert`.
+    progress : bool
+        Show how far it is, on a terminal.
 
     Returns
     -------
@@ -91,12 +98,16 @@ def predict(
             reference = reference_of(spec.description)
             readers = find_inputs(samples, options, storage_options, reference)
             n_samples, batches = batches_of_files(readers, spec, stride)
+            locate_samples = partial(places_of_files, readers, spec, stride)
         else:
             opened = Opening(storage_options).samples_of(samples)
             refuse_other_meaning(opened.store, spec.description)
             seq = stack.enter_context(_sequence(opened, spec, label_mode=None))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
-        found = _predict(model, batches, n_samples, out, spec.class_names)
+            locate_samples = partial(places_of_samples, seq.samples)
+        with show_count("predict", n_samples, progress) as on_samples:
+            found = _predict(model, batches, n_samples, out, spec.class_names, on_samples)
+        found = replace(found, places=locate_samples(found.sample_ids, found.recordings))
     return found if merge is None else found.merged(merge)
 
 
@@ -106,6 +117,8 @@ def evaluate(
     *,
     like: ZarrSequence,
     storage_options: Mapping[str, Any] | None = None,
+    predictions: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Return how many samples of each subject and class a network takes for which class.
 
@@ -118,6 +131,11 @@ def evaluate(
         What the network was trained with.
     storage_options : dict, optional
         Of an address; by default those of `like`.
+    predictions : bool
+        Keep what the network gives for each sample, with its true class, file and time, in
+        memory, as `.predictions`; `save("results.npz")` and `zarrts view --results` show it.
+    progress : bool
+        Show how far it is, on a terminal.
 
     Raises
     ------
@@ -130,11 +148,15 @@ def evaluate(
         raise SampleError("evaluate counts classes, but these labels are numbers.")
     if storage_options:
         samples = Opening(storage_options).samples_of(samples)
-    with _sequence(like.alike(samples), like.spec, label_mode="int") as seq:
+    with ExitStack() as stack:
+        seq = stack.enter_context(_sequence(like.alike(samples), like.spec, label_mode="int"))
         catalog = seq.samples.store.catalog
         confusion = np.zeros((len(catalog.subjects), len(names), len(names)), np.int64)
+        kept: list[tuple[AnyArray, AnyArray, IntArray]] = []
+        on_samples = stack.enter_context(show_count("evaluate", len(seq.samples), progress))
         for batch in _batches(seq):
-            predicted = codes_of(_output(model, seq.feed.inputs_of(batch)), len(names))
+            values = _output(model, seq.feed.inputs_of(batch))
+            predicted = codes_of(values, len(names))
             true = np.asarray(batch.y)
             if predicted.shape != true.shape:
                 raise SampleError(
@@ -146,11 +168,16 @@ def evaluate(
             if batch.mask is not None and true.ndim == 2:
                 counted &= batch.mask
             np.add.at(confusion, (subject[counted], true[counted], predicted[counted]), 1)
+            if predictions:
+                kept.append((values, np.where(counted, true, -1), batch.sample_id))
+            on_samples(len(batch.sample_id))
         chosen = seq.samples.selection.subject_codes
+        found = kept_predictions(kept, seq.samples, tuple(names)) if predictions else None
     return Evaluation(
         subjects=tuple(catalog.subjects[code] for code in chosen),
         class_names=tuple(names),
         confusion=confusion[chosen],
+        predictions=found,
     )
 
 
@@ -278,6 +305,7 @@ def _predict(
     n_samples: int,
     out: str | Path | None,
     class_names: Any,
+    on_samples: Callable[[int], None],
 ) -> Predictions:
     """Predict batch after batch into memory or a file, which appears when it is whole."""
     if n_samples == 0:
@@ -301,6 +329,7 @@ def _predict(
         part = slice(done, done + len(found))
         values[part], ids[part], recordings[part] = found, some_ids, some_recordings
         done += len(found)
+        on_samples(len(found))
     if partial is not None and target is not None:
         values = _publish(values, partial, target, ids)
     return Predictions(

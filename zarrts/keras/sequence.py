@@ -28,7 +28,12 @@ from zarrts.labels.label_sets import (
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.loading.epochs import Reader
 from zarrts.loading.loader import EpochLoader
-from zarrts.loading.options import BatchKeywords, batch_options, takes_batch_options
+from zarrts.loading.options import (
+    BatchKeywords,
+    Shuffle,
+    batch_options,
+    takes_batch_options,
+)
 from zarrts.ordering.sampling import Listed
 from zarrts.reading.class_counts import refuse_class_weight
 from zarrts.samples import Samples
@@ -62,6 +67,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     ----------
     samples : path, Store or Samples
     batch_size : int
+    shuffle : bool or "global"
     storage_options, cache, cache_bytes
         Of the address of a store, as for `zarrts.open`; `like` goes on with them.
     **options
@@ -85,13 +91,18 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self,
         samples: "str | Path | Store | Samples",
         batch_size: int = 32,
+        shuffle: Shuffle = True,
         *,
         storage_options: Mapping[str, Any] | None = None,
         cache: str | Path | None = None,
         cache_bytes: int | str = "10GiB",
         **options: Unpack[BatchKeywords],
     ) -> None:
-        defaults = {"batch_size": batch_size, "dtype": keras.config.floatx()}
+        defaults = {
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "dtype": keras.config.floatx(),
+        }
         given = {name: it for name, it in options.items() if name != "dtype" or it is not None}
         chosen = batch_options(ZarrSequence, given, defaults)
         super().__init__()

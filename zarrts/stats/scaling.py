@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
+from zarrts.loops import gathering
+from zarrts.loops.own_scaling import OwnScaling
+from zarrts.loops.scratch import scratch
 from zarrts.stats.moments import FloatArray
 from zarrts.stats.statistics import QUARTILES, SCALES, Linear, Scale
 from zarrts.types import AnyArray, IntArray
@@ -18,7 +21,6 @@ from zarrts.types import AnyArray, IntArray
 ScaledPer = Literal["all", "subject", "sample"]
 
 _BLOCK_VALUES = 1 << 16  # of a batch, scaled while the processor's cache still holds them
-_FEW_VALUES = 1024  # that NumPy has to have in a row to be fast
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,8 +86,23 @@ class Scaler(Protocol):
     def into(self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
         """Write scaled rows (n, ..., channel) of the samples `ids` into `out`.
 
-        `out` is C-contiguous, and may be `rows` itself; `fit` says how samples of unequal lengths
-        got the same.
+        `out` may be `rows` itself; `fit` says how samples of unequal lengths got the same.
+        """
+        ...
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Write scaled runs of rows of memory into `out` (n, ..., channel), in one pass.
+
+        Run i is the rows `starts[i]` to `starts[i] + length`; each of the samples `ids` is as
+        many runs as the others.
         """
         ...
 
@@ -116,38 +133,38 @@ class LinearScaler:
     row_of: Callable[[IntArray], IntArray] | None = None
 
     @cached_property
-    def _arrays(self) -> tuple[AnyArray, AnyArray]:
-        # Rows are shifted before they lose digits: a small signal on a large offset would be
-        # nothing but noise.
-        wide = np.result_type(self.stored, self.dtype, np.float32)
-        return self.linear.shift.astype(wide), (1 / self.linear.spread).astype(self.dtype)
+    def _gathering(self) -> gathering.Gathering:
+        linear = self.linear
+        change = gathering.Linear(
+            np.atleast_2d(linear.shift.astype(gathering.wide_dtype(self.stored, self.dtype))),
+            np.atleast_2d((1 / linear.spread).astype(self.dtype)),
+        )
+        return gathering.Gathering(
+            dtype=self.dtype,
+            n_channels=linear.shift.shape[-1],
+            change=change,
+            fill=np.atleast_2d(linear.fill) if self.fills else None,
+        )
 
     def into(self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
         """Scale rows of samples; see `Scaler`."""
-        if out.size == 0:
-            return
         which = None if self.row_of is None else self.row_of(ids)
-        shift, scale = self._arrays
-        n_channels = shift.shape[-1]
-        n_steps = max(1, math.prod(out.shape[1:])) // n_channels
-        # Channels are few, and NumPy is slow on short rows: some steps are laid side by side.
-        run = _run(n_steps, n_channels)
-        shift, scale = (np.tile(it, run) for it in (shift, scale))
-        shape = (len(out), n_steps // run, run * n_channels)
-        rows, flat = rows.reshape(shape), out.reshape(shape)
-        block = max(1, _BLOCK_VALUES // (n_steps * n_channels))
-        for start in range(0, len(out), block):
-            part = slice(start, start + block)
-            a, b = shift, scale
-            if which is not None:
-                a, b = (it[which[part]][:, None] for it in (shift, scale))
-            np.subtract(rows[part], a, out=flat[part], casting="unsafe")
-            np.multiply(flat[part], b, out=flat[part])
-        if self.fills:
-            fill = self.linear.fill.astype(self.dtype)
-            by_step = out.reshape(len(out), n_steps, n_channels)
-            filling = fill if which is None else fill[which][:, None]
-            np.copyto(by_step, filling, where=np.isnan(by_step))
+        self._gathering.rows_into(rows, out, which)
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Scale runs of rows; see `Scaler`."""
+        which = None
+        if self.row_of is not None and len(ids):
+            which = np.repeat(self.row_of(ids), len(starts) // len(ids))
+        self._gathering.into(memory, starts, length, out, which)
 
     def of_targets(self, channels: IntArray | None) -> "LinearScaler":
         """Return what scales targets; see `Scaler`."""
@@ -182,12 +199,6 @@ def make_scaler(
     )
 
 
-def _run(n_steps: int, n_channels: int) -> int:
-    """Return how many steps, a divisor of all, are laid side by side."""
-    least = -(-_FEW_VALUES // n_channels)
-    return next((run for run in range(least, n_steps // 2) if n_steps % run == 0), n_steps)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SampleScaler:
     """Scales each sample by its own statistics per channel; padding is none of it.
@@ -215,13 +226,38 @@ class SampleScaler:
         if out.size == 0:
             return
         n_steps = max(1, math.prod(out.shape[1:])) // self.n_channels
+        kept = None if fit is None else fit.kept * (n_steps // fit.n_steps)
+        if self._own is not None:
+            self._own.rows_into(rows, out, kept)
+            return
         shape = (len(out), n_steps, self.n_channels)
         rows, flat = rows.reshape(shape), out.reshape(shape)
         block = max(1, _BLOCK_VALUES // (n_steps * self.n_channels))
         for start in range(0, len(out), block):
             part = slice(start, start + block)
-            kept = None if fit is None else fit.kept[part] * (n_steps // fit.n_steps)
-            self._scale(rows[part], flat[part], kept)
+            self._by_quartiles(rows[part], flat[part], None if kept is None else kept[part])
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Scale runs of rows; see `Scaler`."""
+        if self._own is not None and len(starts) == len(ids) and fit is None:
+            self._own.into(memory, starts, length, out)
+            return
+        # Statistics are of all runs of a sample, which have to be together first.
+        rows = out
+        if memory.dtype != out.dtype:
+            rows = scratch("samples", out.shape, memory.dtype)
+        gathering.Gathering(dtype=memory.dtype, n_channels=self.n_channels).into(
+            memory, starts, length, rows
+        )
+        self.into(rows, out, ids, fit)
 
     def of_targets(self, channels: IntArray | None) -> Scaler:
         """Refuse: a target is none of the sample's own values."""
@@ -230,7 +266,20 @@ class SampleScaler:
             "stats='subject' or samples.stats()."
         )
 
-    def _scale(self, rows: AnyArray, out: AnyArray, kept: IntArray | None) -> None:
+    @cached_property
+    def _own(self) -> OwnScaling | None:
+        """What scales in two passes; quartiles need all values at once."""
+        if self.scale == "robust":
+            return None
+        return OwnScaling(
+            scale=self.scale,
+            n_channels=self.n_channels,
+            dtype=self.dtype,
+            has_nan=self.has_nan,
+            fills=self.fills,
+        )
+
+    def _by_quartiles(self, rows: AnyArray, out: AnyArray, kept: IntArray | None) -> None:
         is_out = self._is_none(rows, kept)
         # Deviations from a value of the sample itself keep the digits of a small signal.
         base = rows[:, :1].copy()
@@ -238,32 +287,14 @@ class SampleScaler:
             first = is_out.argmin(axis=1)[:, None]
             has_none = np.asarray(is_out.all(axis=1))[:, None]
             base = np.where(has_none, 0, np.take_along_axis(rows, first, 1))
-        wide = base.astype(np.result_type(rows.dtype, self.dtype, np.float32))
+        wide = base.astype(gathering.wide_dtype(rows.dtype, self.dtype))
         np.subtract(rows, wide, out=out, casting="unsafe")
-        n: int | IntArray = out.shape[1]
-        if is_out is not None:
-            n = np.maximum(n - is_out.sum(axis=1, keepdims=True), 1)
-        fill: FloatArray | float = 0.0
-        if self.scale == "robust":
-            shift, spread = _quartiles(out, is_out)
-            out -= shift.astype(self.dtype)
-        elif self.scale == "standard":
-            shift = _reduced(np.add, out, is_out, 0) / n
-            out -= shift.astype(self.dtype)
-            spread = np.sqrt(_reduced(np.add, np.square(out), is_out, 0) / n)
-            # Equal numbers deviate from their rounded mean by less than this.
-            spread[spread <= np.finfo(self.dtype).eps * np.abs(shift)] = 0
-        else:
-            shift = _reduced(np.minimum, out, is_out, np.inf)
-            shift[np.isinf(shift)] = 0
-            out -= shift.astype(self.dtype)
-            spread = np.maximum(_reduced(np.maximum, out, is_out, -np.inf), 0)
+        shift, spread = _quartiles(out, is_out)
+        out -= shift.astype(self.dtype)
         spread = np.where(spread > 0, spread, 1)
-        if self.fills and self.scale == "minmax":
-            fill = _reduced(np.add, out, is_out, 0) / n / spread
         out *= (1 / spread).astype(self.dtype)
         if self.fills:
-            np.copyto(out, np.asarray(fill, self.dtype), where=np.isnan(out))
+            np.copyto(out, 0, where=np.isnan(out))
 
     def _is_none(self, rows: AnyArray, kept: IntArray | None) -> NDArray[np.bool_] | None:
         """Return which values are padding or NaN; None where there are none."""
@@ -275,25 +306,6 @@ class SampleScaler:
             is_nan = np.isnan(rows)
             is_out = is_nan if is_out is None else is_out | is_nan
         return is_out
-
-
-def _reduced(
-    operation: np.ufunc, values: AnyArray, is_out: NDArray[np.bool_] | None, nothing: float
-) -> FloatArray:
-    """Return sums, or the least or largest, over axis 1, which is kept; some are left out.
-
-    The halves are put together again and again: each step is as fast as a copy, and sums are as
-    exact as NumPy's along a single axis.
-    """
-    if is_out is not None:
-        values = np.where(is_out, values.dtype.type(nothing), values)
-    n = values.shape[1]
-    while n > 1:
-        half = (n + 1) // 2
-        folded = values[:, :half].copy()
-        operation(folded[:, : n - half], values[:, half:n], out=folded[:, : n - half])
-        values, n = folded, half
-    return values.astype(np.float64)
 
 
 def _quartiles(values: AnyArray, is_out: NDArray[np.bool_] | None) -> tuple[FloatArray, FloatArray]:

@@ -1,4 +1,4 @@
-"""What is wrong with a store, and which samples it concerns, in words."""
+"""Problems of a store in words, with the samples that they concern."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Problem:
     segment : str or None
         The segment that it is in.
     shard : int or None
-        The shard that it is in; None where it is no shard.
+        The shard that it is in; None where it is not a shard.
     key : str or None
         Path of the file below the store, where one file is wrong.
     """

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does: it writes whole shards, told by names and offsets."""
+"""The plugin of Dask's workers: it writes whole shards, told by names and offsets."""
 
 import asyncio
 import io
@@ -11,9 +11,9 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
-from zarrts.conversion.crew import Place
 from zarrts.conversion.plan import ShardTask
 from zarrts.conversion.tasks import Job, is_sequential, write_shard
+from zarrts.conversion.workers import Place
 from zarrts.errors import SourceError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.journal import WrittenTask
@@ -26,8 +26,8 @@ _SHARE_OF_LIMIT = 0.6  # Dask pauses a worker at 0.8 of it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One shard that is to be written.
+class Assignment:
+    """A shard for a worker to write.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a part.
+    """The outcome of an assignment.
 
     An exception that travels loses its cause, by which one that another attempt may mend is told
     from others: both are in here.
@@ -79,10 +79,10 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
     n_points : int
         Of the sketch of a recording.
     n_slots : int
-        Parts that a worker writes at once, whatever the number of its threads; fewer where it has
+        Shards that a worker writes at once, whatever the number of its threads; fewer where it has
         a memory limit of its own that they would come near to.
     part_bytes : int
-        Memory that a part takes.
+        Memory that a shard takes.
     """
 
     def __init__(
@@ -120,23 +120,24 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         for recording in self._readers.values():
             _close(recording)
 
-    def write(self, part: Part) -> Outcome:
-        """Write a part, in a thread of the worker."""
+    def write(self, assignment: Assignment) -> Outcome:
+        """Write a shard, in a thread of the worker."""
         with self._lock:
             self._n_running += 1
             self._idle.clear()
         try:
             with self._slots:
-                return self._write(part)
+                return self._write(assignment)
         finally:
             with self._lock:
                 self._n_running -= 1
                 if not self._n_running:
                     self._idle.set()
 
-    def _write(self, part: Part) -> Outcome:
-        first = part.task.spans[0].recording
-        recordings = {**part.recordings, first: self._kept(first, part.recordings[first])}
+    def _write(self, assignment: Assignment) -> Outcome:
+        first = assignment.task.spans[0].recording
+        given = assignment.recordings
+        recordings = {**given, first: self._kept(first, given[first])}
         job = Job(
             root=self._root,
             segment=self._segment,
@@ -149,7 +150,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         try:
             if not is_there(self._place):
                 raise FileNotFoundError(2, f"it is another folder on {self._address}")
-            written = write_shard(job, part.task)
+            written = write_shard(job, assignment.task)
         except (SourceError, OSError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             cause = OSError(*cause.args) if isinstance(cause, OSError) else None
@@ -158,7 +159,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
             return Outcome(worker=self._address)
         finally:
             with self._lock:
-                if part.is_last or self._stop.is_set():
+                if assignment.is_last or self._stop.is_set():
                     self._readers.pop(first, None)
                 kept = {*map(id, self._readers.values())}
             for recording in recordings.values():
@@ -167,7 +168,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         return Outcome(worker=self._address, written=written)
 
     def _kept(self, number: int, recording: SourceRecording) -> SourceRecording:
-        """Return the recording whose open stream stands where the last part ended."""
+        """Return the recording whose open stream stands where the last shard ended."""
         if not is_sequential(recording):
             return recording
         with self._lock:
@@ -189,11 +190,11 @@ class _Unpickler(pickle.Unpickler):
         return get_worker().plugins[name].kept
 
 
-def write_part(payload: bytes) -> Outcome:
-    """Write the part that was pickled; what a task of the cluster calls."""
-    part: Part = _Unpickler(io.BytesIO(payload)).load()
-    writers: Writers = get_worker().plugins[part.job]
-    return writers.write(part)
+def write_assignment(payload: bytes) -> Outcome:
+    """Write the shard of a pickled assignment; a task of the cluster calls this."""
+    assignment: Assignment = _Unpickler(io.BytesIO(payload)).load()
+    writers: Writers = get_worker().plugins[assignment.job]
+    return writers.write(assignment)
 
 
 def is_there(place: Place | None) -> bool:

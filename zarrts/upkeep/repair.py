@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 
 from zarrts.conversion.checks import refuse
+from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
 from zarrts.conversion.publish import checksums_bytes, segment_document
 from zarrts.conversion.recordwise import labels_of, recordwise_arrays, write_one_chunk
-from zarrts.conversion.targets import only_writer
+from zarrts.conversion.target import Target, read_target
 from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import SourceError, StoreError
 from zarrts.storage.checksums import crc32c, crc32c_of_file
@@ -23,24 +24,25 @@ from zarrts.storage.shards import (
     written_checksums,
 )
 from zarrts.storage.store import (
+    REMEDY,
     Entries,
     StoreHeader,
     metadata_bytes,
+    metadata_of,
     read_header,
     read_manifest,
-    read_metadata,
 )
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec
 from zarrts.upkeep.matching import Sources, match_sources
-from zarrts.upkeep.places import Places, Problem
+from zarrts.upkeep.problems import Places, Problem
 from zarrts.upkeep.verification import check_checksums, check_listing, sizes_of
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """What was damaged, in words; all of it is as it was written now."""
+    """The result of a repair: what was damaged, all of which is as it was written now."""
 
     problems: tuple[Problem, ...]
 
@@ -64,14 +66,15 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
     workers = workers or count_cpus()
     read_header(root)
     with only_writer(root):
-        header = read_header(root)
+        target = read_target(root)
+        header = target.header or read_header(root)
         try:
             entries = read_manifest(root, header)
-            problems = _mend_metadata(root, header, entries)
+            problems = _mend_metadata(target, entries)
             tables = {it.name: read_table(root, it) for it in header.segments}
         except StoreError as error:
             raise StoreError(
-                f"{error} This cannot be repaired; convert again with overwrite=True (--overwrite)."
+                f"{str(error).removesuffix(REMEDY).strip()} This cannot be repaired. {REMEDY}"
             ) from error
         problems += _damages(root, header, entries, Places(header, tables), workers)
         for segment in header.segments:
@@ -81,9 +84,9 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
     return Repaired(tuple(problems))
 
 
-def _mend_metadata(root: Location, header: StoreHeader, entries: Entries) -> list[Problem]:
+def _mend_metadata(target: Target, entries: Entries) -> list[Problem]:
     """Write damaged metadata as the root has them; return which they were."""
-    documents = read_metadata(root)
+    root, documents = target.root, metadata_of(target.content or b"")
     found = []
     for key, entry in entries.items():
         path, _, file_name = key.rpartition("/")

@@ -23,7 +23,7 @@ _MAX_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class Workers:
     """The workers of a scheduler.
 
     Attributes
@@ -45,9 +45,9 @@ class Crew:
 
 
 @contextlib.contextmanager
-def hired(
+def connected_workers(
     scheduler: Any, *, workers: int | None, memory_bytes: int, part_bytes: int
-) -> Iterator[Crew]:
+) -> Iterator[Workers]:
     """Connect to a scheduler, and yield its workers, of which there is at least one.
 
     Parameters
@@ -91,7 +91,7 @@ def hired(
                 f"the scheduler at {address} has no workers after {_JOIN_S:.0f} s; start some, and "
                 "keep at least one (adapt(minimum=1))."
             ) from error
-        yield Crew(
+        yield Workers(
             client=client,
             address=address,
             max_parts=workers,
@@ -190,7 +190,7 @@ def _pickled_bytes(value: object) -> int:
 # Are they fit for it? ------------------------------------------------------------------------
 
 
-def check_workers(crew: Crew, place: Place | None, paths: Sequence[str]) -> None:
+def check_workers(workers: Workers, place: Place | None, paths: Sequence[str]) -> None:
     """Raise PlanError that says which workers cannot do it, and why."""
     wanted = _versions()
 
@@ -216,23 +216,23 @@ def check_workers(crew: Crew, place: Place | None, paths: Sequence[str]) -> None
                 missing.append(str(place[0].parent))
         return found, missing, dask_worker.memory_manager.memory_limit
 
-    answers = crew.client.run(look, on_error="return")
+    answers = workers.client.run(look, on_error="return")
     problems = [
         f"worker {address}: {problem}"
         for address, answer in sorted(answers.items())
-        for problem in [_problem_of(answer, wanted, crew)]
+        for problem in [_problem_of(answer, wanted, workers)]
         if problem is not None
     ]
     if problems:
         more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
         error = ConnectionError("not fit")
         raise PlanError(
-            f"{len(problems)} of {len(answers)} workers of {crew.address} cannot convert: "
+            f"{len(problems)} of {len(answers)} workers of {workers.address} cannot convert: "
             f"{'; '.join(problems[:_MAX_NAMED])}{more}."
         ) from error
 
 
-def _problem_of(answer: Any, wanted: Mapping[str, str], crew: Crew) -> str | None:
+def _problem_of(answer: Any, wanted: Mapping[str, str], workers: Workers) -> str | None:
     if isinstance(answer, BaseException):
         return f"does not answer ({type(answer).__name__}: {answer})"
     found, missing, limit = answer
@@ -242,10 +242,10 @@ def _problem_of(answer: Any, wanted: Mapping[str, str], crew: Crew) -> str | Non
     if missing:
         named = ", ".join(missing[:_MAX_NAMED])
         return f"does not see {named}; sources and store have to lie under the same path everywhere"
-    if limit and limit < crew.part_bytes:
+    if limit and limit < workers.part_bytes:
         return (
             f"may take {format_budget(limit)} of memory, but one part takes "
-            f"{format_budget(crew.part_bytes)}"
+            f"{format_budget(workers.part_bytes)}"
         )
     return None
 
