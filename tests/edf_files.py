@@ -44,3 +44,52 @@ def write_edf(path, names=("Fpz-Cz", "EOG"), rates=None, annotations=(), seed=0,
 
 
 STAGES = [(0, 4, "W"), (4, 2.5, "N1"), (8, 100, "R")]
+
+
+def _field(value, width):
+    return str(value).encode("latin-1")[:width].ljust(width)
+
+
+def write_raw_edf(path, signals, annotations=None, record_s="1", start="22.00.00"):
+    """Write an EDF+ file byte by byte, with headers that libraries would not write.
+
+    Signals are (name, digital values, samples in a record, physical limits, digital limits), the
+    annotations (onset, duration, text), all of them text; a file without signals has one record.
+    """
+    n_records = len(signals[0][1]) // signals[0][2] if signals else 1
+    lists = b"".join(
+        f"{onset}\x15{duration}\x14{text}\x14\0".encode()
+        for onset, duration, text in annotations or ()
+    )
+    room = 2 * (len(lists) + 100)
+    columns = [(name, n, limits, digital) for name, _, n, limits, digital in signals]
+    if annotations is not None:
+        columns.append(("EDF Annotations", room // 2, (-1, 1), (-32768, 32767)))
+    head = _field("0", 8) + _field("X", 80) + _field("Startdate X X X X", 80)
+    head += _field("01.01.20", 8) + _field(start, 8) + _field(256 * (1 + len(columns)), 8)
+    head += _field("EDF+C", 44) + _field(n_records, 8) + _field(record_s, 8)
+    head += _field(len(columns), 4)
+    fields = [
+        (16, lambda it: it[0]),
+        (80, lambda it: ""),
+        (8, lambda it: "uV"),
+        (8, lambda it: it[2][0]),
+        (8, lambda it: it[2][1]),
+        (8, lambda it: it[3][0]),
+        (8, lambda it: it[3][1]),
+        (80, lambda it: ""),
+        (8, lambda it: it[1]),
+        (32, lambda it: ""),
+    ]
+    for width, value in fields:
+        head += b"".join(_field(value(it), width) for it in columns)
+    parts = [head]
+    for record in range(n_records):
+        for _, values, n, _, _ in signals:
+            part = np.asarray(values[record * n : (record + 1) * n])
+            parts.append(part.astype("<i2").tobytes())
+        if annotations is not None:
+            mark = f"+{record * float(record_s):g}\x14\x14\0".encode()
+            parts.append((mark + (lists if record == 0 else b"")).ljust(room, b"\0"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(parts))

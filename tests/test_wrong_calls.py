@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faulty_files import FAULTY
 from test_readme import ERRORS, prepared, save, stop_after
 
 import zarrts
@@ -267,6 +268,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
         it, "sparse_categorical_crossentropy", class_weight={"REM": 2.0}
     ),
     "are for fit(class_weight=...)": lambda it: sequence(it, sample_weight={0: 2.0}),
+    **{message: fault.act for message, fault in FAULTY.items()},
 }
 
 
@@ -287,6 +289,11 @@ def test_wrong_call_says_what_the_page_quotes(place: Place, message: str) -> Non
         WRONG[message](place)
     assert message in str(error.value)
     assert not (place.tmp / "never.zarr").exists()
+
+
+@pytest.mark.parametrize("message", FAULTY)
+def test_remedy_for_a_file_or_store_is_one(place: Place, tmp_path: Path, message: str) -> None:
+    FAULTY[message].remedy(place, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,9 @@ def convert(
     units: str | Sequence[str] | None = None,
     override: Sequence[str] = (),
     label_every: int | str | None = None,
+    annotations: str | Sequence[str] | None = None,
+    unlabelled: str | None = None,
+    missing: float | None = None,
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -120,6 +123,15 @@ def convert(
     label_every : int or str, optional
         Each label is for so many time steps, or so much time, such as "30s", which needs the rate;
         the last one may be for fewer. By default a label is for one step, or for all of a series.
+    annotations : list of str, or str, optional
+        Of EDF and BDF files: which annotations are labels, by their texts, or by a regular
+        expression that is searched in each text. By default all of them are.
+    unlabelled : str, optional
+        Name of a class for everything without a label, where labels are text: of time steps
+        without an annotation, for example, where only events are annotated.
+    missing : number, optional
+        A value of x that stands for a missing one, such as -32768. It becomes NaN, and integers
+        become floats.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -178,6 +190,11 @@ def convert(
         units=units if isinstance(units, str) or units is None else tuple(units),
         override=_override(override),
         label_every=label_every,
+        annotations=annotations
+        if isinstance(annotations, str)
+        else _names("annotations", annotations),
+        unlabelled=unlabelled,
+        missing=missing,
         dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
         memory_bytes=_size("memory", memory),
         chunk_bytes=_size("chunk", chunk),

@@ -16,6 +16,7 @@ from zarrts.commands.arguments import (
     Size,
     name_or_names,
     names_of,
+    names_or_expression,
     source_options,
     storage_options,
     worker_options,
@@ -83,6 +84,14 @@ def main() -> None:
 @click.option(
     "--units", callback=name_or_names, help="Unit of the channels, such as uV; or of each."
 )
+@click.option(
+    "--annotations",
+    callback=names_or_expression,
+    metavar="TEXTS|/REGEX/",
+    help="EDF annotations that are labels: texts with commas, or /expression/.",
+)
+@click.option("--unlabelled", metavar="NAME", help="A class for what has no label.")
+@click.option("--missing", type=float, help="A value of x that is missing, such as -32768.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
     "--memory",

@@ -141,6 +141,8 @@ class SourceRecording:
         What the columns and rows of x mean.
     first_row : int
         Row of the array in the file that is the recording's first.
+    labels_from : str
+        The file that was paired with this one because of its name, and has the labels.
     is_sampled : bool
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
@@ -161,6 +163,7 @@ class SourceRecording:
     found: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    labels_from: str = ""
     is_sampled: bool = False
 
     @property

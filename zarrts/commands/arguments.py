@@ -27,6 +27,15 @@ def names_of(context: Any, parameter: Any, value: str | None) -> tuple[str, ...]
     return tuple(name.strip() for name in value.split(",")) if value else None
 
 
+def names_or_expression(
+    context: Any, parameter: Any, value: str | None
+) -> tuple[str, ...] | str | None:
+    """Return names that are separated by commas, or what stands between slashes."""
+    if value and len(value) > 2 and value[0] == value[-1] == "/":
+        return value[1:-1]
+    return names_of(context, parameter, value)
+
+
 def name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
     """Return a name, or names that are separated by commas."""
     return names_of(context, parameter, value) if value and "," in value else value

@@ -49,12 +49,17 @@ def describe_plan(prepared: Prepared) -> list[str]:
         labels += f", of shape {label_shape} each"
     if prepared.is_ragged:
         labels += f"; one for each {_describe_labelled(prepared)}"
+    labels += _describe_unlabelled(prepared)
+    missing = prepared.options.missing
+    if missing is not None:
+        dtype += f"; {missing:g} is missing (NaN)"
     lines = [
         _describe_files(prepared, subjects),
         *_describe_kinds(prepared),
         f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
         f"{names[1]:{width}}{labels}",
         *prepared.notes,
+        *(f"labels of {it.origin} are in {it.labels_from}" for it in recordings if it.labels_from),
         *_describe_passed_over(prepared.passed_over),
         f"reads {format_size(prepared.source_bytes)}, "
         f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
@@ -83,6 +88,20 @@ def next_lines(store: str, prepared: Prepared) -> list[str]:
         lines.append(f"train = {samples}")
     sequence = "zarrts.ZarrSequence(train, batch_size=32, stats=train.stats())"
     return [*lines, f"model.fit({sequence}, epochs=10)"]
+
+
+def _describe_unlabelled(prepared: Prepared) -> str:
+    """Return how many labels that are text are missing, and how to make them a class."""
+    counts = [it.counts for it in prepared.counters if it.kind == "text" and it.counts is not None]
+    n_all, n_missing = sum(it.total() for it in counts), sum(it[""] for it in counts)
+    if not n_missing:
+        return ""
+    share = 100 * n_missing / n_all
+    thing = {"row": "time steps", "recording": "recordings"}.get(prepared.labels_per, "samples")
+    return (
+        f"; {f'{share:.0f}' if share >= 0.5 else 'below 1'} % of {thing} have no label (if that "
+        "is a class, name it: --unlabelled NAME)"
+    )
 
 
 def _describe_labelled(prepared: Prepared) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count
-from zarrts.sources import Found, session_like
+from zarrts.sources import Found, is_sleep_edf, session_like
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
@@ -238,12 +238,14 @@ def check_sessions(subjects: Sequence[str]) -> list[str]:
         f"{', '.join(names[:_MAX_SHOWN])}{' ...' if len(names) > _MAX_SHOWN else ''}"
         for names in groups[:_MAX_SHOWN]
     ]
+    example = "r'^[^_]+' for what comes before the first underscore"
+    if all(is_sleep_edf(name) for names in groups for name in names):
+        example = "r'S[CT]\\d{3}', as in Sleep-EDF names are SC4, the person, the night"
     more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
     return [
         f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
         "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
-        "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
-        "each file is another person."
+        f"for example {example}; or r'.+(?=\\.)', if each file is another person."
     ]
 
 

@@ -1,6 +1,7 @@
 """The options of sources: named, documented, defaulted and checked in this one place."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -19,8 +20,8 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
+_SAID = ("annotations", "unlabelled", "missing", "units", "override")
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
-_RECORDED_IF_SAID = ("units", "override")
 OVERRIDES = ("channels", "units", "rate_hz")
 """The options that may win over what files say."""
 
@@ -69,6 +70,13 @@ class SourceOptions:
         Each label is for so many rows, or so much time; rows are steps in time then.
     follow_links : bool
         Search links to folders as well.
+    annotations : tuple of str, or str, optional
+        The texts of EDF annotations that are labels, or a regular expression that is searched in
+        each text; by default all.
+    unlabelled : str, optional
+        Name of the class of what has no label, where labels are text.
+    missing : int or float, optional
+        A value of x that stands for one that is missing, and becomes NaN.
 
     Raises
     ------
@@ -89,9 +97,12 @@ class SourceOptions:
     kind: str = "auto"
     label_every: int | str | None = None
     follow_links: bool = False
+    annotations: tuple[str, ...] | str | None = None
+    unlabelled: str | None = None
+    missing: int | float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("y", "axes", "class_names", "channels", "units", "override"):
+        for name in ("y", "axes", "class_names", "channels", "units", "override", "annotations"):
             value: Any = getattr(self, name)
             if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
@@ -105,6 +116,7 @@ class SourceOptions:
         if self.kind not in KINDS:
             known = ", ".join(map(repr, KINDS))
             raise PlanError(f"kind={self.kind!r} is unknown; use one of {known}.")
+        self._check_values()
         check_number("rate_hz", self.rate_hz, float, 0)
         if self.rate_hz == 0 or self.rate_hz == float("inf"):
             raise PlanError(f"rate_hz={self.rate_hz} has to be above 0, and finite.")
@@ -139,6 +151,30 @@ class SourceOptions:
                 f"units={self.units!r} has to be one unit, such as 'uV', or a list of one for "
                 "each channel."
             )
+
+    def _check_values(self) -> None:
+        texts = self.annotations
+        if isinstance(texts, str):
+            try:
+                re.compile(texts)
+            except re.error as error:
+                raise SourceError(
+                    f"annotations={texts!r} is not a regular expression ({error}); correct it, or "
+                    f"give texts in a list: annotations=[{texts!r}]."
+                ) from error
+        elif texts is not None and not (texts and all(isinstance(it, str) and it for it in texts)):
+            raise SourceError(
+                f"annotations={texts!r} has to be a list of texts, or a regular expression."
+            )
+        if self.unlabelled is not None and not (
+            isinstance(self.unlabelled, str) and self.unlabelled
+        ):
+            raise SourceError(f"unlabelled={self.unlabelled!r} has to be the name of a class.")
+        value = self.missing
+        if isinstance(value, np.number):
+            object.__setattr__(self, "missing", value.item())
+        elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise SourceError(f"missing={value!r} has to be a number.")
 
     def check_names(self) -> None:
         """Raise PlanError unless `channels` and `class_names` are names that differ."""
@@ -238,9 +274,16 @@ class SourceOptions:
         kept = {name: getattr(self, name) for name in _RECORDED}
         plain = {name: list(it) if isinstance(it, tuple) else it for name, it in kept.items()}
         rate_hz = None if self.rate_hz is None else float(self.rate_hz)
-        more = {name: getattr(self, name) for name in _RECORDED_IF_SAID if getattr(self, name)}
-        more = {name: it if isinstance(it, str) else list(it) for name, it in more.items()}
-        return {name: it or None for name, it in plain.items()} | {"rate_hz": rate_hz} | more
+        said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
+        return (
+            {name: it or None for name, it in plain.items()}
+            | {"rate_hz": rate_hz}
+            | {
+                name: list(it) if isinstance(it, tuple) else it
+                for name, it in said.items()
+                if it is not None and it != ()
+            }
+        )
 
     @classmethod
     def from_recorded(cls, recorded: Mapping[str, Any]) -> Self:
@@ -248,7 +291,7 @@ class SourceOptions:
 
         `label_every` is among them, in rows.
         """
-        names = (*_RECORDED, *_RECORDED_IF_SAID, "label_every")
+        names = (*_RECORDED, *_SAID, "label_every")
         known = {name: recorded[name] for name in names if name in recorded}
         return cls(**known)
 
@@ -258,6 +301,9 @@ class SourceOptions:
             name: getattr(self, name) or getattr(stored, name)
             for name in ("x", "y", "axes", "channels", "rate_hz", "label_every")
         }
+        for name in _SAID:
+            own = getattr(self, name)
+            said[name] = getattr(stored, name) if own is None else own
         folders = stored.folders if self.folders == "auto" else self.folders
         return replace(self, folders=folders, **said)
 

@@ -50,7 +50,7 @@ class Draft:
         Which part of the files it is, where they hold several recordings.
     first_row : int
         Row of the array in the file that is the recording's first.
-    labels_per : str
+    labels_per, labels_from : str
         See `SourceRecording`.
     """
 
@@ -69,6 +69,7 @@ class Draft:
     part: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    labels_from: str = ""
 
 
 Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]

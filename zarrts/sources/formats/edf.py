@@ -6,8 +6,6 @@ pyEDFlib and MNE, the first keeps files open in tables of its own, and the secon
 """
 
 import contextlib
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +22,10 @@ from zarrts.sources.formats.edf_header import (
     Signal,
     read_annotations,
     read_header,
+    refuse_limits,
 )
+from zarrts.sources.formats.edf_labels import labels_of
+from zarrts.sources.formats.edf_pairs import pair_up, shared_name
 from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
@@ -34,9 +35,6 @@ from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, Description, RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
-_WORDS = re.compile(
-    r"[-_. ]*(?:hypnogram|hypno|annotations?|stages?|scoring|psg|signals?|eeg)$", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ class _Recording:
             if role == "y":
                 raise SourceError(f"{self.file.origin}: its signals cannot be labels.")
             return rows
-        return self.labels(rows, *self.annotations())
+        return self.labels(rows, *self.annotations(), options)
 
     def rows(self, options: SourceOptions) -> EdfRows:
         """Return the reader of the signals that `channels=` names, or of all."""
@@ -160,26 +158,27 @@ class _Recording:
             raise SourceError(f"{origin}: axes= is not needed: EDF is always (time, channel).")
         if not header.signals:
             raise NoInputsError(f"{origin}: holds no signals; leave it out.")
-        by_name: dict[str, list[Signal]] = defaultdict(list)
-        for signal in header.signals:
-            by_name[signal.name].append(signal)
+        by_name = {signal.name: signal for signal in header.signals}
         shown = listed(f"{it.name} ({header.rate_hz(it):g} Hz)" for it in header.signals)
         chosen = header.signals
         if options.channels is not None:
-            wrong = [name for name in options.channels if len(by_name.get(name, ())) != 1]
+            wrong = [name for name in options.channels if name not in by_name]
             is_renamed = "channels" in options.override and len(options.channels) == len(chosen)
             if wrong and not is_renamed:
+                numbered = [name for name in by_name if name.rpartition("#")[0] in wrong]
                 raise SourceError(
                     f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
+                    + (f" Say which with channels= {numbered[0]} ..." if numbered else "")
                 )
             # All of them in another order are put in order where files are compared.
             if not wrong and len(options.channels) < len(chosen):
-                chosen = tuple(by_name[name][0] for name in options.channels)
+                chosen = tuple(by_name[name] for name in options.channels)
         if len({it.n_samples for it in chosen}) != 1:
             raise SourceError(
                 f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
                 f"with channels=['{chosen[0].name}', ...] (--channels)."
             )
+        refuse_limits(chosen, origin)
         self.refuse_gaps()
         return EdfRows(self.stamp, header, chosen, self.stamp.path)
 
@@ -202,27 +201,19 @@ class _Recording:
         return read_annotations(self.stream, self.header, self.file.origin)
 
     def labels(
-        self, rows: EdfRows, annotations: Sequence[Annotation], starts: Sequence[float]
+        self,
+        rows: EdfRows,
+        annotations: Sequence[Annotation],
+        starts: Sequence[float],
+        options: SourceOptions,
+        about_times: str = "",
     ) -> IntervalRows:
-        """Return one label a row: the text of the annotation that covers it, or ""."""
-        where, n_rows = self.file.origin, rows.shape[0]
+        """Return one label a row; see `labels_of`."""
         rate_hz = self.header.rate_hz(rows.signals[0])
         first_s = starts[0] if starts else 0.0
-        begins, ends, texts = [], [], []
-        for it in annotations:
-            begin = round((it.onset_s - first_s) * rate_hz)
-            end = round((it.onset_s - first_s + it.duration_s) * rate_hz)
-            begin, end = max(0, begin), min(n_rows, end)  # scorers go on after the end
-            if begin < end:
-                begins.append(begin)
-                ends.append(end)
-                texts.append(it.text)
-        if not texts:
-            raise SourceError(
-                f"{where}: has {len(annotations):,} annotations, and none lasts for a while within "
-                "the recording, so that no row has a label; put a hypnogram beside it."
-            )
-        return IntervalRows.of(begins, ends, np.array(texts, np.str_), n_rows, where)
+        moved = [replace(it, onset_s=it.onset_s - first_s) for it in annotations]
+        where = self.file.origin
+        return labels_of(moved, rate_hz, rows.shape[0], options, where, about_times)
 
 
 @contextlib.contextmanager
@@ -245,48 +236,26 @@ def _opened(file: SourceFile) -> Iterator[_Recording]:
 
 
 def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    """Find the recordings in files.
-
-    A file without signals is a hypnogram of the recording beside it whose name is the same but
-    for words such as PSG and Hypnogram, or for one letter more at the end.
-    """
+    """Find the recordings in files; those without signals are hypnograms of recordings beside."""
     signals: list[SourceFile] = []
-    hypnograms: dict[str, SourceFile] = {}
+    hypnograms: list[SourceFile] = []
     for file in ahead(files):
         with findings.noting("file"), _opened(file) as opened:
-            if opened.header.signals:
-                signals.append(file)
-            else:
-                hypnograms[_key(file)] = file
+            (signals if opened.header.signals else hypnograms).append(file)
+    pairs, problems = pair_up(signals, hypnograms)
+    findings.note("file", problems)
     for file in signals:
-        key = _key(file)
-        near = [it for it in hypnograms if it == key] or [
-            it for it in hypnograms if len(it) == len(key) and it[:-1] == key[:-1]
-        ]
-        hypnogram = hypnograms.pop(near[0]) if len(near) == 1 else None
         with findings.noting("file"):
-            findings.drafts.append(_draft(file, hypnogram, options))
-    findings.note(
-        "file",
-        (
-            f"{it.origin}: holds no signals, and there is not one recording of the same name "
-            "beside it."
-            for it in hypnograms.values()
-        ),
-    )
-
-
-def _key(file: SourceFile) -> str:
-    return f"{file.folder}/{_WORDS.sub('', file.stem)}"
+            findings.drafts.append(_draft(file, pairs.get(file.origin), options))
 
 
 def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOptions) -> Draft:
     with _opened(file) as recording:
         rows = recording.rows(options)
-        labels = _labels(recording, rows, hypnogram)
+        labels = _labels(recording, rows, hypnogram, options)
         paths = [file.path] if hypnogram is None else [file.path, hypnogram.path]
         more = "with annotations" if hypnogram is None else "and a hypnogram"
-        name = _WORDS.sub("", file.stem) or file.stem
+        name = shared_name(file)
         return Draft(
             origin=file.origin,
             name=name,
@@ -299,20 +268,24 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
             found=f"{recording.found} {more}",
             description=rows.description(options),
             labels_per="row",
+            labels_from="" if hypnogram is None else hypnogram.origin,
         )
 
 
-def _labels(recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None) -> IntervalRows:
+def _labels(
+    recording: _Recording, rows: EdfRows, hypnogram: SourceFile | None, options: SourceOptions
+) -> IntervalRows:
     if hypnogram is None:
-        return recording.labels(rows, *recording.annotations())
+        return recording.labels(rows, *recording.annotations(), options)
     with _opened(hypnogram) as scored:
         annotations, _ = scored.annotations()
-        later = scored.header.started_at(hypnogram.origin) - recording.header.started_at(
-            recording.file.origin
-        )
+        scored_at = scored.header.started_at(hypnogram.origin)
+        started_at = recording.header.started_at(recording.file.origin)
+        later = scored_at - started_at
     _, starts = recording.annotations()
     moved = [replace(it, onset_s=it.onset_s + later.total_seconds()) for it in annotations]
-    return recording.labels(rows, moved, starts)
+    about_times = f" ({hypnogram.origin} starts at {scored_at}, the recording at {started_at})"
+    return recording.labels(rows, moved, starts, options, about_times)
 
 
 FORMAT = Format(suffixes=(".edf", ".bdf"), open=open_contents, group=_find_drafts)

@@ -5,9 +5,11 @@ The formats are those of edfplus.info ("European Data Format", Kemp 1992 and 200
 every signal, one signal after the other, as integers of 2 bytes (EDF) or 3 (BDF).
 """
 
+import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import BinaryIO
 
@@ -17,7 +19,9 @@ from zarrts.sources.rows.strided import fill_from
 MAX_SIGNALS = 4096
 MAX_ANNOTATIONS = 1_000_000
 
-_NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{0,12})?([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+_MAX_DIGITS = 400
+"""In one number. Writers that print the shortest exact decimal have 17, and never more than 310."""
 _ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
 
 
@@ -28,10 +32,12 @@ class Signal:
     Attributes
     ----------
     name : str
+        As the file has it; of several signals of one name, with "#1", "#2", ... after it.
     unit : str
         Physical dimension, such as "uV"; "" where none is given.
     physical, digital : pair of float
-        Values that correspond to each other, the least and the greatest.
+        Values that correspond to each other, the least and the greatest; NaN where the header has
+        no number. Many files have unused signals without limits: see `refuse_limits`.
     n_samples : int
         In each record.
     offset : int
@@ -121,7 +127,7 @@ def read_header(stream: BinaryIO, size: int, where: str) -> EdfHeader:
         signals.append(it)
         offset += it.n_samples * sample_bytes
     header = EdfHeader(
-        signals=tuple(it for it in signals if it.name not in _ANNOTATIONS),
+        signals=_told_apart([it for it in signals if it.name not in _ANNOTATIONS]),
         annotations=tuple(it for it in signals if it.name in _ANNOTATIONS),
         n_bytes=n_bytes,
         record_bytes=offset,
@@ -149,20 +155,67 @@ def _signal(table: str, number: int, n_signals: int, offset: int, where: str) ->
 
     name = field(0, 16).strip()
     about = f"{where}: signal {name!r}"
-    limits = [_number(field(before, 8), "limits", about) for before in (104, 112, 120, 128)]
+    limits = [_limit(field(before, 8)) for before in (104, 112, 120, 128)]
     n_samples = _count(field(216, 8), "samples in a record", about)
     if n_samples < 1:
         raise SourceError(f"{about} has {n_samples} samples in a record; correct the header.")
-    if name not in _ANNOTATIONS and limits[2] == limits[3]:
-        raise SourceError(f"{about} has limits that are equal; correct the header.")
     unit = field(96, 8).strip()
     return Signal(name, unit, (limits[0], limits[1]), (limits[2], limits[3]), n_samples, offset)
 
 
+def _told_apart(signals: Sequence[Signal]) -> tuple[Signal, ...]:
+    """Return signals of which those of one name are numbered, so that each can be chosen."""
+    counts = Counter(it.name for it in signals)
+    taken = {name for name, count in counts.items() if count == 1}
+    found = []
+    for it in signals:
+        if counts[it.name] > 1:
+            number = 1
+            while f"{it.name}#{number}" in taken:
+                number += 1
+            it = replace(it, name=f"{it.name}#{number}")
+            taken.add(it.name)
+        found.append(it)
+    return tuple(found)
+
+
+def refuse_limits(signals: Sequence[Signal], where: str) -> None:
+    """Raise SourceError where limits of signals that are read are equal, or no numbers.
+
+    Their samples would have no value, or all the same one.
+    """
+    for kind, unit in (("digital", ""), ("physical", " in its unit")):
+        pairs = [(it, it.digital if kind == "digital" else it.physical) for it in signals]
+        bad = [(it, pair) for it, pair in pairs if not abs(pair[1] - pair[0]) > 0]
+        if bad:
+            _, (low, high) = bad[0]
+            others = [one.name for one in signals if one not in [it for it, _ in bad]]
+            shown = "no numbers" if math.isnan(low - high) else f"{low:g} and {high:g}"
+            names = ", ".join(dict.fromkeys(it.name for it, _ in bad))
+            raise SourceError(
+                f"{where}: the {kind} limits of {names} are {shown}, so that no sample has a value"
+                f"{unit}; "
+                + (
+                    f"leave it out with channels={others!r} (--channels), or correct the header."
+                    if others
+                    else "correct the header."
+                )
+            )
+
+
+def _limit(text: str) -> float:
+    try:
+        return _number(text, "limit", "")
+    except SourceError:
+        return math.nan
+
+
 def _number(text: str, what: str, where: str) -> float:
     text = text.strip(" \0")
-    if not _NUMBER.fullmatch(text):
-        raise SourceError(f"{where}: its {what} {text!r} is not a number; copy or save it again.")
+    if not _NUMBER.fullmatch(text) or len(text) > _MAX_DIGITS or math.isinf(float(text)):
+        raise SourceError(
+            f"{where}: its {what} {text[:_MAX_DIGITS]!r} is not a number; copy or save it again."
+        )
     return float(text)
 
 

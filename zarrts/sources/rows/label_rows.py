@@ -37,7 +37,12 @@ class IntervalRows(Rows):
 
     @classmethod
     def of(
-        cls, starts: Sequence[int], stops: Sequence[int], labels: AnyArray, n_rows: int, where: str
+        cls,
+        starts: Sequence[int] | IntArray,
+        stops: Sequence[int] | IntArray,
+        labels: AnyArray,
+        n_rows: int,
+        where: str,
     ) -> "IntervalRows":
         """Check and sort intervals, given in any order.
 

@@ -28,6 +28,7 @@ from zarrts.sources.study import (
     subject_runs,
 )
 from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
+from zarrts.sources.study.declared import as_declared, inputs_as_declared
 from zarrts.sources.study.search import search
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
@@ -133,6 +134,8 @@ def find(
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
     settled = ragged.settle([*of_files, *of_arrays], options, findings)
+    # A value that is missing is one of the file, before units are converted.
+    settled = as_declared(settled, options)
     alike, description, notes = _brought_together(settled, options, reference, findings)
     return Found(
         recordings=tuple(alike),
@@ -220,7 +223,14 @@ def find_inputs(
     found = search(paths, suffixes(), mounts=Mounts(storage_options))
     if found.problems or not found.files:
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
-    return _as_in(reference, _inputs(found.files, options), options)
+    return _as_in(
+        reference,
+        [
+            (name, inputs_as_declared(it, options), described)
+            for name, it, described in _inputs(found.files, options)
+        ],
+        options,
+    )
 
 
 def _as_in(
@@ -324,6 +334,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 description=draft.description,
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
+                labels_from=draft.labels_from,
             )
         ]
 
