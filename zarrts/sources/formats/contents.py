@@ -3,10 +3,30 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader, SeriesList
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """Annotations of a file, whose times are counted from when it started.
+
+    Attributes
+    ----------
+    annotations : tuple of Annotation
+    first_s : float
+        When its first record starts.
+    started : function, or None
+        Returns date and time of the start; SourceError if they cannot be read.
+    """
+
+    annotations: tuple[Annotation, ...]
+    first_s: float = 0.0
+    started: Callable[[], datetime] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +50,8 @@ class Contents:
         as that.
     description : function of a name and options
         Returns what the columns and rows of the array mean; see `undescribed`.
+    scoring : function, optional
+        Returns the annotations, where the file can have some.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
     """
@@ -41,6 +63,7 @@ class Contents:
     summary: Callable[[str], str]
     reader: Callable[[str, Role, SourceOptions], RowReader | SeriesList]
     description: Callable[[str, SourceOptions], Description]
+    scoring: Callable[[], Scoring] | None = None
     more_paths: list[str] = field(default_factory=list)
 
 

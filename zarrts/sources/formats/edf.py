@@ -8,13 +8,14 @@ pyEDFlib and MNE, the first keeps files open in tables of its own, and the secon
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
 from zarrts.sources.formats.edf_header import (
     Annotation,
@@ -135,6 +136,16 @@ class _Recording:
             summary=lambda name: f"{name} {records}",
             reader=self.reader,
             description=lambda name, options: self.rows(options).description(options),
+            scoring=self.scoring,
+        )
+
+    def scoring(self) -> Scoring:
+        """Return the annotations, and when they count from."""
+        annotations, starts = self.annotations()
+        return Scoring(
+            annotations=tuple(annotations),
+            first_s=starts[0] if starts else 0.0,
+            started=partial(self.header.started_at, self.file.origin),
         )
 
     @property

@@ -90,10 +90,7 @@ class Standard:
 
 
 _ORDER = "; their names have to be the same in all files, in any order."
-_UNITS = (
-    "; no factor between them is known: correct what is saved, or say which it is with units= and "
-    "override=['units'] (--override units)."
-)
+_UNITS = "; no factor between them is known: correct what is saved."
 _RATE = "; resample it before, or leave it out."
 
 
@@ -101,7 +98,7 @@ def standard_channels(recordings: Sequence[Described], wanted: Wanted) -> Standa
     """Return the names of the columns: those asked for, else those that most have."""
     reference = wanted.reference
     if reference is not None and reference.description.channels is not None:
-        return _of_reference(reference, reference.description.channels, _ORDER)
+        return _of_reference(reference, "channels", reference.description.channels, _ORDER)
     if wanted.channels is not None:
         remedy = f"; leave channels= out, {_wins('channels', 'names them')}."
         return Standard(wanted.channels, lambda text: f"channels= names {text}", remedy)
@@ -115,7 +112,7 @@ def standard_units(recordings: Sequence[Described], wanted: Wanted) -> Standard:
     reference, counts = wanted.reference, {it.n_columns or 1 for it in recordings}
     if reference is not None and reference.description.units is not None:
         units = tuple(map(spelled, reference.description.units))
-        return _of_reference(reference, units, _UNITS)
+        return _of_reference(reference, "units", units, _UNITS)
     if len(counts) != 1 or (reference is not None and reference.is_all):
         return Standard()  # of several counts, another problem is said
     (n_columns,) = counts
@@ -133,14 +130,17 @@ def standard_units(recordings: Sequence[Described], wanted: Wanted) -> Standard:
     if not any(found):
         return Standard()
     like = next((f", such as {it.origin}," for it in recordings if it.units == found), "")
-    return Standard(found, lambda text: f"most files{like} have {text}", _UNITS)
+    wins = f"{_UNITS.removesuffix('.')}, or say which is right with units= and override=['units']."
+    return Standard(found, lambda text: f"most files{like} have {text}", wins)
 
 
 def standard_rate(recordings: Sequence[Described], wanted: Wanted) -> Standard:
     """Return the rate: the one asked for, else the one that most have."""
     reference = wanted.reference
     if reference is not None and reference.description.rate_hz is not None:
-        return _of_reference(reference, reference.description.rate_hz, "; resample it before.")
+        return _of_reference(
+            reference, "rate_hz", reference.description.rate_hz, "; resample it before."
+        )
     if wanted.rate_hz is not None:
         remedy = f"; leave rate_hz= out, {_wins('rate_hz', 'is right')}."
         return Standard(wanted.rate_hz, lambda text: f"rate_hz= says {text}", remedy)
@@ -158,9 +158,10 @@ def are_alike(rate_hz: float, other_hz: float) -> bool:
     return abs(rate_hz - other_hz) <= RATE_TOLERANCE * max(rate_hz, other_hz)
 
 
-def _of_reference(reference: Reference, value: Any, remedy: str) -> Standard:
+def _of_reference(reference: Reference, name: str, value: Any, remedy: str) -> Standard:
     if not reference.is_all:  # a store that is added to
-        remedy = remedy.removesuffix(".") + ", or say override= where the store is right."
+        wins = f"or say override=['{name}'] (--override {name}) where the store is right."
+        remedy = f"{remedy.removesuffix('.')}, {wins}"
     return Standard(value, lambda text: f"{reference.owner} {text}", remedy)
 
 
