@@ -50,11 +50,12 @@ def _field(value, width):
     return str(value).encode("latin-1")[:width].ljust(width)
 
 
-def write_raw_edf(path, signals, annotations=None, record_s="1", start="22.00.00"):
+def write_raw_edf(path, signals, annotations=None, record_s="1", start="22.00.00", units=()):
     """Write an EDF+ file byte by byte, with headers that libraries would not write.
 
     Signals are (name, digital values, samples in a record, physical limits, digital limits), the
     annotations (onset, duration, text), all of them text; a file without signals has one record.
+    Units are those of the first signals, uV of the others.
     """
     n_records = len(signals[0][1]) // signals[0][2] if signals else 1
     lists = b"".join(
@@ -62,9 +63,13 @@ def write_raw_edf(path, signals, annotations=None, record_s="1", start="22.00.00
         for onset, duration, text in annotations or ()
     )
     room = 2 * (len(lists) + 100)
-    columns = [(name, n, limits, digital) for name, _, n, limits, digital in signals]
+    units = [*units, *["uV"] * (len(signals) - len(units)), ""]
+    columns = [
+        (name, n, limits, digital, unit)
+        for (name, _, n, limits, digital), unit in zip(signals, units, strict=False)
+    ]
     if annotations is not None:
-        columns.append(("EDF Annotations", room // 2, (-1, 1), (-32768, 32767)))
+        columns.append(("EDF Annotations", room // 2, (-1, 1), (-32768, 32767), ""))
     head = _field("0", 8) + _field("X", 80) + _field("Startdate X X X X", 80)
     head += _field("01.01.20", 8) + _field(start, 8) + _field(256 * (1 + len(columns)), 8)
     head += _field("EDF+C", 44) + _field(n_records, 8) + _field(record_s, 8)
@@ -72,7 +77,7 @@ def write_raw_edf(path, signals, annotations=None, record_s="1", start="22.00.00
     fields = [
         (16, lambda it: it[0]),
         (80, lambda it: ""),
-        (8, lambda it: "uV"),
+        (8, lambda it: it[4]),
         (8, lambda it: it[2][0]),
         (8, lambda it: it[2][1]),
         (8, lambda it: it[3][0]),

@@ -94,7 +94,8 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
     )
     unsaid = {
         name: tuple(it.origin for it in known if name not in it.description.says)
-        for name in sorted(found.says)
+        for name in ("channels", "units", "rate_hz")
+        if name in found.says
     }
     return Agreement(
         description=found,
