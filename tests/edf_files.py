@@ -98,3 +98,50 @@ def write_raw_edf(path, signals, annotations=None, record_s="1", start="22.00.00
             parts.append((mark + (lists if record == 0 else b"")).ljust(room, b"\0"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(parts))
+
+
+def write_peer_edf(path, signals, per_record, n_records, duration, marks, start, *, is_bdf=False):
+    """Write an EDF+ or BDF+ file that other readers accept, each field as it is given.
+
+    Signals are (name, digital values, digital limits, physical limits as text, unit), the marks
+    (onset in seconds, duration in seconds, text), all in the first record.
+    """
+    width = 3 if is_bdf else 2
+    lists = b"".join(
+        f"{onset:+.6f}\x15{lasting:.6f}\x14{text}\x14\0".encode() for onset, lasting, text in marks
+    )
+    room = -(-(len(lists) + 40) // width)
+    name = "BDF Annotations" if is_bdf else "EDF Annotations"
+    least = -(2 ** (8 * width - 1))
+    columns = [(it[0], it[4], it[3], it[2], per_record) for it in signals]
+    columns.append((name, "", ("-1", "1"), (least, -least - 1), room))
+    head = (b"\xffBIOSEMI" if is_bdf else _field("0", 8)) + _field("X X X X", 80)
+    months = {"01": "JAN", "12": "DEC"}
+    day, month, year = start[0].split(".")
+    century = 1900 if int(year) >= 85 else 2000
+    date = f"{day}-{months[month]}-{century + int(year)}"
+    head += _field(f"Startdate {date} X X X", 80) + _field(start[0], 8) + _field(start[1], 8)
+    head += _field(256 * (1 + len(columns)), 8) + _field("BDF+C" if is_bdf else "EDF+C", 44)
+    head += _field(n_records, 8) + _field(duration, 8) + _field(len(columns), 4)
+    for size, value in [
+        (16, lambda it: it[0]),
+        (80, lambda it: ""),
+        (8, lambda it: it[1]),
+        (8, lambda it: it[2][0]),
+        (8, lambda it: it[2][1]),
+        (8, lambda it: it[3][0]),
+        (8, lambda it: it[3][1]),
+        (80, lambda it: ""),
+        (8, lambda it: it[4]),
+        (32, lambda it: ""),
+    ]:
+        head += b"".join(_field(value(it), size) for it in columns)
+    parts = [head]
+    for record in range(n_records):
+        for _, values, *_ in signals:
+            part = np.asarray(values[record * per_record : (record + 1) * per_record])
+            raw = part.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :width]
+            parts.append(raw.tobytes())
+        mark = f"+{record * float(duration):.6f}\x14\x14\0".encode()
+        parts.append((mark + (lists if record == 0 else b"")).ljust(room * width, b"\0"))
+    path.write_bytes(b"".join(parts))
