@@ -1,6 +1,7 @@
 """EDF and BDF files, written by pyEDFlib; what needs one is skipped where that is missing."""
 
 import warnings
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ def write_edf(path, names=("Fpz-Cz", "EOG"), rates=None, annotations=(), seed=0,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pyedflib.EdfWriter(str(path), len(names), kind) as file:
+            # By default it is the second of writing, and files that belong together would differ.
+            file.setStartdatetime(datetime(2024, 12, 31, 22, 0, 0))
             file.setSignalHeaders(
                 [
                     {

@@ -300,7 +300,7 @@ def test_manifest_matches_every_object(tmp_path: Path) -> None:
     assert json.loads(manifest)["objects"] == {
         key: [len(content), google_crc32c.value(content)]
         for key, content in files.items()
-        if key not in ("zarr.json", said["key"])
+        if key not in ("zarr.json", "writing.lock", said["key"])
     }
 
 
@@ -573,7 +573,7 @@ def test_other_sources_are_refused_and_overwrite_replaces(
         assert store.version == number + 1
         assert_equal(store, now)
         assert sorted(path.name for path in target.iterdir()) == sorted(
-            ["2024", "manifests", "notes.txt", str(number), "zarr.json"]
+            ["2024", "manifests", "notes.txt", str(number), "writing.lock", "zarr.json"]
         )
         assert [it.name for it in (target / "manifests").iterdir()] == [f"{number + 1}.json"]
     assert (target / "2024" / "more.txt").read_text() == "mine too"

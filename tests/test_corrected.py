@@ -226,7 +226,9 @@ def test_an_appended_file_corrected_in_place_is_named(
     zarrts.append(target, more, progress=False).close()
     zarrts.append(target, more, progress=False).close()
     save(more, "s7", corrected(inputs(7)), LABELS)
-    with pytest.raises(PlanError, match=r"but s7\S* changed since.*zarrts remove"):
+    with pytest.raises(
+        PlanError, match=r"holds these already, but s7\S* changed since.*zarrts remove"
+    ):
         zarrts.append(target, more, progress=False)
     # As the message says.
     zarrts.remove(target, subject="s7")

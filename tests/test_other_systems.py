@@ -207,10 +207,10 @@ def test_on_windows_a_file_that_is_read_is_replaced_a_little_later(
     busy["left"] = 3
     monkeypatch.setattr(system.os, "name", name)
     if name == "nt":
-        system.replace(partial, path)
+        system.rename_over(partial, path)
     else:
         with pytest.raises(PermissionError):
-            system.replace(partial, path)
+            system.rename_over(partial, path)
     monkeypatch.undo()
     assert path.read_bytes() == (b"after" if name == "nt" else b"before")
     assert busy["tried"] == (4 if name == "nt" else 1)
@@ -220,6 +220,6 @@ def test_a_file_that_stays_open_is_said_in_the_end(tmp_path, monkeypatch, busy):
     busy["left"] = 1000
     monkeypatch.setattr(system.os, "name", "nt")
     with pytest.raises(PermissionError, match="used by another process"):
-        system.replace(tmp_path / "a", tmp_path / "b")
+        system.rename_over(tmp_path / "a", tmp_path / "b")
     monkeypatch.undo()
     assert busy["tried"] == 20

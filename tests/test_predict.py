@@ -1,6 +1,8 @@
 """Predictions beside ids, results per subject, and files that no store was made of."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +82,20 @@ def test_predictions_go_to_a_file_out_of_core(study, seq, model, tmp_path, suffi
         assert np.array_equal(group["prediction"][...], kept.values)
     with pytest.raises(zarrts.SampleError, match="is there already"):
         zarrts.predict(model, study.path, like=seq, out=out)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks /proc what is mapped")
+def test_no_file_is_renamed_while_it_is_mapped(study, seq, model, tmp_path, monkeypatch):
+    original, renamed = os.replace, []
+
+    def replace(source, target):
+        assert str(source) not in Path("/proc/self/maps").read_text()  # Windows would refuse
+        renamed.append(Path(target).name)
+        original(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    zarrts.predict(model, study.path, like=seq, out=tmp_path / "found.npy")
+    assert renamed == ["found.npy"]
 
 
 @pytest.mark.parametrize("is_labelled", [True, False])

@@ -155,7 +155,7 @@ def test_no_byte_of_the_subject_is_left(
         assert not any(it.encode() in content for it in (name, *prints)), key
         assert not any(it in content for it in rows), key
     inside = {it.name for it in path.iterdir()}
-    assert inside == {"zarr.json", "manifests", *segments_of(path)}
+    assert inside == {"zarr.json", "manifests", "writing.lock", *segments_of(path)}
     assert [it.name for it in (path / "manifests").iterdir()] == ["4.json"]
     secret = np.setdiff1d(np.concatenate(gone), np.concatenate(kept))
     values = every_value(path, tmp_path / "scratch")

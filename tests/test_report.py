@@ -493,6 +493,14 @@ def test_notebooks_show_a_table(study: SimpleNamespace) -> None:
     some = study.store.samples.select(ids=[0, 1, 13])
     (rows,) = Page(some._repr_html_()).tables.values()
     assert rows == [["subject", "samples"], ["s01", "2"], [HOSTILE, "1"], ["all", "3"]]
+    assert "each (40, 2) float32" in some._repr_html_()
+    split = study.store.samples.split(val=["s03"], test=["s01"])
+    (rows,) = Page(split._repr_html_()).tables.values()
+    assert rows[1:] == [
+        ["train", "24", "50%", "2", f"{HOSTILE}, s04"],
+        ["val", "12", "25%", "1", "s03"],
+        ["test", "12", "25%", "1", "s01"],
+    ]
 
 
 def test_what_is_missing_or_wrong_is_said(

@@ -1,6 +1,10 @@
 """What the page of `zarrts view` is told: against the arrays that the store was made of."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -9,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from view_stores import STAGES, evaluation_of, nights, predictions_of
 
 import zarrts
+from zarrts.cli import main
 from zarrts.results import Evaluation
 from zarrts.view import view
 from zarrts.view.content import Content
@@ -445,3 +451,33 @@ def test_nothing_is_written_into_the_store(study: Any, windows: Any) -> None:
             query = "recording=0&start=0&stop=60000&width=300"
             assert status_of(f"{viewer.url}api/{question}?{query}") == 200
     assert seen() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is another signal there")
+def test_the_command_serves_until_it_is_stopped(study: Any, tmp_path: Path) -> None:
+    store, _ = study
+    command = [sys.executable, "-m", "zarrts", "view", store.path, "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith(f"{store.path} is at http://127.0.0.1:")
+        assert line.endswith("until you press Ctrl-C.\n")
+        url = line.split()[-5]
+        assert status_of(url) == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=5)
+    missing = CliRunner().invoke(main, ["view", str(tmp_path / "no.zarr"), "--no-browser"])
+    assert missing.exit_code == 1
+
+
+def test_what_is_no_number_is_no_number_in_json_either(windows: Any) -> None:
+    said = predictions_of(windows)
+    said.values[0] = np.nan
+    content = Content(windows, said)
+    found = content.labels(0, 0, 2_000, 900)
+    assert found["probabilities"]["values"][0] == [None] * 3
+    json.dumps(found, allow_nan=False)
+    json.dumps(content.recording(0), allow_nan=False)
+    content.close()

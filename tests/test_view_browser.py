@@ -185,3 +185,16 @@ def test_errors_are_shown(browser: Any, tmp_path: Path) -> None:
         page.select_option("#subject", "1")
         page.wait_for_selector("body[data-state=failed]")
         assert page.inner_text("#status.bad") != ""
+
+
+def test_a_notebook_shows_the_page(browser: Any, tmp_path: Path) -> None:
+    """Another page of this machine holds it in a frame, as Jupyter does."""
+    with (
+        two_classes(tmp_path).view() as viewer,
+        browsers.watched(browser, browsers.SIZES["desk-light"]) as (page, _, complaints),
+    ):
+        page.set_content(f"<!DOCTYPE html><body>{viewer._repr_html_()}</body>")
+        frame = page.frame_locator("iframe")
+        frame.locator(READY).wait_for()
+        assert frame.locator("#name").inner_text() == "a.zarr"
+        assert complaints == []

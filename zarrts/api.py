@@ -3,18 +3,20 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any
 
 from zarrts.buckets.addresses import is_remote
-from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.options import (
+    ConvertOptions,
+    dtype_given,
+    names_given,
+    override_given,
+    size_given,
+)
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.conversion.run import run
-from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
-from zarrts.sizes import parse_size
 from zarrts.sources import with_table
 from zarrts.storage.location import opened, refuse_unused
 from zarrts.store import Store, open_store
@@ -24,8 +26,6 @@ from zarrts.upkeep.repair import Repaired, repair_store
 from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
-
-_Name = TypeVar("_Name", bound=str | int)
 
 
 def convert(
@@ -181,24 +181,24 @@ def convert(
         subject=subject,
         x=x,
         y=y if isinstance(y, str) or y is None else tuple(y),
-        class_names=_names("class_names", class_names),
+        class_names=names_given("class_names", class_names),
         follow_links=follow_links,
         kind=kind,
-        axes=_names("axes", axes),
-        channels=_names("channels", channels),
+        axes=names_given("axes", axes),
+        channels=names_given("channels", channels),
         rate_hz=rate_hz,
         units=units if isinstance(units, str) or units is None else tuple(units),
-        override=_override(override),
+        override=override_given(override),
         label_every=label_every,
         annotations=annotations
         if isinstance(annotations, str)
-        else _names("annotations", annotations),
+        else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
-        dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
-        memory_bytes=_size("memory", memory),
-        chunk_bytes=_size("chunk", chunk),
-        shard_bytes=_size("shard", shard),
+        dtype=dtype_given(dtype),
+        memory_bytes=size_given("memory", memory),
+        chunk_bytes=size_given("chunk", chunk),
+        shard_bytes=size_given("shard", shard),
         codec=codec,
         workers=workers,
         scheduler=scheduler,
@@ -278,10 +278,10 @@ def append(
         y=y if isinstance(y, str) or y is None else tuple(y),
         follow_links=follow_links,
         kind=kind,
-        axes=_names("axes", axes),
-        override=_override(override),
+        axes=names_given("axes", axes),
+        override=override_given(override),
         label_every=label_every,
-        memory_bytes=_size("memory", memory),
+        memory_bytes=size_given("memory", memory),
         workers=workers,
         scheduler=scheduler,
         restart=restart,
@@ -382,31 +382,3 @@ def remove(
     refuse_unknown(remove, unknown)
     with opened(store, storage_options) as root:
         return remove_subject(root, subject, workers)
-
-
-def _names(option: str, names: Sequence[_Name] | None) -> tuple[_Name, ...] | None:
-    if isinstance(names, str):
-        raise PlanError(f"{option}={names!r} is one text; give a list of names: {names.split(',')}")
-    return tuple(names) if names is not None and len(names) else None
-
-
-def _override(names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise PlanError(f"override={names!r} is one text; give a list of names: [{names!r}]")
-    return tuple(names)
-
-
-def _dtype_name(dtype: Any) -> str:
-    try:
-        return str(np.dtype(dtype).str)
-    except TypeError as error:
-        raise PlanError(
-            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
-        ) from error
-
-
-def _size(option: str, size: int | str) -> int:
-    try:
-        return parse_size(size, option)
-    except ValueError as error:
-        raise PlanError(str(error)) from error

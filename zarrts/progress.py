@@ -39,7 +39,9 @@ def show_progress(
 
 
 @contextlib.contextmanager
-def show_count(what: str, total: int, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+def show_count(
+    what: str, total: int | Callable[[], int], wanted: bool = True
+) -> Iterator[Callable[[int], None]]:
     """Yield what is to be called with each number of things done, from any thread.
 
     Nothing is shown of what is done within a second.
@@ -48,8 +50,8 @@ def show_count(what: str, total: int, wanted: bool = True) -> Iterator[Callable[
     ----------
     what : str
         Stands before the bar, such as "evaluate".
-    total : int
-        How many things there are to be done.
+    total : int or callable
+        How many things there are to be done; called only where it is shown.
     """
     if not wanted or not sys.stderr.isatty():
         yield lambda n: None
@@ -65,7 +67,7 @@ def show_count(what: str, total: int, wanted: bool = True) -> Iterator[Callable[
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = progress.add_task(what, total=total)
+    task = progress.add_task(what, total=total if isinstance(total, int) else total())
     started, done = time.monotonic(), [False]
 
     def advance(n: int) -> None:

@@ -40,7 +40,7 @@ _LABELS = "samples.load_labels(), or samples.load(), which gives (X, y)"
 _ELSEWHERE = {
     **dict.fromkeys(("x", "X", "data", "values", "array"), _ARRAYS),
     **dict.fromkeys(("y", "Y", "labels", "targets"), _LABELS),
-    **dict.fromkeys(("shape", "sample_shape"), "len(samples) and store.sample_shape"),
+    "shape": "len(samples) and samples.sample_shape",
     "n_samples": "len(samples)",
     "batch": "samples.batches(32), or zarrts.ZarrSequence(samples)",
 }
@@ -115,6 +115,11 @@ class Samples:
         """Source file of each sample."""
         counts = zip(self.store.recordings, self.selection.per_recording.tolist(), strict=True)
         return [it.source for it, count in counts for _ in range(count)]
+
+    @property
+    def sample_shape(self) -> tuple[int | None, ...]:
+        """Shape of x of one sample, such as (time, channel); None for a length that differs."""
+        return self.selection.view.cut.x_shape(self.store.header.segments[0].x.row_shape)
 
     @property
     def class_names(self) -> list[Label] | None:
@@ -330,8 +335,8 @@ class Samples:
         Parameters
         ----------
         val, test : names, a count or a fraction of subjects
-            Always whole subjects. Counts and fractions are drawn with `seed`, and what a
-            fraction came to is printed.
+            Always whole subjects. Counts and fractions are drawn with `seed`; the `repr` of the
+            split says who was drawn.
         stratify : bool
             Whom counts and fractions draw is chosen so that all parts have about the same
             proportions of classes.

@@ -108,7 +108,7 @@ class NewFile:
         self._file.flush()
         sync_file(self._file.fileno())
         self._file.close()
-        replace(self._partial, self._path)
+        rename_over(self._partial, self._path)
         sync_folder(self._path.parent)
 
     def abort(self) -> None:
@@ -144,7 +144,7 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def replace(source: Path, target: Path) -> None:
+def rename_over(source: Path, target: Path) -> None:
     """Give a file the name of another in one step.
 
     Windows refuses that while anybody reads the other one, as a virus scanner does for a moment:
@@ -169,7 +169,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             sync_file(file.fileno())
-        replace(partial, path)
+        rename_over(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -114,6 +114,33 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def content_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is in files, and what their values mean."""
+    options = [
+        click.option(
+            "--class-names",
+            callback=names_of,
+            help="All classes, in the order of their codes; 0,1,2 for floats that are classes.",
+        ),
+        click.option("--channels", callback=names_of, help="Names of the channels, with commas."),
+        click.option("--rate-hz", type=float, help="Time steps per second."),
+        click.option(
+            "--units", callback=name_or_names, help="Unit of the channels, such as uV; or of each."
+        ),
+        click.option(
+            "--annotations",
+            callback=names_or_expression,
+            metavar="TEXTS|/REGEX/",
+            help="EDF annotations that are labels: texts with commas, or /expression/.",
+        ),
+        click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
+        click.option("--missing", type=float, help="A value of x that is missing, such as -32768."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def worker_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say who writes the parts of a store."""
     options = [

@@ -117,7 +117,8 @@ def create_segment(
             dtype=np.dtype(np.uint32),
             chunks=(max(1, n_chunks),),
             compressors=None,
-            dimension_names=("chunk",),
+            # Of each array its own: xarray's datatree refuses one name for two lengths.
+            dimension_names=(f"chunk_of_{array.replace('/', '_')}",),
             config={"write_empty_chunks": True},
         )
     write_files(root / name, zarr_files(files))

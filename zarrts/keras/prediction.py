@@ -29,6 +29,7 @@ from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
+from zarrts.system import rename_over
 from zarrts.types import AnyArray, Batch, IntArray
 
 Like = ZarrSequence | Spec | str | Path
@@ -331,7 +332,10 @@ def _predict(
         done += len(found)
         on_samples(len(found))
     if partial is not None and target is not None:
-        values = _publish(values, partial, target, ids)
+        if isinstance(values, np.memmap):
+            values.flush()
+        values = None  # Windows renames no file that is mapped
+        values = _publish(partial, target, ids)
     return Predictions(
         values=values, sample_ids=ids, recordings=recordings, class_names=class_names
     )
@@ -351,14 +355,13 @@ def _make(partial: Path | None, shape: tuple[int, ...], dtype: Any, target: Path
     )
 
 
-def _publish(values: Any, partial: Path, target: Path, ids: IntArray) -> Any:
+def _publish(partial: Path, target: Path, ids: IntArray) -> Any:
     if target.suffix == ".npy":
-        values.flush()
-        os.replace(partial, target)
+        rename_over(partial, target)
         return np.load(target, mmap_mode="r")
     import zarr
 
     group = zarr.open_group(str(partial), mode="a")
     group.create_array("sample_id", data=ids)
-    os.replace(partial, target)
+    rename_over(partial, target)
     return zarr.open_group(str(target), mode="r")["prediction"]

@@ -34,6 +34,7 @@ from zarrts.loading.options import (
     batch_options,
     takes_batch_options,
 )
+from zarrts.loading.words import describe_batches
 from zarrts.ordering.sampling import Listed
 from zarrts.reading.class_counts import refuse_class_weight
 from zarrts.samples import Samples
@@ -369,7 +370,8 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         n_batches = format_count(len(self), "batch", "batches")
-        return f"<ZarrSequence of {self.samples!r}: {n_batches} of {self.batch_size}>"
+        how = describe_batches(self.samples.selection, self._options, self.label_mode)
+        return f"<ZarrSequence of {self.samples!r}: {n_batches} of {self.batch_size}; {how}>"
 
 
 def _of_these(values: Any, given: Samples, kept: Samples) -> Any:

@@ -345,11 +345,11 @@ class Evaluation:
         return "\n".join([*lines, self.summary()])
 
     def summary(self) -> str:
-        """Return the scores, and mean and deviation of the accuracy by subject, in one line."""
+        """Return the scores, and mean and deviation of the accuracy by subject, in a line."""
         mean, spread = self.mean_and_spread()
-        by_subject = f"by subject {_shown(mean)} \N{PLUS-MINUS SIGN} {_shown(spread)}"
+        several = f" (by subject {mean:.3f} \N{PLUS-MINUS SIGN} {spread:.3f})"
         return (
-            f"accuracy {_shown(self.accuracy)} ({by_subject}), balanced "
+            f"accuracy {_shown(self.accuracy)}{'' if np.isnan(spread) else several}, balanced "
             f"{_shown(self.balanced_accuracy)}, macro F1 {_shown(self.macro_f1)}, kappa "
             f"{_shown(self.kappa)}"
         )

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.loops.sums import PlainSums, deviation_sums, exact_sum, number_sums, plain_sums
+from zarrts.loops.sums import (
+    PlainSums,
+    deviation_sums,
+    exact_sum,
+    number_sums,
+    plain_sums,
+)
 from zarrts.types import AnyArray, IntArray
 
 FloatArray = NDArray[np.float64]
 
-_VALUES_PER_PIECE = 1 << 18
+VALUES_PER_PIECE = 1 << 18
+"""Values that are summed before sums are merged."""
+
 _ROWS_PER_FOLD = 32
 _ENTRIES_PER_PART = 1024
 _MAX_CANCELLED = 1e3  # digits that a difference of sums may lose
@@ -64,7 +72,7 @@ class Moments:
         rows = values.reshape(-1, n_channels)
         if len(rows) == 0:
             return Moments.empty(n_channels)
-        step = max(1, _VALUES_PER_PIECE // n_channels)
+        step = max(1, VALUES_PER_PIECE // n_channels)
         pieces = [_of_piece(rows[start : start + step]) for start in range(0, len(rows), step)]
         return pieces[0] if len(pieces) == 1 else pool(Moments.stack(pieces))
 
@@ -137,7 +145,7 @@ def measure_repeated(rows: AnyArray, counts: IntArray) -> Moments:
     n_channels = rows.shape[-1] if rows.ndim > 1 else 1
     used = np.flatnonzero(counts)
     per_row = max(1, math.prod(rows.shape[1:]))
-    step = max(1, _VALUES_PER_PIECE // per_row)
+    step = max(1, VALUES_PER_PIECE // per_row)
     pieces = []
     for start in range(0, len(used), step):
         some = used[start : start + step]

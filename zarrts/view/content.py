@@ -206,7 +206,7 @@ class Content:
         return {
             "starts": self.said.starts[some[:, 0]].tolist(),
             "stops": self.said.stops[some[:, -1]].tolist(),
-            "values": np.round(values, 4).tolist(),
+            "values": [_plain(row) for row in np.round(values, 4)],
             "coarse": n_each > 1,
         }
 
@@ -329,7 +329,7 @@ def _any(part: slice) -> bool:
 
 def _plain(values: AnyArray) -> list[float | None]:
     """Return numbers as JSON has them: None where there are none."""
-    return [float(it) if np.isfinite(it) else None for it in values]
+    return [float(f"{it:.6g}") if np.isfinite(it) else None for it in values]
 
 
 def _shown(runs: Runs, start: int, stop: int, most: int) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Stretch:
 class Pyramid:
     """Least and most of a series at every zoom.
 
+    `_starting` guards `_thread`: there is one that builds, whoever looks first.
+
     Parameters
     ----------
     read : callable
@@ -89,6 +91,7 @@ class Pyramid:
         # Written by the thread that builds, after the bins below it: readers see whole ones.
         self._done_steps = 0
         self._is_closed = threading.Event()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self.error: Exception | None = None
 
@@ -103,10 +106,13 @@ class Pyramid:
         return 1.0 if self.n_steps == 0 else self._done_steps / self.n_steps
 
     def start(self) -> None:
-        """Begin to build in a thread of its own; does nothing if that is going on."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="zarrts-pyramid", daemon=True)
-            self._thread.start()
+        """Begin to build in a thread of its own; does nothing if that is going on, or done."""
+        with self._starting:
+            if self._thread is None and self._done_steps < self.n_steps:
+                self._thread = threading.Thread(
+                    target=self._run, name="zarrts-pyramid", daemon=True
+                )
+                self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until all is read, or the time is over."""

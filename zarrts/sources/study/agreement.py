@@ -92,7 +92,7 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
         rate_hz=rate.value,
         by_hand=frozenset(name for name, value in given.items() if value is not None),
     )
-    unsaid = {
+    unsaid: dict[str, tuple[str, ...]] = {
         name: tuple(it.origin for it in known if name not in it.description.says)
         for name in ("channels", "units", "rate_hz")
         if name in found.says

@@ -127,7 +127,8 @@ function drawProbabilities(canvas, found, view, left, right) {
     context.beginPath();
     found.starts.forEach((start, i) => {
       const next = i + 1 < found.starts.length ? found.starts[i + 1] : Infinity;
-      const isTouching = i > 0 && found.stops[i - 1] >= start;
+      if (found.values[i][code] === null) return;
+      const isTouching = i > 0 && found.stops[i - 1] >= start && found.values[i - 1][code] !== null;
       const at = y(found.values[i][code]);
       if (isTouching) context.lineTo(x(start), at);
       else context.moveTo(x(start), at);

@@ -311,8 +311,8 @@ function laneOf(i, low, high) {
   const mean = state.it.mean[i], std = state.it.std[i];
   if (i < state.it.channels.length && mean !== null && std > 0) return [mean, (5 * std) / state.gain];
   let least = Infinity, most = -Infinity;
-  low.forEach((value) => { if (value < least) least = value; });
-  high.forEach((value) => { if (value > most) most = value; });
+  low.forEach((value) => { if (value < least && Number.isFinite(value)) least = value; });
+  high.forEach((value) => { if (value > most && Number.isFinite(value)) most = value; });
   if (!(most > least)) return [Number.isFinite(least) ? least : 0, 1];
   return [(least + most) / 2, (most - least) / 1.8];
 }
@@ -334,7 +334,7 @@ function columns() {
     const high = values.subarray((channels.length + lane) * n, (channels.length + lane + 1) * n);
     const [middle, half] = laneOf(channel, low, high), y = [];
     state.ranges[lane] = `\n${about(middle - half)} to ${about(middle + half)}`;
-    const at = (value) => (Number.isNaN(value) ? null : -lane + (value - middle) / (2 * half));
+    const at = (value) => (Number.isFinite(value) ? -lane + (value - middle) / (2 * half) : null);
     for (let j = 0; j < n; j++) {
       y.push(at(low[j]));
       if (!isExact) y.push(at(high[j]));
