@@ -105,7 +105,8 @@ def test_a_rate_by_hand_that_contradicts_a_file_needs_override(tmp_path):
     more = zarrts.append(
         tmp_path / "s.zarr", tmp_path / "more", override=["rate_hz"], progress=False
     )
-    assert more.rate_hz == 50
+    assert (more.rate_hz, more.units) == (50, ["uV"] * 10)
+    assert zarrts.open(tmp_path / "s.zarr").units == ["uV"] * 10
     assert zarrts.verify(tmp_path / "s.zarr", sources=tmp_path).problems == ()
 
 

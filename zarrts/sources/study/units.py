@@ -1,5 +1,6 @@
 """Physical units: their spellings, and the factors between those of one quantity."""
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -23,6 +24,7 @@ _OHM = re.compile("\u03a9|\u2126|ohm|\u00e2\u0084\u00a6|\u00ce\u00a9")
 _VOLT = re.compile("^([num]?)v$")
 
 
+@functools.lru_cache(maxsize=4096)  # of thousands of files, each says it for each channel
 def spelled(unit: str) -> str:
     """Return a unit in the one spelling that is compared: "uV" for "\u00b5V" and "microvolts".
 
