@@ -19,6 +19,8 @@ ScaledPer = Literal["all", "subject", "sample"]
 
 _BLOCK_VALUES = 1 << 16  # of a batch, scaled while the processor's cache still holds them
 _FEW_VALUES = 1024  # that NumPy has to have in a row to be fast
+_LEAST = np.dtype(np.float32)  # that is computed in
+_SPREADS = (1e-30, 1e30)  # whose inverse float32 holds, and products with it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,13 +73,6 @@ class Scaling:
         )
 
 
-def check_scale(scale: str) -> None:
-    """Refuse a scale that is none of ours."""
-    if scale not in SCALES:
-        known = ", ".join(repr(it) for it in SCALES)
-        raise SampleError(f"scale={scale!r} is unknown; use {known}.")
-
-
 class Scaler(Protocol):
     """Scales rows of samples, in any number of threads."""
 
@@ -119,8 +114,11 @@ class LinearScaler:
     def _arrays(self) -> tuple[AnyArray, AnyArray]:
         # Rows are shifted before they lose digits: a small signal on a large offset would be
         # nothing but noise.
-        wide = np.result_type(self.stored, self.dtype, np.float32)
-        return self.linear.shift.astype(wide), (1 / self.linear.spread).astype(self.dtype)
+        spread = self.linear.spread
+        is_far = (spread < _SPREADS[0]) | (spread > _SPREADS[1])
+        computed = np.result_type(self.dtype, np.float64 if is_far.any() else np.float32)
+        wide = np.result_type(self.stored, computed)
+        return self.linear.shift.astype(wide), (1 / spread).astype(computed)
 
     def into(self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
         """Scale rows of samples; see `Scaler`."""
@@ -141,8 +139,14 @@ class LinearScaler:
             a, b = shift, scale
             if which is not None:
                 a, b = (it[which[part]][:, None] for it in (shift, scale))
-            np.subtract(rows[part], a, out=flat[part], casting="unsafe")
-            np.multiply(flat[part], b, out=flat[part])
+            # float16 holds neither small signals nor large ones: it comes last.
+            exact = flat[part]
+            if exact.dtype != b.dtype:
+                exact = np.empty(exact.shape, b.dtype)
+            np.subtract(rows[part], a, out=exact, casting="unsafe")
+            np.multiply(exact, b, out=exact)
+            if exact.dtype != flat.dtype:
+                flat[part] = exact
         if self.fills:
             fill = self.linear.fill.astype(self.dtype)
             by_step = out.reshape(len(out), n_steps, n_channels)
@@ -221,7 +225,12 @@ class SampleScaler:
         for start in range(0, len(out), block):
             part = slice(start, start + block)
             kept = None if fit is None else fit.kept[part] * (n_steps // fit.n_steps)
-            self._scale(rows[part], flat[part], kept)
+            exact = flat[part]
+            if exact.dtype.itemsize < _LEAST.itemsize:
+                exact = np.empty(exact.shape, _LEAST)
+            self._scale(rows[part], exact, kept)
+            if exact.dtype != flat.dtype:
+                flat[part] = exact  # which float16 could not have been computed in
 
     def of_targets(self, channels: IntArray | None) -> Scaler:
         """Refuse: a target is none of the sample's own values."""
@@ -238,7 +247,7 @@ class SampleScaler:
             first = is_out.argmin(axis=1)[:, None]
             has_none = np.asarray(is_out.all(axis=1))[:, None]
             base = np.where(has_none, 0, np.take_along_axis(rows, first, 1))
-        wide = base.astype(np.result_type(rows.dtype, self.dtype, np.float32))
+        wide = base.astype(np.result_type(rows.dtype, out.dtype, np.float32))
         np.subtract(rows, wide, out=out, casting="unsafe")
         n: int | IntArray = out.shape[1]
         if is_out is not None:
@@ -246,24 +255,24 @@ class SampleScaler:
         fill: FloatArray | float = 0.0
         if self.scale == "robust":
             shift, spread = _quartiles(out, is_out)
-            out -= shift.astype(self.dtype)
+            out -= shift.astype(out.dtype)
         elif self.scale == "standard":
             shift = _reduced(np.add, out, is_out, 0) / n
-            out -= shift.astype(self.dtype)
-            spread = np.sqrt(_reduced(np.add, np.square(out), is_out, 0) / n)
+            out -= shift.astype(out.dtype)
+            spread = np.sqrt(_squares(out, is_out) / n)
             # Equal numbers deviate from their rounded mean by less than this.
-            spread[spread <= np.finfo(self.dtype).eps * np.abs(shift)] = 0
+            spread[spread <= np.finfo(out.dtype).eps * np.abs(shift)] = 0
         else:
             shift = _reduced(np.minimum, out, is_out, np.inf)
             shift[np.isinf(shift)] = 0
-            out -= shift.astype(self.dtype)
+            out -= shift.astype(out.dtype)
             spread = np.maximum(_reduced(np.maximum, out, is_out, -np.inf), 0)
         spread = np.where(spread > 0, spread, 1)
         if self.fills and self.scale == "minmax":
             fill = _reduced(np.add, out, is_out, 0) / n / spread
-        out *= (1 / spread).astype(self.dtype)
+        out *= (1 / spread).astype(out.dtype)
         if self.fills:
-            np.copyto(out, np.asarray(fill, self.dtype), where=np.isnan(out))
+            np.copyto(out, np.asarray(fill, out.dtype), where=np.isnan(out))
 
     def _is_none(self, rows: AnyArray, kept: IntArray | None) -> NDArray[np.bool_] | None:
         """Return which values are padding or NaN; None where there are none."""
@@ -294,6 +303,18 @@ def _reduced(
         operation(folded[:, : n - half], values[:, half:n], out=folded[:, : n - half])
         values, n = folded, half
     return values.astype(np.float64)
+
+
+def _squares(values: AnyArray, is_out: NDArray[np.bool_] | None) -> FloatArray:
+    """Return sums of squares over axis 1, which is kept; some values are left out."""
+    with np.errstate(over="ignore", under="ignore"):
+        total = _reduced(np.add, np.square(values), is_out, 0)
+    # Squares leave float32 long before values do: those of 1e-20, or the sum of those of 1e18.
+    is_small = (total < _SPREADS[0]).any(axis=(0, 1))
+    is_far = (total > _SPREADS[1]).any() or bool(values[..., is_small].any())
+    if is_far and values.dtype == _LEAST:
+        total = _reduced(np.add, np.square(values, dtype=np.float64), is_out, 0)
+    return total
 
 
 def _quartiles(values: AnyArray, is_out: NDArray[np.bool_] | None) -> tuple[FloatArray, FloatArray]:
