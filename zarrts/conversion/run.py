@@ -298,7 +298,7 @@ def _clear_up(target: Location, *, everything: bool) -> int:
 def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable:
     labels, layout = prepared.labels, prepared.layout
     counts = None
-    if labels.class_names is not None:
+    if labels.class_names:
         counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
     return RecordingTable(
         subject=tuple(it.subject for it in prepared.recordings),

@@ -40,7 +40,7 @@ def _class_table(it: ClassTable, overview: Overview) -> list[str]:
     groups, key = overview.groups, f"classes-{it.name}" if it.name else "classes"
     counts = groups.sum(it.counts)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    shades = shares / max(1e-9, float(shares.max()))
+    shades = shares / max(1e-9, float(shares.max(initial=0.0)))
     caption = (
         f"Labels of each class ({', '.join(it.classes)}) by subject; the darker, the larger the "
         "share of the subject's labels"
