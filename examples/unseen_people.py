@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import zarrts
 from zarrts.demo import build_network, read_watch, write_people
-from zarrts.keras.results import Evaluation
+from zarrts.results import Evaluation
 
 PUBLISHED, PUBLISHED_LEAKY = 0.873, 0.996
 

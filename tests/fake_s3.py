@@ -10,11 +10,13 @@ import hashlib
 import os
 import re
 import socket
+import ssl
 import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -23,13 +25,24 @@ Fault = Callable[[str, str], str | int | None]
 
 
 class FakeS3:
-    """One bucket named "lab"; `lock` guards its objects and the counts of requests."""
+    """One bucket named "lab"; `lock` guards its objects and the counts of requests.
+
+    Attributes
+    ----------
+    conditions : str
+        What becomes of If-None-Match and If-Match: "kept", "refused" (501), or "overlooked"; or the
+        name of one of them, which alone is overlooked.
+    access_keys : set of str
+        By which requests were signed.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.fault: Fault = lambda method, key: None
+        self.conditions = "kept"
+        self.access_keys: set[str] = set()
         self.slow_s = 0.0
         self.url = ""
 
@@ -60,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         method = "LIST" if "list-type" in self.query else self.command
         with self.fake.lock:
             self.fake.requests[method] += 1
+            signed = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization") or "")
+            self.fake.access_keys |= {signed[1]} if signed else set()
             fault = self.fake.fault(method, key or self.query.get("prefix", ""))
         if fault == "reset":
             self._reset()
@@ -135,11 +150,19 @@ class _Handler(BaseHTTPRequestHandler):
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         if self.headers.get("x-amz-checksum-sha256") != digest:
             return 400, {}, b"<Error><Code>BadDigest</Code></Error>"
+        asked = {name: self.headers.get(name) for name in ("If-None-Match", "If-Match")}
+        if self.fake.conditions == "refused" and any(asked.values()):
+            return 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
+        for name in asked:
+            if self.fake.conditions in ("overlooked", name):
+                asked[name] = None
+        wanted = asked["If-Match"]
         with self.fake.lock:
             there = self.fake.objects.get(key)
-            wanted = self.headers.get("If-Match")
-            if (self.headers.get("If-None-Match") == "*" and there is not None) or (
-                wanted is not None and (there is None or self._tag(there) != wanted)
+            if wanted is not None and there is None:  # as Amazon has it
+                return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
+            if (asked["If-None-Match"] == "*" and there is not None) or (
+                wanted is not None and self._tag(there or b"") != wanted
             ):
                 return 412, {}, b"<Error><Code>PreconditionFailed</Code></Error>"
             self.fake.objects[key] = body
@@ -188,12 +211,17 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def fake_s3() -> Iterator[FakeS3]:
-    """Serve an empty bucket on this machine."""
+def fake_s3(certificate: Path | None = None) -> Iterator[FakeS3]:
+    """Serve an empty bucket on this machine; with a certificate (and its key), over https."""
     fake = FakeS3()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": fake}))
     server.daemon_threads = True
-    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
+    fake.url = f"{scheme}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -212,7 +212,9 @@ def test_inputs_that_the_dtype_of_the_store_cannot_hold_are_refused(tmp_path: Pa
     more = Recording("bea", x, np.ones(40, int))
     for bad in (0.5, 40_000.0, np.nan):
         x[33, 2, 1] = bad
-        assert f"recording 1 (bea): the value {bad} is no int16" in refusal(path, more)
+        assert f"recording 1 (bea): the value {bad} is not representable as int16" in refusal(
+            path, more
+        )
     x[33] = -7
     with zarrts.append(path, more, progress=False) as store:
         np.testing.assert_array_equal(store.samples.load()[0][20:], x)

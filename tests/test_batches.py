@@ -735,13 +735,14 @@ def test_splitting_a_part_keeps_to_its_subjects(store):
     assert test.subjects == ["s04"]
 
 
-def test_what_a_fraction_came_to_is_printed(store, capsys):
-    _, test = store.samples.split(test=0.3)
+def test_a_split_shows_what_a_fraction_came_to_and_prints_nothing(store, capsys):
+    split = store.samples.split(test=0.3)
+    test = split.test
     names = test.subjects
     share = round(100 * len(test) / N)
     assert len(names) == 2
-    printed = capsys.readouterr().out
-    assert printed == f"test: 0.3 of 5 subjects is 2: {', '.join(names)}, {share}% of samples\n"
+    drawn = f"{len(test)} samples of 2 subjects ({', '.join(names)}), {share}% of samples"
+    assert repr(split).endswith(f"; test: {drawn}>")
     store.samples.split(test=["s03"], val=1)
     assert capsys.readouterr().out == ""
 

@@ -16,6 +16,7 @@ from zarrts.cli import main
 from zarrts.commands.picture import write_picture
 from zarrts.commands.rates import BenchReport, Rate, show
 from zarrts.commands.verdict import verdict_of
+from zarrts.loops import library
 
 RATES = {
     "read (compressed)": 1000.0,
@@ -83,7 +84,9 @@ def test_bench_reads_a_bucket(tmp_path: Path) -> None:
     with store:
         result = CliRunner().invoke(main, ["bench", store.path, "--no-fit", "--seconds", "0.02"])
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("memory://bench/a.zarr: read straight into memory")
+    head = result.output.splitlines()[0]
+    assert head.startswith("memory://bench/a.zarr: read straight into memory, ")
+    assert head.endswith(f" threads; loops {library.describe()}")
     assert [it for it in ("network", "decode") if f" {it} " in result.output.splitlines()[-2]]
 
 

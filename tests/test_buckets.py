@@ -27,14 +27,16 @@ from hypothesis import strategies as st
 from servers import options_for, slow_proxy
 
 import zarrts
-from zarrts.buckets import addresses, bucket, lease
+from zarrts.buckets import addresses, bucket, connections, lease
 from zarrts.buckets.bucket import Bucket
 from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.objects import ObjectPath
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
-from zarrts.conversion.targets import JOURNAL, LOCK
+from zarrts.conversion.lock import LOCK
+from zarrts.conversion.target import JOURNAL
 from zarrts.errors import BucketError, PlanError, ReadError, StoreError
+from zarrts.sources.study import fingerprint
 from zarrts.storage import journal, location, ranged, shards
 from zarrts.storage.location import list_files, locate, opened, read_files
 
@@ -79,7 +81,10 @@ def s3() -> Iterator[FakeS3]:
 
 def files_of(place: Any, options: Any = None) -> dict[str, bytes]:
     with opened(place, options) as root:
-        return read_files(root, list_files(root))
+        files = read_files(root, list_files(root))
+    if isinstance(root, Path):
+        files.pop("writing.lock", None)  # which stays in a folder
+    return files
 
 
 @pytest.fixture
@@ -564,6 +569,37 @@ def test_shards_that_no_bucket_takes_at_once_are_refused_before_anything_is_writ
     assert not files_of(address)
 
 
+@pytest.mark.parametrize("is_large", [True, False])
+def test_a_finished_conversion_asks_the_bucket_three_times(
+    study: Study, s3: FakeS3, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_large:
+        monkeypatch.setattr(fingerprint, "BLOCK_BYTES", 16)
+    options = {**SMALL, "storage_options": s3.options}
+    zarrts.convert(study.folder, "s3://lab/a.zarr", **options).close()
+    s3.requests.clear()
+    with zarrts.convert(study.folder, "s3://lab/a.zarr", **options) as store:
+        # Which names are there, and the root; of large files, their stamps.
+        assert dict(s3.requests) == {"LIST": 1, "GET": 1 + is_large}
+        np.testing.assert_array_equal(store.samples.load()[0], study.all_x)
+
+
+def test_what_a_kill_left_in_a_bucket_is_deleted_by_the_next_run(
+    study: Study, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**SMALL, "storage_options": s3.options}
+    zarrts.convert(study.folder, "s3://lab/a.zarr", **options).close()
+    whole = dict(s3.objects)
+    # A lease whose writer is gone, and what it had not deleted yet.
+    monkeypatch.setattr(lease, "LEASE_S", 0.2)
+    s3.objects["a.zarr/writing.lock"] = b"{}"
+    s3.objects["a.zarr/manifests/7.json"] = s3.objects["a.zarr/manifests/1.json"]
+    s3.objects["a.zarr/7/zarr.json"] = s3.objects["a.zarr/0/zarr.json"]
+    s3.objects["a.zarr/7/x/c/0/0/0"] = b"rows"
+    zarrts.convert(study.folder, "s3://lab/a.zarr", **options).close()
+    assert s3.objects == whole
+
+
 def test_unfinished_parts_of_other_sources_are_not_lost_by_accident(
     study: Study, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -750,6 +786,49 @@ def test_one_line_says_what_is_wrong_and_no_secret(
 # Addresses ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("conditions", "text"),
+    [
+        ("refused", r"s3://lab: its server knows no conditional PUT \(If-None-Match; 501"),
+        ("overlooked", "s3://lab/a.zarr: this server passes over If-None-Match, "),
+        ("If-Match", "s3://lab/a.zarr: this server passes over If-Match, "),
+    ],
+)
+def test_a_server_without_conditions_is_refused_before_anything_is_written(
+    study: Study, s3: FakeS3, conditions: str, text: str, no_threads: None
+) -> None:
+    s3.conditions = conditions
+    with pytest.raises((BucketError, PlanError), match=text + ".*convert into a folder, and copy"):
+        zarrts.convert(study.folder, "s3://lab/a.zarr", storage_options=s3.options, **SMALL)
+    assert s3.objects == {}
+
+
+def test_a_store_that_was_copied_into_such_a_server_is_read(
+    study: Study, folder: Path, s3: FakeS3
+) -> None:
+    s3.conditions = "refused"
+    s3.objects.update({f"a.zarr/{key}": it for key, it in files_of(folder).items()})
+    with zarrts.open("s3://lab/a.zarr", storage_options=s3.options) as store:
+        np.testing.assert_array_equal(store.samples.load()[0], study.all_x)
+
+
+def test_an_object_that_is_gone_is_a_conflict_and_no_missing_bucket(s3: FakeS3) -> None:
+    root = locate("s3://lab/a.zarr", s3.options)
+    assert isinstance(root, ObjectPath)
+    with pytest.raises(bucket.ConflictError):
+        root.bucket.put_if("gone", b"more", bucket.Tag('"0"', None))
+
+
+def test_objects_are_deleted_one_by_one(s3: FakeS3) -> None:
+    root = locate("s3://lab/a.zarr", s3.options)
+    assert isinstance(root, ObjectPath)
+    root.bucket.put("one", b"1")
+    root.bucket.put("two", b"2")
+    root.bucket.delete(["one", "two", "never there"])
+    assert s3.objects == {}
+    assert (s3.requests["DELETE"], s3.requests["POST"]) == (3, 0)
+
+
 def test_options_are_in_no_representation(s3: FakeS3) -> None:
     root = locate("s3://lab/a.zarr", s3.options)
     assert isinstance(root, ObjectPath)
@@ -855,7 +934,8 @@ def test_the_snippets_of_the_page_run(study: Study, monkeypatch: pytest.MonkeyPa
     scope: dict[str, Any] = {"zarrts": zarrts}
     for code in found:
         exec(code, scope)
-    assert len(found) == 4
+    assert len(found) == 5
+    assert {*scope["lab"]} <= {"endpoint_url"} | connections.WORDS
     assert scope["store"].n_samples == sum(SIZES)
     assert {*scope["convert_there"]} <= {*inspect.signature(zarrts.convert).parameters}
     scope["store"].close()

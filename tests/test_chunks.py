@@ -1,13 +1,16 @@
 """Chunks come back as they were written, or not at all; whoever wrote them."""
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,14 +27,17 @@ from zarr.codecs import (
     TransposeCodec,
     ZstdCodec,
 )
+from zarr.registry import register_codec
 
 import zarrts
-from zarrts.conversion.publish import CODECS, create_segment, write_checksums
-from zarrts.errors import ReadError
+from zarrts.conversion.codecs import CODECS
+from zarrts.conversion.publish import create_segment, write_checksums
+from zarrts.errors import ReadError, StoreError
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
-from zarrts.storage.segments import array_spec
+from zarrts.storage.segments import array_spec, read_segment
 from zarrts.storage.shards import ShardWriter
+from zarrts.storage.table import digest_of_table, read_table
 from zarrts.types import ArraySpec
 
 BLOSCS = {
@@ -307,7 +313,7 @@ def assert_right_or_refused(root: Path, truth: np.ndarray) -> int:
             n_refused += 1
             assert str(root) in str(error)
             assert "rows " in str(error)
-            assert "Mend the store with zarrts repair, copy it again, or convert again." in str(
+            assert "Mend the store with zarrts repair, copy it again, or convert again with" in str(
                 error
             )
         else:
@@ -507,3 +513,71 @@ def test_zarr_reader_is_shared_by_threads(tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         for found in pool.map(lambda _: read_all(reader), range(6)):
             np.testing.assert_array_equal(found, values)
+
+
+@dataclass(frozen=True)
+class _Recorded(Crc32cCodec):
+    """A codec of somebody else's: remembers that it was built, as a harmful one could act."""
+
+    built: ClassVar[list[Any]] = []
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "_Recorded":
+        cls.built.append(data)
+        return cls()
+
+
+@pytest.fixture
+def recorded() -> Iterator[list[Any]]:
+    register_codec("tests.recorded", _Recorded)
+    _Recorded.built.clear()
+    yield _Recorded.built
+    _Recorded.built.clear()
+
+
+def _with_codec(path: Path, where: str) -> None:
+    """Let the metadata of an array name the codec that is recorded."""
+    document = json.loads(path.read_bytes())
+    ours = {"name": "tests.recorded", "configuration": {}}
+    sharding = document["codecs"][0].get("configuration", {})
+    {
+        "outside": document["codecs"],
+        "inside": sharding.get("codecs"),
+        "index": sharding.get("index_codecs"),
+    }[where].append(ours)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("where", ["outside", "inside", "index"])
+def test_a_codec_that_is_not_listed_is_never_built(
+    tmp_path: Path, recorded: list[Any], where: str
+) -> None:
+    values = random_values((20, 3), "f4")
+    write_with_zarr(tmp_path, values, [GzipCodec(level=1)], chunk_rows=3, shard_rows=6)
+    _with_codec(tmp_path / "0/x/zarr.json", where)
+    reader = open_chunks(tmp_path, spec_of(tmp_path))
+    with pytest.raises(ReadError, match=r"codec 'tests\.recorded' is not among those.*blosc"):
+        reader.read_into(0, np.empty((3, 3), "f4"))
+    assert recorded == []
+    with contextlib.suppress(Exception):  # so that this test could fail
+        zarr.open_array(str(tmp_path / "0/x"), mode="r")
+    assert recorded != []
+
+
+def test_no_codec_of_a_table_is_built_that_is_not_listed(
+    tmp_path: Path, recorded: list[Any]
+) -> None:
+    samples = random_values((20, 3), "f4")
+    zarrts.convert(
+        [zarrts.Recording("anna", samples, np.arange(20) % 2)],
+        tmp_path / "a.zarr",
+        kind="dense",
+        progress=False,
+    ).close()
+    _with_codec(tmp_path / "a.zarr/0/table/subject/zarr.json", "outside")
+    # Whoever sends a store can put the checksum right as well.
+    digest = digest_of_table(tmp_path / "a.zarr", "0")
+    segment = replace(read_segment(tmp_path / "a.zarr", "0"), table_sha256=digest)
+    with pytest.raises(StoreError, match=r"codec 'tests\.recorded' is not among those"):
+        read_table(tmp_path / "a.zarr", segment)
+    assert recorded == []

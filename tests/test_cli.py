@@ -25,6 +25,7 @@ from zarrts.cli import main
 from zarrts.conversion import prepare
 from zarrts.conversion import run as conversion
 from zarrts.conversion.plan import warn_of_axes
+from zarrts.loops import library
 from zarrts.progress import show_progress
 from zarrts.sizes import parse_size
 
@@ -222,8 +223,9 @@ def test_info_shows_subjects_by_classes(study: Study, store: Path) -> None:
     assert lines[3] == "rate      12.5 Hz"
     assert re.fullmatch(r"size      6\.5 kB raw, \d\.\d kB stored", lines[4])
     assert lines[5] == "reading   straight into memory, 90 samples at a time"
-    assert lines[6].split() == ["subject", "samples", "N1", "N2", "REM", "wake"]
-    for line, name, y in zip(lines[7:], study.names, study.y, strict=True):
+    assert lines[6] == f"loops     {library.describe()}"
+    assert lines[7].split() == ["subject", "samples", "N1", "N2", "REM", "wake"]
+    for line, name, y in zip(lines[8:], study.names, study.y, strict=True):
         counts = [int((y == stage).sum()) for stage in ("N1", "N2", "REM", "wake")]
         assert line.split() == [name, str(len(y)), *map(str, counts)]
 
@@ -237,7 +239,7 @@ def test_info_says_what_a_saved_split_costs_to_read(store: Path, tmp_path: Path)
     people = "1 subject" if n_people == 1 else f"{n_people} subjects"
     lines = said(zarrts_command("info", store, "--split", tmp_path / "split.json"), 0).splitlines()
     # All 90 samples lie in one piece.
-    assert lines[6:8] == [
+    assert lines[7:9] == [
         f"train     {n_train} samples of {people}; reading them "
         f"decodes {90 / n_train:.3g} times their size",
         f"test      {n_test} samples of 1 subject; reading them decodes {90 / n_test:.3g} times "
@@ -283,6 +285,7 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
         "window_amplification": None,
         "chunk_samples": [90],
         "reads_directly": True,
+        "loops": library.describe(),
     }
 
 

@@ -87,7 +87,10 @@ def folder(study: Study) -> Path:
 
 def files_of(place: Any, options: Any = None) -> dict[str, bytes]:
     with opened(place, options) as root:
-        return read_files(root, list_files(root))
+        files = read_files(root, list_files(root))
+    if isinstance(root, Path):
+        files.pop("writing.lock", None)  # which stays in a folder
+    return files
 
 
 def batches_of(store: Any, seed: int = 0) -> list[Any]:

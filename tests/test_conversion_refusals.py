@@ -179,6 +179,66 @@ def test_session_like_names_ask_for_subject(tmp_path: Path) -> None:
         assert store.subjects == ["anna", "bert"]
 
 
+COMPOSED, DECOMPOSED = "Ren\u00e9", "Rene\u0301"
+SPELLINGS = [
+    ("S01", "s01"),
+    (COMPOSED, DECOMPOSED),
+    ("s01", "s01 "),
+    ("a  b", "A b"),
+    ("\u017f1", "S1"),
+]
+
+
+@pytest.mark.parametrize("names", SPELLINGS)
+@pytest.mark.parametrize("way", ["files", "recordings", "table", "function", "append"])
+def test_names_that_are_written_differently_ask_who_is_who(
+    tmp_path: Path, names: tuple[str, str], way: str
+) -> None:
+    if way == "table" and names[1] == names[0] + " ":
+        pytest.skip("the blank ends the cell, and is no part of the name")
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(5, 4, 2)) for _ in range(3)]
+    source: Any = tmp_path / "subjects"
+    options: dict[str, Any] = {}
+    if way in ("recordings", "append"):
+        people = ("else", *names)
+        source = [zarrts.Recording(it, x[n], np.arange(5)) for n, it in enumerate(people)]
+    else:
+        files = names if way == "files" else ("one", "two")
+        for number, name in enumerate(files):
+            # In folders of their own: some file systems take the two names for one.
+            (source / str(number)).mkdir(parents=True)
+            np.savez(source / str(number) / f"{name}.npz", x=x[number], y=np.arange(5))
+        of = {f"{number}/{name}.npz": names[number] for number, name in enumerate(files)}
+        if way == "function":
+            options["subject"] = of.__getitem__
+        elif way == "table":
+            table = tmp_path / "who.csv"
+            lines = [f'{file},"{name}"' for file, name in of.items()]
+            table.write_text("\n".join(["file,subject", *lines]) + "\n", encoding="utf-8")
+            options["subject"] = str(table)
+    target = tmp_path / "a.zarr"
+    if way == "append":
+        zarrts.convert(source[:2], target, progress=False).close()
+        with pytest.raises(SourceError) as caught:
+            zarrts.append(target, source[2:], progress=False)
+    else:
+        with pytest.raises(SourceError) as caught:
+            zarrts.convert(source, target, progress=False, **options)
+        assert not target.exists()
+    words = "these names of subjects differ only in case, blanks, or how a letter is written"
+    assert words in str(caught.value)
+    assert all(ascii(name) in str(caught.value) for name in names)
+
+
+def test_names_that_differ_in_more_are_not_asked_about(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = ("s1", "s01", "s-1", "s 1", "e\u0301", "e\u0300", "e")
+    some = [zarrts.Recording(it, rng.normal(size=(5, 4, 2)), np.arange(5)) for it in names]
+    with zarrts.convert(some, tmp_path / "a.zarr", progress=False) as store:
+        assert store.subjects == list(names)
+
+
 def test_two_dimensional_arrays_show_both_readings(tmp_path: Path) -> None:
     make_study(tmp_path / "flat", sizes=[50, 60, 70], sample_shape=(4,))
     said = problems_of(refusal(tmp_path / "flat"), 1)[0]
@@ -207,8 +267,8 @@ def test_channels_that_do_not_fit_are_named(subjects: Path) -> None:
     [
         ({"chunk": "2MiB", "shard": "1MiB"}, "chunk=2,097,152 bytes is more than shard=1,048,576"),
         ({"codec": "gzip"}, "codec='gzip' is unknown; use one of auto, lz4, zstd, none"),
-        ({"dtype": "float23"}, "dtype='float23' is no NumPy dtype; use 'float32', for example"),
-        ({"dtype": object()}, "is no NumPy dtype; use 'float32', for example"),
+        ({"dtype": "float23"}, "dtype='float23' is not a NumPy dtype; use 'float32', for example"),
+        ({"dtype": object()}, "is not a NumPy dtype; use 'float32', for example"),
         ({"dtype": "complex64"}, "dtype='complex64' cannot be stored"),
         ({"dtype": "U5"}, "dtype='U5' cannot be stored"),
         ({"kind": "windows"}, "kind='windows' is unknown; use one of 'auto', 'dense', 'ragged'"),
@@ -305,7 +365,8 @@ def test_values_beyond_the_dtype_are_found_while_writing(subjects: Path) -> None
 
 def test_fractions_are_no_integers(subjects: Path) -> None:
     assert re.match(
-        r"s00\.npz: the value -?\d+\.\d+ is no int16; choose another dtype, such as float32\.",
+        r"s00\.npz: the value -?\d+\.\d+ is not representable as int16; "
+        r"choose another dtype, such as float32\.",
         refusal(subjects, dtype="int16"),
     )
 

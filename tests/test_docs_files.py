@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pyedflib
 import pytest
+from edf_files import NO_WHEEL
 
 import zarrts
 
@@ -21,6 +21,7 @@ def snippets(name):
 @pytest.fixture
 def scope(tmp_path, monkeypatch):
     """A folder with what the snippets read."""
+    pyedflib = pytest.importorskip("pyedflib", reason=NO_WHEEL)
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for folder in ("objects", "sleep-edf", "recordings/running", "recordings/walking"):

@@ -59,8 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_example_is_run_here():
-    source = Path(__file__).read_text(encoding="utf-8")
+def test_every_example_is_run_here_or_in_several_processes():
+    files = Path(__file__).parent.glob("test_examples*.py")
+    source = "".join(it.read_text(encoding="utf-8") for it in files)
     assert [it.name for it in EXAMPLES.glob("*.py") if f'"{it.name}"' not in source] == []
 
 

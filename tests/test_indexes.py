@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.indexing.cuts import Fit, View, majority
+from zarrts.indexing.cuts import Fit, View
 from zarrts.indexing.indexes import RecordingIndex, RowIndex
 from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
 from zarrts.indexing.windows import (
@@ -17,6 +17,7 @@ from zarrts.indexing.windows import (
     rows_of_time,
     sequences_of,
 )
+from zarrts.loops.votes import majority
 
 QUICK = settings(deadline=None, max_examples=120)
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=6)

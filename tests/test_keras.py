@@ -423,7 +423,15 @@ def test_keras_sees_one_worker_whatever_ours_are(study, sequence):
 
 
 def test_repr_says_what_it_holds(study, sequence):
-    assert repr(sequence(study.path)).endswith("4 subjects>: 11 batches of 16>")
+    seq = sequence(study.path)
+    shown = repr(seq)
+    assert "4 subjects>: 11 batches of 16; shuffled with seed 0; x (6, 3) as float32" in shown
+    assert "not scaled; labels int of 3 classes; within" in shown
+    shown = repr(seq.like(study.path))
+    assert "in the order of the store" in shown
+    stats = seq.samples.stats()
+    shown = repr(sequence(study.path, stats=stats, label_mode="categorical", sample_weight="class"))
+    assert "scaled (standard); labels categorical of 3 classes; weighted by class; " in shown
 
 
 # Errors of the first hour -----------------------------------------------------------------

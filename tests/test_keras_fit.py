@@ -308,7 +308,7 @@ def test_steps_of_evaluate_and_predict_are_the_first_batches(study, sequence):
 
 def test_a_later_keras_trains_right_with_one_warning(study, sequence, monkeypatch):
     """One whose adapters are not as we know them asks for batches by their numbers."""
-    monkeypatch.setattr(zarrts.keras.adapter, "attach", lambda frame, sequence: None)
+    monkeypatch.setattr(zarrts.keras.adapter, "attach", lambda frame, sequence, feed: None)
     monkeypatch.setattr(zarrts.keras.adapter, "_has_warned", False)
     seq, model = sequence(study.path), Recorder.make()
     with pytest.warns(UserWarning, match=r"right, but slow.*[Uu]pgrade zarrts") as caught:

@@ -291,7 +291,7 @@ def test_another_data_set_than_that_of_fit_is_refused(study, tmp_path):
 
 def test_with_a_later_keras_runs_resume_at_an_epoch(study, tmp_path, monkeypatch):
     """Its order within an epoch is Keras' own then, so the seeds of both have to be fixed."""
-    monkeypatch.setattr(zarrts.keras.adapter, "attach", lambda frame, sequence: None)
+    monkeypatch.setattr(zarrts.keras.adapter, "attach", lambda frame, sequence, feed: None)
     monkeypatch.setattr(zarrts.keras.adapter, "_has_warned", True)
     with pytest.warns(UserWarning, match="resumes at an epoch, not within one"):
         expected, _ = train(study, tmp_path / "whole", shuffle=False, epochs=2)
@@ -348,7 +348,7 @@ def test_a_state_of_other_batches_is_refused(study):
     with ZarrSequence(study.path, 8, memory=SMALL, seed=1) as other:
         with pytest.raises(zarrts.SampleError, match="batch_size was 16, now 8, seed was 0, now 1"):
             other.load_state_dict(state)
-        with pytest.raises(zarrts.SampleError, match="no state of a ZarrSequence"):
+        with pytest.raises(zarrts.SampleError, match="not a state of a ZarrSequence"):
             other.load_state_dict({"epoch": 3})
         with pytest.raises(zarrts.SampleError, match="Batch 99 of epoch 0"):
             other.load_state_dict({**other.state_dict(), "batch": 99})

@@ -150,7 +150,7 @@ def test_no_method_waits_for_a_subclass_elsewhere(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_frameworks_are_imported_inside_functions(path):
-    if path == PACKAGE / "conversion" / "remote.py":
+    if path == PACKAGE / "conversion" / "worker_plugin.py":
         return  # a worker's side, imported where distributed is there already
     slow = HEAVY - {"numcodecs"}
     for line, module in imported(path, anywhere=False):

@@ -8,7 +8,7 @@ from studies import samples_of
 
 import zarrts
 from zarrts.errors import SampleError
-from zarrts.keras.results import Evaluation
+from zarrts.results import Evaluation
 from zarrts.splits.stratified import even_parts
 
 N = 20_000
@@ -48,10 +48,9 @@ def every_second(samples, which):
 
 def test_what_is_shown_and_printed_is_short(samples, capsys):
     split = samples.split(test=0.25)
-    printed = capsys.readouterr().out
-    assert printed.startswith("test: 0.25 of 20,000 subjects is 5,000: p0")
-    assert "and 4,990 more, 25% of samples" in printed
-    assert f"test: {len(split.test):,} samples of 5,000 subjects>" in repr(split)
+    assert capsys.readouterr().out == ""
+    assert f"test: {len(split.test):,} samples of 5,000 subjects (p0" in repr(split)
+    assert repr(split).endswith("and 4,990 more), 25% of samples>")
     assert repr(samples) == f"<zarrts.Samples: {len(samples):,} of study.zarr, 20,000 subjects>"
 
 
@@ -60,9 +59,9 @@ def test_a_table_of_results_has_a_hundred_subjects_and_all():
         subjects=tuple(NAMES), class_names=("a", "b"), confusion=np.ones((N, 2, 2), np.int64)
     )
     lines = str(evaluation).splitlines()
-    assert len(lines) == 103
+    assert len(lines) == 104
     assert [it.split()[0] for it in lines[1:101]] == NAMES[:100]
-    assert lines[101:] == ["and 19,900 more", "all               80,000    0.500  0.500  0.500"]
+    assert lines[101:103] == ["and 19,900 more", "all               80,000    0.500  0.500  0.500"]
 
 
 def test_splits_and_folds_have_the_samples_of_whole_subjects(samples):

@@ -1,5 +1,6 @@
 """Statistics in one pass and in parts, against NumPy's over everything at once."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zarrts.stats.count_moments import measure_counts, of_values
 from zarrts.stats.moments import STATISTICS, Moments, MomentsList, merge_all, pool, pool_by
 from zarrts.storage.journal import WrittenTask, merged_moments
 
@@ -172,3 +174,50 @@ def test_many_entries_are_collected_in_their_order():
     for number in range(2500):
         collected.append(Moments.of(np.full((2, 1), float(number))))
     assert collected.stacked().mean[:, 0].tolist() == list(range(2500))
+
+
+@QUICK
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(0, 700),
+    channels=st.sampled_from([1, 2, 32, 2500]),
+    middle=st.sampled_from([0, 32_700, -32_000]),
+    missing=st.sampled_from([None, -(1 << 15), 32_701]),
+)
+def test_statistics_of_counts_are_exact(seed, n, channels, middle, missing):
+    rng = np.random.default_rng(seed)
+    n = min(n, 20_000 // channels)
+    counts = (middle + rng.integers(-60, 61, (n, channels))).astype(np.int16)
+    found = measure_counts(counts, missing)
+    for channel in range(0, channels, 97):
+        kept = [it for it in counts[:, channel].tolist() if it != missing]
+        assert (found.count[channel], found.nan_count[channel]) == (len(kept), n - len(kept))
+        if kept:
+            mean = Fraction(sum(kept), len(kept))
+            m2 = sum((it - mean) ** 2 for it in kept)
+            assert (found.min[channel], found.max[channel]) == (min(kept), max(kept))
+            got = Fraction(found.mean[channel]) + Fraction(found.mean_rest[channel])
+            assert abs(got - mean) <= Fraction(1, 10**16)
+            assert abs(Fraction(found.m2[channel]) - m2) <= m2 * Fraction(2, 10**16)
+        else:
+            assert (found.min[channel], found.max[channel]) == (np.inf, -np.inf)
+            assert found.mean[channel] == found.m2[channel] == 0
+
+
+def test_statistics_of_counts_become_those_of_values():
+    rng = np.random.default_rng(0)
+    gain, offset = np.array([0.1, -0.25, 3e-7]), np.array([0.0, 1e4, -7.0])
+    counts = rng.integers(-3000, 3000, (50_000, 3)).astype(np.int16)
+    counts[rng.random(counts.shape) < 0.01] = -(1 << 15)
+    x = (counts * gain + offset).astype(np.float32)
+    x[counts == -(1 << 15)] = np.nan
+    parts = [measure_counts(it, -(1 << 15)) for it in (counts[:777], counts[777:])]
+    found = of_values(merge_all(parts), gain, offset)
+    expected = Moments.of(x)
+    for name in ("count", "nan_count", "min", "max"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-7)
+    np.testing.assert_allclose(found.std, expected.std, rtol=1e-6)
+    nothing = of_values(measure_counts(counts[:0]), gain, offset)
+    np.testing.assert_array_equal(nothing.min, np.inf)
+    assert not nothing.std.any()

@@ -105,7 +105,7 @@ def pattern(line: str) -> str:
     for number, unit, rest in zip(numbers, units, text[1:], strict=True):
         # Names such as s03 keep their numbers.
         is_name = re.search(r"[A-Za-z]$", out) is not None
-        out += re.escape(number) if is_name else r"\d[\d,.]*"
+        out += re.escape(number) if is_name else r"-?\d[\d,.]*"
         if unit:
             out += " (kB|MB|GB|TB)" if unit.endswith("B") else " (s|min|h)"
         out += re.escape(rest)
@@ -363,8 +363,8 @@ def shuffled_labels(tmp: Path) -> None:
 
 
 ERRORS: dict[str, Callable[[Path], None] | None] = {
-    "requires a different Python": None,  # what pip says
-    "No matching distribution found for tensorflow": None,
+    "No matching distribution found for tensorflow": None,  # what pip says
+    "No module named 'tensorflow'": None,  # and Keras, where another backend is installed
     "these names look like several sessions of one person": two_nights,
     "can be read in two ways": two_readings,
     "cut or pad all series to one length": unequal,

@@ -88,7 +88,10 @@ def convert(source: Any, target: Any, **options: Any) -> Any:
 
 def files_of(place: Any, options: Any = None) -> dict[str, bytes]:
     with opened(place, options) as root:
-        return read_files(root, list_files(root))
+        files = read_files(root, list_files(root))
+    if isinstance(root, Path):
+        files.pop("writing.lock", None)  # which stays in a folder
+    return files
 
 
 def by_path(monkeypatch: pytest.MonkeyPatch, n_parts: int = 2) -> None:

@@ -33,10 +33,12 @@ from grown_stores import (
 import zarrts
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
-from zarrts.conversion import targets
+from zarrts.conversion import target as targets
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
+from zarrts.sources.study import fingerprint
+from zarrts.storage.store import root_bytes
 from zarrts.upkeep import removal
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -153,7 +155,7 @@ def test_no_byte_of_the_subject_is_left(
         assert not any(it.encode() in content for it in (name, *prints)), key
         assert not any(it in content for it in rows), key
     inside = {it.name for it in path.iterdir()}
-    assert inside == {"zarr.json", "manifests", *segments_of(path)}
+    assert inside == {"zarr.json", "manifests", "writing.lock", *segments_of(path)}
     assert [it.name for it in (path / "manifests").iterdir()] == ["4.json"]
     secret = np.setdiff1d(np.concatenate(gone), np.concatenate(kept))
     values = every_value(path, tmp_path / "scratch")
@@ -249,9 +251,174 @@ def test_a_removal_that_fails_or_is_killed_leaves_the_old_store_or_the_new(
     assert tree(tmp_path / "old").items() > before.items()
     zarrts.remove(tmp_path / "old", subject="Bruno")
     assert tree(tmp_path / "old") == after
-    with pytest.raises(SampleError, match="No subject named Bruno"):
-        zarrts.remove(tmp_path / "new", subject="Bruno")
+    assert zarrts.remove(tmp_path / "new", subject="Bruno").is_finished_only
     assert tree(tmp_path / "new") == after
+
+
+# Stopped between publishing and deleting ---------------------------------------------------------
+
+
+@pytest.fixture
+def half(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store without Bruno, whose rows are still in its folder."""
+
+    def kill(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "finish_removal", kill)
+        with pytest.raises(KeyboardInterrupt):
+            zarrts.remove(path, subject="Bruno")
+    return path
+
+
+@pytest.fixture
+def done(made: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The files of a store whose removal was not stopped."""
+    path = shutil.copytree(made, tmp_path / "done.zarr")
+    zarrts.remove(path, subject="Bruno")
+    return tree(path)
+
+
+LEFT = "the removal of Bruno has not come to its end"
+
+
+def test_an_unfinished_removal_is_warned_of_and_no_whole_store(
+    half: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.warns(UserWarning, match=f"{LEFT}.*zarrts remove {half} --subject Bruno"):
+        store = zarrts.open(half)
+    with store:
+        assert "Bruno" not in store.subjects
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        shown = CliRunner().invoke(main, ["info", str(half)])
+    assert shown.exit_code == 0
+    assert LEFT in shown.stderr
+    found = zarrts.verify(half)
+    assert LEFT in found.problems[0].text
+    assert [it.text.split(",")[0].split(" of ")[0] for it in found.problems[1:]] == [
+        f"{name}/: {sum(it.startswith(f'{name}/') for it in found.unnamed)} files"
+        for name in ("0", "2")
+    ]
+    # Every file that the root does not name, each manifest but the last one as well.
+    kept = {f"{name}/" for name in segments_of(half)}
+    there = {it.relative_to(half).as_posix() for it in half.rglob("*") if it.is_file()}
+    there -= {"zarr.json", "manifests/4.json", "writing.lock"}
+    assert {*found.unnamed} == {it for it in there if not it.startswith((*kept,))}
+    assert len(found.unnamed) > 40
+    said = CliRunner().invoke(main, ["verify", str(half)])
+    assert said.exit_code == 1
+    assert all(f"{key} is not part of the store." in said.output for key in found.unnamed)
+
+
+def test_the_same_command_again_finishes_a_removal(
+    half: Path, done: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    said = CliRunner().invoke(main, ["remove", str(half), "--subject", "Bruno"])
+    assert said.exit_code == 0
+    assert said.output.startswith("An earlier removal had been stopped before all was deleted")
+    assert tree(half) == done
+    assert zarrts.verify(half, deep=True).problems == ()
+    zarrts.open(half).close()
+    with pytest.raises(SampleError, match="No subject named Bruno"):
+        zarrts.remove(half, subject="Bruno")
+
+
+@pytest.mark.parametrize("n_deleted", range(0, 60, 7))
+def test_a_removal_that_is_stopped_while_it_deletes_goes_on(
+    half: Path, done: dict[str, bytes], n_deleted: int
+) -> None:
+    left = [it for it in tree(half) if it[:2] in ("0/", "2/") and (half / it).is_file()]
+    for key in left[:n_deleted]:
+        (half / key).unlink()
+    zarrts.remove(half, subject="Bruno")
+    assert tree(half) == done
+
+
+@pytest.mark.parametrize("by", ["remove another", "append", "convert"])
+def test_whoever_writes_next_finishes_a_removal(
+    half: Path, tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = people(tmp_path / "more", {"Fritz": 9}, "text", 1)
+    if by == "remove another":
+        assert zarrts.remove(half, subject="Drusilla") == removal.Removed(33, ("1",), 5)
+    elif by == "append":
+        zarrts.append(half, more.folder, progress=False).close()
+    else:
+        zarrts.convert(more.folder, half, **SMALL, overwrite=True).close()
+    zarrts.open(half).close()
+    assert zarrts.verify(half, deep=True) == zarrts.verify(half, deep=True)
+    found = zarrts.verify(half, deep=True)
+    assert (found.problems, found.unnamed) == ((), ())
+    assert b"Bruno" not in b"".join(it.read_bytes() for it in half.rglob("*") if it.is_file())
+
+
+def test_an_unfinished_removal_of_an_older_version_is_found_as_well(
+    half: Path, done: dict[str, bytes]
+) -> None:
+    document = json.loads((half / "zarr.json").read_bytes())
+    del document["attributes"]["zarrts"]["removal"]
+    (half / "zarr.json").write_bytes(root_bytes(document))
+    zarrts.open(half).close()
+    found = zarrts.verify(half).problems
+    assert [it.text[:3] for it in found] == ["0/:", "2/:"]
+    assert zarrts.remove(half, subject="Bruno").is_finished_only
+    assert tree(half) == done
+
+
+def test_a_removal_whose_files_cannot_be_deleted_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(targets, "_delete", refuse)
+        with pytest.raises(PlanError, match=r"Bruno is removed, but not all.*same command again"):
+            zarrts.remove(path, subject="Bruno")
+    assert zarrts.remove(path, subject="Bruno").n_samples == 15
+
+
+def test_no_stamp_of_a_removed_source_is_left(
+    path: Path, parts: list[Study], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fingerprint, "BLOCK_BYTES", 16)
+    target = tmp_path / "b.zarr"
+    zarrts.convert(parts[0].folder, target, **SMALL).close()
+    zarrts.append(target, parts[1].folder, progress=False).close()
+    stamps = target / "manifests" / "stamps.json"
+    assert {*json.loads(stamps.read_bytes())} == {"0", "1"}
+    zarrts.remove(target, subject="Bruno")
+    assert {*json.loads(stamps.read_bytes())} == {"1"}
+    assert b"Bruno" not in b"".join(it.read_bytes() for it in target.rglob("*") if it.is_file())
+
+
+def test_verify_while_a_subject_is_removed_says_nothing_false(
+    path: Path, parts: list[Study]
+) -> None:
+    ended, found = threading.Event(), []
+
+    def look() -> None:
+        while not ended.is_set():
+            try:
+                found.append([it.text for it in zarrts.verify(path, deep=True).problems])
+            except StoreError as error:
+                found.append([str(error)])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for name in ("Bruno", "Eberhard", "Aurelia"):
+            zarrts.remove(path, subject=name)
+    finally:
+        ended.set()
+        thread.join()
+    texts = {text for texts in found for text in texts}
+    allowed = re.compile("the removal of|of an earlier version|being changed by somebody else")
+    assert [it for it in texts if not allowed.search(it)] == []
 
 
 def test_damage_of_others_stops_a_removal_and_that_of_the_subject_does_not(path: Path) -> None:
@@ -284,13 +451,13 @@ def test_converting_over_it_says_what_differs_and_overwrite_what_is_gone(tmp_pat
     parts = three(tmp_path)
     path = grown(tmp_path, parts)
     before = times(path)
-    with pytest.raises(PlanError, match=r"dan.npz, eve.npz, fay.npz: no longer there"):
+    with pytest.raises(PlanError, match=r"dan.npz, eve.npz, fay.npz appended. Open it"):
         zarrts.convert(parts[0].folder, path, **SMALL)
     assert times(path) == before
     prepared = prepare(parts[1].folder, path, ConvertOptions(overwrite=True, workers=1))
     conversion.run(prepared, lambda n_rows: assert_holds(path, parts))
     assert_holds(path, parts[1:2])
-    assert {it.name for it in path.iterdir()} == {"3", "manifests", "zarr.json"}
+    assert {it.name for it in path.iterdir()} == {"3", "manifests", "writing.lock", "zarr.json"}
     for version in (1, 2, 3):
         with pytest.raises(StoreError, match=f"Version {version} is gone: version 4 replaced it"):
             zarrts.open(path, version=version)
@@ -374,7 +541,8 @@ def test_a_reader_that_polls_sees_whole_versions_only(tmp_path: Path) -> None:
     assert all(isinstance(it, tuple) for it in seen[:n_appended])
     # What it had opened was deleted under its hands.
     errors = [it for it in seen if not isinstance(it, tuple)]
-    assert [it for it in errors if not re.search("Open .* again", str(it))] == []
+    allowed = "Open .* again|removal of bea has not come to its end"
+    assert [it for it in errors if not re.search(allowed, str(it))] == []
 
 
 @pytest.mark.parametrize("how", ["overwrite", "remove"])

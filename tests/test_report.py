@@ -15,11 +15,12 @@ from studies import samples_of
 
 import zarrts
 from zarrts.cli import main
-from zarrts.keras.results import Evaluation
 from zarrts.report.oddities import find_oddities
 from zarrts.report.overview import ClassTable, Groups, Overview
 from zarrts.report.specimens import specimens_by_class
+from zarrts.report.strips import strips_of_labels
 from zarrts.report.subjects import subjects_and_labels
+from zarrts.results import Evaluation
 from zarrts.stats.moments import Moments
 
 pytest.importorskip("matplotlib", reason="pictures need the extra plot")
@@ -222,9 +223,28 @@ def test_split_and_results_are_those_saved(
         right = np.trace(own) / own.sum()
         assert by_name[name][1:3] == [f"{own.sum()}", f"{right:.3f}"]
     assert f"{np.trace(total) / total.sum():.3f} of {total.sum()} samples are correct" in html
+    shown = {row[0]: row[1:] for row in page.tables["class-scores"][1:]}
+    for code, name in enumerate(STAGES):
+        hits = total[code, code]
+        expected = [hits / total[:, code].sum(), hits / total[code].sum()]
+        assert [float(it) for it in shown[name][:2]] == pytest.approx(expected, abs=5e-4)
+        assert int(shown[name][3]) == total[code].sum()
+    by_chance = (total.sum(axis=0) * total.sum(axis=1)).sum() / total.sum() ** 2
+    agreed = np.trace(total) / total.sum()
+    scores = {row[0]: row[1:] for row in page.tables["scores"][1:]}
+    kappa = (agreed - by_chance) / (1 - by_chance)
+    assert float(scores["kappa"][0]) == pytest.approx(kappa, abs=5e-4)
+    own = [np.trace(it) / it.sum() for it in confusion]
+    assert [float(it) for it in scores["accuracy"][1:]] == pytest.approx(
+        [np.mean(own), np.std(own, ddof=1)], abs=5e-4
+    )
 
 
-def test_ragged_stores_count_rows_and_draw_stretches(tmp_path: Path) -> None:
+def floats(rows: list[list[str]]) -> dict[str, list[float]]:
+    return {row[0]: [float(it.replace(",", "")) for it in row[1:]] for row in rows}
+
+
+def test_recordings_are_counted_in_time_and_drawn_in_stretches(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stages = [STAGES[np.repeat([0, 2, 1], [40, 70, 10 * i])] for i in range(1, 4)]
     recordings = [
@@ -233,13 +253,15 @@ def test_ragged_stores_count_rows_and_draw_stretches(tmp_path: Path) -> None:
     options: dict[str, Any] = {"kind": "ragged", "rate_hz": 2}
     store = zarrts.convert(recordings, tmp_path / "a.zarr", progress=False, **options)
     page = Page(report(store.path))
+    found = floats(page.tables["classes"][1:])
     for i, y in enumerate(stages):
         counts = [int((y == it).sum()) for it in STAGES]
-        assert page.numbers("classes")[f"s{i}"] == [*counts, len(y)]
+        assert found[f"s{i}"] == [n / 2 for n in (*counts, len(y))]
+    assert page.tables["lengths"][0] == ["", "seconds", "subject", "file"]
     assert [row[:2] for row in page.tables["lengths"][1:]] == [
-        ["shortest", "60"],
-        ["median", "65"],
-        ["longest", "70"],
+        ["shortest", "60.0"],
+        ["median", "65.0"],
+        ["longest", "70.0"],
     ]
     for name, some in specimens_by_class(store.samples).items():
         for it in some:
@@ -247,6 +269,119 @@ def test_ragged_stores_count_rows_and_draw_stretches(tmp_path: Path) -> None:
             assert len(it.x) == 20  # ten seconds
             np.testing.assert_allclose(it.x, x[it.start : it.start + 20], rtol=1e-6)
             assert name in y[it.start : it.start + 20]
+            drawn = np.full(20, "?", object)
+            for start, stop, code in it.bands:
+                drawn[start - it.start : stop - it.start] = STAGES[code]
+            assert drawn.tolist() == y[it.start : it.start + 20].tolist()
+
+
+def nights(folder: Path, n_rows: int, *, is_equal: bool, **options: Any) -> Any:
+    """Return a store of nights at 100 Hz with a stage each 30 s, and the stages."""
+    rng = np.random.default_rng(0)
+    recordings, stages = [], []
+    for i in range(5):
+        n_labels = n_rows // 3000 + (0 if is_equal else i)
+        y = STAGES[rng.integers(0, 3, n_labels)]
+        x = rng.normal(size=(n_labels * 3000, 1)).astype("f4")
+        recordings.append(zarrts.Recording(f"s{i}", x, y))
+        stages.append(y)
+    given = {"kind": "ragged", "rate_hz": 100, "label_every": "30s"} | options
+    return zarrts.convert(recordings, folder / "a.zarr", progress=False, **given), stages
+
+
+def test_long_recordings_are_said_in_minutes_and_in_their_labels(tmp_path: Path) -> None:
+    store, stages = nights(tmp_path, 120_000, is_equal=True)
+    html = report(store.path)
+    page = Page(html)
+    minutes, labels = floats(page.tables["classes"][1:]), page.numbers("classes-each")
+    for i, y in enumerate(stages):
+        counts = [*(int((y == it).sum()) for it in STAGES), len(y)]
+        np.testing.assert_allclose(minutes[f"s{i}"], np.array(counts) / 2, atol=0.06)
+        assert labels[f"s{i}"] == counts
+    assert "Minutes of each class" in html
+    assert "Labels of 30 seconds each, by subject" in html
+    assert "1e6" not in html
+    assert "darker" not in html  # which they are not on a dark page
+    # All alike: no chart of equal bars, and no histogram of one bar.
+    assert "Each subject has 1 recording, 20.0 minutes in all" in html
+    assert "5 recordings of 20.0 minutes." in html
+    assert 'aria-label="Lengths of' not in html
+    assert 'aria-label="Each subject' not in html
+
+
+def test_lengths_that_differ_are_drawn(tmp_path: Path) -> None:
+    store, _ = nights(tmp_path, 120_000, is_equal=False)
+    html = report(store.path)
+    shown = re.search(
+        r'<svg [^>]*aria-label="Each subject has 1 recording, 20.0 to 22.0 minutes', html
+    )
+    assert shown
+    assert ">recorded minutes</text>" in html
+
+
+def test_strips_show_the_class_of_each_time_step(tmp_path: Path) -> None:
+    store, stages = nights(tmp_path, 60_000, is_equal=True)
+    drawn = []
+
+    def keep(some: Any, names: Any, **rest: Any) -> str:
+        drawn.append((some, names, rest["label"]))
+        return "<svg/>"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zarrts.report.figures.strips", keep)
+        strips_of_labels(Overview(store.samples))
+    ((some, names, label),) = drawn
+    assert names == STAGES.tolist()
+    assert label == "time in minutes"
+    for (_, starts, stops, codes), y in zip(some, stages, strict=True):
+        times = np.arange(len(y)) / 2 + 0.25
+        which = np.searchsorted(starts, times, "right") - 1
+        assert (times < stops[which]).all()
+        assert [names[codes[i]] for i in which] == y.tolist()
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(1000, 2)).astype("f4") for _ in range(3)]
+    x[1][:100, 1] = np.nan
+    y = [np.repeat(["a", "b"], 500).astype("U1") for _ in range(3)]
+    y[2][200:260] = ""
+    recordings = [zarrts.Recording(f"s{i}", *it) for i, it in enumerate(zip(x, y, strict=True))]
+    options: dict[str, Any] = {"kind": "ragged", "rate_hz": 10, "channels": ["C3", "C4"]}
+    store = zarrts.convert(recordings, tmp_path / "a.zarr", progress=False, **options)
+    html = report(store.path)
+    assert Page(html).tables["missing"][1:] == [
+        ["s1", "-", "10.00% of C4"],
+        ["s2", "6.00 seconds", "-"],
+    ]
+    assert ">no label</text>" in html
+
+
+def test_a_number_for_each_time_step_is_drawn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = [rng.normal(size=500) for _ in range(3)]
+    recordings = [
+        zarrts.Recording(f"p{i}", rng.normal(size=(500, 3)).astype("f4"), it)
+        for i, it in enumerate(y)
+    ]
+    store = zarrts.convert(recordings, tmp_path / "a.zarr", kind="ragged", progress=False)
+    page = Page(report(store.path))
+    for row, own in zip(page.tables["labels"][1:], y, strict=True):
+        assert row[1] == "500"
+        expected = (own.min(), own.mean(), own.max())
+        assert [float(it) for it in row[2:]] == pytest.approx(expected, rel=1e-3)
+
+
+def test_several_labels_a_step_are_drawn_where_their_class_is(tmp_path: Path) -> None:
+    y = np.zeros((400, 2), np.int64)
+    y[300:310, 1] = 1
+    recording = zarrts.Recording("a", np.arange(800.0).reshape(400, 2), y)
+    store = zarrts.convert(
+        [recording], tmp_path / "a.zarr", kind="ragged", rate_hz=5, progress=False
+    )
+    (it,) = specimens_by_class(store.samples)["1"]
+    assert y[it.start : it.start + len(it.x), 1].any()
+    assert it.bands == []
 
 
 def test_numbers_and_several_arrays_of_labels_have_tables(tmp_path: Path) -> None:
@@ -358,6 +493,14 @@ def test_notebooks_show_a_table(study: SimpleNamespace) -> None:
     some = study.store.samples.select(ids=[0, 1, 13])
     (rows,) = Page(some._repr_html_()).tables.values()
     assert rows == [["subject", "samples"], ["s01", "2"], [HOSTILE, "1"], ["all", "3"]]
+    assert "each (40, 2) float32" in some._repr_html_()
+    split = study.store.samples.split(val=["s03"], test=["s01"])
+    (rows,) = Page(split._repr_html_()).tables.values()
+    assert rows[1:] == [
+        ["train", "24", "50%", "2", f"{HOSTILE}, s04"],
+        ["val", "12", "25%", "1", "s03"],
+        ["test", "12", "25%", "1", "s01"],
+    ]
 
 
 def test_what_is_missing_or_wrong_is_said(

@@ -3,37 +3,32 @@
 Runs in `tox -e browser`. Set ZARRTS_SCREENSHOTS to a folder to keep the pictures of the page.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import browsers
 import numpy as np
 import pytest
+from view_stores import STAGES, nights
 
 import zarrts
 from zarrts.report import write_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: tox -e browser")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
-    pytest.mark.filterwarnings("ignore"),  # of Playwright
-]
-SIZES = {"phone": (390, 844, "light"), "desk": (1000, 1400, "light"), "dark": (1000, 1400, "dark")}
-Study = tuple[Path, dict[str, list[int]]]
+pytestmark = browsers.MARKS
+browser = browsers.browser
+Study = tuple[Path, dict[str, list[float]]]
 
 
-def page_of_study(folder: Path, recordings: Any, **options: Any) -> Path:
-    store = zarrts.convert(recordings, folder / "study.zarr", progress=False, **options)
+def page_of(store: zarrts.Store) -> Path:
+    folder = Path(store.path).parent
     split = store.samples.split(val=0.2, test=1)
     split.save(folder / "split.json")
     write_report(store.path, folder / "report.html", split=folder / "split.json")
     return folder / "report.html"
 
 
-def watches(folder: Path) -> Study:
+def dense(folder: Path) -> Study:
     """The study of the demo: ten people with smartwatches."""
     pytest.importorskip("seglearn", reason="the demo's recordings")
     from zarrts.demo import read_watch, write_people
@@ -41,72 +36,91 @@ def watches(folder: Path) -> Study:
     recordings = read_watch()
     files = write_people(recordings, folder / "people")
     channels = recordings["X_labels"].tolist()
-    page = page_of_study(folder, folder / "people", rate_hz=50, channels=channels)
-    counts = {}
-    with zarrts.open(folder / "study.zarr") as store:
-        names = store.class_names or []
+    options: dict[str, Any] = {"rate_hz": 50, "channels": channels, "progress": False}
+    store = zarrts.convert(folder / "people", folder / "study.zarr", **options)
+    counts: dict[str, list[float]] = {}
     for file in files:
         with np.load(file) as arrays:
             y = arrays["labels"]
-        own = [int((y == name).sum()) for name in names]
+        own = [int((y == name).sum()) for name in store.class_names or ()]
         counts[file.stem] = [*own, sum(own)]
-    return page, counts
+    return page_of(store), counts
 
 
-def thousands(folder: Path) -> Study:
-    """Ten thousand subjects, of three short samples each."""
+def ragged(folder: Path) -> Study:
+    """Nights, with a class a time step; classes are counted in minutes."""
+    store, some = nights(folder)
+    counts: dict[str, list[float]] = {}
+    for it in some:
+        own = [int((it.y == name).sum()) / 6000 for name in STAGES]
+        before = counts.get(it.subject, [0.0] * 4)
+        counts[it.subject] = [a + b for a, b in zip(before, [*own, sum(own)], strict=True)]
+    return page_of(store), counts
+
+
+def two_classes(folder: Path) -> Study:
+    """Two classes, one of them rare."""
     rng = np.random.default_rng(0)
-    n_subjects = 10_000
+    y = np.where(rng.random((6, 50)) < 0.1, "fall", "walk")
+    names = [f"p{i}" for i in range(6)]
+    x = rng.normal(size=(6, 50, 64, 3)).astype("f4")
+    some = [zarrts.Recording(*it) for it in zip(names, x, y, strict=True)]
+    store = zarrts.convert(some, folder / "study.zarr", progress=False)
+    counts: dict[str, list[float]] = {}
+    for name, own in zip(names, y, strict=True):
+        counts[name] = [int((own == "fall").sum()), int((own == "walk").sum()), 50]
+    return page_of(store), counts
+
+
+def _many(folder: Path, n_subjects: int) -> Study:
+    rng = np.random.default_rng(0)
     y = rng.integers(0, 4, (n_subjects, 3))
     x = rng.normal(size=(n_subjects, 3, 8, 2)).astype("f4")
     names = [f"s{i:05}" for i in range(n_subjects)]
-    recordings = [zarrts.Recording(*it) for it in zip(names, x, y, strict=True)]
-    counts = {}
-    for start in range(0, n_subjects, 250):
-        stop = start + 250
-        own = np.bincount(y[start:stop].ravel(), minlength=4).tolist()
-        counts[f"{names[start]} to {names[stop - 1]} (250)"] = [*own, sum(own)]
-    return page_of_study(folder, recordings), counts
+    some = [zarrts.Recording(*it) for it in zip(names, x, y, strict=True)]
+    store = zarrts.convert(some, folder / "study.zarr", progress=False)
+    counts: dict[str, list[float]] = {}
+    each = n_subjects // 40
+    for start in range(0, n_subjects, each):
+        own = np.bincount(y[start : start + each].ravel(), minlength=4).tolist()
+        counts[f"{names[start]} to {names[start + each - 1]} ({each})"] = [*own, sum(own)]
+    return page_of(store), counts
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+def thousand(folder: Path) -> Study:
+    """A thousand subjects."""
+    return _many(folder, 1_000)
 
 
-@pytest.mark.parametrize("study", [watches, thousands])
+def ten_thousand(folder: Path) -> Study:
+    """Ten thousand subjects, of three short samples each."""
+    return _many(folder, 10_000)
+
+
+@pytest.mark.parametrize("study", [dense, ragged, two_classes, thousand, ten_thousand])
 def test_page_is_whole_and_asks_nobody(
-    browser: Any, tmp_path: Path, study: Callable[[Path], Study], capsys: pytest.CaptureFixture[str]
+    browser: Any, tmp_path: Path, study: Callable[[Path], Study]
 ) -> None:
     page_file, expected = study(tmp_path)
     assert page_file.stat().st_size < 3_000_000
-    for size, (width, height, scheme) in SIZES.items():
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
-        page = context.new_page()
-        asked: list[str] = []
-        complaints: list[str] = []
-        page.on("request", lambda it, asked=asked: asked.append(it.url))
-        page.on("console", lambda it, said=complaints: said.append(it.text))
-        page.on("pageerror", lambda it, said=complaints: said.append(str(it)))
-        page.goto(page_file.as_uri())
-        assert asked == [page_file.as_uri()]
-        assert complaints == []
-        rows = page.eval_on_selector_all(
-            "#classes tbody tr", "rows => rows.map(row => [...row.cells].map(it => it.textContent))"
-        )
-        found = {row[0]: [int(it.replace(",", "")) for it in row[1:]] for row in rows}
-        everything = np.sum(list(expected.values()), axis=0).tolist()
-        assert found == {**expected, "all": everything}
-        # Wide pictures scroll by themselves; the page does not.
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-        keep = os.environ.get("ZARRTS_SCREENSHOTS")
-        if keep:
-            page.screenshot(path=Path(keep) / f"report-{study.__name__}-{size}.png")
-        context.close()
+    for name, size in browsers.SIZES.items():
+        with browsers.watched(browser, size) as (page, asked, complaints):
+            page.goto(page_file.as_uri())
+            assert asked == [page_file.as_uri()]
+            assert complaints == []
+            rows = page.eval_on_selector_all(
+                "#classes tbody tr",
+                "rows => rows.map(row => [...row.cells].map(it => it.textContent))",
+            )
+            found = {row[0]: [float(it.replace(",", "")) for it in row[1:]] for row in rows}
+            everything = np.sum(list(expected.values()), axis=0).tolist()
+            assert found.keys() == {*expected, "all"}
+            for row, counts in {**expected, "all": everything}.items():
+                # Minutes are rounded to a few digits.
+                np.testing.assert_allclose(found[row], counts, atol=0.051)
+            # Wide pictures scroll by themselves; the page does not.
+            assert page.evaluate("document.documentElement.scrollWidth") <= size.width
+            assert browsers.cut_texts(page, "h1, h2, h3, p, figcaption, summary") == []
+            background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (background == "rgb(255, 255, 255)") == (size.scheme == "light")
+            browsers.keep(page, f"report-{study.__name__}-{name}")

@@ -268,6 +268,38 @@ def test_samples_with_gaps_are_scaled_by_what_there_is(seed, scale, nan_share, o
                 )
 
 
+@FEW
+@given(
+    seed=st.integers(0, 1000),
+    what=st.sampled_from(["all", "subject", *SCALES]),
+    stored=st.sampled_from(["float32", "int16", "float64"]),
+    cut=st.sampled_from([(1, 1), (1, 7), (3, 4)]),
+    is_padded=st.booleans(),
+)
+def test_runs_are_scaled_on_their_way_as_rows_are(seed, what, stored, cut, is_padded):
+    rng = np.random.default_rng(seed)
+    n_runs, length = cut
+    memory = (rng.normal(size=(40, 5, 3)) * 100).astype(stored)
+    linear = Linear(**{k: rng.uniform(1, 5, (4, 3)) for k in ("shift", "spread", "fill")})
+    which = rng.integers(0, 4, 6)
+    scaler = SampleScaler(scale=what, n_channels=3, dtype=np.dtype("f4"), has_nan=True)
+    if what in ("all", "subject"):
+        scaler = LinearScaler(
+            linear=linear if what == "subject" else linear.row(0),
+            stored=memory.dtype,
+            dtype=np.dtype("f4"),
+            row_of=(lambda ids: which[ids]) if what == "subject" else None,
+        )
+    n_steps = n_runs * length * 5
+    fit = Fit(lengths=rng.integers(1, n_steps + 1, 6), n_steps=n_steps) if is_padded else None
+    starts = rng.integers(0, 41 - length, 6 * n_runs)
+    found, expected = np.empty((2, 6, n_steps, 3), "f4")
+    scaler.gather(memory, starts, length, found, np.arange(6), fit)
+    rows = np.concatenate([memory[at : at + length] for at in starts]).reshape(6, n_steps, 3)
+    scaler.into(rows, expected, np.arange(6), fit)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_scaling_is_kept_as_json(study):
     store, _ = study
     for stats in ("subject", "sample", store.samples.stats()):

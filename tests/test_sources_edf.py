@@ -3,12 +3,13 @@
 import pickle
 
 import numpy as np
-import pyedflib
 import pytest
-from edf_files import RATE, SECONDS, STAGES, write_edf
+from edf_files import NO_WHEEL, RATE, SECONDS, STAGES, write_edf
 
 from zarrts import sources
 from zarrts.sources import SourceOptions
+
+pyedflib = pytest.importorskip("pyedflib", reason=NO_WHEEL)
 
 
 def oracle(path):

@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pyedflib
 import pytest
+from edf_files import NO_WHEEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from source_kinds import (
@@ -101,6 +101,7 @@ FUZZ_Y = np.array(["W", "N1", "é", "W", "é", "N1"])
 
 
 def write_edf(folder, name, x, y, more):
+    pyedflib = pytest.importorskip("pyedflib", reason=NO_WHEEL)
     with pyedflib.EdfWriter(str(folder / f"{name}.edf"), 1, pyedflib.FILETYPE_EDFPLUS) as file:
         file.setSignalHeader(
             0,

@@ -353,7 +353,7 @@ def test_parts_that_share_subjects_or_samples_are_refused():
     half, other = samples.select(ids=[0, 1]), samples.select(ids=[2, 3])
     assert repr(zarrts.Split(train=a_and_b, test=c)) == (
         "<zarrts.Split of study.zarr: train: 18 samples of 2 subjects; "
-        "test: 9 samples of 1 subject>"
+        "test: 9 samples of 1 subject (c), 33% of samples>"
     )
     zarrts.assert_disjoint(a_and_b, c)
     with pytest.raises(SampleError, match="train and val share the subjects a: the network"):

@@ -254,7 +254,7 @@ def test_it_is_read_ahead_by_no_more_than_two_batches(study, sequence, monkeypat
 
 def test_the_data_set_keeps_its_sequence_and_nothing_else_does(study):
     dataset = ZarrSequence(study.path, BATCH, memory=SMALL).to_tf_dataset().take(5)
-    held = weakref.ref(dataset._input_dataset.zarrts_sequence)
+    held = weakref.ref(dataset._input_dataset.zarrts_feed)
     iterator = iter(dataset)
     next(iterator)
     del dataset

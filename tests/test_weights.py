@@ -69,7 +69,7 @@ def test_samples_without_a_label_are_counted_and_kept_out_of_training(study):
 
 def test_a_study_with_all_labels_loses_nothing_and_reads_none(tmp_path, monkeypatch):
     with convert(tmp_path, [np.array([1, 2, 1]), np.array([2])]) as store:
-        monkeypatch.setattr("zarrts.reading.class_counts.labelled_samples", None)
+        monkeypatch.setattr("zarrts.reading.missing_labels.labelled_samples", None)
         assert store.samples.n_unlabelled == 0
         assert len(store.samples.labelled()) == 4
 

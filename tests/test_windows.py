@@ -255,6 +255,15 @@ def test_a_function_may_leave_windows_without_a_label(by_row):
     assert 0 < samples.n_unlabelled == (firsts == 1).sum()
 
 
+def test_samples_know_the_shape_of_one(by_row):
+    samples = by_row.store.samples
+    windows = samples.windows(10, 10, 3, label="last")
+    assert samples.sample_shape == (None, N_CHANNELS)
+    assert windows.sample_shape == windows[0][0].shape == (4, N_CHANNELS)
+    sequences = samples.windows(10, 10, label="last").sequences(2)
+    assert sequences.sample_shape == sequences[0][0].shape == (2, 10, N_CHANNELS)
+
+
 def test_a_time_is_the_stride_of_windows_of_a_time(by_row):
     samples = by_row.store.samples
     found = samples.windows("200ms", label="last")

@@ -22,6 +22,7 @@ from test_readme import ERRORS, prepared, save, stop_after
 import zarrts
 from zarrts.conversion import run as conversion
 from zarrts.labels.losses import check_loss, count_outputs
+from zarrts.sources.formats import registry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
 STAGES = np.array(["N1", "REM", "W"])
@@ -163,6 +164,27 @@ def predict_shuffled(it: Place) -> None:
         model.predict(seq, verbose=0)
 
 
+def broken_format(it: Place) -> None:
+    folder = it.tmp / "site" / "toy_format-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-format\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[zarrts.formats]\ntoy = not_there:FORMAT\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder.parent))
+        registry.formats.cache_clear()
+        try:
+            convert(it)
+        finally:
+            registry.formats.cache_clear()
+
+
+def repair_without_a_manifest(it: Place) -> None:
+    convert(it, target=it.tmp / "spoilt.zarr")
+    (manifest,) = (it.tmp / "spoilt.zarr" / "manifests").iterdir()
+    manifest.write_bytes(b"{}")
+    zarrts.repair(it.tmp / "spoilt.zarr", sources=it.subjects)
+
+
 # What README.md lists as well is raised by its tests.
 def left_out(it: Place) -> None:
     broken = it.tmp / "broken.zarr"
@@ -180,6 +202,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
         "keras", lambda: runpy.run_path(str(Path(zarrts.__file__).with_name("backend.py")))
     ),
     "HDF5 files are read with h5py, which is not installed": hdf5,
+    "the file format 'toy' of the package toy-format": broken_format,
+    "This cannot be repaired": repair_without_a_manifest,
     "not found:": lambda it: convert(it, it.tmp / "subjcts"),
     "is a Zarr store, not a folder of recordings": lambda it: convert(
         it, it.study.path, it.tmp / "subjects"
@@ -286,6 +310,39 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 }
 
 
+# These need a server, a kill or another process: the test that raises each quotes this of it.
+RAISED_IN = {
+    "runs on NumPy:": "test_loops.py",
+    "require: the compiled library is not there": "test_loops.py",
+    "'yes' is unknown; use 0, 1 or require": "test_loops.py",
+    "holds only counts": "test_view.py",
+    "are of other recordings": "test_view.py",
+    "predictions were kept": "test_results.py",
+    "A sample is in two of the evaluations": "test_results.py",
+    "several for each sample": "test_results.py",
+    "needs pandas": "test_results.py",
+    "holds these already, but": "test_corrected.py",
+    "these names of subjects differ only in case, blanks": "test_conversion_refusals.py",
+    "of a store of these sources: since it was made": "test_remedies.py",
+    "each sample of the store has": "test_remedies.py",
+    "gets its credentials by": "test_connections.py",
+    "gives no credentials by": "test_connections.py",
+    "obstore cannot make use of": "test_connections.py",
+    "knows no conditional PUT": "test_buckets.py",
+    "has not come to its end": "test_remove.py",
+    "is not part of the store.": "test_remove.py",
+    "of an earlier version": "test_remove.py",
+    "being changed by somebody else": "test_remove.py",
+}
+OF_PIP = ["requires a different Python"]
+
+
+@pytest.mark.parametrize("message", RAISED_IN)
+def test_what_needs_more_than_a_call_is_raised_in_its_test(message: str) -> None:
+    text = (Path(__file__).parent / RAISED_IN[message]).read_text("utf-8")
+    assert message.removesuffix(" by").removeprefix("is ") in text
+
+
 def shown() -> list[str]:
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
     return [re.findall(r"`([^`]+)`", row.split(" | ")[0])[0] for row in rows]
@@ -293,7 +350,7 @@ def shown() -> list[str]:
 
 def test_page_lists_these_messages_and_those_of_the_readme() -> None:
     assert len(WRONG) >= 30
-    assert sorted(shown()) == sorted([*WRONG, *ERRORS])
+    assert sorted(shown()) == sorted([*WRONG, *ERRORS, *RAISED_IN, *OF_PIP])
 
 
 @pytest.mark.parametrize("message", WRONG)

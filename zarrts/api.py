@@ -20,7 +20,7 @@ from zarrts.storage.location import opened, refuse_unused
 from zarrts.store import Store, open_store
 from zarrts.upkeep.matching import Sources
 from zarrts.upkeep.removal import Removed, remove_subject
-from zarrts.upkeep.repairing import Repaired, repair_store
+from zarrts.upkeep.repair import Repaired, repair_store
 from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
@@ -60,7 +60,8 @@ def convert(
     """Turn the files of a study into one compressed store, and open it.
 
     The same sources and options again find the complete store and return at once; after a crash
-    they go on with what was finished before it.
+    they go on with what was finished before it. Files that were touched since, and large arrays in
+    memory, are compared with the store as a whole; functions are known by samples of their rows.
 
     Parameters
     ----------
@@ -130,7 +131,8 @@ def convert(
         the same paths; or "processes", `workers` of them on this machine. The store is the same
         to the byte. `memory` is then what each worker may take, and of "processes" all together.
     overwrite : bool
-        Replace a store of other sources or options, once the new one is complete.
+        Write the store anew, whatever is there of the same, of other sources or options, or
+        damaged; the old one stays until the new one is complete.
     restart : bool
         Give up what an unfinished conversion of other sources or options left.
     progress : bool
@@ -177,13 +179,15 @@ def convert(
         restart=restart,
     )
     prepared = prepare(with_table(source, table), target, options, storage_options)
-    is_shown = progress and not prepared.is_done
+    is_shown = progress and not (prepared.is_done and not prepared.touched)
     if not prepared.is_done:
         for warning in prepared.warnings:
             warnings.warn(warning, stacklevel=2)
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
-    return open_store(prepared.target)
+    if prepared.is_done and prepared.target.header is not None:
+        return Store(prepared.target.root, prepared.target.header)
+    return open_store(prepared.target.root)
 
 
 def append(
@@ -254,7 +258,7 @@ def append(
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
-    return open_store(prepared.target)
+    return open_store(prepared.target.root)
 
 
 def verify(
@@ -359,7 +363,7 @@ def _dtype_name(dtype: Any) -> str:
         return str(np.dtype(dtype).str)
     except TypeError as error:
         raise PlanError(
-            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
         ) from error
 
 

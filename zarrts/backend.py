@@ -9,7 +9,8 @@ try:
 except ImportError as error:
     raise ImportError(
         "ZarrSequence needs Keras and a backend: python -m pip install 'zarrts[tensorflow]' "
-        "(or 'zarrts[jax]', 'zarrts[torch]'). TensorFlow has wheels for Python 3.11 to 3.13."
+        "(or 'zarrts[jax]', 'zarrts[torch]'). TensorFlow has releases for Python 3.11 to 3.13; for "
+        "the others, set the variable KERAS_BACKEND to jax or torch."
     ) from error
 
 keras: Any = _keras

@@ -1,11 +1,8 @@
 """The command `zarrts`: one function a subcommand."""
 
-import io
 import json
 import sys
-import warnings
-from collections.abc import Callable
-from functools import wraps
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +15,17 @@ from zarrts.commands.arguments import (
     storage_options,
     worker_options,
 )
-from zarrts.errors import ZarrtsError
+from zarrts.commands.failures import with_errors, write_any_letter
 from zarrts.sizes import format_count, format_size
 
 _USUAL_STORE = "study.zarr"
-
-
-def _with_errors(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors on purpose into one message and exit status 1; --debug shows where."""
-
-    @click.option("--debug", is_flag=True, help="Show where in the code an error arose.")
-    @wraps(function)
-    def wrapper(*args: Any, debug: bool, **options: Any) -> None:
-        warnings.showwarning = lambda message, *rest: click.echo(f"Warning: {message}", err=True)
-        try:
-            function(*args, **options)
-        except ZarrtsError as error:
-            if debug:
-                raise
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(1)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except Exception as error:
-            if debug:
-                raise
-            message = str(error)
-            if not isinstance(error, ImportError) or "pip install" not in message:
-                message = f"{type(error).__name__}: {error} (--debug shows where)"
-            click.echo(f"Error: {message}", err=True)
-            sys.exit(1)
-
-    return wrapper
-
-
-def _write_any_letter() -> None:
-    """Show letters that the output's encoding lacks as escapes: a name must not end a command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="zarrts")
 def main() -> None:
     """Train Keras networks on time series that do not fit in memory."""
-    _write_any_letter()
+    write_any_letter()
 
 
 @main.command(short_help="Turn files into one compressed store.")
@@ -104,11 +66,11 @@ def main() -> None:
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
 @worker_options
-@click.option("--overwrite", is_flag=True, help="Replace a store of other sources or options.")
+@click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options
-@_with_errors
+@with_errors
 def convert(
     sources: tuple[str, ...], store: str | None, table: str | None, dry_run: bool, **options: Any
 ) -> None:
@@ -181,7 +143,7 @@ def _run(prepared: Any, progress: bool) -> None:
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
 @click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
 @storage_options
-@_with_errors
+@with_errors
 def append(
     store: str,
     sources: tuple[str, ...],
@@ -223,7 +185,7 @@ def append(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--split", metavar="FILE", help="A split that was saved: what is in its parts.")
 @storage_options
-@_with_errors
+@with_errors
 def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     """Say what a STORE holds."""
     from zarrts.commands.subject_table import print_subjects
@@ -248,7 +210,7 @@ def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
 @click.option("--sources", help="Compare each sample with the files that were converted.")
 @click.option("--workers", type=click.IntRange(1), help="Files read at once.")
 @storage_options
-@_with_errors
+@with_errors
 def verify(
     store: str, deep: bool, sources: str | None, workers: int | None, **address: Any
 ) -> None:
@@ -258,6 +220,8 @@ def verify(
     found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
     for problem in found.problems:
         click.echo(problem.text)
+    for key in found.unnamed:
+        click.echo(f"{key} is not part of the store.")
     how = " and ".join(
         what
         for what, is_done in (
@@ -285,7 +249,7 @@ def verify(
 @click.option("--sources", required=True, help="The files that were converted.")
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @storage_options
-@_with_errors
+@with_errors
 def repair(store: str, sources: str, workers: int | None, **address: Any) -> None:
     """Write the damaged parts of a STORE anew; what is whole is not touched."""
     from zarrts.api import repair as repair_store
@@ -301,12 +265,18 @@ def repair(store: str, sources: str, workers: int | None, **address: Any) -> Non
 @click.option("--subject", required=True, help="Whose samples are removed.")
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @storage_options
-@_with_errors
+@with_errors
 def remove(store: str, subject: str, workers: int | None, **address: Any) -> None:
     """Take a subject out of a STORE; no byte of it is left there."""
     from zarrts.api import remove as remove_subject
 
     removed = remove_subject(store, subject=subject, workers=workers, **address)
+    if removed.is_finished_only:
+        click.echo(
+            f"An earlier removal had been stopped before all was deleted; its last files are "
+            f"deleted now, and {store} is version {removed.version}."
+        )
+        return
     click.echo(
         f"Removed {format_count(removed.n_samples, 'sample')} of {subject}; {store} is version "
         f"{removed.version}, and versions that held them are gone."
@@ -319,7 +289,7 @@ def remove(store: str, subject: str, workers: int | None, **address: Any) -> Non
 @click.option("--split", metavar="FILE", help="A split that was saved: who is in its parts.")
 @click.option("--results", metavar="FILE", help="What zarrts.evaluate(...).save(FILE) wrote.")
 @storage_options
-@_with_errors
+@with_errors
 def report(store: str, output: str, split: str | None, results: str | None, **address: Any) -> None:
     """Draw what a STORE holds, as one page that needs no network and no other file.
 
@@ -328,8 +298,27 @@ def report(store: str, output: str, split: str | None, results: str | None, **ad
     """
     from zarrts.report import write_report
 
-    write_report(store, output, split=split, results=results, **address)
+    write_report(store, output, split=split, results=results, progress=True, **address)
     click.echo(f"{output} is written; open it in a browser.")
+
+
+@main.command(short_help="Scroll through recordings in a browser.")
+@click.argument("store")
+@click.option("--results", metavar="FILE", help="Of zarrts.evaluate(predictions=True).save(FILE).")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="By default, a free one.")
+@click.option("--browser/--no-browser", default=True, help="Open the page.")
+@storage_options
+@with_errors
+def view(store: str, results: str | None, port: int, browser: bool, **address: Any) -> None:
+    """Serve a page on this machine that scrolls and zooms through the recordings of a STORE."""
+    from zarrts.store import open_store
+    from zarrts.view import view as serve
+
+    options: dict[str, Any] = {"port": port, "browser": browser}
+    with open_store(store, **address) as opened, serve(opened, results, **options) as viewer:
+        click.echo(f"{store} is at {viewer.url} until you press Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            viewer.wait()
 
 
 @main.command(short_help="Measure how fast this machine reads a store.")
@@ -342,7 +331,7 @@ def report(store: str, output: str, split: str | None, results: str | None, **ad
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("-o", "--output", metavar="FILE", help="Draw it, too: .png, .svg or .pdf.")
 @storage_options
-@_with_errors
+@with_errors
 def bench(store: str, as_json: bool, output: str | None, **options: Any) -> None:
     """Measure how fast this machine reads a STORE, and what limits it."""
     from rich.console import Console
@@ -368,7 +357,7 @@ def bench(store: str, as_json: bool, output: str | None, **options: Any) -> None
 @click.argument("folder", default="demo", required=False)
 @click.option("--all", "leave_each_out", is_flag=True, help="Leave each person out in turn.")
 @click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
-@_with_errors
+@with_errors
 def demo(folder: str, leave_each_out: bool, epochs: int) -> None:
     """Convert real recordings of ten people into FOLDER, and train a network on them."""
     from zarrts.demo import run_demo

@@ -8,6 +8,7 @@ them. Published for unseen people (Burns and Whyne, arXiv:1802.01489): 0.873 cor
 
 import hashlib
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _DATA_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537
 _PUBLISHED_MEAN = 0.873
 _LENGTH, _STEP, _RATE_HZ = 200, 100, 50.0
 _VALIDATES, _TESTED = "s03", "s07"
+_BACKENDS = ("tensorflow", "jax", "torch")
 
 Say = Callable[[str], Any]
 
@@ -72,11 +74,25 @@ def run_demo(folder: Path, *, leave_each_out: bool, epochs: int, say: Say) -> li
 def _start_keras() -> None:
     """Start the backend, without what TensorFlow says of GPUs that are not there."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _choose_backend()
     # TensorFlow heeds that only once it runs; https://github.com/tensorflow/tensorflow/issues/100442
     with quiet_stderr():
         from zarrts.backend import keras
 
         keras.ops.zeros(1)
+
+
+def _choose_backend() -> None:
+    """Let Keras start on a backend that is installed, unless the user names one.
+
+    Keras starts on TensorFlow where nothing is said. Its file keras.json is no word of the user's:
+    Keras writes it by itself.
+    """
+    if "KERAS_BACKEND" in os.environ or "keras" in sys.modules:
+        return
+    installed = [it for it in _BACKENDS if find_spec(it)]
+    if installed and "tensorflow" not in installed:
+        os.environ["KERAS_BACKEND"] = installed[0]
 
 
 def _find_data() -> Path:
@@ -182,23 +198,36 @@ def _draw(results: list[Result], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("The picture needs: python -m pip install 'zarrts[plot]'") from error
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     if len(results) == 1:
-        for name, label in (("accuracy", "8 people trained on"), ("val_accuracy", _VALIDATES)):
-            axes.plot(
-                np.arange(1, 1 + len(results[0].history[name])),
-                results[0].history[name],
-                label=label,
-            )
-        axes.axhline(results[0].accuracy, ls=":", color="k", label=f"{_TESTED}, never seen")
-        axes.set(xlabel="epoch", ylabel="correct", ylim=(0, 1))
-        axes.legend(loc="lower right")
+        _draw_epochs(axes, results[0])
     else:
-        axes.bar([it.person for it in results], [it.accuracy for it in results])
-        axes.axhline(_PUBLISHED_MEAN, ls=":", color="k", label="published mean")
-        axes.set(xlabel="person left out", ylabel="correct", ylim=(0, 1))
-        axes.legend(loc="lower right")
+        bars = axes.bar([it.person for it in results], [it.accuracy for it in results])
+        axes.bar_label(bars, fmt="{:.2f}", label_type="center", color="white")
+        mean = float(np.mean([it.accuracy for it in results]))
+        axes.axhline(mean, color="#d9822b", label=f"mean {mean:.3f}")
+        label = f"published mean {_PUBLISHED_MEAN}"
+        axes.axhline(_PUBLISHED_MEAN, ls=":", color="k", label=label)
+        axes.set(xlabel="person left out", title="Each person, by a network that never saw them")
+    axes.set(ylabel="correct (share of samples)", ylim=(0, 1.05))
+    axes.legend(loc="lower right", framealpha=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         figure.savefig(path, dpi=120)
+
+
+def _draw_epochs(axes: Any, result: Result) -> None:
+    """Draw the share that is correct after each epoch, and of the person tested a single point."""
+    n_epochs = len(result.history["accuracy"])
+    epochs = np.arange(1, 1 + n_epochs)
+    for name, label in (
+        ("accuracy", "8 people trained on"),
+        ("val_accuracy", f"{_VALIDATES}, validating"),
+    ):
+        axes.plot(epochs, result.history[name], ".-", label=label)
+    # Tested once, when training is over: no line over all epochs.
+    label = f"{result.person}, never seen: {result.accuracy:.2f}"
+    axes.plot([n_epochs], [result.accuracy], "D", ms=8, color="k", label=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="epoch", title="Seven exercises, told from a smartwatch")

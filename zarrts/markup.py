@@ -7,20 +7,28 @@ from collections.abc import Sequence
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NUMBER = re.compile(r"[-+\d.,%e]*")
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; }
+:root { color-scheme: light dark; --line: #8884; --page: #fff; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: auto; padding: 0 1rem 4rem;
-  background: #fff; color: #1b1f24; }
-@media (prefers-color-scheme: dark) { body { background: #14171a; color: #e6e8ea; } }
+  background: var(--page); color: #1b1f24; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #14171a; }
+  body { color: #e6e8ea; }
+}
 h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 figure { margin: 1rem 0; }
-.wide { overflow-x: auto; }
+/* A shade at the side where there is more to be scrolled to. */
+.wide { overflow-x: auto; background:
+  linear-gradient(90deg, var(--page) 50%, #0000) 0 0 / 2rem 100% no-repeat local,
+  linear-gradient(-90deg, var(--page) 50%, #0000) 100% 0 / 2rem 100% no-repeat local,
+  linear-gradient(90deg, #0005, #0000) 0 0 / .6rem 100% no-repeat scroll,
+  linear-gradient(-90deg, #0005, #0000) 100% 0 / .6rem 100% no-repeat scroll; }
 .wide svg { display: block; height: auto; max-width: none; }
 figcaption, caption { text-align: left; font-size: .9rem; padding: .3rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th[scope=row], .words, thead th:first-child { text-align: left; }
-th[scope=row] { font-weight: normal; max-width: 24rem; overflow-wrap: anywhere; }
+th[scope=row] { font-weight: normal; max-width: 24rem; overflow-wrap: break-word; }
 summary { cursor: pointer; padding: .3rem 0; }
 .note { border-left: .3rem solid #d9822b; padding-left: .8rem; }
 """

@@ -1,13 +1,17 @@
-"""The table that a notebook shows of a store, or of samples; no sample is read for it."""
+"""The tables that a notebook shows of a store, samples or a split; no sample is read for them."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from zarrts import markup
+from zarrts.keywords import first_names
 from zarrts.reading.selection import Selection
 from zarrts.sizes import format_count
 
 _MAX_SUBJECTS = 12
 _MAX_CLASSES = 12
+_MAX_NAMED = 6
 
 
 def table_of(selection: Selection) -> str:
@@ -35,7 +39,22 @@ def table_of(selection: Selection) -> str:
         rows.append([f"and {len(present) - _MAX_SUBJECTS:,} more", *[""] * len(columns)])
     rows.append(["all", *(f"{column.sum():,}" for column in columns)])
     what = format_count(len(selection), "sample" if is_stored else "window")
-    what += f", each {store.sample_shape} {store.dtype}" if is_stored else ""
+    shape = selection.view.cut.x_shape(store.header.segments[0].x.row_shape)
+    what += f", each {shape} {store.dtype}"
     rate = f", {store.rate_hz:g} Hz" if store.rate_hz else ""
     caption = f"{store.path}: {what}{rate}; {format_count(len(present), 'subject')}"
     return markup.table(caption, header, rows)
+
+
+def table_of_parts(parts: Mapping[str, Selection]) -> str:
+    """Return HTML: samples and subjects of each part of a split, and who is held out."""
+    total = max(1, sum(len(it) for it in parts.values()))
+    rows = []
+    for number, (name, it) in enumerate(parts.items()):
+        n_subjects = len(it.subject_codes)
+        who = first_names(it.subjects) if number or n_subjects <= _MAX_NAMED else "all others"
+        rows.append([name, f"{len(it):,}", f"{len(it) / total:.0%}", f"{n_subjects:,}", who])
+    store = next(iter(parts.values())).store
+    return markup.table(
+        f"A split of {store.path}", ["part", "samples", "share", "subjects", ""], rows
+    )

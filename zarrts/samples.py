@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zarrts.indexing.windows import Gaps, WindowLabel
 from zarrts.keywords import did_you_mean, refuse_positional, refuse_unknown
 from zarrts.loading.loader import EpochLoader
-from zarrts.loading.options import BatchKeywords, batch_options, takes_batch_options
+from zarrts.loading.options import BatchKeywords, Shuffle, batch_options, takes_batch_options
 from zarrts.loading.stream import BatchStream
 from zarrts.notebook import table_of
 from zarrts.reading import class_counts, missing_labels, windowing
@@ -33,13 +33,14 @@ from zarrts.types import AnyArray, IntArray, Label, Labels
 if TYPE_CHECKING:
     from zarrts.loading.torch_dataset import TorchBatches
     from zarrts.split import Split
+    from zarrts.view.server import Viewer
 
 _ARRAYS = "samples.load(), which gives (X, y) in memory; or samples[i], which gives (x, y) of one"
 _LABELS = "samples.load_labels(), or samples.load(), which gives (X, y)"
 _ELSEWHERE = {
     **dict.fromkeys(("x", "X", "data", "values", "array"), _ARRAYS),
     **dict.fromkeys(("y", "Y", "labels", "targets"), _LABELS),
-    **dict.fromkeys(("shape", "sample_shape"), "len(samples) and store.sample_shape"),
+    "shape": "len(samples) and samples.sample_shape",
     "n_samples": "len(samples)",
     "batch": "samples.batches(32), or zarrts.ZarrSequence(samples)",
 }
@@ -114,6 +115,11 @@ class Samples:
         """Source file of each sample."""
         counts = zip(self.store.recordings, self.selection.per_recording.tolist(), strict=True)
         return [it.source for it, count in counts for _ in range(count)]
+
+    @property
+    def sample_shape(self) -> tuple[int | None, ...]:
+        """Shape of x of one sample, such as (time, channel); None for a length that differs."""
+        return self.selection.view.cut.x_shape(self.store.header.segments[0].x.row_shape)
 
     @property
     def class_names(self) -> list[Label] | None:
@@ -329,8 +335,8 @@ class Samples:
         Parameters
         ----------
         val, test : names, a count or a fraction of subjects
-            Always whole subjects. Counts and fractions are drawn with `seed`, and what a
-            fraction came to is printed.
+            Always whole subjects. Counts and fractions are drawn with `seed`; the `repr` of the
+            split says who was drawn.
         stratify : bool
             Whom counts and fractions draw is chosen so that all parts have about the same
             proportions of classes.
@@ -465,6 +471,18 @@ class Samples:
         """
         return class_counts.class_weight(self.selection)
 
+    def view(self, results: Any = None, **options: Any) -> "Viewer":
+        """Serve a page on this machine that scrolls through these recordings; see `zarrts.view`.
+
+        Parameters
+        ----------
+        results : Evaluation, Predictions or path, optional
+            What a network said of them: `zarrts.evaluate(predictions=True)`.
+        """
+        from zarrts.view import view
+
+        return view(self, results, **options)
+
     # Reading -----------------------------------------------------------------------------
 
     def load(
@@ -488,13 +506,19 @@ class Samples:
 
     @takes_batch_options(without=("mask",), **_AS_STORED)
     def batches(
-        self, batch_size: int, *, epoch: int = 0, **options: Unpack[BatchKeywords]
+        self,
+        batch_size: int,
+        *,
+        shuffle: Shuffle = True,
+        epoch: int = 0,
+        **options: Unpack[BatchKeywords],
     ) -> BatchStream:
         """Return the batches of one epoch, for training without Keras.
 
         Parameters
         ----------
         batch_size : int
+        shuffle : bool or "global"
         epoch : int
             Whose batches; each epoch has another order.
         **options
@@ -504,11 +528,14 @@ class Samples:
         -------
         iterator of Batch, with `close()`; also a context manager.
         """
-        chosen = batch_options(self.batches, options, {"batch_size": batch_size, **_AS_STORED})
+        defaults = {"batch_size": batch_size, "shuffle": shuffle, **_AS_STORED}
+        chosen = batch_options(self.batches, options, defaults)
         return EpochLoader(self.selection, chosen).stream(epoch)
 
     @takes_batch_options()
-    def to_torch(self, batch_size: int, **options: Unpack[BatchKeywords]) -> "TorchBatches":
+    def to_torch(
+        self, batch_size: int, *, shuffle: Shuffle = True, **options: Unpack[BatchKeywords]
+    ) -> "TorchBatches":
         """Return an IterableDataset of torch whose items are batches (x, y) of tensors.
 
         Loop over it as it is, or give it to `DataLoader(dataset, batch_size=None)`. It needs no
@@ -522,11 +549,13 @@ class Samples:
         Parameters
         ----------
         batch_size : int
+        shuffle : bool or "global"
         **options
             As `BatchOptions` describes them; `dtype` may be one of torch, and is its default.
         """
         from zarrts.loading.torch_dataset import TorchBatches, numpy_dtype
 
         options["dtype"] = numpy_dtype(options.get("dtype"))
-        chosen = batch_options(self.to_torch, options, {"batch_size": batch_size})
+        defaults = {"batch_size": batch_size, "shuffle": shuffle}
+        chosen = batch_options(self.to_torch, options, defaults)
         return TorchBatches(self.selection, chosen)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from zarrts.errors import SampleError
+from zarrts.keywords import first_names
+from zarrts.notebook import table_of_parts
 from zarrts.reading.selection import Selection
 from zarrts.samples import Samples
 from zarrts.sizes import format_count
@@ -57,11 +59,15 @@ class Split(tuple[Samples, ...]):
         return _rebuilt, (self.names, tuple(self))
 
     def __repr__(self) -> str:
-        parts = (
-            f"{name}: {format_count(len(part), 'sample')} of "
-            f"{format_count(len(part.selection.subject_codes), 'subject')}"
-            for name, part in zip(self.names, self, strict=True)
-        )
+        n_samples = max(1, sum(map(len, self)))
+        parts = []
+        for name, part in zip(self.names, self, strict=True):
+            subjects = format_count(len(part.selection.subject_codes), "subject")
+            text = f"{name}: {format_count(len(part), 'sample')} of {subjects}"
+            # Whoever is drawn is held out: these names are what one wants to see.
+            if name != self.names[0]:
+                text += f" ({first_names(part.subjects)}), {len(part) / n_samples:.0%} of samples"
+            parts.append(text)
         return f"<zarrts.Split of {self[0].store.path}: {'; '.join(parts)}>"
 
     def save(self, path: str | Path) -> None:
@@ -79,6 +85,11 @@ class Split(tuple[Samples, ...]):
             )
         parts = {name: part.selection.ids for name, part in zip(self.names, self, strict=True)}
         write_split(Path(path), self[0].store, parts)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        parts = zip(self.names, self, strict=True)
+        return table_of_parts({name: part.selection for name, part in parts})
 
 
 def _rebuilt(names: tuple[str, ...], parts: tuple[Any, ...]) -> Split:

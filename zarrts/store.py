@@ -1,6 +1,7 @@
 """The open store, as users hold it in their hands."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from zarrts.sizes import format_count, parse_size
 from zarrts.storage.catalog import Catalog, RecordingInfo
 from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
-from zarrts.storage.store import StoreHeader, read_header
+from zarrts.storage.store import StoreHeader, describe_removal, read_header
 from zarrts.storage.table import read_table
 from zarrts.types import Label
 
@@ -252,6 +253,8 @@ def open_store(
         except ValueError as error:
             raise PlanError(str(error)) from error
     header = read_header(root)
+    if header.removal is not None:
+        warnings.warn(describe_removal(root, header.removal), stacklevel=2)
     if version is not None:
         try:
             header = header.at(version)

@@ -9,9 +9,12 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+_REPLACE_TRIES, _REPLACE_WAIT_S = 20, 0.1
 
 
 class PositionalFile:
@@ -105,7 +108,7 @@ class NewFile:
         self._file.flush()
         sync_file(self._file.fileno())
         self._file.close()
-        os.replace(self._partial, self._path)
+        rename_over(self._partial, self._path)
         sync_folder(self._path.parent)
 
     def abort(self) -> None:
@@ -141,6 +144,23 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def rename_over(source: Path, target: Path) -> None:
+    """Give a file the name of another in one step.
+
+    Windows refuses that while anybody reads the other one, as a virus scanner does for a moment:
+    there it is tried again, for two seconds.
+    """
+    n_tries = _REPLACE_TRIES if os.name == "nt" else 1
+    for n_left in reversed(range(n_tries)):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if not n_left:
+                raise
+            time.sleep(_REPLACE_WAIT_S)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or as it was before, even if the power fails."""
     partial = path.with_name(path.name + ".partial")
@@ -149,7 +169,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             sync_file(file.fileno())
-        os.replace(partial, path)
+        rename_over(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

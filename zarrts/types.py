@@ -131,6 +131,10 @@ class SourceRecording:
         What the columns and rows of x mean.
     first_row : int
         Row of the array in the file that is the recording's first.
+    is_sampled : bool
+        True where the fingerprint covers samples of the bytes only, so that the content may
+        change without it. Never of functions, whose rows are nowhere, nor of what is at an
+        address, whose tag covers all of it.
     """
 
     subject: str
@@ -147,6 +151,7 @@ class SourceRecording:
     found: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    is_sampled: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -165,7 +170,8 @@ class Recording:
     x : array-like
         Inputs, samples on axis 0; or one series (time, channel). Whatever has `shape`, `dtype`
         and slices on axis 0. Or an object with `shape` and `dtype` that is called with start and
-        stop and returns these rows, so that data elsewhere stay there until they are written.
+        stop and returns these rows, so that data elsewhere stay there until they are written;
+        whether these have changed since is told by samples of them.
     y : array-like
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, one for each stretch of them (see label_every= of `convert`), or a

@@ -5,8 +5,6 @@ options, the environment, or the files that the tools of a provider keep; they a
 obstore, and appear in no message.
 """
 
-import configparser
-import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -14,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zarrts.buckets.aws_profiles import find_profile, provider_of
+from zarrts.buckets.connections import WORDS, certificates_of_environment, take_connection
 from zarrts.errors import PlanError
 
 _CONNECT_TIMEOUT = "10s"
@@ -28,6 +28,8 @@ _SCHEMES = {
     "https": "http",
     "memory": "memory",
 }
+# Several names of one kind of address.
+_SAME = {"s3a": "s3", "gcs": "gs", "abfs": "az"}
 # fsspec's name: what obstore calls it.
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "s3": {
@@ -52,6 +54,7 @@ _OWN_WORDS = {
         *("access_key_id", "secret_access_key", "session_token", "endpoint", "region"),
         *("skip_signature", "request_payer", "virtual_hosted_style_request", "conditional_put"),
         *("server_side_encryption", "sse_kms_key_id", "unsigned_payload", "checksum_algorithm"),
+        "disable_bulk_delete",
     },
     "gs": {"skip_signature", "base_url", "service_account", "service_account_key"}
     | {"service_account_path", "application_credentials"},
@@ -60,7 +63,11 @@ _OWN_WORDS = {
     "http": set[str](),
     "memory": set[str](),
 }
-_SPECIAL = {"s3": {"client_kwargs", "profile"}, "gs": {"token"}, "az": {"connection_string"}}
+_SPECIAL = {
+    "s3": {"client_kwargs", "config_kwargs", "profile", "verify"},
+    "gs": {"token"},
+    "az": {"connection_string"},
+}
 # The objects of memory:// live as long as the process, whoever opens them, as in fsspec.
 _MEMORY: dict[str, Any] = {}
 
@@ -141,10 +148,19 @@ def warn_of_unused(options: Mapping[str, Any] | None, places: Iterable[object]) 
 
 
 def _begins_with(place: str, start: str) -> bool:
-    """Return whether an address is the one that another one is, or lies below it."""
+    """Return whether an address is the one that another one is, or lies below it.
+
+    s3a:// is s3:// by another name, and so on.
+    """
+    place, start = _same(place), _same(start)
     if start.endswith("://"):
         return place.startswith(start)
     return f"{place.rstrip('/')}/".startswith(f"{start.rstrip('/')}/")
+
+
+def _same(place: str) -> str:
+    scheme, colon, rest = place.partition("://")
+    return f"{_SAME.get(scheme.lower(), scheme.lower())}{colon}{rest}"
 
 
 def local_path(place: str) -> Path | None:
@@ -203,6 +219,9 @@ def parse_address(place: str, options: Mapping[str, Any] | None = None) -> tuple
 def translated(address: Address) -> dict[str, Any]:
     """Return the options of an address in the words of obstore.
 
+    Those of how to connect are "client_options", where there are any; of a profile whose
+    credentials have to be asked for, "profile" is what it says.
+
     Raises
     ------
     PlanError
@@ -212,6 +231,9 @@ def translated(address: Address) -> dict[str, Any]:
     options = dict(address.options)
     if kind == "s3":
         options |= options.pop("client_kwargs", None) or {}
+    if kind != "memory":
+        connection = take_connection(options, kind)
+        found |= {"client_options": connection} if connection else {}
     if kind == "gs" and "token" in options:
         token = options.pop("token")
         found |= {"skip_signature": True} if token == "anon" else {"service_account_path": token}
@@ -221,7 +243,7 @@ def translated(address: Address) -> dict[str, Any]:
     for name, value in options.items():
         word = _WORDS[kind].get(name, name)
         if word not in _OWN_WORDS[kind]:
-            known = sorted({*_WORDS[kind], *_OWN_WORDS[kind], *_SPECIAL.get(kind, ())})
+            known = sorted({*_WORDS[kind], *_OWN_WORDS[kind], *_SPECIAL.get(kind, ()), *WORDS})
             raise PlanError(
                 f"{address.url}: the storage option {name!r} is unknown; known are "
                 f"{', '.join(known) or 'none'}."
@@ -229,25 +251,11 @@ def translated(address: Address) -> dict[str, Any]:
         if value is not None:
             found[word] = value
     if kind == "s3" and not {"access_key_id", "skip_signature"} & found.keys():
-        found = _from_profile(profile) | found
+        there = find_profile(profile)
+        if there is not None:
+            found = {**there.options, **found}
+            found |= {"profile": there} if there.asked_by else {}
     return found
-
-
-def _from_profile(profile: str | None) -> dict[str, Any]:
-    """Return what the files of the AWS tools say, unless the environment has credentials."""
-    if profile is None and os.environ.get("AWS_ACCESS_KEY_ID"):
-        return {}
-    name = profile or os.environ.get("AWS_PROFILE", "default")
-    default = Path.home() / ".aws" / "credentials"
-    file = configparser.RawConfigParser()
-    file.read(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", default))
-    if not file.has_section(name):
-        if profile is not None:
-            raise PlanError(f"There is no profile {profile!r} in {default}.")
-        return {}
-    known = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region")
-    section = file[name]
-    return {_WORDS["s3"].get(it, it): section[it] for it in known if it in section}
 
 
 def _parts_of_connection(text: str) -> dict[str, Any]:
@@ -266,29 +274,48 @@ def make_client(address: Address, n_minutes: int = 1) -> Any:
         Naming the extra, if obstore is not there.
     """
     try:
-        from obstore import store
+        from obstore import exceptions, store
     except ImportError as error:
         raise ImportError(
             f"{address.url} needs obstore: python -m pip install 'zarrts[cloud]'"
         ) from error
     if address.kind == "memory":
         return _MEMORY.setdefault(address.bucket, store.MemoryStore())
+    found = translated(address)
+    is_plain = str(found.get("endpoint", "")).startswith("http://")
     # Plain http is used only where an endpoint says so.
     client = {
         "allow_http": True,
         "timeout": f"{60 * n_minutes}s",
         "connect_timeout": _CONNECT_TIMEOUT,
+        **({} if is_plain else certificates_of_environment(address.kind)),
+        **found.pop("client_options", {}),
     }
+    if n_minutes > 1:  # while a large object is sent, nothing is read
+        client.pop("read_timeout", None)
+    profile = found.pop("profile", None)
+    if profile is not None:
+        found["credential_provider"] = provider_of(profile)
     more: dict[str, Any] = {
         "client_options": client,
         "retry_config": {"max_retries": 0},
-        **translated(address),
+        **found,
     }
-    if address.kind == "http":
-        return store.HTTPStore.from_url(address.url, **more)
-    if address.kind == "gs":
-        return store.GCSStore(address.bucket, **more)
-    if address.kind == "az":
-        return store.AzureStore(container_name=address.bucket, **more)
-    # What arrives damaged is refused by this; not every server looks at the signature's own digest.
-    return store.S3Store(address.bucket, **{"checksum_algorithm": "sha256", **more})
+    try:
+        if address.kind == "http":
+            return store.HTTPStore.from_url(address.url, **more)
+        if address.kind == "gs":
+            return store.GCSStore(address.bucket, **more)
+        if address.kind == "az":
+            return store.AzureStore(container_name=address.bucket, **more)
+        # What arrives damaged is refused by this; not every server looks at the signature's own
+        # digest. Objects are deleted one by one, and not every server knows another way.
+        known = {"checksum_algorithm": "sha256", "disable_bulk_delete": True}
+        return store.S3Store(address.bucket, **{**known, **more})
+    # It quotes what it was given.
+    except (exceptions.BaseError, TypeError, ValueError) as error:
+        raise PlanError(
+            f"{address.url}: obstore cannot make use of one of the storage options "
+            f"{', '.join(sorted(address.options)) or '(of the environment)'} "
+            f"({type(error).__name__}); docs/buckets.md says what each takes."
+        ) from None

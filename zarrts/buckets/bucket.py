@@ -14,7 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from zarrts.buckets.addresses import Address, make_client
-from zarrts.buckets.failures import Failure, ShortAnswerError, describe_tries, refuse_short
+from zarrts.buckets.failures import (
+    CONDITIONAL_PUT,
+    Failure,
+    ShortAnswerError,
+    describe_tries,
+    refuse_short,
+)
 from zarrts.errors import BucketError
 
 T = TypeVar("T")
@@ -204,8 +210,9 @@ class Bucket:
             return obstore.put(client, key, content, mode=mode, use_multipart=False)
 
         n_minutes = max(1, -(-n_bytes // _BYTES_A_MINUTE))
+        method = "PUT" if mode == "overwrite" else CONDITIONAL_PUT
         # Doubled: a few clients, each with connections of its own, do for objects of all sizes.
-        found = self._request("PUT", key, call, 1 << (n_minutes - 1).bit_length())
+        found = self._request(method, key, call, 1 << (n_minutes - 1).bit_length())
         return Tag(found["e_tag"], found["version"])
 
     def delete(self, keys: Sequence[str]) -> None:

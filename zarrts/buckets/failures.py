@@ -11,9 +11,12 @@ from typing import Any
 
 from zarrts.errors import BucketError
 
+CONDITIONAL_PUT = "conditional PUT"
 _RETRIED = {408, 409, 425, 429}
 # Of status 400: what came was not what was sent, or came too slowly.
 _RETRIED_CODES = ("BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "RequestTimeout")
+_NEEDS_BUCKET = ("LIST", "PUT", CONDITIONAL_PUT)
+_WRITES = ("PUT", CONDITIONAL_PUT, "DELETE")
 _NO_CREDENTIALS = ("169.254.169.254", "metadata.google.internal", "169.254.170.2")
 
 
@@ -54,12 +57,15 @@ class Failure:
         self.is_missing = isinstance(error, FileNotFoundError) or self.status == 404
         self.lacks_bucket = self.code in ("NoSuchBucket", "ContainerNotFound", "InvalidBucketName")
         self.lacks_credentials = any(it in text for it in _NO_CREDENTIALS)
+        self.is_unknown_there = self.status == 501 or isinstance(
+            error, exceptions.NotSupportedError
+        )
         self.is_final = (
             self.is_denied
             or self.is_missing
             or self.lacks_credentials
-            or isinstance(error, exceptions.NotSupportedError | exceptions.InvalidPathError)
-            or self.status == 501
+            or self.is_unknown_there
+            or isinstance(error, exceptions.InvalidPathError)
             or (
                 400 <= self.status < 500
                 and self.status not in _RETRIED
@@ -69,8 +75,9 @@ class Failure:
 
     def as_error(self, bucket: str, url: str, method: str, tries: str) -> OSError:
         """Return the error to raise; `bucket` and `url` are addresses of bucket and object."""
+        shown = method.removeprefix("conditional ")
         # What is below a prefix, and what is new, is missing in no bucket that there is.
-        if self.lacks_bucket or (self.is_missing and method in ("LIST", "PUT")):
+        if self.lacks_bucket or (self.is_missing and method in _NEEDS_BUCKET):
             return BucketError(
                 errno.ENXIO,
                 f"there is no such bucket ({self.words}); make it, or correct the name",
@@ -86,13 +93,21 @@ class Failure:
                 url,
             )
         if self.is_denied:
-            what = "written" if method in ("PUT", "DELETE") else "read"
+            what = "written" if method in _WRITES else "read"
             return BucketError(
                 errno.EACCES,
-                f"may not be {what} with these credentials: {method} was answered {self.words}",
+                f"may not be {what} with these credentials: {shown} was answered {self.words}",
                 url,
             )
-        return BucketError(errno.EIO, f"{method} failed after {tries}: {self.words}", url)
+        if self.is_unknown_there and method == CONDITIONAL_PUT:
+            return BucketError(
+                errno.EOPNOTSUPP,
+                f"its server knows no conditional PUT (If-None-Match; {self.words}), by which only "
+                "one conversion writes, and a store appears in one step; convert into a folder, "
+                "and copy that there",
+                bucket,
+            )
+        return BucketError(errno.EIO, f"{shown} failed after {tries}: {self.words}", url)
 
 
 def describe_tries(attempts: int, elapsed_s: float) -> str:
@@ -105,6 +120,7 @@ def _kind_of(error: Exception, text: str) -> str:
         return text
     known: Mapping[str, str] = {
         "timed out": "no answer in time",
+        "kind: Timeout": "no answer in time",
         "error sending request": "the connection failed",
         "error decoding response body": "the connection broke off",
         "not yet implemented": "not possible there",

@@ -18,6 +18,7 @@ from zarrts.errors import BucketError, PlanError
 
 LEASE_S = 30.0
 _TRIES = 3
+_NO_TAG = Tag('"no object has this"', None)
 
 
 class Lease:
@@ -47,6 +48,11 @@ class Lease:
         self._is_over = threading.Event()
         self._renewed_at = time.monotonic()
         self._tag = self._acquire()
+        try:
+            self._check_that_conditions_count()
+        except BaseException:
+            self._give_back()
+            raise
         self._thread = threading.Thread(target=self._renew, name="zarrts-lease", daemon=True)
         self._thread.start()
 
@@ -68,6 +74,9 @@ class Lease:
         """End the thread, and let others write at once."""
         self._is_over.set()
         self._thread.join()
+        self._give_back()
+
+    def _give_back(self) -> None:
         with contextlib.suppress(OSError):  # which only means that others wait until it runs out
             if self._bucket.get(self._key) == self._content():
                 self._bucket.delete([self._key])
@@ -89,6 +98,24 @@ class Lease:
                     break
         raise self._busy()
 
+    def _check_that_conditions_count(self) -> None:
+        """Raise PlanError if the server writes what it must not: some pass over conditions.
+
+        What is written then is what is there already.
+        """
+        if self._bucket.address.kind != "s3":
+            return
+        for header, tag in (("If-None-Match", None), ("If-Match", _NO_TAG)):
+            try:
+                self._bucket.put_if(self._key, self._content(), tag)
+            except ConflictError:
+                continue
+            raise PlanError(
+                f"{self._root}: this server passes over {header}, by which only one conversion "
+                "writes, and a store appears in one step; convert into a folder, and copy that "
+                "there."
+            )
+
     def _wait_for_end(self) -> Tag | None:
         """Return the tag of a lease that has run out, or None if it was released.
 
@@ -100,9 +127,11 @@ class Lease:
         first, started = None, time.monotonic()
         while True:
             try:
-                _, tag = self._bucket.get_tagged(self._key)
+                content, tag = self._bucket.get_tagged(self._key)
             except FileNotFoundError:
                 return None
+            if not content:  # the lock of a folder, copied with it: nobody renews that
+                return tag
             first = first or tag
             if tag != first:
                 raise self._busy()

@@ -13,6 +13,7 @@ from zarrts.commands.verdict import verdict_of
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loops import library
 from zarrts.reading.memory import aligned_empty
 from zarrts.samples import Samples
 from zarrts.storage.chunks import DirectReader
@@ -96,6 +97,7 @@ def _measured(
             memory_bytes=options.memory_bytes,
         ),
         is_remote=is_remote,
+        loops=library.describe(),
     )
 
 

@@ -40,6 +40,7 @@ class BenchReport:
     rates: tuple[Rate, ...]
     verdict: str
     is_remote: bool = False
+    loops: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -47,7 +48,7 @@ class BenchReport:
 
     def as_text(self) -> str:
         """Return the report for people."""
-        lines = [f"{self.store}: read {self.way}, {self.n_threads} threads"]
+        lines = [f"{self.store}: read {self.way}, {self.n_threads} threads; loops {self.loops}"]
         for rate in self.rates:
             waited = "" if rate.waited is None else f"   waited {rate.waited:4.0%}"
             lines.append(

@@ -11,6 +11,7 @@ from zarrts.commands.wording import (
     describe_lengths,
     describe_shape,
 )
+from zarrts.loops import library
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
 from zarrts.split import Split
@@ -67,6 +68,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "window_amplification": _window_costs(store),
         "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
         "reads_directly": all(it.is_direct for it in store.readers.x),
+        "loops": library.describe(),
     }
 
 
@@ -107,6 +109,7 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     piece = "samples" if summary["lengths"] is None else "time steps"
     way = "straight into memory" if summary["reads_directly"] else "through zarr-python, slower"
     lines.append(f"reading   {way}, {summary['chunk_samples'][0]:,} {piece} at a time")
+    lines.append(f"loops     {summary['loops']}")
     if summary["window_amplification"]:
         lines.append(f"windows   {describe_windows(summary['window_amplification'])}")
     lines += [

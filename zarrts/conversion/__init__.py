@@ -1,1 +1,1 @@
-"""From sources to a published store: plan, write with Dask, journal, resume, publish."""
+"""Conversion of sources into a published store: plan, write with Dask, journal, resume, publish."""

@@ -27,7 +27,7 @@ def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:
         changed = (converted.astype(block.dtype) != block) | ((converted < 0) != (block < 0))
     if changed.any():
         raise SourceError(
-            f"{origin}: the value {block[changed][0]} is no {dtype.name}; choose another "
-            f"dtype, such as {block.dtype.name}."
+            f"{origin}: the value {block[changed][0]} is not representable as {dtype.name}; "
+            f"choose another dtype, such as {block.dtype.name}."
         )
     return converted

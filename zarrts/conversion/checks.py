@@ -1,5 +1,6 @@
-"""What the recordings of a study need to have in common, and everything else to refuse early."""
+"""Checks of recordings before a conversion: what they have in common, and what is refused early."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
@@ -10,9 +11,8 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources import Found, session_like
-from zarrts.storage.location import Location
 from zarrts.storage.store import StoreHeader
-from zarrts.storage.table import read_table
+from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
 
 _MAX_NAMES = 8
@@ -265,6 +265,30 @@ def check_sessions(subjects: Sequence[str]) -> list[str]:
     ]
 
 
+def check_spellings(subjects: Iterable[str]) -> list[str]:
+    """Return a sentence if names differ only in case, blanks, or how a letter is written.
+
+    Whoever gave them: a blank at the end of a line of a table makes two persons of one as well.
+    """
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in subjects:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        spellings[unicodedata.normalize("NFKC", " ".join(plain.split()))].add(name)
+    groups = [sorted(names) for names in spellings.values() if len(names) > 1]
+    if not groups:
+        return []
+    shown = "; ".join(
+        f"{', '.join(map(ascii, names[:_MAX_SHOWN]))}{' ...' if len(names) > _MAX_SHOWN else ''}"
+        for names in groups[:_MAX_SHOWN]
+    )
+    more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
+    return [
+        f"{shown}{more}: these names of subjects differ only in case, blanks, or how a letter is "
+        "written, and one person on both sides of a split is a leak. Give one person one name, "
+        "and two persons names that differ in more, for example with subject= (--subject)."
+    ]
+
+
 def data_unread(passed_over: Sequence[str]) -> list[str]:
     """Return a warning of files that hold recordings perhaps, but are of no kind that is read."""
     some = [path for path in passed_over if PurePath(path).suffix.lower() in _PERHAPS_RECORDINGS]
@@ -279,9 +303,8 @@ def data_unread(passed_over: Sequence[str]) -> list[str]:
     ]
 
 
-def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
+def check_fit(base: StoreHeader, tables: Sequence[RecordingTable], found: Found) -> list[str]:
     """Return a sentence for each recording that does not fit the store it is added to."""
-    tables = [read_table(target, segment) for segment in base.segments]
     stored = [
         (fingerprint, int(n_samples), source)
         for table in tables
@@ -290,13 +313,14 @@ def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
         )
     ]
     problems = check_duplicates(found.recordings, stored)
+    problems += (odd := _of_other_length(found.recordings, base))
     known = {name for table in tables for name in table.subject}
     contents = {(fingerprint, n_samples) for fingerprint, n_samples, _ in stored}
     for it in found.recordings:
-        misfit = _misfit(it, base)
+        misfit = None if odd else _misfit(it, base)
         if misfit is not None:
             problems.append(f"{it.origin}: {misfit}.")
-        # Who the same content belongs to is no second problem: the copy has to go anyway.
+        # The subject of a copy is not a second problem: the copy has to go anyway.
         is_copy = it.x.shape[0] > 0 and (it.fingerprint, it.x.shape[0]) in contents
         if it.subject in known and not found.has_subjects_given and not is_copy:
             problems.append(
@@ -304,6 +328,20 @@ def check_fit(target: Location, base: StoreHeader, found: Found) -> list[str]:
                 "person, or another one, say who is who with subject= (--subject)."
             )
     return problems
+
+
+def _of_other_length(recordings: Sequence[SourceRecording], base: StoreHeader) -> list[str]:
+    """Return a sentence for each series that is no sample of a dense store, where others are."""
+    shape = base.segments[0].x.row_shape
+    series = [it.x.shape for it in recordings if it.labels_per != "sample"]
+    if base.kind != "dense" or len(series) < len(recordings) or shape not in series:
+        return []
+    return [
+        f"{it.origin}: a series of shape {it.x.shape}, but each sample of the store has {shape}; "
+        "cut or pad it to that length before, or leave it out."
+        for it in recordings
+        if it.x.shape != shape
+    ]
 
 
 def _misfit(recording: SourceRecording, base: StoreHeader) -> str | None:

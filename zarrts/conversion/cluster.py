@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.conversion.crew import Crew, Place, check_workers
 from zarrts.conversion.plan import ShardTask
-from zarrts.conversion.targets import JOURNAL
+from zarrts.conversion.target import JOURNAL
 from zarrts.conversion.tasks import Job, chains_of
+from zarrts.conversion.workers import Place, Workers, check_workers
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.storage.location import Location, open_file
@@ -32,7 +32,7 @@ _MARK_BYTES = 8  # of the journal; its checksum
 _N_TRIED = 16
 
 
-def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
+def write_on_cluster(job: Job, tasks: Sequence[ShardTask], workers: Workers) -> None:
     """Write the shards of some tasks on a cluster, and call `job.on_task` for each.
 
     Raises
@@ -44,23 +44,23 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
     OSError
         If the shards cannot be written.
     """
-    from zarrts.conversion.remote import Writers
+    from zarrts.conversion.worker_plugin import Writers
 
-    client = crew.client
+    client = workers.client
     place = _place(job.root)
     chains = chains_of(tasks, job.recordings)
-    check_workers(crew, place, _some_paths(job, tasks))
+    check_workers(workers, place, _some_paths(job, tasks))
     name = f"zarrts-{uuid.uuid4().hex[:12]}"
-    n_slots = max(1, crew.memory_bytes // crew.part_bytes)
-    if crew.max_parts is not None:
-        n_slots = min(n_slots, crew.max_parts)
+    n_slots = max(1, workers.memory_bytes // workers.part_bytes)
+    if workers.max_parts is not None:
+        n_slots = min(n_slots, workers.max_parts)
     # Workers have folders of their own in which they were started.
     root = job.root.absolute()
     client.register_plugin(
-        Writers(root, job.segment, job.labels, job.n_points, place, n_slots, crew.part_bytes),
+        Writers(root, job.segment, job.labels, job.n_points, place, n_slots, workers.part_bytes),
         name=name,
     )
-    asked = _Asked(job, crew, name)
+    asked = _Asked(job, workers, name)
     try:
         asked.write(chains)
     finally:
@@ -75,8 +75,8 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], crew: Crew) -> None:
 class _Asked:
     """The shards that the workers were asked for."""
 
-    def __init__(self, job: Job, crew: Crew, name: str) -> None:
-        self._job, self._crew, self._name = job, crew, name
+    def __init__(self, job: Job, workers: Workers, name: str) -> None:
+        self._job, self._crew, self._name = job, workers, name
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._chains: dict[Any, list[ShardTask]] = {}  # by future, what is left of its chain
         self._numbers = itertools.count()
@@ -116,14 +116,14 @@ class _Asked:
         self._chains.clear()
 
     def _ask(self, chain: list[ShardTask], worker: str | None = None) -> None:
-        from zarrts.conversion.remote import Part, write_part
+        from zarrts.conversion.worker_plugin import Assignment, write_assignment
 
         task, *rest = chain
         recordings = {span.recording: self._job.recordings[span.recording] for span in task.spans}
-        part = Part(job=self._name, task=task, recordings=recordings, is_last=not rest)
+        assignment = Assignment(job=self._name, task=task, recordings=recordings, is_last=not rest)
         future = self._crew.client.submit(
-            write_part,
-            self._pickled(part),
+            write_assignment,
+            self._pickled(assignment),
             key=(f"write-shard-{self._name}", task.shard, next(self._numbers)),
             pure=False,
             # Where the stream of a compressed file stands, if that worker is still there.
@@ -133,8 +133,8 @@ class _Asked:
         self._chains[future] = chain
         future.add_done_callback(self._done.put)
 
-    def _pickled(self, part: Any) -> bytes:
-        """Return a part as bytes; what holds credentials is on the workers already."""
+    def _pickled(self, assignment: Any) -> bytes:
+        """Return an assignment as bytes; what holds credentials is on the workers already."""
         import cloudpickle
 
         keep = self._keep
@@ -144,11 +144,11 @@ class _Asked:
                 return keep(it) if getattr(type(it), "holds_credentials", False) else None
 
         content = io.BytesIO()
-        Pickler(content).dump(part)
+        Pickler(content).dump(assignment)
         return content.getvalue()
 
     def _keep(self, it: Any) -> str:
-        from zarrts.conversion.remote import Keeper
+        from zarrts.conversion.worker_plugin import Keeper
 
         if id(it) not in self._kept:
             name = f"{self._name}-kept-{len(self._kept)}"

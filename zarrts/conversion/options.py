@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from zarrts.conversion.publish import CODECS
+from zarrts.conversion.codecs import CODECS
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.sources.source_options import SourceOptions, check_number
@@ -13,7 +13,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions(SourceOptions):
-    """Options of sources, and how to convert them; `zarrts.convert` says what each means."""
+    """The options of sources and of their conversion; `zarrts.convert` documents each of them."""
 
     dtype: str = "auto"
     memory_bytes: int = 1 << 30

@@ -1,4 +1,4 @@
-"""From recordings to one task a shard: sizes and memory."""
+"""The plan of a conversion: sizes of chunks and shards, one task a shard, and its memory."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What one task writes: a whole shard of every array, from some spans of recordings."""
+    """A task: it writes a whole shard of every array, from some spans of recordings."""
 
     shard: int
     spans: tuple[Span, ...]
@@ -43,8 +43,8 @@ class ShardTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How rows are cut into chunks and shards.
+class ShardLayout:
+    """The division of rows into chunks and shards.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ def stored_dtype(recordings: Sequence[SourceRecording], dtype: str) -> np.dtype[
         wanted = np.dtype(dtype)
     except TypeError as error:
         raise PlanError(
-            f"dtype={dtype!r} is no NumPy dtype; use 'float32', for example."
+            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
         ) from error
     if wanted.kind not in "biuf" or wanted.itemsize > 8:
         raise PlanError(
@@ -112,7 +112,7 @@ def lay_out(
     *,
     chunk_bytes: int,
     shard_bytes: int,
-) -> Layout:
+) -> ShardLayout:
     """Cut the rows of all recordings, one after the other, into chunks and shards.
 
     Arrays share their chunks' length, so that the widest one decides it.
@@ -131,9 +131,9 @@ def lay_out_in(
     dtype: np.dtype[Any],
     chunk_rows: int,
     shard_rows: int,
-) -> Layout:
+) -> ShardLayout:
     """Cut the rows of all recordings into chunks and shards of given numbers of rows."""
-    return Layout(
+    return ShardLayout(
         n_rows=sum(it.x.shape[0] for it in recordings),
         row_shape=recordings[0].x.shape[1:],
         dtype=dtype,
@@ -163,7 +163,7 @@ def shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...
     return tuple(tasks)
 
 
-def task_bytes(recordings: Sequence[SourceRecording], layout: Layout) -> int:
+def task_bytes(recordings: Sequence[SourceRecording], layout: ShardLayout) -> int:
     """Return the most memory that one task takes."""
     row_bytes = layout.row_bytes + _label_bytes(recordings)
     blocks = {  # of which thousands of small recordings have few

@@ -1,7 +1,5 @@
-"""Before a conversion: find the sources, understand them, and refuse whatever cannot end well."""
+"""Prepare a conversion: find the sources, understand them, and refuse whatever cannot end well."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,17 +8,21 @@ from typing import Any
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
 from zarrts.buckets.mounts import Mounts
+from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.checks import (
     check_duplicates,
     check_fit,
     check_recordings,
     check_sessions,
+    check_spellings,
     data_unread,
     refuse,
 )
+from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
+from zarrts.conversion.lock import only_writer
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.plan import (
-    Layout,
+    ShardLayout,
     count_workers,
     lay_out,
     lay_out_in,
@@ -29,17 +31,16 @@ from zarrts.conversion.plan import (
     usual_workers,
     warn_of_axes,
 )
-from zarrts.conversion.publish import codec_of
-from zarrts.conversion.survey import count_labels, try_chunks
-from zarrts.conversion.targets import finished_bytes, refuse_target, refuse_unfinished
+from zarrts.conversion.provenance import count_labels, provenance_of
+from zarrts.conversion.stamps import read_stamps, stamps_of, touched
+from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
 from zarrts.errors import PlanError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
 from zarrts.sources.study.integer_labels import with_integer_labels
-from zarrts.storage.journal import Plan
+from zarrts.storage.journal import Provenance
 from zarrts.storage.location import (
-    Location,
     free_bytes,
     has_table,
     locate,
@@ -47,12 +48,11 @@ from zarrts.storage.location import (
     refuse_read_only,
     refuse_unused,
 )
-from zarrts.storage.store import StoreHeader, is_store, read_header
-from zarrts.storage.table import read_table
+from zarrts.storage.store import StoreHeader, read_header
+from zarrts.storage.table import RecordingTable, read_table
 from zarrts.types import LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
-_WORTH_COMPRESSING = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,14 @@ class Prepared:
 
     Attributes
     ----------
-    target : Location
+    target : Target
+        The place as it was when it was looked at.
+    is_done : bool
+        Whether it holds all of this already, as far as is seen without reading all of it.
+    touched : tuple of int
+        Recordings that have to be read and compared before that is certain.
     recordings : tuple of SourceRecording
-    layout : Layout
+    layout : ShardLayout
     labels : LabelScheme
     counters : tuple of LabelCounter
         Labels of each recording.
@@ -74,18 +79,20 @@ class Prepared:
         chunks); and free on the disk, None in a bucket.
     seconds : float
         Estimate from the same chunks.
-    plan : Plan
-        What fixes the bytes of the new segment.
+    provenance : Provenance
+        What the new segment is made from.
     passed_over : tuple of str
         Files among the sources that are of no kind that is read.
     base : StoreHeader, or None
         The store that the segment is added to.
     """
 
-    target: Location
+    target: Target
+    is_done: bool
+    touched: tuple[int, ...]
     options: ConvertOptions
     recordings: tuple[SourceRecording, ...]
-    layout: Layout
+    layout: ShardLayout
     labels: LabelScheme
     counters: tuple[LabelCounter, ...]
     workers: int
@@ -94,24 +101,24 @@ class Prepared:
     stored_bytes: int
     free_bytes: int | None
     seconds: float
-    plan: Plan
+    provenance: Provenance
     has_subjects_given: bool
     passed_over: tuple[str, ...] = ()
     base: StoreHeader | None = None
 
     @property
     def labels_per(self) -> LabelsPer:
-        """What has a label: samples that are rows; or recordings, or their rows."""
+        """The unit that has a label: a sample that is a row; or a recording, or its rows."""
         return self.recordings[0].labels_per
 
     @property
     def is_ragged(self) -> bool:
-        """Whether a sample is a recording of any length."""
+        """True where a sample is a recording of any length."""
         return self.labels_per != "sample"
 
     @property
     def warnings(self) -> list[str]:
-        """What looks wrong, but need not be."""
+        """Warnings of what looks wrong, but need not be."""
         warnings = data_unread(self.passed_over)
         if self.options.axes is not None:
             return warnings
@@ -120,25 +127,18 @@ class Prepared:
             shape = (max(it.x.shape[0] for it in self.recordings), *shape)
         return warnings + warn_of_axes(shape, is_series=self.is_ragged)
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the target holds all of this already."""
-        if not is_store(self.target):
-            return False
-        header = read_header(self.target)
-        if self.base is not None:
-            return header.segments[-1].write_id == self.plan.write_id
-        return header.write_id == self.plan.write_id
 
-    def refuse_target(self) -> None:
-        """Raise PlanError unless the target may be written to; nothing is touched."""
-        options = self.options
-        if self.base is None:
-            refuse_target(
-                self.target, self.plan, overwrite=options.overwrite, restart=options.restart
-            )
-        else:
-            refuse_unfinished(self.target, self.plan, restart=options.restart)
+@dataclass(frozen=True)
+class Base:
+    """A store that recordings are added to: its header, and the tables of its segments."""
+
+    header: StoreHeader
+    tables: Mapping[str, RecordingTable]
+
+    def before_latest(self) -> "Base":
+        """Return the version before the latest one."""
+        header = self.header.at(self.header.versions[-2].version)
+        return Base(header, {it.name: self.tables[it.name] for it in header.segments})
 
 
 def prepare(
@@ -160,7 +160,7 @@ def prepare(
     refuse_read_only(root)  # before anything is asked of a server
     refuse_unused(storage_options, source, target, options.subject)
     found = _find(source, options, storage_options, target)
-    return _prepared(found, root, options, None)
+    return _prepared(found, read_target(root), options, None)
 
 
 def prepare_append(
@@ -180,21 +180,22 @@ def prepare_append(
     SourceError, PlanError
         As in `prepare`, and where sources do not fit the store.
     """
-    target = locate(store, storage_options if is_remote(store) else None)
-    refuse_read_only(target)
+    root = locate(store, storage_options if is_remote(store) else None)
+    refuse_read_only(root)
     refuse_unused(storage_options, source, store, options.subject)
-    header = read_header(target)
+    target = read_target(root)
+    header = target.header or read_header(root)  # which says why there is none
     options = _as_in_store(options, header)
     found = _find(source, options, storage_options, store)
+    base = Base(header, {it.name: read_table(root, it) for it in header.segments})
     if len(header.versions) > 1:
-        latest = read_table(target, header.segments[-1])
+        latest = base.tables[header.segments[-1].name]
         same = [(it.origin, it.fingerprint) for it in found.recordings]
         if same == list(zip(latest.source, latest.fingerprint, strict=True)):
-            before = header.at(header.versions[-2].version)
-            prepared = _prepared(found, target, options, before)
+            prepared = _prepared(found, target, options, base.before_latest())
             if prepared.is_done:
                 return prepared
-    return _prepared(found, target, options, header)
+    return _prepared(found, target, options, base)
 
 
 def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
@@ -222,34 +223,47 @@ def _find(
 
 
 def _prepared(
-    found: sources.Found, target: Location, options: ConvertOptions, base: StoreHeader | None
+    found: sources.Found, target: Target, options: ConvertOptions, base: Base | None
 ) -> Prepared:
-    if base is not None:
-        recordings = tuple(sources.as_in_store(it, base.labels_per) for it in found.recordings)
+    store = base.header if base else None
+    if store is not None:
+        recordings = tuple(sources.as_in_store(it, store.labels_per) for it in found.recordings)
         found = replace(found, recordings=recordings)
     recordings = found.recordings
+    tables = [*base.tables.values()] if base else []
     problems = [*found.problems]
     problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
-    problems += check_fit(target, base, found) if base else check_duplicates(recordings)
+    problems += check_fit(store, tables, found) if store else check_duplicates(recordings)
+    stored = {name for table in tables for name in table.subject}
+    subjects = [*{it.subject for it in recordings}, *stored]
+    problems += check_spellings(subjects)
     if not found.has_subjects_given:
-        problems += check_sessions([*(it.subject for it in recordings), *_subjects(target, base)])
+        problems += check_sessions(subjects)
     refuse(problems, "Nothing was added." if base else "Nothing was converted.")
-    recordings = with_integer_labels(recordings, are_classes=_are_classes(options, base))
+    recordings = with_integer_labels(recordings, are_classes=_are_classes(options, store))
     counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
-    labels = _labels(recordings, counters, options, base)
-    layout = _layout(recordings, options, base)
-    if base is not None:
-        options = replace(options, codec=codec_of(base.segments[0].x))
+    labels = _labels(recordings, counters, options, store)
+    layout = _layout(recordings, options, store)
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
         min(options.workers or usual_workers(recordings), len(layout.tasks)),
     )
-    options, ratio, bytes_per_s = _with_codec(recordings, layout, options)
-    plan = _plan(recordings, digests, layout, options, base)
+    codec = codec_of(store.segments[0].x) if store else options.codec
+    if codec == AUTO:
+        codec, ratio, bytes_per_s = choose_codec(recordings, layout)
+    else:
+        ratio, bytes_per_s = try_chunks(recordings, layout, codec)
+    options = replace(options, codec=codec)
+    provenance = provenance_of(recordings, digests, layout, options, store)
     raw_bytes = layout.n_rows * layout.row_bytes
+    is_done = target.holds(provenance, is_append=store is not None) and not options.overwrite
+    if is_done and store is None and not isinstance(target.root, ObjectPath):
+        _refuse_damaged(target)
     prepared = Prepared(
         target=target,
+        is_done=is_done,
+        touched=_touched(target, recordings) if is_done else (),
         options=options,
         recordings=recordings,
         layout=layout,
@@ -259,17 +273,46 @@ def _prepared(
         source_bytes=sum(it.size_bytes for it in recordings),
         raw_bytes=raw_bytes,
         stored_bytes=int(raw_bytes * ratio),
-        free_bytes=free_bytes(target),
+        free_bytes=free_bytes(target.root),
         seconds=raw_bytes / bytes_per_s / workers,
-        plan=plan,
+        provenance=provenance,
         has_subjects_given=found.has_subjects_given,
         passed_over=found.passed_over,
-        base=base,
+        base=store,
     )
     if not prepared.is_done:
-        prepared.refuse_target()
+        if target.is_of_another(provenance) and not options.restart:
+            # Or a conversion that is running just now would be taken for one that was stopped.
+            with only_writer(target.root):
+                pass
+        refuse_writing(prepared, target)
         _check_room(prepared)
     return prepared
+
+
+def _refuse_damaged(target: Target) -> None:
+    """Raise StoreError where a store's root is whole, but what it says of recordings is not."""
+    # In a bucket this would be many requests.
+    for segment in target.header.segments if target.header else ():
+        read_table(target.root, segment)
+
+
+def _touched(target: Target, recordings: Sequence[SourceRecording]) -> tuple[int, ...]:
+    """Return the recordings that may have changed since the last segment was made from them."""
+    assert target.header is not None
+    stamps: Mapping[str, str] = {}
+    if stamps_of(recordings):
+        stamps = read_stamps(target.root).get(target.header.segments[-1].name, {})
+    return tuple(touched(recordings, stamps))
+
+
+def refuse_writing(prepared: Prepared, target: Target) -> None:
+    """Raise PlanError unless a conversion may write to a place as it is; nothing is touched."""
+    options = prepared.options
+    if prepared.base is not None:
+        refuse_unfinished(target, prepared.provenance, restart=options.restart)
+        return
+    refuse_target(target, prepared.provenance, overwrite=options.overwrite, restart=options.restart)
 
 
 def _labels(
@@ -286,7 +329,7 @@ def _labels(
 
 def _layout(
     recordings: Sequence[SourceRecording], options: ConvertOptions, base: StoreHeader | None
-) -> Layout:
+) -> ShardLayout:
     if base is not None:
         x = base.segments[0].x
         return lay_out_in(recordings, x.dtype, x.chunk_rows, x.shard_rows)
@@ -305,63 +348,15 @@ def _are_classes(options: ConvertOptions, base: StoreHeader | None) -> bool:
     return base.labels.encoding == "numbers" and base.labels.class_names is not None
 
 
-def _with_codec(
-    recordings: Sequence[SourceRecording], layout: Layout, options: ConvertOptions
-) -> tuple[ConvertOptions, float, float]:
-    """Return the options with a codec, bytes stored per byte, and bytes per second."""
-    if options.codec != AUTO:
-        return options, *try_chunks(recordings, layout, options.codec)
-    # By size alone, never by a clock: the same sources have to give the same bytes.
-    ratio, bytes_per_s = try_chunks(recordings, layout, "lz4")
-    if ratio <= _WORTH_COMPRESSING:
-        return replace(options, codec="lz4"), ratio, bytes_per_s
-    return replace(options, codec="none"), *try_chunks(recordings, layout, "none")
-
-
 def _check_room(prepared: Prepared) -> None:
-    refuse_large(prepared.target, prepared.layout.shard_rows * prepared.layout.row_bytes)
+    root = prepared.target.root
+    refuse_large(root, prepared.layout.shard_rows * prepared.layout.row_bytes)
     finished = 0
     if not prepared.options.restart:
-        finished = finished_bytes(prepared.target, prepared.plan)
+        finished = prepared.target.finished_bytes(prepared.provenance)
     needed = int(prepared.stored_bytes * _ROOM_MARGIN) - finished
     if prepared.free_bytes is not None and needed > prepared.free_bytes:
         raise PlanError(
-            f"{prepared.target}: the store needs about {format_size(needed)}, but "
+            f"{root}: the store needs about {format_size(needed)}, but "
             f"{format_size(prepared.free_bytes)} are free; make room or choose another disk."
         )
-
-
-def _subjects(target: Location, base: StoreHeader | None) -> list[str]:
-    """Return the subjects of a store that is added to."""
-    tables = (read_table(target, segment) for segment in base.segments) if base else ()
-    return [name for table in tables for name in table.subject]
-
-
-def _plan(
-    recordings: Sequence[SourceRecording],
-    label_digests: Sequence[str],
-    layout: Layout,
-    options: ConvertOptions,
-    base: StoreHeader | None,
-) -> Plan:
-    chosen = options.recorded() | {
-        "dtype": layout.dtype.name,
-        "codec": options.codec,
-        "samples in a chunk": layout.chunk_rows,
-        "samples in a shard": layout.shard_rows,
-    }
-    if recordings[0].labels_per != "sample":
-        chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
-    if every := next(filter(None, (sources.every_of(it.y) for it in recordings)), None):
-        chosen["label_every"] = every  # in rows: the same, however it was said
-    found = [
-        [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
-        for it, digest in zip(recordings, label_digests, strict=True)
-    ]
-    known = base and base.labels.class_names  # new names get the codes after these
-    content = json.dumps([chosen, found, known], sort_keys=True).encode()
-    return Plan(
-        write_id=hashlib.sha256(content).hexdigest()[:32],
-        options=chosen,
-        sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
-    )

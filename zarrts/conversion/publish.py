@@ -4,11 +4,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from zarrts.buckets.bucket import ConflictError
+from zarrts.conversion.codecs import compressors_of
+from zarrts.conversion.stamps import keep_stamps
+from zarrts.conversion.target import Target, sweep
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
@@ -25,23 +29,18 @@ from zarrts.storage.store import (
     SCHEMA,
     SEGMENT_MARK,
     StoreHeader,
-    is_store,
     manifest_key,
     metadata_bytes,
-    read_header,
+    metadata_of,
     read_manifest,
-    read_metadata,
-    read_root,
     root_bytes,
     sizes_below,
     zarr_files,
 )
-from zarrts.types import ArraySpec, LabelsPer
+from zarrts.types import LabelsPer
 
-CODECS = ("lz4", "zstd", "none")
 _INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
 _ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
-_BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
 
 
 def create_segment(
@@ -104,7 +103,7 @@ def create_segment(
             dtype=dtype,
             chunks=(chunk, *shape[1:]),
             shards=(shard, *shape[1:]),
-            compressors=_compressors(codec, dtype),
+            compressors=compressors_of(codec, dtype),
             fill_value=dtype.type(0),
             dimension_names=names,
             config={"write_empty_chunks": True},
@@ -118,32 +117,12 @@ def create_segment(
             dtype=np.dtype(np.uint32),
             chunks=(max(1, n_chunks),),
             compressors=None,
-            dimension_names=("chunk",),
+            # Of each array its own: xarray's datatree refuses one name for two lengths.
+            dimension_names=(f"chunk_of_{array.replace('/', '_')}",),
             config={"write_empty_chunks": True},
         )
     write_files(root / name, zarr_files(files))
     return read_segment(root, name)
-
-
-def trial_spec(chunk_shape: tuple[int, ...], dtype: np.dtype[Any], codec: str) -> ArraySpec:
-    """Return an array of one chunk, to try out how its bytes compress."""
-    first = _compressors(codec, dtype)[0].to_dict()
-    names = ("crc32c",) if codec == "none" else ("blosc", "crc32c")
-    return ArraySpec(
-        path="",
-        shape=chunk_shape,
-        dtype=dtype,
-        chunk_rows=chunk_shape[0],
-        shard_rows=chunk_shape[0],
-        codecs=names,
-        compressor=first.get("configuration", {}),
-    )
-
-
-def codec_of(spec: ArraySpec) -> str:
-    """Return which of `CODECS` an array of ours is compressed with."""
-    cname = spec.compressor.get("cname")
-    return next((name for name, (known, _) in _BLOSC.items() if known == cname), "none")
 
 
 def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> Sequence[str]:
@@ -172,17 +151,6 @@ def _label_axes(n_axes: int) -> tuple[str, ...]:
     return tuple(f"label_axis_{n}" for n in range(1, n_axes))
 
 
-def _compressors(codec: str, dtype: np.dtype[Any]) -> list[Any]:
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
-    if codec == "none":
-        return [Crc32cCodec()]
-    cname, level = _BLOSC[codec]
-    shuffle = "shuffle" if dtype.itemsize > 1 else "noshuffle"
-    blosc = BloscCodec(cname=cname, clevel=level, shuffle=shuffle, typesize=dtype.itemsize)  # type: ignore[arg-type]
-    return [blosc, Crc32cCodec()]
-
-
 def write_checksums(root: Location, segment: Segment, written: Iterable[WrittenShard]) -> None:
     """Write the crc32c of every chunk of a segment's arrays, from all shards in order.
 
@@ -202,9 +170,10 @@ def checksums_bytes(of_shards: Iterable[tuple[int, ...]]) -> bytes:
     return np.array(list(itertools.chain(*of_shards)), "<u4").tobytes()
 
 
-def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
+def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
     """Make the segments of a header the content of the store, in one atomic step.
 
+    `target` is the place as it was when writing began: its root has to be the same still.
     `written` are shards of new segments. What the root says of segments that it has already is
     taken over as it is: measured again, their damage would become what is right.
 
@@ -213,17 +182,15 @@ def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]
     StoreError
         If segments are taken over, and the manifest that lists their files is damaged.
     """
-    before = read_root(root)
-    old = read_header(root) if is_store(root) else None
-    if (old.version if old else 0) != header.version - 1 or (before is not None and not old):
-        raise PlanError(f"{root} was changed by another conversion meanwhile; try again.")
+    root, old = target.root, target.header
     known = {it.name for it in old.segments} if old else set()
     taken_over = [it.name for it in header.segments if it.name in known]
     entries: dict[str, tuple[int, int]] = {}
     metadata: dict[str, Any] = {}
     if old and taken_over:
         entries = _below(taken_over, read_manifest(root, old))
-        metadata = _below(taken_over, read_metadata(root))
+        assert target.content is not None
+        metadata = _below(taken_over, metadata_of(target.content))
     entries |= {it.key: (it.size, it.checksum) for it in written}
     for segment in header.segments:
         if segment.name not in known:
@@ -249,12 +216,32 @@ def publish(root: Location, header: StoreHeader, written: Iterable[WrittenShard]
         "consolidated_metadata": _consolidated(metadata),
     }
     try:
-        replace_if(root / ROOT_KEY, root_bytes(document), before)
+        replace_if(root / ROOT_KEY, root_bytes(document), target.content)
     except ConflictError:
         raise PlanError(
             f"{root} was published by another conversion meanwhile, which stays; open it, or "
             "choose another name."
         ) from None
+
+
+def finish_removal(target: Target) -> None:
+    """Delete what a published removal left, and say in the root that it came to its end.
+
+    1. The root that the removal published says that files are still to be deleted.
+    2. They are deleted here. Whoever is killed meanwhile leaves the root as it is, and whoever
+       writes next comes here again.
+    3. The root is replaced by one that is the same but for that.
+    """
+    header = target.header
+    assert header is not None and target.content is not None
+    sweep(target, target.unfinished.segment if target.unfinished else None)
+    keep_stamps(target.root, [it.name for it in header.segments])
+    if header.removal is None:
+        return
+    document = json.loads(target.content)
+    ours = document["attributes"]["zarrts"]
+    del ours["removal"]
+    replace_if(target.root / ROOT_KEY, root_bytes(document), target.content)
 
 
 def _below(names: Iterable[str], of_paths: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,6 +304,7 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
                 "name": it.name,
                 "stored_bytes": it.stored_bytes,
                 "write_id": it.write_id,
+                "provenance": it.provenance,
                 "options": dict(it.options),
                 "table_sha256": it.table_sha256,
             }
@@ -328,4 +316,5 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         ],
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
+        **({} if header.removal is None else {"removal": asdict(header.removal)}),
     }

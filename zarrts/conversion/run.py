@@ -7,41 +7,38 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from zarrts.conversion.cluster import write_on_cluster
-from zarrts.conversion.crew import LOCAL, hired, refuse_data
-from zarrts.conversion.plan import ShardTask, carried, stored_axes, task_bytes
-from zarrts.conversion.prepare import Prepared
-from zarrts.conversion.publish import create_segment, publish, write_checksums
+from zarrts.conversion.comparison import differing
+from zarrts.conversion.header import header_of_store, n_points_of, table_of
+from zarrts.conversion.lock import Hold, only_writer
+from zarrts.conversion.plan import ShardTask, stored_axes, task_bytes
+from zarrts.conversion.prepare import Prepared, refuse_writing
+from zarrts.conversion.provenance import write_id_of
+from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
-from zarrts.conversion.targets import (
+from zarrts.conversion.stamps import stamps_of, write_stamps
+from zarrts.conversion.target import (
     JOURNAL,
-    Hold,
+    Target,
     drop_partial,
-    has_leftovers,
-    only_writer,
-    read_unfinished,
+    read_target,
+    refuse_changed,
     sweep,
 )
 from zarrts.conversion.tasks import Job, OnRows, write_tasks
+from zarrts.conversion.workers import LOCAL, connected_workers, refuse_data
 from zarrts.errors import PlanError, SourceError, ZarrtsError
-from zarrts.labels.scheme import LabelScheme
 from zarrts.sources import refuse_changes
-from zarrts.stats.sketches import count_points
 from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.journal import (
     JournalContent,
     JournalWriter,
     WrittenTask,
-    merged_moments,
-    read_journal,
-    sketches_of,
 )
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, read_segment
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, is_store, read_header
-from zarrts.storage.table import RecordingTable, digest_of_table, write_table
+from zarrts.storage.store import StoreHeader
+from zarrts.storage.table import digest_of_table, write_table
 
 WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
 
@@ -51,28 +48,30 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     """Write the store that was prepared; it exists once all of it is on the disk.
 
-    What an earlier run of the same plan finished is checked and kept.
+    What an earlier run of the same plan finished is checked and kept. Sources of a store that is
+    complete are compared with it where they were touched since.
 
     Raises
     ------
     PlanError
-        If the target is in use, or the disk is full.
+        If the target is in use, sources of a complete store have changed, or the disk is full.
     SourceError
         If a source cannot be read to its end.
     """
-    target = prepared.target
+    root = prepared.target.root
     if prepared.is_done:
+        _refuse_changed(prepared, on_rows)
         _clear_leftovers(prepared)
         return
-    with _writing(prepared) as write, only_writer(target) as hold:
-        if prepared.is_done:  # by another process since
-            return
-        prepared.refuse_target()
-        old = read_header(target) if is_store(target) else None
-        if prepared.base is not None and (old is None or old.version != prepared.base.version):
-            raise PlanError(f"{target} was changed by somebody else meanwhile; try again.")
+    with _writing(prepared) as write, only_writer(root) as hold:
+        target = read_target(root, prepared.target)
+        if _is_published(prepared, target):
+            return  # by another process
+        refuse_writing(prepared, target)
+        if prepared.base is not None and target.version != prepared.base.version:
+            raise PlanError(f"{root} was changed by somebody else meanwhile; try again.")
         with _explained(prepared, hold):
-            _write_store(prepared, old, on_rows, write, hold)
+            _write_store(prepared, target, on_rows, write, hold)
 
 
 @contextlib.contextmanager
@@ -83,67 +82,108 @@ def _writing(prepared: Prepared) -> Iterator[WriteTasks]:
         yield partial(write_tasks, workers=prepared.workers)
         return
     refuse_data(prepared.recordings)
-    with hired(
+    with connected_workers(
         options.scheduler,
         workers=prepared.workers if options.scheduler == LOCAL else options.workers,
         memory_bytes=options.memory_bytes,
         part_bytes=task_bytes(prepared.recordings, prepared.layout),
-    ) as crew:
-        yield partial(write_on_cluster, crew=crew)
+    ) as workers:
+        yield partial(write_on_cluster, workers=workers)
+
+
+def _is_published(prepared: Prepared, target: Target) -> bool:
+    """Return whether what was prepared has been published since."""
+    is_there = target.holds(prepared.provenance, is_append=prepared.base is not None)
+    return is_there and target.version > prepared.target.version
+
+
+def _refuse_changed(prepared: Prepared, on_rows: OnRows) -> None:
+    """Compare sources that were touched with the complete store; raise PlanError if any changed."""
+    header, root = prepared.target.header, prepared.target.root
+    if not prepared.touched or header is None:
+        return
+    changed = differing(
+        root,
+        header.segments[-1],
+        header.labels,
+        prepared.recordings,
+        prepared.touched,
+        prepared.workers,
+        on_rows,
+    )
+    if changed:
+        refuse_changed(
+            root,
+            [prepared.recordings[number].origin for number in changed],
+            is_append=prepared.base is not None,
+        )
+    # Unless somebody writes to the store, or nobody can: the next run compares again.
+    if stamps_of(prepared.recordings):
+        with contextlib.suppress(PlanError, OSError), only_writer(root):
+            if read_target(root).version == prepared.target.version:
+                _write_stamps(prepared, header)
+
+
+def _write_stamps(prepared: Prepared, header: StoreHeader) -> None:
+    *others, last = (it.name for it in header.segments)
+    write_stamps(prepared.target.root, last, prepared.recordings, others)
 
 
 def _clear_leftovers(prepared: Prepared) -> None:
     """Delete what a run that was killed after it had published left behind."""
+    target, provenance = prepared.target, prepared.provenance
+    if not target.may_be_swept(provenance):
+        return
     # Unless somebody writes to the store, or nobody can: the next run tries again.
-    with contextlib.suppress(PlanError, OSError):
-        if has_leftovers(prepared.target, prepared.plan):
-            with only_writer(prepared.target):
-                if has_leftovers(prepared.target, prepared.plan):
-                    sweep(prepared.target)
+    with contextlib.suppress(PlanError, OSError), only_writer(target.root):
+        now = read_target(target.root)
+        if now.may_be_swept(provenance):
+            finish_removal(now) if now.header and now.header.removal else sweep(now)
 
 
 def _write_store(
     prepared: Prepared,
-    old: StoreHeader | None,
+    target: Target,
     on_rows: OnRows,
     write: WriteTasks,
     hold: Hold,
 ) -> None:
-    target = prepared.target
-    segment, finished = _resume(prepared, on_rows) or (_start(prepared, old), {})
+    root = target.root
+    segment, finished = _resume(prepared, target, on_rows) or (_start(prepared, target), {})
     finished = _write(prepared, segment, finished, on_rows, write, hold)
-    drop_partial(target, segment.name)
+    drop_partial(root, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
-    table = _table(prepared, results)
+    table = table_of(prepared, results)
     written = [shard for result in results for shard in result.files]
-    written += write_recordwise(target, segment, table.starts, prepared.recordings, prepared.labels)
+    written += write_recordwise(root, segment, table.starts, prepared.recordings, prepared.labels)
     refuse_changes(prepared.recordings)
-    write_table(target, segment.name, table)
-    write_checksums(target, segment, written)
+    write_table(root, segment.name, table)
+    write_checksums(root, segment, written)
     segment = replace(
         segment,
         stored_bytes=sum(shard.size for shard in written),
-        table_sha256=digest_of_table(target, segment.name),
+        table_sha256=digest_of_table(root, segment.name),
     )
+    write_id = write_id_of(prepared.provenance, segment.name, written)
+    header = header_of_store(prepared, replace(segment, write_id=write_id), target)
     hold.check()
-    publish(target, _header(prepared, segment, old), written)
+    publish(target, header, written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
-        sweep(target)
+        _write_stamps(prepared, header)
+        sweep(read_target(root))
 
 
 # Beginning, and beginning again ---------------------------------------------------------------
 
 
-def _start(prepared: Prepared, old: StoreHeader | None) -> Segment:
-    target, layout = prepared.target, prepared.layout
+def _start(prepared: Prepared, target: Target) -> Segment:
+    layout = prepared.layout
     sweep(target)
-    # Never a name that is in use: whoever has the old store open goes on reading it.
-    name = str(1 + max((int(it.name) for it in old.segments), default=-1)) if old else "0"
     n_recordings = len(prepared.recordings)
     n_labels = n_recordings if prepared.labels_per == "recording" else layout.n_rows
     return create_segment(
-        target,
-        name,
+        target.root,
+        target.next_segment,
         x=((layout.n_rows, *layout.row_shape), layout.dtype),
         y=((n_labels, *prepared.recordings[0].y.shape[1:]), prepared.labels.dtype),
         chunk_rows=layout.chunk_rows,
@@ -155,35 +195,36 @@ def _start(prepared: Prepared, old: StoreHeader | None) -> Segment:
     )
 
 
-def _resume(prepared: Prepared, on_rows: OnRows) -> tuple[Segment, dict[int, WrittenTask]] | None:
+def _resume(
+    prepared: Prepared, target: Target, on_rows: OnRows
+) -> tuple[Segment, dict[int, WrittenTask]] | None:
     """Return the segment that an earlier run began, and its tasks that are as they were written."""
-    target = prepared.target
-    journal = read_unfinished(target)
+    root, journal = target.root, target.unfinished
     if (
         journal is None
-        or journal.plan.write_id != prepared.plan.write_id
+        or journal.provenance.digest != prepared.provenance.digest
         or prepared.options.restart
     ):
         return None
     sweep(target, unfinished=journal.segment)
     try:
-        segment = read_segment(target, journal.segment)
+        segment = read_segment(root, journal.segment)
     except (OSError, ValueError, LookupError):
         return None
-    # Content is compared by samples of the bytes: what came from a file that was touched since is
-    # written again.
-    touched = {
+    # Content was compared by samples of the bytes: what came from a file that was touched since, or
+    # from a large array in memory, is written again.
+    again = {
         number
         for number, it in enumerate(prepared.recordings)
-        if journal.stamps.get(it.origin) != it.stamp
+        if journal.stamps.get(it.origin) != it.stamp or (it.is_sampled and not it.paths)
     }
     kept = [
         task
         for task in prepared.layout.tasks
-        if task.shard in journal.entries and touched.isdisjoint(it.recording for it in task.spans)
+        if task.shard in journal.entries and again.isdisjoint(it.recording for it in task.spans)
     ]
     with ThreadPoolExecutor(prepared.workers) as pool:
-        is_whole = pool.map(lambda task: _is_whole(target, journal.entries[task.shard]), kept)
+        is_whole = pool.map(lambda task: _is_whole(root, journal.entries[task.shard]), kept)
         finished = {
             task.shard: journal.entries[task.shard]
             for task, whole in zip(kept, is_whole, strict=True)
@@ -211,12 +252,12 @@ def _write(
     """Write the tasks that are not finished, and return all."""
     done = dict(finished)
     content = JournalContent(
-        plan=prepared.plan,
+        provenance=prepared.provenance,
         segment=segment.name,
         stamps={it.origin: it.stamp for it in prepared.recordings},
         entries=finished,
     )
-    with contextlib.closing(JournalWriter(prepared.target / JOURNAL, content)) as journal:
+    with contextlib.closing(JournalWriter(prepared.target.root / JOURNAL, content)) as journal:
 
         def on_task(task: WrittenTask) -> None:
             hold.check()
@@ -224,11 +265,11 @@ def _write(
             done[task.shard] = task
 
         job = Job(
-            root=prepared.target,
+            root=prepared.target.root,
             segment=segment,
             recordings=dict(enumerate(prepared.recordings)),
             labels=prepared.labels,
-            n_points=_n_points(prepared),
+            n_points=n_points_of(prepared),
             on_rows=on_rows,
             on_task=on_task,
         )
@@ -244,14 +285,13 @@ def _write(
 @contextlib.contextmanager
 def _explained(prepared: Prepared, hold: Hold) -> Iterator[None]:
     """Keep what is finished if the same command could go on from it, else nothing; say which."""
-    target = prepared.target
+    target = prepared.target.root
     try:
         yield
     except BaseException as error:
         if not hold.is_held:  # what is there may be another's
             raise
-        is_of_no_use = prepared.is_done or _is_of_no_use_after(error)
-        n_kept = _clear_up(target, everything=is_of_no_use)
+        n_kept = _clear_up(prepared, everything=_is_of_no_use_after(error))
         if isinstance(error, ZarrtsError) and not n_kept:
             raise
         kept = (
@@ -281,86 +321,13 @@ def _is_of_no_use_after(error: BaseException) -> bool:
     return is_said and not isinstance(error.__cause__, OSError)
 
 
-def _clear_up(target: Location, *, everything: bool) -> int:
+def _clear_up(prepared: Prepared, *, everything: bool) -> int:
     """Delete what is of no use, and return how many finished tasks are left."""
     # What cannot be deleted now opens as nothing, and the next conversion deletes it.
     with contextlib.suppress(OSError):
-        journal = read_journal(target / JOURNAL)
-        if journal is not None and journal.entries and not everything:
-            return len(journal.entries)
+        target = read_target(prepared.target.root)
+        is_of_no_use = everything or _is_published(prepared, target)
+        if target.journal and target.journal.entries and not is_of_no_use:
+            return len(target.journal.entries)
         sweep(target)
     return 0
-
-
-# Publishing ---------------------------------------------------------------------------------
-
-
-def _table(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable:
-    labels, layout = prepared.labels, prepared.layout
-    counts = None
-    if labels.class_names:
-        counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
-    return RecordingTable(
-        subject=tuple(it.subject for it in prepared.recordings),
-        source=tuple(it.origin for it in prepared.recordings),
-        fingerprint=tuple(it.fingerprint for it in prepared.recordings),
-        starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
-        source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
-        label_counts=counts,
-        moments=merged_moments(results, len(prepared.recordings), layout.row_shape),
-        sketch=sketches_of(
-            results,
-            len(prepared.recordings),
-            layout.row_shape,
-            layout.dtype,
-            _n_points(prepared),
-        ),
-    )
-
-
-def _n_points(prepared: Prepared) -> int:
-    row_shape = prepared.layout.row_shape
-    return count_points(len(prepared.recordings), row_shape[-1] if row_shape else 1)
-
-
-def _header(prepared: Prepared, segment: Segment, old: StoreHeader | None) -> StoreHeader:
-    plan, base = prepared.plan, prepared.base
-    segment = replace(segment, write_id=plan.write_id, options=dict(plan.options))
-    if base is not None:
-        return _added(base, segment, prepared.labels)
-    first, options = prepared.recordings[0], prepared.options
-    channels, rate_hz = carried(prepared.recordings)
-    version = old.version + 1 if old else 1
-    gone = old.gone if old else ()
-    if old:
-        lost = tuple(it.version for it in old.versions)
-        gone = (*gone, Gone(lost, f"version {version} replaced it"))
-    return StoreHeader(
-        version=version,
-        kind="ragged" if prepared.is_ragged else "dense",
-        labels_per=prepared.labels_per,
-        write_id=plan.write_id,
-        labels=prepared.labels,
-        x_name=first.x_name,
-        y_name=first.y_name,
-        channels=options.channels or channels,
-        rate_hz=options.rate_hz or rate_hz,
-        segments=(segment,),
-        versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
-        gone=gone,
-    )
-
-
-def _added(base: StoreHeader, segment: Segment, labels: LabelScheme) -> StoreHeader:
-    """Return the header of a store with one segment more."""
-    segments = (*base.segments, segment)
-    version = base.version + 1
-    names = tuple(it.name for it in segments)
-    return replace(
-        base,
-        version=version,
-        write_id=combined_id(segments),
-        labels=labels,
-        segments=segments,
-        versions=(*base.versions, Version(version, names, labels.n_classes)),
-    )

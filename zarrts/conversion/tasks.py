@@ -35,7 +35,7 @@ OnRows = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What all tasks share.
+    """The values that all tasks of a conversion share.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """Cut samples out of the rows of a store: choose the rows that are x, and those that are y."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -199,34 +199,3 @@ def _rows(firsts: IntArray, steps: IntArray | None, fit: Fit | None) -> IntArray
         return np.asarray(firsts.reshape(-1, *(1 for _ in steps.shape)) + steps)
     assert fit is not None, "samples of unequal lengths are not brought to one"
     return fit.rows(firsts)
-
-
-def majority(labels: AnyArray, missing: Sequence[int] = (), min_labelled: float = 0.5) -> AnyArray:
-    """Return the most frequent of the labels on the last axis; of several, the smallest.
-
-    Parameters
-    ----------
-    labels : integers or bool, shape (..., n)
-    missing : sequence of int
-        Values that stand for no label, and so do not count.
-    min_labelled : float
-        Where a smaller share of the labels than this is there, or none, the result is
-        `missing[0]`.
-
-    Returns
-    -------
-    shape (...), of the dtype of `labels`
-    """
-    n_labels = labels.shape[-1]
-    values, which = np.unique(labels, return_inverse=True)
-    rows = which.reshape(-1, n_labels)
-    cells = np.arange(len(rows))[:, None] * len(values) + rows
-    counts = np.bincount(cells.ravel(), minlength=len(rows) * len(values))
-    counts = counts.reshape(len(rows), len(values))
-    if len(missing):
-        counts[:, np.isin(values, missing)] = 0
-    found = values[counts.argmax(axis=1)]
-    if len(missing):
-        n_labelled = counts.sum(axis=1)
-        found[(n_labelled == 0) | (n_labelled < min_labelled * n_labels)] = missing[0]
-    return np.asarray(found.reshape(labels.shape[:-1]))

@@ -13,9 +13,10 @@ import numpy as np
 
 from zarrts import sizes
 from zarrts.errors import SampleError
-from zarrts.indexing.cuts import Cut, TargetOf, View, majority
+from zarrts.indexing.cuts import Cut, TargetOf, View
 from zarrts.indexing.indexes import WindowIndex
 from zarrts.indexing.units import Ranges
+from zarrts.loops.votes import majority
 from zarrts.types import AnyArray, IntArray
 
 WindowLabel = (

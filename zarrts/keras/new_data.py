@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.indexing.cuts import Cut, TargetOf, View, majority
+from zarrts.indexing.cuts import Cut, TargetOf, View
 from zarrts.indexing.indexes import WindowIndex
 from zarrts.keras.spec import Spec
 from zarrts.keywords import first_names
 from zarrts.labels.scheme import LabelScheme
+from zarrts.loops.votes import majority
 from zarrts.samples import Samples
 from zarrts.types import IntArray, Label, Recording
 

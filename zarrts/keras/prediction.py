@@ -3,8 +3,10 @@ right; out of core, a batch at a time.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,21 @@ from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.keras.confusion import Confusion, output_of
 from zarrts.keras.new_data import as_recordings, codes_in, cut_like, is_array, with_classes_of
 from zarrts.keras.opening import Opening
-from zarrts.keras.results import Evaluation, Merge, Predictions
+from zarrts.keras.places import places_of_files, places_of_samples
+from zarrts.keras.prediction_files import new_values, publish_values, shortened
 from zarrts.keras.sequence import ZarrSequence
 from zarrts.keras.source_batches import Fed, batches_of_files, labelled_batches
 from zarrts.keras.spec import Spec
 from zarrts.loading.epochs import EpochPart
 from zarrts.loading.options import OnError
+from zarrts.progress import show_count
+from zarrts.results import Evaluation, Merge, Predictions
 from zarrts.samples import Samples
 from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
-from zarrts.types import Batch, IntArray, Recording
+from zarrts.types import Batch, Recording
 
 Like = ZarrSequence | Spec | str | Path
 
@@ -43,6 +48,7 @@ def predict(
     axes: Sequence[str] | None = None,
     stride: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    progress: bool = True,
 ) -> Predictions:
     """Return what a network predicts of samples, or of files that need no labels.
 
@@ -69,6 +75,8 @@ def predict(
         rows; by default they do not overlap.
     storage_options : dict, optional
         Of addresses, as for `convert`.
+    progress : bool
+        Show how far it is, on a terminal.
 
     Returns
     -------
@@ -96,11 +104,15 @@ def predict(
             )
             readers = find_inputs(as_recordings(samples, spec), options, storage_options)
             n_samples, batches = batches_of_files(readers, spec, stride)
+            locate_samples = partial(places_of_files, readers, spec, stride)
         else:
             opened = Opening(storage_options).samples_of(samples)
             seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
-        found = _predict(model, batches, n_samples, out, spec.class_names)
+            locate_samples = partial(places_of_samples, seq.samples)
+        with show_count("predict", n_samples, progress) as on_samples:
+            found = _predict(model, batches, n_samples, out, spec.class_names, on_samples)
+        found = replace(found, places=locate_samples(found.sample_ids, found.recordings))
     return found if merge is None else found.merged(merge)
 
 
@@ -116,6 +128,8 @@ def evaluate(
     label_every: int | str | None = None,
     stride: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    predictions: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Return how many samples of each subject and class a network takes for which class.
 
@@ -136,6 +150,11 @@ def evaluate(
         rows; by default they do not overlap.
     storage_options : dict, optional
         Of an address; by default those of `like`, where that is a sequence.
+    predictions : bool
+        Keep what the network gives for each sample, with its true class, file and time, in
+        memory, as `.predictions`; `save("results.npz")` and `zarrts view --results` show it.
+    progress : bool
+        Show how far it is, on a terminal.
 
     Raises
     ------
@@ -161,26 +180,35 @@ def evaluate(
             channels=spec.channels,
             kind="dense" if spec.takes_rows else "ragged",
         )
-        subjects, labelled = labelled_batches(samples, options, spec, stride, more)
-        counts = Confusion(model, subjects, names)
-        for inputs, codes_of_batch, owner in labelled:
-            counts.add(inputs, codes_of_batch, owner)
-        return counts.evaluation(np.arange(len(subjects)))
+        found = labelled_batches(samples, options, spec, stride, more)
+        counts = Confusion(model, found.subjects, names, keeps=predictions)
+        with show_count("evaluate", found.n_samples, progress) as on_samples:
+            for inputs, true, ids, recordings in found.batches:
+                counts.add(inputs, true, found.owners[recordings], ids, recordings)
+                on_samples(len(ids))
+        every = np.arange(len(found.subjects))
+        return counts.evaluation(every, partial(places_of_files, found.readers, spec, stride))
     if isinstance(like, ZarrSequence):
         given = Opening(storage_options).samples_of(samples) if storage_options else samples
         known = like.alike(given)
     else:
         known = with_classes_of(Opening(storage_options).samples_of(samples), spec)
-    with _sequence(known, spec, "int", stride, _on_error(like)) as seq:
+    with ExitStack() as stack:
+        seq = stack.enter_context(_sequence(known, spec, "int", stride, _on_error(like)))
         catalog, codes = seq.samples.store.catalog, codes_in(seq.class_names, names)
-        counts = Confusion(model, catalog.subjects, names)
+        counts = Confusion(model, catalog.subjects, names, keeps=predictions)
+        on_samples = stack.enter_context(show_count("evaluate", len(seq.samples), progress))
         for batch in _batches(seq):
             true = codes[np.asarray(batch.y)]
             if batch.mask is not None and true.ndim == 2:
                 true[~batch.mask] = -1
-            subject = catalog.subject_codes[seq.samples.selection.recordings_of(batch.sample_id)]
-            counts.add(seq.feed.inputs_of(batch), true, subject)
-        return counts.evaluation(seq.samples.selection.subject_codes)
+            ids = batch.sample_id
+            recordings = seq.samples.selection.recordings_of(ids)
+            owner = catalog.subject_codes[recordings]
+            counts.add(seq.feed.inputs_of(batch), true, owner, ids, recordings)
+            on_samples(len(ids))
+        chosen = seq.samples.selection.subject_codes
+        return counts.evaluation(chosen, partial(places_of_samples, seq.samples))
 
 
 class SubjectMetrics(keras.callbacks.Callback):  # type: ignore[misc]
@@ -306,6 +334,7 @@ def _predict(
     n_samples: int,
     out: str | Path | None,
     class_names: Any,
+    on_samples: Callable[[int], None],
 ) -> Predictions:
     """Predict batch after batch into memory or a file, which appears when it is whole."""
     if n_samples == 0:
@@ -320,7 +349,7 @@ def _predict(
     for x, some_ids, some_recordings in batches:
         found = output_of(model, x)
         if values is None:
-            values = _make(partial, (n_samples, *found.shape[1:]), found.dtype, target)
+            values = new_values(partial, (n_samples, *found.shape[1:]), found.dtype, target)
         if found.shape[1:] != values.shape[1:]:
             raise SampleError(
                 f"The network gives shape {found.shape[1:]} and {values.shape[1:]}: predictions of "
@@ -329,53 +358,17 @@ def _predict(
         part = slice(done, done + len(found))
         values[part], ids[part], recordings[part] = found, some_ids, some_recordings
         done += len(found)
+        on_samples(len(found))
     if values is None:
         raise ReadError("None of these samples can be read: repair the store.")
     if done < n_samples:  # the others cannot be read, which was warned of
         ids, recordings = ids[:done], recordings[:done]
-        values = _shortened(values, done, partial)
+        values, partial = shortened(values, done, partial)
     if partial is not None and target is not None:
-        values = _publish(values, partial, target, ids)
+        if isinstance(values, np.memmap):
+            values.flush()
+        values = None  # Windows renames no file that is mapped
+        values = publish_values(partial, target, ids)
     return Predictions(
         values=values, sample_ids=ids, recordings=recordings, class_names=class_names
     )
-
-
-def _make(partial: Path | None, shape: tuple[int, ...], dtype: Any, target: Path | None) -> Any:
-    if partial is None or target is None:
-        return np.empty(shape, dtype)
-    if target.exists():
-        raise SampleError(f"out={str(target)!r} is there already; choose another name.")
-    if target.suffix == ".npy":
-        return np.lib.format.open_memmap(partial, "w+", dtype, shape)
-    import zarr
-
-    return zarr.create_array(
-        str(partial), name="prediction", shape=shape, dtype=dtype, overwrite=True
-    )
-
-
-def _shortened(values: Any, n_samples: int, partial: Path | None) -> Any:
-    if partial is None:
-        return values[:n_samples]
-    if not isinstance(values, np.memmap):
-        values.resize((n_samples, *values.shape[1:]))
-        return values
-    fewer = partial.with_name(partial.name + ".fewer")
-    kept = np.lib.format.open_memmap(fewer, "w+", values.dtype, (n_samples, *values.shape[1:]))
-    kept[:] = values[:n_samples]
-    os.replace(fewer, partial)
-    return kept
-
-
-def _publish(values: Any, partial: Path, target: Path, ids: IntArray) -> Any:
-    if target.suffix == ".npy":
-        values.flush()
-        os.replace(partial, target)
-        return np.load(target, mmap_mode="r")
-    import zarr
-
-    group = zarr.open_group(str(partial), mode="a")
-    group.create_array("sample_id", data=ids)
-    os.replace(partial, target)
-    return zarr.open_group(str(target), mode="r")["prediction"]

@@ -27,7 +27,14 @@ from zarrts.labels.label_sets import (
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.loading.epochs import Reader
 from zarrts.loading.loader import EpochLoader
-from zarrts.loading.options import BatchKeywords, OnError, batch_options, takes_batch_options
+from zarrts.loading.options import (
+    BatchKeywords,
+    OnError,
+    Shuffle,
+    batch_options,
+    takes_batch_options,
+)
+from zarrts.loading.words import describe_batches
 from zarrts.ordering.sampling import Listed
 from zarrts.reading.class_counts import refuse_class_weight
 from zarrts.samples import Samples
@@ -61,6 +68,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     ----------
     samples : path, Store or Samples
     batch_size : int
+    shuffle : bool or "global"
     storage_options, cache, cache_bytes
         Of the address of a store, as for `zarrts.open`; `like` goes on with them.
     **options
@@ -84,13 +92,18 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         self,
         samples: "str | Path | Store | Samples",
         batch_size: int = 32,
+        shuffle: Shuffle = True,
         *,
         storage_options: Mapping[str, Any] | None = None,
         cache: str | Path | None = None,
         cache_bytes: int | str = "10GiB",
         **options: Unpack[BatchKeywords],
     ) -> None:
-        defaults = {"batch_size": batch_size, "dtype": keras.config.floatx()}
+        defaults = {
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "dtype": keras.config.floatx(),
+        }
         given = {name: it for name, it in options.items() if name != "dtype" or it is not None}
         chosen = batch_options(ZarrSequence, given, defaults)
         super().__init__()
@@ -366,7 +379,8 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         n_batches = format_count(len(self), "batch", "batches")
-        return f"<ZarrSequence of {self.samples!r}: {n_batches} of {self.batch_size}>"
+        how = describe_batches(self.samples.selection, self._options, self.label_mode)
+        return f"<ZarrSequence of {self.samples!r}: {n_batches} of {self.batch_size}; {how}>"
 
 
 def _of_these(values: Any, given: Samples, kept: Samples) -> Any:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,19 +49,36 @@ def batches_of_files(
     return sum(counts), _cut(readers, spec, own, steps, step, counts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledBatches:
+    """Samples of sources with labels.
+
+    Attributes
+    ----------
+    readers : list of (name, RowReader)
+    subjects : list of str
+    owners : int64, shape (n_recordings,)
+        Position in `subjects` of that of each recording.
+    n_samples : int
+    batches : iterator
+        Of inputs, codes of labels, sample ids and numbers of recordings.
+    """
+
+    readers: list[tuple[str, RowReader]]
+    subjects: list[str]
+    owners: IntArray
+    n_samples: int
+    batches: Iterator[tuple[Any, IntArray, IntArray, IntArray]]
+
+
 def labelled_batches(
     source: Any,
     options: SourceOptions,
     spec: Spec,
     stride: int | None,
     storage_options: Mapping[str, Any] | None,
-) -> tuple[list[str], Iterator[tuple[Any, IntArray, IntArray]]]:
-    """Return the subjects of sources with labels, and batches.
-
-    Returns
-    -------
-    names of the subjects, and for each batch the input of the network, the codes of the labels,
-    and the positions of the subjects among these names
+) -> LabelledBatches:
+    """Return the samples of sources with labels, cut and fed as `spec` says.
 
     Raises
     ------
@@ -75,23 +93,26 @@ def labelled_batches(
     steps = None if spec.x_steps is None else np.array(spec.x_steps, np.int64)
     step = (stride or int(steps.max()) + 1) if steps is not None and steps.ndim else 1
     labels = SourceLabels(recordings, spec, step)
-    subjects = list(dict.fromkeys(it.subject for it in recordings))
-    owner = np.array([subjects.index(it.subject) for it in recordings], np.int64)
+    codes = {name: code for code, name in enumerate(dict.fromkeys(it.subject for it in recordings))}
+    n_samples, fed = batches_of_files(readers, spec, stride)
 
-    def batches() -> Iterator[tuple[Any, IntArray, IntArray]]:
+    def batches() -> Iterator[tuple[Any, IntArray, IntArray, IntArray]]:
         first, before = 0, -1
-        for inputs, ids, numbers in batches_of_files(readers, spec, stride)[1]:
+        for inputs, ids, numbers in fed:
             number = int(numbers[0])
             if number != before:
                 first, before = int(ids[0]), number
             x = inputs[0] if spec.has_mask else inputs
-            yield (
-                inputs,
-                labels.of(number, ids - first, x.shape[1] if x.ndim > 1 else 1),
-                owner[numbers],
-            )
+            true = labels.of(number, ids - first, x.shape[1] if x.ndim > 1 else 1)
+            yield inputs, true, ids, numbers
 
-    return subjects, batches()
+    return LabelledBatches(
+        readers=readers,
+        subjects=list(codes),
+        owners=np.array([codes[it.subject] for it in recordings], np.int64),
+        n_samples=n_samples,
+        batches=batches(),
+    )
 
 
 def _cut(

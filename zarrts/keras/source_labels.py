@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError, SourceError
-from zarrts.indexing.cuts import majority
 from zarrts.keras.spec import Spec
 from zarrts.keywords import first_names
+from zarrts.loops.votes import majority
 from zarrts.types import AnyArray, IntArray, Label, SourceRecording
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError, StoreError
-from zarrts.indexing.cuts import Fit, majority
+from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.settings import Settings
+from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaling, make_scaler

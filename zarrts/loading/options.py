@@ -34,9 +34,11 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class BatchKeywords(TypedDict, total=False):
-    """The types of the fields of `BatchOptions`, for type checkers and editors."""
+    """The types of the fields of `BatchOptions`, for type checkers and editors.
 
-    shuffle: Shuffle
+    But for `batch_size` and `shuffle`, which may be given without their names.
+    """
+
     seed: int
     memory: int | str
     label_mode: LabelModes | None
@@ -280,8 +282,13 @@ def takes_batch_options(
         own = [it for it in signature.parameters.values() if it.kind is not it.VAR_KEYWORD]
         own_names = {it.name for it in own}
         passed_on = [it for it in options if it.name not in own_names]
-        # Positional parameters come first, or there is no such signature; then the options.
-        parameters = sorted([*passed_on, *own], key=lambda it: it.kind)
+
+        def place(it: inspect.Parameter) -> tuple[int, bool]:
+            # Positional parameters first, or there is no such signature; options before others.
+            is_other = it.kind is it.KEYWORD_ONLY and not hasattr(BatchOptions, it.name)
+            return it.kind, is_other
+
+        parameters = sorted([*own, *passed_on], key=place)
         function.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=parameters
         )

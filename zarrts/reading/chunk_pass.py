@@ -14,6 +14,7 @@ import numpy as np
 from zarrts.errors import ReadError
 from zarrts.indexing.occurrences import count_occurrences
 from zarrts.ordering.order import UNITS_PER_PART, filled_units
+from zarrts.progress import show_count
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.stats.moments import Moments, measure_repeated, merge_all
 from zarrts.stats.sketches import Sketch, draw, places
@@ -36,10 +37,12 @@ def measure_samples(reader: SampleReader) -> Moments:
         return measure_repeated(rows, counts)
 
     found: list[Moments] = []
-    for part in pass_over(reader, reader.cut.x_steps, measure):
-        found.append(part)
-        if len(found) == _PARTS_PER_POOL:
-            found = [merge_all(found)]
+    with show_count("statistics, by reading once", lambda: _count_places(reader)) as on_chunks:
+        for part in pass_over(reader, reader.cut.x_steps, measure):
+            found.append(part)
+            on_chunks(1)
+            if len(found) == _PARTS_PER_POOL:
+                found = [merge_all(found)]
     return merge_all(found)
 
 
@@ -61,7 +64,12 @@ def sketch_samples(reader: SampleReader) -> Sketch:
         weighted = np.repeat(weights[used, None], n_channels, axis=1).astype(np.float64)
         return Sketch(values[used].astype(np.float64), weighted)
 
-    return Sketch.joined(list(pass_over(reader, reader.cut.x_steps, measure)))
+    found = []
+    with show_count("quantiles, by reading once", lambda: _count_places(reader)) as on_chunks:
+        for part in pass_over(reader, reader.cut.x_steps, measure):
+            found.append(part)
+            on_chunks(1)
+    return Sketch.joined(found)
 
 
 def pass_over(
@@ -115,6 +123,10 @@ def pass_over(
         # No more at once than are worked on: what waits to be taken is memory too.
         while some := list(itertools.islice(places, 4 * n_threads)):
             yield from (part for part in threads.map(work, some) if part is not None)
+
+
+def _count_places(reader: SampleReader) -> int:
+    return sum(1 for _ in _places(reader))
 
 
 def _places(reader: SampleReader) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@ Pages hold summaries, so that a study of ten thousand subjects has one of the sa
 that comes from a file, such as a subject's name, is shown and never understood.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import numpy as np
 from zarrts import markup
 from zarrts.commands.outputs import refuse_folder_of
 from zarrts.commands.summary import describe_sample, summarize
-from zarrts.keras.results import Evaluation
+from zarrts.progress import show_count
 from zarrts.report import figures
+from zarrts.report.amounts import amounts_of_rows, are_alike, span_text
 from zarrts.report.outcomes import parts_of_split, results
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.signals import channels_by_subject, some_samples
+from zarrts.report.strips import strips_of_labels
 from zarrts.report.subjects import subjects_and_labels
+from zarrts.results import Evaluation
 from zarrts.sizes import format_count, format_size
 from zarrts.split import Split
 from zarrts.store import Store, open_store
@@ -32,6 +35,7 @@ def write_report(
     split: str | Path | None = None,
     results: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> None:
     """Write the page of a store.
 
@@ -46,6 +50,8 @@ def write_report(
         What `zarrts.evaluate(...).save` wrote.
     storage_options : dict, optional
         Of an address.
+    progress : bool
+        Show how far it is, on a terminal.
 
     Raises
     ------
@@ -58,26 +64,38 @@ def write_report(
     with open_store(store, storage_options=storage_options) as opened:
         chosen = None if split is None else opened.load_split(split)
         evaluation = None if results is None else Evaluation.load(results)
-        content = page_of(opened, split=chosen, evaluation=evaluation)
+        content = page_of(opened, split=chosen, evaluation=evaluation, progress=progress)
     replace_file(Path(out), content.encode("utf-8"))
 
 
 def page_of(
-    store: Store, *, split: Split | None = None, evaluation: Evaluation | None = None
+    store: Store,
+    *,
+    split: Split | None = None,
+    evaluation: Evaluation | None = None,
+    progress: bool = False,
 ) -> str:
     """Return the page of a store as HTML."""
     overview = Overview(store.samples)
     name = Path(store.path).name
-    parts = [markup.heading(1, name), *_facts(store, overview)]
-    parts += subjects_and_labels(overview)
-    parts += some_samples(store)
-    parts += channels_by_subject(overview)
-    parts += _lengths(store, overview)
-    parts += _sizes(store)
+    parts = [markup.heading(1, name)]
+    chapters: list[Callable[[], list[str]]] = [
+        lambda: _facts(store, overview),
+        lambda: subjects_and_labels(overview),
+        lambda: strips_of_labels(overview),
+        lambda: some_samples(store),
+        lambda: channels_by_subject(overview),
+        lambda: _lengths(store, overview),
+        lambda: _sizes(store),
+    ]
     if split is not None:
-        parts += parts_of_split(store, overview, split)
+        chapters.append(lambda: parts_of_split(store, overview, split))
     if evaluation is not None:
-        parts += results(evaluation)
+        chapters.append(lambda: results(evaluation))
+    with show_count("report", len(chapters), progress) as on_chapters:
+        for chapter in chapters:
+            parts += chapter()
+            on_chapters(1)
     return markup.page(f"{name}: a zarrts store", parts)
 
 
@@ -87,24 +105,30 @@ def _facts(store: Store, overview: Overview) -> list[str]:
         ("samples", f"{store.n_samples:,}"),
         ("subjects", f"{len(overview.subjects):,}"),
         ("recordings", f"{len(overview.lengths):,}"),
+    ]
+    if store.is_ragged and store.rate_hz:
+        n_rows = int(overview.lengths.sum())
+        rows.append(("recorded", amounts_of_rows(store, n_rows).text(n_rows)))
+    rows += [
         ("each sample", f"{describe_sample(summary)}, {store.dtype}"),
         ("channels", ", ".join(overview.channels[:MAX_ROWS])),
         ("rate", f"{store.rate_hz:g} Hz" if store.rate_hz else "not known"),
-        ("version", store.version),
+        ("version", str(store.version)),
     ]
     return [markup.table("What the store holds", ["", ""], rows, name="facts")]
 
 
 def _lengths(store: Store, overview: Overview) -> list[str]:
+    """Return how long recordings are: a picture only where that differs."""
     lengths = overview.lengths
-    unit, scale = ("time steps", 1.0) if store.is_ragged else ("samples", 1.0)
-    if store.is_ragged and store.rate_hz:
-        unit, scale = "seconds", 1 / store.rate_hz
+    if len(lengths) == 0:
+        return []
+    amounts = amounts_of_rows(store, float(np.median(lengths)))
     order = np.argsort(lengths, kind="stable")
     rows = [
         (
             what,
-            f"{lengths[i] * scale:,.6g}",
+            amounts.cell(float(lengths[i])),
             store.recordings[i].subject,
             store.recordings[i].source,
         )
@@ -114,18 +138,18 @@ def _lengths(store: Store, overview: Overview) -> list[str]:
             ("longest", order[-1]),
         )
     ]
-    caption = f"Lengths of {format_count(len(lengths), 'recording')}, in {unit}"
-    svg = figures.histogram(lengths * scale, labels=(unit, "recordings"), alt=caption, key="length")
-    return [
-        markup.heading(2, "Lengths of recordings"),
-        markup.figure(svg, caption),
-        markup.table(
-            f"Shortest, median and longest, in {unit}",
-            ["", unit, "subject", "file"],
-            rows,
-            name="lengths",
-        ),
-    ]
+    n_recordings = format_count(len(lengths), "recording")
+    parts = [markup.heading(2, "Lengths of recordings")]
+    caption = f"Lengths of {n_recordings}, in {amounts.unit}"
+    if are_alike(lengths):
+        parts.append(markup.paragraph(f"{n_recordings} of {span_text(amounts, lengths)}."))
+    elif len(lengths) > MAX_ROWS:
+        labels = (amounts.unit, "recordings")
+        svg = figures.histogram(amounts.of(lengths), labels=labels, alt=caption, key="length")
+        parts.append(markup.figure(svg, caption))
+    caption = f"Shortest, median and longest, in {amounts.unit}"
+    header = ["", amounts.unit, "subject", "file"]
+    return [*parts, markup.table(caption, header, rows, name="lengths")]
 
 
 def _sizes(store: Store) -> list[str]:

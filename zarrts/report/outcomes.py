@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from zarrts import markup
-from zarrts.keras.results import Evaluation
 from zarrts.report import figures
 from zarrts.report.overview import MAX_ROWS, Overview
 from zarrts.report.subjects import and_more
+from zarrts.results import Evaluation
+from zarrts.results.scores import NAMES
 from zarrts.split import Split
 from zarrts.store import Store
 from zarrts.types import IntArray
@@ -58,7 +59,7 @@ def results(it: Evaluation) -> list[str]:
             f"; by subject {np.nanmin(accuracy):.3f} to {np.nanmax(accuracy):.3f}, "
             f"median {np.nanmedian(accuracy):.3f}"
         )
-    parts = [markup.heading(2, "Results"), markup.paragraph(caption)]
+    parts = [markup.heading(2, "Results"), markup.paragraph(caption), *_scores(it, names)]
     if 0 < n_known <= MAX_ROWS:
         who = [name for name, is_known in zip(it.subjects, known, strict=True) if is_known]
         svg = figures.bars(who, accuracy[known], label="correct", alt=caption, key="subject")
@@ -76,6 +77,33 @@ def results(it: Evaluation) -> list[str]:
     caption = "Correct by subject and class, the worst first" + and_more(len(it.subjects))
     parts.append(markup.table(caption, header, rows, name="results", is_shown=False))
     return parts + _confusion(it.confusion.sum(axis=0), names)
+
+
+def _scores(it: Evaluation, names: Sequence[str]) -> list[str]:
+    """Return the scores that studies publish, of all samples and by subject, and by class."""
+    rows = [
+        [
+            name.replace("_", " "),
+            _share(getattr(it, name)),
+            *map(_share, it.mean_and_spread(name)),
+        ]
+        for name in NAMES
+    ]
+    header = ["score", "all samples", "mean of subjects", "deviation of subjects"]
+    table = zip(
+        names, it.class_precision, it.class_recall, it.class_f1, it.total.sum(axis=1), strict=True
+    )
+    by_class = [[name, _share(a), _share(b), _share(c), f"{n:,}"] for name, a, b, c, n in table]
+    of_class = ["class", "precision", "recall", "F1", "samples"]
+    return [
+        markup.table("Scores", header, rows, name="scores"),
+        markup.table(
+            "Scores of each class" + and_more(len(by_class)),
+            of_class,
+            by_class[:MAX_ROWS],
+            name="class-scores",
+        ),
+    ]
 
 
 def _share(value: float) -> str:

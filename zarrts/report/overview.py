@@ -102,6 +102,28 @@ class Overview:
         return self._by_subject(np.diff(below))
 
     @cached_property
+    def n_recordings(self) -> IntArray:
+        """Recordings of each subject that hold anything."""
+        return self._by_subject((self.lengths > 0).astype(np.int64))
+
+    @cached_property
+    def n_rows(self) -> IntArray:
+        """Rows of each subject: time steps where the store is ragged, else samples."""
+        return self._by_subject(self.lengths)
+
+    @cached_property
+    def n_unlabelled(self) -> IntArray | None:
+        """Labels that each subject lacks, counted as its classes are; None where not known."""
+        (first, *others) = self.labels
+        shape = self.store.header.segments[0].y.row_shape
+        scheme = self.store.header.labels
+        is_single = shape == () or (scheme.encoding == "one_hot" and len(shape) == 1)
+        if others or not isinstance(first, ClassTable) or not is_single:
+            return None
+        wanted = self.n_rows if self._is_by_row or not self.store.is_ragged else self.n_recordings
+        return np.asarray(wanted - first.counts.sum(axis=1))
+
+    @cached_property
     def moments(self) -> Moments:
         """Statistics of each [subject, channel]."""
         owners = self.store.catalog.subject_codes
@@ -136,6 +158,10 @@ class Overview:
             self._read_labels(name, part) for name, part in (scheme.parts or {"": scheme}).items()
         ]
 
+    @property
+    def _is_by_row(self) -> bool:
+        return self.store.header.labels_per == "row"
+
     def _by_subject(self, by_recording: IntArray) -> IntArray:
         total = np.zeros((len(self.subjects), *by_recording.shape[1:]), np.int64)
         np.add.at(total, self.store.catalog.subject_codes, by_recording)
@@ -145,7 +171,7 @@ class Overview:
         """Yield subject codes, and labels as stored, a part of the store at a time."""
         samples = self.samples
         bounds = self.store.catalog.starts
-        if self.store.header.labels_per == "row":
+        if self._is_by_row:
             samples, bounds = samples.windows(1, label="first"), self.store.catalog.row_starts
         codes = self.store.catalog.subject_codes
         for ids, stored in labels_by_unit(samples.selection.reader):
@@ -165,7 +191,8 @@ class Overview:
         count, total = np.zeros(n_subjects, np.int64), np.zeros(n_subjects)
         low, high = np.full(n_subjects, np.inf), np.full(n_subjects, -np.inf)
         some: list[NDArray[np.float64]] = []
-        step = max(1, int(self.n_samples.sum()) // _MAX_VALUES)
+        n_labels = int((self.n_rows if self._is_by_row else self.n_samples).sum())
+        step = max(1, n_labels // _MAX_VALUES)
         for subjects, stored in self._stored_labels(name):
             values = stored.reshape(len(stored), -1).astype(np.float64)
             owners = np.broadcast_to(subjects[:, None], values.shape)[np.isfinite(values)]

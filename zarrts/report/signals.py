@@ -4,6 +4,7 @@ import numpy as np
 
 from zarrts import markup
 from zarrts.report import figures
+from zarrts.report.amounts import clock
 from zarrts.report.figures import Spread, Trace
 from zarrts.report.oddities import find_oddities
 from zarrts.report.overview import MAX_ROWS, Overview
@@ -15,6 +16,7 @@ from zarrts.types import AnyArray
 _MAX_CHANNELS = 8  # in pictures of samples
 _MAX_PANELS = 12
 _POINTS = 300
+_LATE_S = 600.0  # from here on, seconds are hard to read
 
 
 def some_samples(store: Store) -> list[str]:
@@ -29,10 +31,15 @@ def some_samples(store: Store) -> list[str]:
         if len(channels) != n_channels:  # of samples without an axis of channels
             channels = [""] * n_channels
         shown = channels[:_MAX_CHANNELS]
-        traces = [_trace(it, store.rate_hz) for it in some]
-        who = ", ".join(it.subject for it in some)
+        latest = max(it.start + len(it.x) for it in some) / (store.rate_hz or 1)
+        traces = [_trace(it, store) for it in some]
+        who = ", ".join(_who(it, store) for it in some)
         caption = f"{title}: of {who}" if name else f"Samples of {who}"
-        label = "time (s)" if store.rate_hz else "time step"
+        if any(it.bands for it in some):
+            caption += "; bands show the class of each time step"
+        label = "time (h:mm:ss)" if latest > _LATE_S else "time (s)"
+        if not store.rate_hz:
+            label = "time step"
         svg = figures.traces(traces, shown, label=label, alt=caption, key=f"samples {name}")
         parts.append(markup.figure(svg, caption))
         if n_channels > len(shown):
@@ -43,8 +50,18 @@ def some_samples(store: Store) -> list[str]:
     return parts
 
 
-def _trace(it: Specimen, rate_hz: float | None) -> Trace:
-    x = it.x[:, :_MAX_CHANNELS].real
+def _who(it: Specimen, store: Store) -> str:
+    """Return whose a specimen is, and when, where it is a piece of a long recording."""
+    if not (store.is_ragged and it.start):
+        return it.subject
+    if not store.rate_hz:
+        return f"{it.subject} from time step {it.start:,}"
+    return f"{it.subject} at {clock(it.start / store.rate_hz)}"
+
+
+def _trace(it: Specimen, store: Store) -> Trace:
+    scale = 1 / (store.rate_hz or 1)
+    x = it.x[:, :_MAX_CHANNELS]
     steps: AnyArray = np.arange(len(x)) + it.start
     if len(x) > _POINTS:
         # Least and most of each short stretch, or peaks would be lost.
@@ -53,7 +70,12 @@ def _trace(it: Specimen, rate_hz: float | None) -> Trace:
         bins = x.reshape(n_bins, width, -1)
         x = np.stack([bins.min(axis=1), bins.max(axis=1)], axis=1).reshape(2 * n_bins, -1)
         steps = it.start + np.arange(2 * n_bins) * width / 2
-    return Trace(it.subject, steps / (rate_hz or 1), x)
+    names = [str(name) for name in store.class_names or ()]
+    bands = [
+        (start * scale, stop * scale, names[code] if code >= 0 else "no label", code)
+        for start, stop, code in it.bands
+    ]
+    return Trace(it.subject, steps * scale, x, bands)
 
 
 def channels_by_subject(overview: Overview) -> list[str]:

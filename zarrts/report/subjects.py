@@ -1,74 +1,163 @@
 """The part of the page that says who has how much of which class, or where numbers lie."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from zarrts import markup
 from zarrts.report import figures
+from zarrts.report.amounts import (
+    Amounts,
+    amounts_of_labels,
+    amounts_of_rows,
+    are_alike,
+    duration,
+    label_rows,
+    span_text,
+)
 from zarrts.report.overview import MAX_ROWS, ClassTable, NumberTable, Overview
-from zarrts.types import AnyArray, IntArray
+from zarrts.types import IntArray
 
 
 def subjects_and_labels(overview: Overview) -> list[str]:
-    """Return samples of each subject, and its labels."""
+    """Return how much there is of each subject, and its labels."""
     parts = [markup.heading(2, "Subjects and labels")]
-    parts += _per_subject(overview.n_samples, overview)
+    parts += _per_subject(overview)
     for it in overview.labels:
         if it.name:
             parts.append(markup.heading(3, f"Labels {it.name}"))
         parts += (
             _class_table(it, overview) if isinstance(it, ClassTable) else _numbers(it, overview)
         )
-    return parts
+    return [*parts, *_missing(overview)]
 
 
-def _per_subject(values: AnyArray, overview: Overview) -> list[str]:
-    n_subjects = len(overview.subjects)
-    caption = (
-        f"Samples of each subject: {values.min():,} to {values.max():,}, median "
-        f"{np.median(values):,.0f}"
-    )
-    if n_subjects <= MAX_ROWS:
+def _per_subject(overview: Overview) -> list[str]:
+    """Return samples of each subject; of recordings, how many and how long. No equal bars."""
+    store, values = overview.store, overview.n_rows
+    largest = float(values.max(initial=0))
+    amounts = amounts_of_rows(store, largest)
+    shown = span_text(amounts, values) if len(values) else "none"
+    middle = f", median {amounts.cell(float(np.median(values)))}" if len(values) else ""
+    caption = f"Samples of each subject: {shown.removesuffix(' samples')}{middle}"
+    if store.is_ragged:
+        counts = overview.n_recordings
+        n_each = span_text(Amounts("recordings"), counts)
+        caption = f"Each subject has {n_each}, {shown} in all{middle}"
+    if are_alike(values):
+        return [markup.paragraph(caption.removesuffix(middle))]
+    unit = amounts.unit if not store.is_ragged else f"recorded {amounts.unit}"
+    if len(values) <= MAX_ROWS:
         names = overview.subjects
-        svg = figures.bars(names, values, label="samples", alt=caption, key="samples")
+        svg = figures.bars(names, amounts.of(values), label=unit, alt=caption, key="samples")
     else:
-        labels = ("samples of a subject", "subjects")
-        svg = figures.histogram(values, labels=labels, alt=caption, key="samples")
+        labels = (f"{unit} of a subject", "subjects")
+        svg = figures.histogram(amounts.of(values), labels=labels, alt=caption, key="samples")
     return [markup.figure(svg, caption)]
 
 
 def _class_table(it: ClassTable, overview: Overview) -> list[str]:
     groups, key = overview.groups, f"classes-{it.name}" if it.name else "classes"
     counts = groups.sum(it.counts)
+    amounts = amounts_of_labels(overview.store, float(counts.max(initial=0)))
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    shades = shares / max(1e-9, float(shares.max(initial=0.0)))
+    shades = shares / max(1e-9, float(shares.max(initial=0)))
+    what = (
+        f"{amounts.unit.capitalize()} of each class" if amounts.is_time else "Labels of each class"
+    )
     caption = (
-        f"Labels of each class ({', '.join(it.classes)}) by subject; the darker, the larger the "
+        f"{what} ({', '.join(it.classes)}) by subject; the stronger the colour, the larger the "
         "share of the subject's labels"
     )
     columns = it.classes
     svg = figures.heat_map(
-        counts, shades, groups.names, columns, labels=("subject", "class"), alt=caption, key=key
+        counts,
+        shades,
+        groups.names,
+        columns,
+        labels=("subject", "class"),
+        alt=caption,
+        key=key,
+        shown=amounts.cell,
     )
-    rows = [[name, *_count_cells(row)] for name, row in zip(groups.names, counts, strict=True)]
-    rows.append(["all", *_count_cells(counts.sum(axis=0))])
     header = ["subject", *columns, "all"]
-    table = markup.table("Labels of each class by subject", header, rows, name=key, is_shown=False)
+    table = markup.table(
+        f"{what} by subject",
+        header,
+        _with_sums(groups.names, counts, amounts.cell),
+        name=key,
+        is_shown=False,
+    )
     total = counts.sum(axis=0)
-    bars = f"Labels of each class: {', '.join(map(_counted, columns, total.tolist()))}"
+    overall = amounts_of_labels(overview.store, float(total.max(initial=0)))
+    said = [f"{name} {overall.cell(n)}" for name, n in zip(columns, total.tolist(), strict=True)]
+    unit = f" in {overall.unit}" if overall.is_time else ""
+    bars = f"Labels of each class{unit}: {', '.join(said)}"
+    label = overall.unit if overall.is_time else "labels"
     return [
         markup.figure(svg, caption),
         table,
+        *_own_lengths(it, overview),
         *_gaps(it, overview),
-        markup.figure(figures.bars(columns, total, label="labels", alt=bars, key="total"), bars),
+        markup.figure(
+            figures.bars(columns, overall.of(total), label=label, alt=bars, key="total"), bars
+        ),
     ]
 
 
-def _count_cells(counts: IntArray) -> list[str]:
-    return [f"{n:,}" for n in (*counts.tolist(), int(counts.sum()))]
+def _with_sums(
+    names: list[str], counts: IntArray, cell: Callable[[float], str]
+) -> list[list[object]]:
+    every = np.concatenate([counts, counts.sum(axis=0, keepdims=True)]).tolist()
+    return [
+        [name, *map(cell, (*row, sum(row)))]
+        for name, row in zip([*names, "all"], every, strict=True)
+    ]
 
 
-def _counted(name: str, count: int) -> str:
-    return f"{name} {count:,}"
+def _own_lengths(it: ClassTable, overview: Overview) -> list[str]:
+    """Return how many labels there are, where each was given for a stretch of many time steps."""
+    n_rows = label_rows(overview.store)
+    if n_rows is None:
+        return []
+    counts = overview.groups.sum(it.counts)
+    name = f"classes-{it.name}-each" if it.name else "classes-each"
+    header = ["subject", *it.classes, "all"]
+
+    def cell(n: float) -> str:
+        return f"{n / n_rows:,.10g}" if n % n_rows == 0 else f"{n / n_rows:,.1f}"
+
+    rows = _with_sums(overview.groups.names, counts, cell)
+    caption = f"Labels of {duration(overview.store, n_rows)} each, by subject"
+    return [markup.table(caption, header, rows, name=name, is_shown=False)]
+
+
+def _missing(overview: Overview) -> list[str]:
+    """Return whose labels and values are missing, and how much of them."""
+    store, groups = overview.store, overview.groups
+    unlabelled = overview.n_unlabelled
+    lost = np.zeros(len(groups.names), np.int64) if unlabelled is None else groups.sum(unlabelled)
+    moments = overview.moments_by_group
+    total = moments.count + moments.nan_count
+    shares = moments.nan_count / np.maximum(1, total)
+    worst = shares.argmax(axis=1) if shares.size else np.zeros(len(groups.names), np.int64)
+    share = shares[np.arange(len(shares)), worst] if shares.size else np.zeros(len(groups.names))
+    chosen = np.flatnonzero((lost > 0) | (share > 0))
+    if len(chosen) == 0:
+        return []
+    amounts = amounts_of_labels(store, float(lost.max(initial=0)))
+    channels = overview.channels
+    rows = [
+        [
+            groups.names[i],
+            amounts.text(int(lost[i])) if lost[i] else "-",
+            f"{share[i]:.2%} of {channels[worst[i]]}" if share[i] else "-",
+        ]
+        for i in chosen
+    ]
+    header = ["subject", "without a label", "missing values (NaN), at most"]
+    caption = f"Stretches without a label, or without values ({len(chosen):,})"
+    return [markup.table(caption, header, rows, name="missing")]
 
 
 def _gaps(it: ClassTable, overview: Overview) -> list[str]:

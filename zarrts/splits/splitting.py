@@ -11,7 +11,6 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.units import Ranges
-from zarrts.keywords import first_names
 from zarrts.reading.class_counts import class_counts, class_counts_by_recording
 from zarrts.reading.load import load_labels
 from zarrts.reading.selection import Selection
@@ -44,15 +43,7 @@ def split(
     groups = _groups(selection, group, allow_overlap)
     counts = _class_counts_of(selection, groups) if stratify else None
     parts = hold_out(groups.names, val=val, test=test, seed=seed, counts=counts)
-    found = _parts_of(selection, groups, parts)
-    for name, wanted in (("val", val), ("test", test)):
-        if isinstance(wanted, float):
-            print(
-                f"{name}: {wanted} of {len(groups.names):,} subjects is {len(parts[name]):,}: "
-                f"{first_names([groups.names[i] for i in parts[name]])}, "
-                f"{len(found[name]) / len(selection):.0%} of samples"
-            )
-    return found
+    return _parts_of(selection, groups, parts)
 
 
 def folds(

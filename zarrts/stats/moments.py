@@ -1,18 +1,26 @@
 """Count, mean, variance and range per channel, in one pass, and merged without another."""
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.loops.sums import (
+    PlainSums,
+    deviation_sums,
+    exact_sum,
+    number_sums,
+    plain_sums,
+)
 from zarrts.types import AnyArray, IntArray
 
 FloatArray = NDArray[np.float64]
 
-_VALUES_PER_PIECE = 1 << 18
+VALUES_PER_PIECE = 1 << 18
+"""Values that are summed before sums are merged."""
+
 _ROWS_PER_FOLD = 32
 _ENTRIES_PER_PART = 1024
 _MAX_CANCELLED = 1e3  # digits that a difference of sums may lose
@@ -64,7 +72,7 @@ class Moments:
         rows = values.reshape(-1, n_channels)
         if len(rows) == 0:
             return Moments.empty(n_channels)
-        step = max(1, _VALUES_PER_PIECE // n_channels)
+        step = max(1, VALUES_PER_PIECE // n_channels)
         pieces = [_of_piece(rows[start : start + step]) for start in range(0, len(rows), step)]
         return pieces[0] if len(pieces) == 1 else pool(Moments.stack(pieces))
 
@@ -137,7 +145,7 @@ def measure_repeated(rows: AnyArray, counts: IntArray) -> Moments:
     n_channels = rows.shape[-1] if rows.ndim > 1 else 1
     used = np.flatnonzero(counts)
     per_row = max(1, math.prod(rows.shape[1:]))
-    step = max(1, _VALUES_PER_PIECE // per_row)
+    step = max(1, VALUES_PER_PIECE // per_row)
     pieces = []
     for start in range(0, len(used), step):
         some = used[start : start + step]
@@ -166,7 +174,7 @@ def _of_weighted(values: AnyArray, weights: IntArray) -> Moments:
         residue = (occurs * numbers).sum(axis=0) / np.maximum(count, 1)
         np.square(numbers, out=numbers)
         m2 = (occurs * numbers).sum(axis=0) - count * residue**2
-        mean, rest = _exact_sum(base, shift + residue)
+        mean, rest = exact_sum(base, shift + residue)
     low = np.where(is_nan, np.inf, values) if has_nan else values
     high = np.where(is_nan, -np.inf, values) if has_nan else values
     return Moments(
@@ -196,7 +204,7 @@ def pool(parts: Moments) -> Moments:
     with np.errstate(invalid="ignore"):  # of infinities
         deviations = (parts.mean - base) + parts.mean_rest
         shift = (np.where(parts.count > 0, deviations, 0) * weights).sum(axis=0)
-        mean, rest = _exact_sum(base, shift)
+        mean, rest = exact_sum(base, shift)
         m2 = (parts.m2 + parts.count * (deviations - shift) ** 2).sum(axis=0)
     return Moments(
         count=count,
@@ -229,79 +237,71 @@ def pool_by(parts: Moments, groups: IntArray) -> Moments:
     return pooled
 
 
-def _exact_sum(large: FloatArray, small: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return a sum, and what rounding took from it (Knuth, 1969)."""
-    total = large + small
-    part = total - large
-    rest = (large - (total - part)) + (small - part)
-    return total, np.where(np.isfinite(rest), rest, 0)
-
-
 def _of_rows(rows: AnyArray) -> Moments:
     """Return the statistics of rows, one entry a column.
 
     Sums are of deviations from the first row, or from the mean where the first row is far out.
     """
+    return _of_columns(rows, plain_sums(rows))
+
+
+def _of_columns(rows: AnyArray, plain: PlainSums) -> Moments:
+    """Return the same, where plain sums of the rows are known."""
     n_rows = len(rows)
     base = rows[0].astype(np.float64)
-    numbers = _scratch(rows.shape)
-    np.copyto(numbers, rows)
-    with np.errstate(invalid="ignore"):  # infinities of both signs
-        numbers -= base
-        total = numbers.sum(axis=0)
-    if rows.dtype.kind == "f" and not np.isfinite(total).all():
-        return _of_rows_with_nan(rows.astype(np.float64))
-    squares = np.einsum("ij,ij->j", numbers, numbers)
+    is_float = rows.dtype.kind == "f"
+    if is_float and np.isnan(plain.total).any():
+        return _of_rows_with_nan(rows)
+    total, squares = deviation_sums(rows, base)
+    if is_float and not np.isfinite(total).all():
+        return _of_rows_with_nan(rows)
     m2 = squares - total**2 / n_rows
     if (squares > _MAX_CANCELLED * m2).any():
-        numbers -= total / n_rows
+        residue, squares = deviation_sums(rows, base, total / n_rows)
         # Zero but for rounding, which this corrects (Chan, Golub and LeVeque, 1983).
-        residue = numbers.sum(axis=0)
         total += residue
-        m2 = np.einsum("ij,ij->j", numbers, numbers) - residue**2 / n_rows
-    mean, rest = _exact_sum(base, total / n_rows)
+        m2 = squares - residue**2 / n_rows
+    mean, rest = exact_sum(base, total / n_rows)
     return Moments(
         count=np.full(rows.shape[1], n_rows, np.int64),
         mean=mean,
         m2=np.maximum(m2, 0),
-        min=rows.min(axis=0).astype(np.float64),
-        max=rows.max(axis=0).astype(np.float64),
+        min=_as_ends(plain.low),
+        max=_as_ends(plain.high),
         nan_count=np.zeros(rows.shape[1], np.int64),
         mean_rest=rest,
     )
 
 
-_local = threading.local()
-
-
-def _scratch(shape: tuple[int, ...]) -> FloatArray:
-    """Return memory that this thread's next call uses again: fresh memory is slow to touch."""
-    size = math.prod(shape)
-    memory: FloatArray | None = getattr(_local, "memory", None)
-    if memory is None or memory.size < size:
-        memory = _local.memory = np.empty(size)
-    return memory[:size].reshape(shape)
-
-
-def _of_rows_with_nan(numbers: FloatArray) -> Moments:
+def _of_rows_with_nan(rows: AnyArray) -> Moments:
     """Return the statistics of rows that hold NaN or infinities."""
-    is_nan = np.isnan(numbers)
-    count = len(numbers) - is_nan.sum(axis=0, dtype=np.int64)
+    sums = number_sums(rows, np.zeros(rows.shape[1]))
+    count = sums.count
     with np.errstate(invalid="ignore"):  # infinities have no mean, and get NaN
-        mean = np.where(is_nan, 0, numbers).sum(axis=0) / np.maximum(count, 1)
-        deviations = np.where(is_nan, 0, numbers - mean)
-        residue = deviations.sum(axis=0) / np.maximum(count, 1)
-        m2 = np.maximum(np.square(deviations).sum(axis=0) - residue**2 * count, 0)
-        mean, rest = _exact_sum(mean, residue)
+        mean = sums.total / np.maximum(count, 1)
+        around = number_sums(rows, mean)
+        residue = around.total / np.maximum(count, 1)
+        m2 = np.maximum(around.squares - residue**2 * count, 0)
+        mean, rest = exact_sum(mean, residue)
     return Moments(
         count=count,
-        mean=mean,
-        m2=m2,
-        min=np.where(is_nan, np.inf, numbers).min(axis=0),
-        max=np.where(is_nan, -np.inf, numbers).max(axis=0),
-        nan_count=len(numbers) - count,
+        mean=_as_one_nan(mean),
+        m2=_as_one_nan(m2),
+        min=_as_ends(sums.low),
+        max=_as_ends(sums.high),
+        nan_count=len(rows) - count,
         mean_rest=rest,
     )
+
+
+def _as_ends(values: AnyArray) -> FloatArray:
+    """Return least or largest values as float64; of zeros, whose sign is chance, without sign."""
+    return np.asarray(values.astype(np.float64) + 0.0)
+
+
+def _as_one_nan(values: FloatArray) -> FloatArray:
+    """Return values with NaN that are alike: their sign depends on the processor."""
+    return np.where(np.isnan(values), np.nan, values)
 
 
 def _of_piece(rows: AnyArray) -> Moments:
@@ -316,25 +316,23 @@ def _of_piece(rows: AnyArray) -> Moments:
 
 def _of_side_by_side(rows: AnyArray, folds: int) -> Moments:
     """Return the statistics of rows that hold `folds` values of each channel."""
-    near = _near_zero(rows, folds)
+    plain = plain_sums(rows)
+    near = _near_zero(plain, len(rows), folds)
     if near is not None:
         return near
-    columns = _of_rows(rows)
+    columns = _of_columns(rows, plain)
     return pool(Moments(**{name: getattr(columns, name).reshape(folds, -1) for name in STATISTICS}))
 
 
-def _near_zero(rows: AnyArray, folds: int) -> Moments | None:
-    """Return the same from plain sums, or None where these would lose digits.
+def _near_zero(plain: PlainSums, n_rows: int, folds: int) -> Moments | None:
+    """Return the statistics from plain sums, or None where these would lose digits.
 
     That is where a mean is hundreds of deviations from 0, or values are NaN or infinite.
-    Elsewhere it takes half the time.
     """
-    numbers = _scratch(rows.shape)
-    np.copyto(numbers, rows)
-    count = len(rows) * folds
+    count = n_rows * folds
     with np.errstate(invalid="ignore", over="ignore"):
-        total = numbers.sum(axis=0).reshape(folds, -1).sum(axis=0)
-        squares = np.einsum("ij,ij->j", numbers, numbers).reshape(folds, -1).sum(axis=0)
+        total = plain.total.reshape(folds, -1).sum(axis=0)
+        squares = plain.squares.reshape(folds, -1).sum(axis=0)
         m2 = squares - total**2 / count
     if not (squares <= _MAX_CANCELLED_PLAIN * m2).all():
         return None
@@ -342,8 +340,8 @@ def _near_zero(rows: AnyArray, folds: int) -> Moments | None:
         count=np.full(len(total), count, np.int64),
         mean=total / count,
         m2=m2,
-        min=rows.min(axis=0).reshape(folds, -1).min(axis=0).astype(np.float64),
-        max=rows.max(axis=0).reshape(folds, -1).max(axis=0).astype(np.float64),
+        min=_as_ends(plain.low.reshape(folds, -1).min(axis=0)),
+        max=_as_ends(plain.high.reshape(folds, -1).max(axis=0)),
         nan_count=np.zeros(len(total), np.int64),
         mean_rest=np.zeros(len(total)),
     )

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
+from zarrts.loops import gathering
+from zarrts.loops.own_scaling import OwnScaling
+from zarrts.loops.scratch import scratch
 from zarrts.stats.moments import FloatArray
 from zarrts.stats.statistics import QUARTILES, SCALES, Linear, Scale
 from zarrts.types import AnyArray, IntArray
@@ -18,7 +21,6 @@ from zarrts.types import AnyArray, IntArray
 ScaledPer = Literal["all", "subject", "sample"]
 
 _BLOCK_VALUES = 1 << 16  # of a batch, scaled while the processor's cache still holds them
-_FEW_VALUES = 1024  # that NumPy has to have in a row to be fast
 _LEAST = np.dtype(np.float32)  # that is computed in
 _SPREADS = (1e-30, 1e30)  # whose inverse float32 holds, and products with it
 
@@ -79,8 +81,23 @@ class Scaler(Protocol):
     def into(self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
         """Write scaled rows (n, ..., channel) of the samples `ids` into `out`.
 
-        `out` is C-contiguous, and may be `rows` itself; `fit` says how samples of unequal lengths
-        got the same.
+        `out` may be `rows` itself; `fit` says how samples of unequal lengths got the same.
+        """
+        ...
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Write scaled runs of rows of memory into `out` (n, ..., channel), in one pass.
+
+        Run i is the rows `starts[i]` to `starts[i] + length`; each of the samples `ids` is as
+        many runs as the others.
         """
         ...
 
@@ -111,47 +128,45 @@ class LinearScaler:
     row_of: Callable[[IntArray], IntArray] | None = None
 
     @cached_property
-    def _arrays(self) -> tuple[AnyArray, AnyArray]:
-        # Rows are shifted before they lose digits: a small signal on a large offset would be
-        # nothing but noise.
-        spread = self.linear.spread
-        is_far = (spread < _SPREADS[0]) | (spread > _SPREADS[1])
-        computed = np.result_type(self.dtype, np.float64 if is_far.any() else np.float32)
-        wide = np.result_type(self.stored, computed)
-        return self.linear.shift.astype(wide), (1 / spread).astype(computed)
+    def _gathering(self) -> gathering.Gathering:
+        linear = self.linear
+        is_far = (linear.spread < _SPREADS[0]) | (linear.spread > _SPREADS[1])
+        change: gathering.Linear | gathering.Affine
+        if self.dtype.itemsize < _LEAST.itemsize or is_far.any():
+            # float16 holds neither small signals nor large ones: it comes last.
+            shift, gain = np.atleast_2d(linear.shift), np.atleast_2d(1 / linear.spread)
+            change = gathering.Affine(shift, gain, np.zeros_like(shift))
+        else:
+            change = gathering.Linear(
+                np.atleast_2d(linear.shift.astype(gathering.wide_dtype(self.stored, self.dtype))),
+                np.atleast_2d((1 / linear.spread).astype(self.dtype)),
+            )
+        return gathering.Gathering(
+            dtype=self.dtype,
+            n_channels=linear.shift.shape[-1],
+            change=change,
+            fill=np.atleast_2d(linear.fill) if self.fills else None,
+        )
 
     def into(self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
         """Scale rows of samples; see `Scaler`."""
-        if out.size == 0:
-            return
         which = None if self.row_of is None else self.row_of(ids)
-        shift, scale = self._arrays
-        n_channels = shift.shape[-1]
-        n_steps = max(1, math.prod(out.shape[1:])) // n_channels
-        # Channels are few, and NumPy is slow on short rows: some steps are laid side by side.
-        run = _run(n_steps, n_channels)
-        shift, scale = (np.tile(it, run) for it in (shift, scale))
-        shape = (len(out), n_steps // run, run * n_channels)
-        rows, flat = rows.reshape(shape), out.reshape(shape)
-        block = max(1, _BLOCK_VALUES // (n_steps * n_channels))
-        for start in range(0, len(out), block):
-            part = slice(start, start + block)
-            a, b = shift, scale
-            if which is not None:
-                a, b = (it[which[part]][:, None] for it in (shift, scale))
-            # float16 holds neither small signals nor large ones: it comes last.
-            exact = flat[part]
-            if exact.dtype != b.dtype:
-                exact = np.empty(exact.shape, b.dtype)
-            np.subtract(rows[part], a, out=exact, casting="unsafe")
-            np.multiply(exact, b, out=exact)
-            if exact.dtype != flat.dtype:
-                flat[part] = exact
-        if self.fills:
-            fill = self.linear.fill.astype(self.dtype)
-            by_step = out.reshape(len(out), n_steps, n_channels)
-            filling = fill if which is None else fill[which][:, None]
-            np.copyto(by_step, filling, where=np.isnan(by_step))
+        self._gathering.rows_into(rows, out, which)
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Scale runs of rows; see `Scaler`."""
+        which = None
+        if self.row_of is not None and len(ids):
+            which = np.repeat(self.row_of(ids), len(starts) // len(ids))
+        self._gathering.into(memory, starts, length, out, which)
 
     def of_targets(self, channels: IntArray | None) -> "LinearScaler":
         """Return what scales targets; see `Scaler`."""
@@ -186,12 +201,6 @@ def make_scaler(
     )
 
 
-def _run(n_steps: int, n_channels: int) -> int:
-    """Return how many steps, a divisor of all, are laid side by side."""
-    least = -(-_FEW_VALUES // n_channels)
-    return next((run for run in range(least, n_steps // 2) if n_steps % run == 0), n_steps)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SampleScaler:
     """Scales each sample by its own statistics per channel; padding is none of it.
@@ -218,19 +227,53 @@ class SampleScaler:
         """Scale rows of samples; see `Scaler`."""
         if out.size == 0:
             return
+        if self._wider is not None:
+            block = max(1, _BLOCK_VALUES // math.prod(out.shape[1:]))
+            for start in range(0, len(out), block):
+                part = slice(start, start + block)
+                exact = np.empty(out[part].shape, _LEAST)
+                some = None if fit is None else fit[part]
+                self._wider.into(rows[part], exact, ids[part], some)
+                out[part] = exact
+            return
         n_steps = max(1, math.prod(out.shape[1:])) // self.n_channels
+        kept = None if fit is None else fit.kept * (n_steps // fit.n_steps)
+        if self._own is not None:
+            self._own.rows_into(rows, out, kept)
+            return
         shape = (len(out), n_steps, self.n_channels)
         rows, flat = rows.reshape(shape), out.reshape(shape)
         block = max(1, _BLOCK_VALUES // (n_steps * self.n_channels))
         for start in range(0, len(out), block):
             part = slice(start, start + block)
-            kept = None if fit is None else fit.kept[part] * (n_steps // fit.n_steps)
-            exact = flat[part]
-            if exact.dtype.itemsize < _LEAST.itemsize:
-                exact = np.empty(exact.shape, _LEAST)
-            self._scale(rows[part], exact, kept)
-            if exact.dtype != flat.dtype:
-                flat[part] = exact  # which float16 could not have been computed in
+            self._by_quartiles(rows[part], flat[part], None if kept is None else kept[part])
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Scale runs of rows; see `Scaler`."""
+        if (
+            self._own is not None
+            and self._wider is None
+            and len(starts) == len(ids)
+            and fit is None
+        ):
+            self._own.into(memory, starts, length, out)
+            return
+        # Statistics are of all runs of a sample, which have to be together first.
+        rows = out
+        if memory.dtype != out.dtype:
+            rows = scratch("samples", out.shape, memory.dtype)
+        gathering.Gathering(dtype=memory.dtype, n_channels=self.n_channels).into(
+            memory, starts, length, rows
+        )
+        self.into(rows, out, ids, fit)
 
     def of_targets(self, channels: IntArray | None) -> Scaler:
         """Refuse: a target is none of the sample's own values."""
@@ -239,7 +282,25 @@ class SampleScaler:
             "stats='subject' or samples.stats()."
         )
 
-    def _scale(self, rows: AnyArray, out: AnyArray, kept: IntArray | None) -> None:
+    @cached_property
+    def _wider(self) -> "SampleScaler | None":
+        """What computes where `dtype` is too narrow for it, such as float16."""
+        return replace(self, dtype=_LEAST) if self.dtype.itemsize < _LEAST.itemsize else None
+
+    @cached_property
+    def _own(self) -> OwnScaling | None:
+        """What scales in two passes; quartiles need all values at once."""
+        if self.scale == "robust":
+            return None
+        return OwnScaling(
+            scale=self.scale,
+            n_channels=self.n_channels,
+            dtype=self.dtype,
+            has_nan=self.has_nan,
+            fills=self.fills,
+        )
+
+    def _by_quartiles(self, rows: AnyArray, out: AnyArray, kept: IntArray | None) -> None:
         is_out = self._is_none(rows, kept)
         # Deviations from a value of the sample itself keep the digits of a small signal.
         base = rows[:, :1].copy()
@@ -247,32 +308,14 @@ class SampleScaler:
             first = is_out.argmin(axis=1)[:, None]
             has_none = np.asarray(is_out.all(axis=1))[:, None]
             base = np.where(has_none, 0, np.take_along_axis(rows, first, 1))
-        wide = base.astype(np.result_type(rows.dtype, out.dtype, np.float32))
+        wide = base.astype(gathering.wide_dtype(rows.dtype, self.dtype))
         np.subtract(rows, wide, out=out, casting="unsafe")
-        n: int | IntArray = out.shape[1]
-        if is_out is not None:
-            n = np.maximum(n - is_out.sum(axis=1, keepdims=True), 1)
-        fill: FloatArray | float = 0.0
-        if self.scale == "robust":
-            shift, spread = _quartiles(out, is_out)
-            out -= shift.astype(out.dtype)
-        elif self.scale == "standard":
-            shift = _reduced(np.add, out, is_out, 0) / n
-            out -= shift.astype(out.dtype)
-            spread = np.sqrt(_squares(out, is_out) / n)
-            # Equal numbers deviate from their rounded mean by less than this.
-            spread[spread <= np.finfo(out.dtype).eps * np.abs(shift)] = 0
-        else:
-            shift = _reduced(np.minimum, out, is_out, np.inf)
-            shift[np.isinf(shift)] = 0
-            out -= shift.astype(out.dtype)
-            spread = np.maximum(_reduced(np.maximum, out, is_out, -np.inf), 0)
+        shift, spread = _quartiles(out, is_out)
+        out -= shift.astype(self.dtype)
         spread = np.where(spread > 0, spread, 1)
-        if self.fills and self.scale == "minmax":
-            fill = _reduced(np.add, out, is_out, 0) / n / spread
-        out *= (1 / spread).astype(out.dtype)
+        out *= (1 / spread).astype(self.dtype)
         if self.fills:
-            np.copyto(out, np.asarray(fill, out.dtype), where=np.isnan(out))
+            np.copyto(out, 0, where=np.isnan(out))
 
     def _is_none(self, rows: AnyArray, kept: IntArray | None) -> NDArray[np.bool_] | None:
         """Return which values are padding or NaN; None where there are none."""
@@ -284,37 +327,6 @@ class SampleScaler:
             is_nan = np.isnan(rows)
             is_out = is_nan if is_out is None else is_out | is_nan
         return is_out
-
-
-def _reduced(
-    operation: np.ufunc, values: AnyArray, is_out: NDArray[np.bool_] | None, nothing: float
-) -> FloatArray:
-    """Return sums, or the least or largest, over axis 1, which is kept; some are left out.
-
-    The halves are put together again and again: each step is as fast as a copy, and sums are as
-    exact as NumPy's along a single axis.
-    """
-    if is_out is not None:
-        values = np.where(is_out, values.dtype.type(nothing), values)
-    n = values.shape[1]
-    while n > 1:
-        half = (n + 1) // 2
-        folded = values[:, :half].copy()
-        operation(folded[:, : n - half], values[:, half:n], out=folded[:, : n - half])
-        values, n = folded, half
-    return values.astype(np.float64)
-
-
-def _squares(values: AnyArray, is_out: NDArray[np.bool_] | None) -> FloatArray:
-    """Return sums of squares over axis 1, which is kept; some values are left out."""
-    with np.errstate(over="ignore", under="ignore"):
-        total = _reduced(np.add, np.square(values), is_out, 0)
-    # Squares leave float32 long before values do: those of 1e-20, or the sum of those of 1e18.
-    is_small = (total < _SPREADS[0]).any(axis=(0, 1))
-    is_far = (total > _SPREADS[1]).any() or bool(values[..., is_small].any())
-    if is_far and values.dtype == _LEAST:
-        total = _reduced(np.add, np.square(values, dtype=np.float64), is_out, 0)
-    return total
 
 
 def _quartiles(values: AnyArray, is_out: NDArray[np.bool_] | None) -> tuple[FloatArray, FloatArray]:

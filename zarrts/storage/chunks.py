@@ -1,5 +1,6 @@
 """Decode chunks of a store into memory that the caller owns."""
 
+import json
 import threading
 from collections import OrderedDict
 from typing import Any, Protocol
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import BucketError, ReadError
+from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location, open_file
 from zarrts.storage.ranged import RangedReader
+from zarrts.storage.segments import ROOT_KEY
 from zarrts.storage.shards import is_missing, read_index, written_checksums
 from zarrts.system import open_file_limit
 from zarrts.types import AnyArray, ArraySpec
@@ -224,7 +227,7 @@ def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:
 
 
 class ZarrReader:
-    """Reads through zarr-python: slower, and knows every codec."""
+    """Reads through zarr-python: slower, and knows more codecs."""
 
     def __init__(self, root: Location, spec: ArraySpec) -> None:
         self.spec = spec
@@ -253,19 +256,21 @@ class ZarrReader:
         except Exception as error:  # other people's codecs raise what they like
             raise ReadError(
                 f"{self._path}: rows {start:,} to {stop - 1:,} cannot be read ({error}). "
-                "Mend the store with zarrts repair, copy it again, or convert again."
+                "Mend the store with zarrts repair, copy it again, or convert again with "
+                "overwrite=True (--overwrite)."
             ) from error
 
     def _open(self) -> Any:
         import zarr
 
         path = self._path
+        refuse_unknown_codecs(json.loads((path / ROOT_KEY).read_bytes()))
         if not isinstance(path, ObjectPath):
-            return zarr.open_array(str(path), mode="r")
+            return zarr.open_array(str(path), mode="r", zarr_format=3)
         from zarr.storage import ObjectStore
 
         store = ObjectStore(path.bucket.client(), read_only=True)
-        return zarr.open_array(store, path=path.key, mode="r")
+        return zarr.open_array(store, path=path.key, mode="r", zarr_format=3)
 
     def _check_file(self, array: Any, number: int) -> None:
         # zarr-python reads a file that is missing or empty as zeros.

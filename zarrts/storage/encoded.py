@@ -81,7 +81,7 @@ class EncodedChunks:
         return ReadError(
             f"{self._root / self.spec.shard_key(number)}: the part that holds "
             f"{self._rows(start, start + self.spec.chunk_rows)} {what}. Mend the store with "
-            "zarrts repair, copy it again, or convert again."
+            "zarrts repair, copy it again, or convert again with overwrite=True (--overwrite)."
         )
 
     def shard_error(self, number: int, error: Exception) -> ReadError:
@@ -89,7 +89,7 @@ class EncodedChunks:
         if isinstance(error, ReadError):
             return ReadError(
                 f"{error} It is needed for {self.rows_of_shard(number)}. Mend the store with "
-                "zarrts repair, copy it again, or convert again."
+                "zarrts repair, copy it again, or convert again with overwrite=True (--overwrite)."
             )
         if not (self._root / self.spec.path).exists():
             return ReadError(
@@ -100,7 +100,7 @@ class EncodedChunks:
         return ReadError(
             f"{where}, needed for {self.rows_of_shard(number)}, cannot be opened: "
             f"{getattr(error, 'strerror', error)}. Mend the store with zarrts repair, copy it "
-            "again, or convert again."
+            "again, or convert again with overwrite=True (--overwrite)."
         )
 
     def rows_of_shard(self, number: int) -> str:

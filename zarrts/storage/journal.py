@@ -29,25 +29,25 @@ _MAX_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What fixes the bytes of a segment.
+class Provenance:
+    """The options and sources that a segment is made from, which fix its bytes.
 
     Attributes
     ----------
-    write_id : str
-        Digest of all of it.
+    digest : str
+        Of all of it, the content of sources by samples.
     options : dict
         Options by name, as JSON holds them.
     sources : dict
         By origin, the subject and the digest of the content.
     """
 
-    write_id: str
+    digest: str
     options: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def differences(self, now: "Plan") -> str:
-        """Return in words what another plan has that this one has not, and the reverse."""
+    def differences(self, now: "Provenance") -> str:
+        """Return in words what another provenance has that this one has not, and the reverse."""
         words = [
             f"{name} was {self.options.get(name)!r} and is {now.options.get(name)!r}"
             for name in now.options
@@ -73,7 +73,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenTask:
-    """What one task wrote.
+    """A task that is finished, and what it wrote.
 
     Attributes
     ----------
@@ -137,11 +137,11 @@ def sketches_of(
 
 @dataclass(frozen=True, kw_only=True)
 class JournalContent:
-    """What a journal says.
+    """The content of a journal.
 
     Attributes
     ----------
-    plan : Plan
+    provenance : Provenance
     segment : str
         Name of the segment that is being written.
     stamps : dict
@@ -150,7 +150,7 @@ class JournalContent:
         Finished tasks by shard.
     """
 
-    plan: Plan
+    provenance: Provenance
     segment: str
     stamps: Mapping[str, str]
     entries: Mapping[int, WrittenTask] = field(default_factory=dict)
@@ -173,10 +173,12 @@ def read_journal(path: Location) -> JournalContent | None:
     if not found or found[0].get("format") != _FORMAT:
         return None
     head, *entries = found
-    plan = Plan(write_id=head["write_id"], options=head["options"], sources=head["sources"])
+    provenance = Provenance(
+        digest=head["write_id"], options=head["options"], sources=head["sources"]
+    )
     tasks = [_task(entry) for entry in entries]
     return JournalContent(
-        plan=plan,
+        provenance=provenance,
         segment=head["segment"],
         stamps=head["stamps"],
         entries={task.shard: task for task in tasks},
@@ -192,10 +194,10 @@ class JournalWriter:
     def __init__(self, path: Location, content: JournalContent) -> None:
         head = {
             "format": _FORMAT,
-            "write_id": content.plan.write_id,
+            "write_id": content.provenance.digest,
             "segment": content.segment,
-            "options": dict(content.plan.options),
-            "sources": dict(content.plan.sources),
+            "options": dict(content.provenance.options),
+            "sources": dict(content.provenance.sources),
             "stamps": dict(content.stamps),
         }
         lines = [_line(head), *(_line(_entry(task)) for task in content.entries.values())]

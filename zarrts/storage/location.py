@@ -1,4 +1,4 @@
-"""Where the files of a store are, and the few things that are done to them.
+"""The location of a store's files, and the few things that are done to them.
 
 A folder, or a prefix of a bucket. Every module that touches a store goes through these functions,
 and asks nowhere else which of the two it is.
@@ -206,7 +206,7 @@ def replace_file(path: Location, content: bytes) -> None:
 def replace_if(path: Location, content: bytes, before: bytes | None) -> None:
     """Write a file if it still is what it was; None if there was none.
 
-    In a folder, whoever holds its lock knows that it is.
+    In a folder, only whoever holds its lock writes between the look and the replacement.
 
     Raises
     ------
@@ -214,6 +214,8 @@ def replace_if(path: Location, content: bytes, before: bytes | None) -> None:
         If it is not, and not what is to be written either.
     """
     if not isinstance(path, ObjectPath):
+        if (path.read_bytes() if path.exists() else None) != before:
+            raise ConflictError(str(path))
         system.replace_file(path, content)
         return
     found, tag = None, None
@@ -243,8 +245,12 @@ def list_files(folder: Location) -> dict[str, int]:
     """Return the sizes of all files below a folder, by their paths below it, sorted."""
     if isinstance(folder, ObjectPath):
         return folder.sizes()
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return dict(sorted((it.relative_to(folder).as_posix(), it.stat().st_size) for it in files))
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for path in map(Path(parent).joinpath, names):
+            with contextlib.suppress(FileNotFoundError):  # somebody deletes them meanwhile
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return dict(sorted(found.items()))
 
 
 def read_files(folder: Location, keys: Iterable[str]) -> dict[str, bytes]:

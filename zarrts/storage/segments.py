@@ -39,7 +39,9 @@ class Segment:
     stored_bytes : int
         Of all shards.
     write_id : str
-        Digest of the sources and options that it was made from.
+        Digest of its content, and of what it was made from.
+    provenance : str
+        Digest of the sources, by samples of their content, and options that it was made from.
     options : dict
         Those options.
     table_sha256 : str
@@ -56,6 +58,7 @@ class Segment:
     labels_per: LabelsPer = "sample"
     stored_bytes: int = 0
     write_id: str = ""
+    provenance: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     table_sha256: str = ""
     axes: tuple[str, ...] = ()

@@ -41,7 +41,12 @@ Entries = Mapping[str, tuple[int, int]]
 SCHEMA = 1
 MANIFESTS = "manifests"
 SEGMENT_MARK = "zarrts_segment"
+REMEDY = "Copy the store again, or convert again with overwrite=True (--overwrite)."
 _MAKE = "zarrts convert SOURCES study.zarr"
+
+
+class NewerSchemaError(StoreError):
+    """A newer version of zarrts wrote the store."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,31 @@ class Gone:
     why: str
 
 
+@dataclass(frozen=True)
+class Removal:
+    """A removal that was published, while not all that it removes is deleted yet.
+
+    Attributes
+    ----------
+    subject : str
+    n_samples : int
+        Of the subject.
+    segments : tuple of str
+        Names of the segments that held some of them.
+    """
+
+    subject: str
+    n_samples: int
+    segments: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreHeader:
-    """What the root of a store says.
+    """The root of a store, parsed.
 
     `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
+    `removal` is one that did not come to its end.
     """
 
     version: int
@@ -82,6 +106,7 @@ class StoreHeader:
     gone: tuple[Gone, ...] = ()
     manifest_sha256: str = ""
     labels_per: LabelsPer = "sample"
+    removal: Removal | None = None
 
     @property
     def latest(self) -> int:
@@ -94,7 +119,7 @@ class StoreHeader:
         Raises
         ------
         StoreError
-            If there is no such version, or no more.
+            If that version is not there, or not any more.
         """
         for it in self.versions:
             if it.version == version:
@@ -110,6 +135,15 @@ class StoreHeader:
                 raise StoreError(f"Version {version} is gone: {gone.why}.")
         known = ", ".join(str(it.version) for it in self.versions)
         raise StoreError(f"There is no version {version}; there is {known}.")
+
+
+def describe_removal(root: Location, removal: Removal) -> str:
+    """Return the sentences that say what is left of an unfinished removal, and the remedy."""
+    return (
+        f"{root}: the removal of {removal.subject} has not come to its end, and files with its "
+        "samples are still there. Unless it is going on just now, finish it: "
+        f"zarrts remove {quoted(root)} --subject {quoted(removal.subject)}"
+    )
 
 
 def combined_id(segments: Sequence[Segment]) -> str:
@@ -157,9 +191,9 @@ def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
     return found
 
 
-def read_metadata(root: Location) -> dict[str, Any]:
-    """Return the metadata of every array and group of a store, by path, as the root has them."""
-    return dict(_read_root(root)["consolidated_metadata"]["metadata"])
+def metadata_of(content: bytes) -> dict[str, Any]:
+    """Return the metadata of every array and group of a store, by path, as its root has them."""
+    return dict(json.loads(content)["consolidated_metadata"]["metadata"])
 
 
 def read_manifest(root: Location, header: StoreHeader) -> Entries:
@@ -212,13 +246,44 @@ def read_header(root: Location) -> StoreHeader:
     StoreError
         If there is no store, it is not complete, or a newer version wrote it.
     """
-    document = _read_root(root)
+    path = root / ROOT_KEY
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(_why_no_store(root)) from error
+    except BucketError:
+        raise
+    except PermissionError as error:
+        raise StoreError(
+            f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
+            "as somebody who has."
+        ) from error
+    except OSError as error:
+        raise StoreError(_unreadable(path, error)) from error
+    return header_of(root, content)
+
+
+def header_of(root: Location, content: bytes) -> StoreHeader:
+    """Parse the root of a store.
+
+    Raises
+    ------
+    StoreError
+        If it is not that of a store, is damaged, or a newer version wrote it.
+    """
+    path = root / ROOT_KEY
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise StoreError(_unreadable(path, error)) from error
+    if not isinstance(document, dict):
+        raise StoreError(f"{path} is damaged. {REMEDY}")
     try:
         attributes = document.get("attributes", {}).get("zarrts")
         if attributes is None:
             raise StoreError(_why_not_ours(root, document))
         if attributes["schema"] != SCHEMA:
-            raise StoreError(
+            raise NewerSchemaError(
                 f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
                 f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
@@ -227,8 +292,7 @@ def read_header(root: Location) -> StoreHeader:
         return _header(document, attributes)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
-            f"{root / ROOT_KEY} is damaged ({type(error).__name__}: {error}). Copy the store "
-            "again, or convert again."
+            f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
         ) from error
 
 
@@ -248,6 +312,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
                 segment_of(document["consolidated_metadata"]["metadata"], it["name"]),
                 stored_bytes=it["stored_bytes"],
                 write_id=it["write_id"],
+                provenance=it.get("provenance", it["write_id"]),  # one and the same once
                 options=it["options"],
                 table_sha256=it["table_sha256"],
             )
@@ -260,7 +325,14 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
         manifest_sha256=attributes["manifest"]["sha256"],
         labels_per=labels_per,
+        removal=_removal(attributes.get("removal")),
     )
+
+
+def _removal(found: Mapping[str, Any] | None) -> Removal | None:
+    if found is None:
+        return None
+    return Removal(found["subject"], found["n_samples"], tuple(found["segments"]))
 
 
 def _labels(labels: Mapping[str, Any]) -> LabelScheme:
@@ -277,26 +349,8 @@ def _labels(labels: Mapping[str, Any]) -> LabelScheme:
     )
 
 
-def _read_root(root: Location) -> dict[str, Any]:
-    path = root / ROOT_KEY
-    try:
-        document = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(_why_no_store(root)) from error
-    except BucketError:
-        raise
-    except PermissionError as error:
-        raise StoreError(
-            f"{path}: you have no permission to read it. Ask its owner for it, or copy the store "
-            "as somebody who has."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read ({error}). Copy the store again, or convert again."
-        ) from error
-    if not isinstance(document, dict):
-        raise StoreError(f"{path} is damaged. Copy the store again, or convert again.")
-    return document
+def _unreadable(path: Location, error: Exception) -> str:
+    return f"{path} cannot be read ({error}). {REMEDY}"
 
 
 def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:
@@ -309,7 +363,7 @@ def _why_no_store(root: Location) -> str:
     if not root.exists():
         return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
     if root.is_file():
-        return f"{root} is a file, not a store. Make one: zarrts convert {_quoted(root)} study.zarr"
+        return f"{root} is a file, not a store. Make one: zarrts convert {quoted(root)} study.zarr"
     suffixes = {path.suffix.lower() for path in root.iterdir()}
     if (root / "0" / ROOT_KEY).exists():
         return (
@@ -318,11 +372,11 @@ def _why_no_store(root: Location) -> str:
     if suffixes & {".npz", ".npy", ".h5", ".hdf5", ".hdf", ".mat", ".edf", ".bdf"}:
         return (
             f"{root} holds source files, not a store. Convert them first: "
-            f"zarrts convert {_quoted(root)} study.zarr, and open study.zarr."
+            f"zarrts convert {quoted(root)} study.zarr, and open study.zarr."
         )
     return f"{root} is a folder, but no store. Make one: {_MAKE}"
 
 
-def _quoted(path: Location) -> str:
-    """Return a path as it is typed into any shell."""
-    return f'"{path}"' if re.search(r"[^\w./\\:-]", str(path)) else str(path)
+def quoted(text: object) -> str:
+    """Return a path or a name as it is typed into any shell."""
+    return f'"{text}"' if re.search(r"[^\w./\\:-]", str(text)) else str(text)

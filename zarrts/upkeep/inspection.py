@@ -7,22 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from zarrts.conversion.casting import cast_rows
-from zarrts.conversion.plan import Span
-from zarrts.conversion.tasks import encode_labels, read_blocks
+from zarrts.conversion.comparison import StoredRecording
+from zarrts.conversion.stored import StoredRows
 from zarrts.errors import ReadError, ZarrtsError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.moments import Moments, measure
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
-from zarrts.storage.readers import open_labels
 from zarrts.storage.segments import Segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
-from zarrts.types import AnyArray, SourceRecording
+from zarrts.types import SourceRecording
 from zarrts.upkeep.matching import Sources, match_sources
-from zarrts.upkeep.places import Places, Problem
-from zarrts.upkeep.stored import StoredRows
+from zarrts.upkeep.problems import Places, Problem
 
 _TOLERANCE = 1e-9
 
@@ -134,7 +131,7 @@ class _RecordingCheck:
             classes = self._labels.classes_of(rows["y"]).reshape(-1)
             lowest = -1 if self._labels.allows_missing else 0
             if ((classes < lowest) | (classes >= len(self._counts))).any():
-                yield f"{name}/y: a label that is no class, in {where}."
+                yield f"{name}/y: a label that is not a class, in {where}."
                 return
             present = classes[classes >= 0]
             self._counts += np.bincount(present, minlength=len(self._counts))
@@ -206,42 +203,23 @@ def _compare(
     places: Places,
 ) -> Iterator[Problem]:
     """Compare every sample and label of a recording with its source."""
-    first, stop = int(table.starts[number]), int(table.starts[number + 1])
-    x = StoredRows(open_chunks(root, segment.x), first, stop)
-    entries = (number, number + 1) if segment.labels_per == "recording" else (first, stop)
-    y = StoredRows(open_labels(root, segment), *entries)
+    first = int(table.starts[number])
+    stored = StoredRecording(root, segment, labels, number, table.starts)
     wrong: dict[int, list[int]] = defaultdict(list)
-    done = 0
     try:
-        span = Span(number, 0, stop - first)
-        for inputs, given in read_blocks(recording, span, segment.x.chunk_rows):
-            high = done + len(inputs)
-            rows = np.arange(first + done, first + high)
-            try:
-                is_same = _same_rows(
-                    cast_rows(inputs, segment.x.dtype, recording.origin), x.read(done, high)
-                )
-                if segment.labels_per != "recording":
-                    encoded = encode_labels(labels, given, recording)
-                    is_same &= _same_rows(encoded, y.read(done, high))
-            except ReadError as error:
-                shard = (first + done) // segment.x.shard_rows
-                yield Problem(str(error), segment.name, shard)
-                is_same = np.ones(len(inputs), bool)
-            for row in rows[~is_same].tolist():
+        for rows in stored.compare(recording):
+            if rows.error is not None:
+                shard = (first + rows.start) // segment.x.shard_rows
+                yield Problem(str(rows.error), segment.name, shard)
+            for row in (first + rows.start + np.flatnonzero(~rows.is_same)).tolist():
                 wrong[row // segment.x.shard_rows].append(row)
-            done = high
-        if segment.labels_per == "recording":
-            encoded = encode_labels(labels, recording.y.read(0, 1), recording)
-            if not _same_rows(encoded, y.read(0, 1)).all():
-                yield Problem(
-                    f"{recording.origin}: its label in the store is another.", segment.name
-                )
+        if not stored.has_label_of(recording):
+            yield Problem(f"{recording.origin}: its label in the store is another.", segment.name)
     except ZarrtsError as error:
         yield Problem(f"{recording.origin}: {error}", segment.name)
     finally:
-        for reader in (x, y, recording.x, recording.y):
-            reader.close()
+        for it in (stored, recording.x, recording.y):
+            it.close()
     for shard, rows_of_shard in wrong.items():
         where = places.samples(segment.name, rows_of_shard[0], rows_of_shard[-1] + 1)
         yield Problem(
@@ -250,11 +228,3 @@ def _compare(
             segment.name,
             shard,
         )
-
-
-def _same_rows(one: AnyArray, other: AnyArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Return for each row whether it is the same, bit by bit."""
-    width = max(1, one[0].nbytes) if len(one) else 1
-    pairs = (np.ascontiguousarray(it).view(np.uint8).reshape(len(it), width) for it in (one, other))
-    left, right = pairs
-    return np.asarray((left == right).all(axis=1))

@@ -14,7 +14,7 @@ from zarrts.types import SourceRecording
 
 @dataclass(frozen=True)
 class Sources:
-    """What was converted, as users name it; the options of its addresses, and of the store's."""
+    """Sources as users name them, with the options of their addresses and of the store's."""
 
     places: Any
     storage_options: Mapping[str, Any] | None = None

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.conversion.codecs import codec_of
+from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
-from zarrts.conversion.publish import codec_of, create_segment, publish, write_checksums
+from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
-from zarrts.conversion.targets import only_writer, read_unfinished, sweep
+from zarrts.conversion.stored import stored_recordings
+from zarrts.conversion.target import Target, read_target, sweep
 from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
@@ -20,24 +23,47 @@ from zarrts.storage.location import Location
 from zarrts.storage.readers import open_labels
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header
+from zarrts.storage.store import (
+    Gone,
+    Removal,
+    StoreHeader,
+    Version,
+    combined_id,
+    read_header,
+)
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.system import count_cpus
 from zarrts.types import IntArray
-from zarrts.upkeep.stored import stored_recordings
+
+_WHY = "a subject was removed, which version {} is without"
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed: samples, and the parts of the store that were written anew."""
+    """The result of a removal.
+
+    Attributes
+    ----------
+    n_samples : int
+        That were removed.
+    segments : tuple of str
+        Parts of the store that held them, which are gone.
+    version : int
+        Of the store without them.
+    is_finished_only : bool
+        True where an earlier removal had been stopped, and its last files were deleted now.
+    """
 
     n_samples: int
     segments: tuple[str, ...]
     version: int
+    is_finished_only: bool = False
 
 
 def remove_subject(root: Location, subject: str, workers: int | None = None) -> Removed:
     """Write the segments that hold a subject anew without it, publish, and delete the old ones.
+
+    A removal that was stopped after it had been published is finished first.
 
     Raises
     ------
@@ -51,16 +77,22 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
     workers = workers or count_cpus()
     read_header(root)
     with only_writer(root) as hold:
-        header = read_header(root)
-        if read_unfinished(root) is not None:
+        target = read_target(root)
+        header = target.header or read_header(root)
+        earlier = _finish_earlier(target, header)
+        target = read_target(root) if earlier is not None else target
+        header = target.header or read_header(root)
+        if target.unfinished is not None:
             raise PlanError(
                 f"{root}: more subjects were being added, which did not finish; finish that first, "
                 "or give it up with restart=True (--restart)."
             )
-        sweep(root)
+        sweep(target)
         tables = {it.name: read_table(root, it) for it in header.segments}
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
+            if earlier is not None and earlier.subject in (subject, ""):
+                return Removed(earlier.n_samples, earlier.segments, header.version, True)
             raise SampleError(unknown_names("No subject", [subject], known))
         if known == [subject]:
             raise SampleError(
@@ -81,21 +113,45 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 if kept.any():
                     rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
                     segments.append(rewrite.without(~kept, written))
+            lost = tuple(it.name for it in header.segments if it not in segments)
+            removal = Removal(subject, n_removed, lost)
             hold.check()
-            publish(root, _header(header, tuple(segments)), written)
-        finally:
+            publish(target, _header(header, tuple(segments), removal), written)
+        except BaseException:
             if hold.is_held:
-                sweep(root)
-    lost = tuple(it.name for it in header.segments if it not in segments)
+                sweep(read_target(root))
+            raise
+        try:
+            finish_removal(read_target(root))
+        except OSError as error:
+            raise PlanError(
+                f"{root}: {subject} is removed, but not all of its files could be deleted "
+                f"({error}); give the same command again."
+            ) from error
     return Removed(n_removed, lost, header.version + 1)
 
 
-def _header(old: StoreHeader, segments: tuple[Segment, ...]) -> StoreHeader:
+def _finish_earlier(target: Target, header: StoreHeader) -> Removal | None:
+    """Finish a removal that was stopped; return which it was, without a name if none is known."""
+    removal = header.removal
+    if removal is None:
+        # A version of zarrts that did not write down whose removal it was.
+        last = header.gone[-1].why if header.gone else ""
+        is_removal = last == _WHY.format(header.version)
+        left = [it.name for it in target.leftovers if it.name.partition(".")[0].isdigit()]
+        if not is_removal or not left or target.unfinished is not None:
+            return None
+        removal = Removal("", 0, tuple(left))
+    finish_removal(target)
+    return removal
+
+
+def _header(old: StoreHeader, segments: tuple[Segment, ...], removal: Removal) -> StoreHeader:
     version = old.version + 1
     names = {it.name for it in segments}
     kept = tuple(it for it in old.versions if names.issuperset(it.segments))
     lost = tuple(it.version for it in old.versions if it not in kept)
-    gone = (*old.gone, Gone(lost, f"a subject was removed, which version {version} is without"))
+    gone = (*old.gone, Gone(lost, _WHY.format(version)))
     latest = Version(version, tuple(it.name for it in segments), old.labels.n_classes)
     return replace(
         old,
@@ -104,6 +160,7 @@ def _header(old: StoreHeader, segments: tuple[Segment, ...]) -> StoreHeader:
         segments=segments,
         versions=(*kept, latest),
         gone=gone,
+        removal=removal,
     )
 
 
@@ -144,11 +201,13 @@ class _Rewrite:
         write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
         written += files
         digest = hashlib.sha256(f"{old.write_id} without {is_removed.tolist()}".encode())
+        write_id = digest.hexdigest()[:32]
         return replace(
             segment,
             stored_bytes=sum(it.size for it in files),
             table_sha256=digest_of_table(self._root, self._name),
-            write_id=digest.hexdigest()[:32],
+            write_id=write_id,
+            provenance=write_id,  # no conversion makes it
             options=old.options,
         )
 

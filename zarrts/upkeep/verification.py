@@ -1,36 +1,60 @@
 """Compare a store with its manifest, with what it says of itself, and with its sources."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from zarrts.errors import StoreError
+from zarrts.conversion.lock import LOCK
+from zarrts.conversion.stamps import STAMPS
+from zarrts.errors import ReadError, StoreError
+from zarrts.sizes import format_count
 from zarrts.storage.checksums import crc32c_of_file
-from zarrts.storage.location import Location, n_requests
+from zarrts.storage.location import Location, list_files, n_requests
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.shards import is_in_place
 from zarrts.storage.store import (
     Entries,
     StoreHeader,
+    describe_removal,
+    header_of,
+    manifest_key,
     read_header,
     read_manifest,
+    read_root,
     root_bytes,
     sizes_below,
 )
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.upkeep.inspection import check_content, check_sources
 from zarrts.upkeep.matching import Sources
-from zarrts.upkeep.places import Places, Problem
+from zarrts.upkeep.problems import Places, Problem
+
+_TRIES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What `verify` found: `problems`, of `n_files` files with `n_bytes` bytes in all."""
+    """The result of `verify`.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        None where nothing is wrong.
+    n_files, n_bytes : int
+        Files of the store, and their size.
+    unnamed : tuple of str
+        Other files below the store, which its root does not name: those of an unfinished
+        conversion, and what other programs put there. What should have been deleted is a problem
+        as well.
+    """
 
     problems: tuple[Problem, ...]
     n_files: int
     n_bytes: int
+    unnamed: tuple[str, ...] = ()
 
 
 def verify_store(
@@ -57,15 +81,46 @@ def verify_store(
     SourceError
         If the sources are not those of the store.
     """
-    header = read_header(root)
     workers = workers or n_requests(root)
-    problems = list(_check_root(root))
+    for _ in range(_TRIES):
+        content = read_root(root)
+        header = read_header(root) if content is None else header_of(root, content)
+        found = error = None
+        try:
+            found = _verified(root, content or b"", header, is_deep, source, workers)
+        except (StoreError, ReadError, FileNotFoundError) as raised:
+            error = raised
+        if found is not None and not found.problems:
+            return found
+        # Files that are deleted because a new version takes their place are no damage.
+        if read_root(root) == content:
+            if error is not None:
+                raise error
+            assert found is not None
+            return found
+    raise StoreError(f"{root} is being changed by somebody else; verify it once that has ended.")
+
+
+def _verified(
+    root: Location,
+    content: bytes,
+    header: StoreHeader,
+    is_deep: bool,
+    source: Sources | None,
+    workers: int,
+) -> Verification:
+    problems = list(_check_root(content))
     entries: Entries = {}
     try:
         entries = read_manifest(root, header)
     except StoreError as error:
         problems.append(Problem(str(error)))
-    sizes = sizes_of(root, header)
+    every = list_files(root)
+    names = {it.name for it in header.segments}
+    sizes = {key: size for key, size in every.items() if key.partition("/")[0] in names}
+    known = {ROOT_KEY, LOCK, STAMPS, manifest_key(header.latest), *sizes}
+    unnamed = tuple(key for key in every if key not in known)
+    problems += _remains(root, header, unnamed)
     tables = {it.name: _read_table(root, it, problems) for it in header.segments}
     places = Places(header, tables)
     if entries:
@@ -80,14 +135,35 @@ def verify_store(
     if source is not None:
         problems += check_sources(root, header, tables, source, places)
     return Verification(
-        problems=tuple(dict.fromkeys(problems)), n_files=len(sizes), n_bytes=sum(sizes.values())
+        problems=tuple(dict.fromkeys(problems)),
+        n_files=len(sizes),
+        n_bytes=sum(sizes.values()),
+        unnamed=unnamed,
     )
 
 
-def _check_root(root: Location) -> Iterator[Problem]:
-    content = (root / ROOT_KEY).read_bytes()
+def _check_root(content: bytes) -> Iterator[Problem]:
     if content != root_bytes(json.loads(content)):
         yield Problem(f"{ROOT_KEY} is not as it was written, though it says the same.")
+
+
+def _remains(root: Location, header: StoreHeader, unnamed: Sequence[str]) -> Iterator[Problem]:
+    """Return a problem for each part that a removal or an overwrite should have deleted."""
+    if header.removal is not None:
+        yield Problem(describe_removal(root, header.removal))
+    newest = max(int(it.name) for it in header.segments)
+    gone = header.removal.segments if header.removal is not None else ()
+    n_files: Counter[str] = Counter()
+    for key in unnamed:
+        part = re.match(r"(\d+)(\.deleted)?/", key)
+        # A part that is being written has a higher number than all others.
+        if part and (part[2] or part[1] in gone or int(part[1]) < newest):
+            n_files[part[0]] += 1
+    for name, count in n_files.items():
+        yield Problem(
+            f"{name}: {format_count(count, 'file')} of an earlier version, which should have been "
+            "deleted. The next zarrts remove or append deletes them."
+        )
 
 
 def sizes_of(root: Location, header: StoreHeader) -> dict[str, int]:

@@ -232,6 +232,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 y_name=draft.y_name,
                 size_bytes=look.size_bytes,
                 fingerprint=look.digest_of(draft.part),
+                is_sampled=look.is_sampled,
                 paths=draft.paths,
                 stamp=look.stamp,
                 found=draft.found,

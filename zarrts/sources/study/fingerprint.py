@@ -28,11 +28,14 @@ class Look:
         Hexadecimal, of sizes and sampled content.
     stamp : str
         See `stamp_of`.
+    is_sampled : bool
+        True where the digest covers samples of the content only.
     """
 
     size_bytes: int
     digest: str
     stamp: str
+    is_sampled: bool = False
 
     def digest_of(self, part: str) -> str:
         """Return the digest of a part of the files; "" is all of them."""
@@ -56,7 +59,7 @@ def look_at(paths: Sequence[SourcePath]) -> Look:
     """
     stamp = stamp_of(paths)
     digest = hashlib.blake2b(digest_size=16)
-    total = 0
+    total, is_sampled = 0, False
     for path in paths:
         if isinstance(path, RemoteFile):
             digest.update(path.content_id.encode())
@@ -72,7 +75,8 @@ def look_at(paths: Sequence[SourcePath]) -> Look:
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error}).") from error
         total += size
-    return Look(total, digest.hexdigest(), stamp)
+        is_sampled |= size > N_BLOCKS * BLOCK_BYTES
+    return Look(total, digest.hexdigest(), stamp, is_sampled)
 
 
 def stamp_of(paths: Sequence[SourcePath]) -> str:
@@ -116,8 +120,7 @@ def of_readers(readers: Sequence[RowReader]) -> str:
     for reader in readers:
         digest.update(f"{reader.shape} {reader.dtype.kind}{reader.dtype.itemsize}".encode())
         n_rows = reader.shape[0]
-        row_bytes = max(1, math.prod(reader.shape[1:]) * reader.dtype.itemsize)
-        count = max(1, ROW_BLOCK_BYTES // row_bytes)
+        count = _rows_of_block(reader)
         last = max(0, n_rows - count)
         starts = [index * last // (N_BLOCKS - 1) for index in range(N_BLOCKS)]
         if n_rows <= N_BLOCKS * count:
@@ -127,6 +130,16 @@ def of_readers(readers: Sequence[RowReader]) -> str:
             # The same digest on machines of either byte order.
             digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
+
+
+def are_sampled(readers: Sequence[RowReader]) -> bool:
+    """Return whether `of_readers` reads samples only of one of some arrays."""
+    return any(it.shape[0] > N_BLOCKS * _rows_of_block(it) for it in readers)
+
+
+def _rows_of_block(reader: RowReader) -> int:
+    row_bytes = max(1, math.prod(reader.shape[1:]) * reader.dtype.itemsize)
+    return max(1, ROW_BLOCK_BYTES // row_bytes)
 
 
 def refuse_changes(recordings: Sequence[SourceRecording]) -> None:

@@ -48,6 +48,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         y_name=", ".join(map(str, recording.y)) if isinstance(recording.y, Mapping) else "y",
         size_bytes=0,
         fingerprint=fingerprint.of_readers((x, y)),
+        is_sampled=not callable(recording.x) and fingerprint.are_sampled((x, y)),
         description=Description.unknown(),
         labels_per=labels_per,
     )

@@ -1,0 +1,17 @@
+// Read arrays of a group with zarrita, and write their values into files of their own.
+// node read_with_zarrita.mjs GROUP FOLDER NAME...; prints shape and dtype of each as JSON.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import FileSystemStore from "@zarrita/storage/fs";
+import * as zarr from "zarrita";
+
+const [group, folder, ...names] = process.argv.slice(2);
+const root = zarr.root(new FileSystemStore(group));
+const found = {};
+for (const name of names) {
+  const array = await zarr.open(root.resolve(name), { kind: "array" });
+  const { data, shape } = await zarr.get(array);
+  writeFileSync(join(folder, name), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  found[name] = [shape, array.dtype];
+}
+console.log(JSON.stringify(found));

@@ -1,0 +1,94 @@
+"""The provenance of a segment, and its write id.
+
+The provenance is known before anything is written: a digest of options, labels and samples of the
+sources. By it a conversion recognises what an earlier run began or finished. The write id covers
+the whole content, and is known once all of it is written.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from zarrts import sources
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.plan import ShardLayout
+from zarrts.labels.scheme import LabelCounter
+from zarrts.storage.journal import Provenance
+from zarrts.storage.shards import WrittenShard
+from zarrts.storage.store import StoreHeader
+from zarrts.types import SourceRecording
+
+_LABEL_BLOCK_BYTES = 1 << 20
+
+
+def count_labels(recording: SourceRecording) -> tuple[LabelCounter, str]:
+    """Return the labels of a recording, and a digest of those that had to be read."""
+    # A fingerprint samples large files, and would not see that a few labels were corrected.
+    digest = hashlib.blake2b(digest_size=16)
+    reader = recording.y
+    counter = LabelCounter(reader.dtype, reader.shape[1:])
+    if reader.dtype.kind == "f" and not counter.is_one_hot:
+        return counter, digest.hexdigest()
+    row_bytes = max(1, int(np.prod(reader.shape[1:], dtype=np.int64)) * reader.dtype.itemsize)
+    step = max(1, _LABEL_BLOCK_BYTES // row_bytes)
+    for start in range(0, reader.shape[0], step):
+        if counter.can_stop:
+            break
+        block = reader.read(start, min(start + step, reader.shape[0]))
+        counter.add(block)
+        digest.update(block.tobytes())
+    reader.close()
+    return counter, digest.hexdigest()
+
+
+def provenance_of(
+    recordings: Sequence[SourceRecording],
+    label_digests: Sequence[str],
+    layout: ShardLayout,
+    options: ConvertOptions,
+    base: StoreHeader | None,
+) -> Provenance:
+    """Return what a segment of some recordings is made from.
+
+    Parameters
+    ----------
+    label_digests : sequence of str
+        Of each recording, from `count_labels`.
+    base : StoreHeader, or None
+        The store that the segment is added to.
+    """
+    chosen = options.recorded() | {
+        "dtype": layout.dtype.name,
+        "codec": options.codec,
+        "samples in a chunk": layout.chunk_rows,
+        "samples in a shard": layout.shard_rows,
+    }
+    if recordings[0].labels_per != "sample":
+        chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
+    if every := next(filter(None, (sources.every_of(it.y) for it in recordings)), None):
+        chosen["label_every"] = every  # in rows: the same, however it was said
+    found = [
+        [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
+        for it, digest in zip(recordings, label_digests, strict=True)
+    ]
+    known = base and base.labels.class_names  # new names get the codes after these
+    content = json.dumps([chosen, found, known], sort_keys=True).encode()
+    return Provenance(
+        digest=hashlib.sha256(content).hexdigest()[:32],
+        options=chosen,
+        sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
+    )
+
+
+def write_id_of(provenance: Provenance, segment: str, written: Iterable[WrittenShard]) -> str:
+    """Return the digest of a segment's provenance and of the checksums of all of its chunks.
+
+    The name of the segment plays no part: what is written anew from the same has the same id.
+    """
+    digest = hashlib.sha256(provenance.digest.encode())
+    for shard in written:
+        checksums = " ".join(map(str, shard.chunk_checksums))
+        digest.update(f"\n{shard.key.removeprefix(segment)} {checksums}".encode())
+    return digest.hexdigest()[:32]
