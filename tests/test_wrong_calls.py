@@ -4,8 +4,10 @@ import errno
 import http.server
 import re
 import runpy
+import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -46,6 +48,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     subjects = save(tmp / "subjects", **files)
     gap = series("a", np.arange(9) / 7, 9, 8, 2)
     gap.x[4, 3, 1] = np.nan
+    endless = series("a", np.arange(9) / 7, 9, 8, 2)
+    endless.x[4, 3, 1] = np.inf
     ages = [series(name, np.arange(9) % 3 * 20, 9, 8, 2) for name in "ab"]
     return Place(
         tmp=tmp,
@@ -53,6 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         study=store("study", subjects),
         two=store("two", ages),
         gappy=store("gappy", gap),
+        unlabelled=store("unlabelled", [series("a", None, 9, 8, 2)]),
+        endless=store("endless", endless),
         wide=store("wide", [series("a", np.arange(9) / 7, 9, 8, 3)]),
         ragged=store("ragged", [series("a", "W", 30, 2), series("b", "R", 50, 2)]),
         rows=store("rows", series("a", STAGES[np.arange(60) % 3], 60, 2), kind="ragged"),
@@ -225,6 +231,17 @@ def repair_without_a_manifest(it: Place) -> None:
 
 
 # What README.md lists as well is raised by its tests.
+def left_out(it: Place) -> None:
+    broken = it.tmp / "broken.zarr"
+    shutil.copytree(it.study.path, broken)
+    for file in broken.glob("0/x/c/**/0"):
+        if file.is_file():
+            file.write_bytes(b"\0" * file.stat().st_size)
+    with warnings.catch_warnings(), zarrts.open(broken) as store:
+        warnings.filterwarnings("ignore", message=".*Left out of every epoch")
+        list(store.samples.batches(4, on_error="skip"))
+
+
 WRONG: dict[str, Callable[[Place], Any]] = {
     "ZarrSequence needs Keras and a backend": lambda it: without(
         "keras", lambda: runpy.run_path(str(Path(zarrts.__file__).with_name("backend.py")))
@@ -324,6 +341,19 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     ),
     "windows() cuts recordings whose rows follow in time": lambda it: it.study.samples.windows(4),
     "ZarrSequence reads a store, not ndarray": lambda it: sequence(it, np.zeros((9, 8, 2))),
+    "has a label: give label_mode=None": lambda it: sequence(it, it.unlabelled),
+    "has no labels, so that nothing can be right or wrong": lambda it: zarrts.evaluate(
+        SimpleNamespace(predict_on_batch=None), it.unlabelled, like=sequence(it).spec
+    ),
+    "are left out of epoch": left_out,
+    "y=False says that there are no labels": lambda it: convert(it, y=False, label_every=3),
+    "has no labels, but those of others": lambda it: convert(
+        it,
+        [
+            zarrts.Recording("a", np.zeros((9, 4, 2)), None),
+            zarrts.Recording("b", np.ones((9, 4, 2)), np.arange(9)),
+        ],
+    ),
     "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),
     "Unrecognized data type": fit_samples,
     "ZarrSequence() has no keyword 'class_mode'; use label_mode=": lambda it: sequence(
@@ -342,6 +372,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     ),
     "stats are of 3 channels": lambda it: sequence(it, stats=it.wide.samples.stats()),
     "x is NaN in channel": lambda it: sequence(it, it.gappy),
+    "x is infinite in channel": lambda it: sequence(it, it.endless, stats="sample"),
+    "scale='zscore' is unknown": lambda it: it.study.samples.stats().as_layer("zscore"),
     "scale='minmax' needs numbers": lambda it: sequence(it, scale="minmax"),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zarrts.buckets.addresses import is_remote
 from zarrts.conversion.options import (
@@ -35,7 +35,7 @@ def convert(
     folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
-    y: str | Sequence[str] | None = None,
+    y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
     follow_links: bool = False,
@@ -90,7 +90,8 @@ def convert(
     x, y : str, optional
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
-        arrays of labels, and batches have a dictionary of them.
+        arrays of labels, and batches have a dictionary of them. y=False says that there are no
+        labels, whatever arrays the files hold.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -180,7 +181,7 @@ def convert(
         folders=folders,
         subject=subject,
         x=x,
-        y=y if isinstance(y, str) or y is None else tuple(y),
+        y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         class_names=names_given("class_names", class_names),
         follow_links=follow_links,
         kind=kind,
@@ -224,7 +225,7 @@ def append(
     folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
-    y: str | Sequence[str] | None = None,
+    y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     follow_links: bool = False,
     kind: str = "auto",
@@ -275,7 +276,7 @@ def append(
         folders=folders,
         subject=subject,
         x=x,
-        y=y if isinstance(y, str) or y is None else tuple(y),
+        y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,
         axes=names_given("axes", axes),

@@ -189,7 +189,7 @@ class Recording:
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, one for each stretch of them (see label_every= of `convert`), or a
         structured array of intervals with the fields start, stop (rows) and label. Several arrays
-        of labels are a dictionary by name.
+        of labels are a dictionary by name. None says that there are no labels.
     channels : sequence of str, optional
         Names of the columns of x, its last axis.
     units : str or sequence of str, optional

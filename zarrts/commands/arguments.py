@@ -1,6 +1,7 @@
 """Options of the command that several subcommands share, and how their values are read."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -87,6 +88,9 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             callback=name_or_names,
             help="Name of the array of labels, where it is not obvious; several with commas.",
         ),
+        click.option(
+            "--no-y", is_flag=True, help="There are no labels, whatever arrays the files hold."
+        ),
         click.option("--table", help="CSV file: subject, x, y (or label), start, stop."),
         click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
         click.option(
@@ -109,9 +113,17 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--axes", callback=names_of, help="Axes of x, such as sample,channel,time."),
     ]
+
+    @wraps(function)
+    def with_labels(*args: Any, y: str | tuple[str, ...] | None, no_y: bool, **rest: Any) -> None:
+        if no_y and y is not None:
+            raise click.UsageError("--y names labels, and --no-y says that there are none.")
+        function(*args, y=False if no_y else y, **rest)
+
+    decorated: Callable[..., None] = with_labels
     for option in reversed(options):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
 def content_options(function: Callable[..., None]) -> Callable[..., None]:

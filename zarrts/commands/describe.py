@@ -224,6 +224,8 @@ def describe_labels(
     """Return classes, the rare ones, and who lacks which; `owners` is each row's subject."""
     if names is None or counts is None:
         return "numbers"
+    if not names:
+        return "none, as is said: for zarrts.predict, not for training"
     parts = [describe_classes(names)]
     shares = 100 * counts.sum(axis=0) / max(1, counts.sum())
     rare = int(shares.argmin())

@@ -19,7 +19,7 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
     """Return the table of the recordings of a segment, from the tasks that wrote it."""
     labels, layout = prepared.labels, prepared.layout
     counts = None
-    if labels.class_names is not None:
+    if labels.class_names:
         counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
     return RecordingTable(
         subject=tuple(it.subject for it in prepared.recordings),

@@ -30,19 +30,36 @@ class Feed:
         self._options = options
 
     def next_of(self, current: Pass) -> Any:
-        """Return the next batch of a pass as Keras wants it, or None at its end."""
-        batch = self.passes.take(current)
-        return None if batch is None else self.as_tuple(batch)
+        """Return the next batch of a pass as Keras wants it, or None at its end.
+
+        Batches of which no sample can be read are left out, where these are skipped.
+        """
+        while (batch := self.passes.take(current)) is not None:
+            if len(batch.sample_id):
+                return self.as_tuple(batch)
+        return None
 
     def unlike_batches(self) -> list[Any]:
-        """Return batches that differ in every axis in which any may differ, if any may."""
-        return [self.as_tuple(batch) for batch in self.passes.unlike_batches()]
+        """Return batches that differ in every axis in which any may differ, if any may.
+
+        Where samples that cannot be read are skipped, at least the first batch that holds any.
+        """
+        found = self.passes.unlike_batches()
+        if not found and self.skips_damage:
+            found = [self.passes.first_batch()]
+        return [self.as_tuple(batch) for batch in found]
+
+    @property
+    def skips_damage(self) -> bool:
+        """Whether samples that cannot be read are left out, and so, perhaps, whole batches."""
+        return self._options.on_error == "skip"
 
     def as_tuple(self, batch: Batch) -> Any:
         """Return a batch as Keras wants it."""
         if len(batch.sample_id) == 0:
             raise ReadError(
-                "None of the samples of a batch can be read; raise batch_size, or repair the store."
+                "None of the samples of this batch can be read; repair the store, or leave it out, "
+                "as fit and a loop over the sequence do."
             )
         x = self.inputs_of(batch)
         if self._options.label_mode is None:

@@ -30,6 +30,7 @@ from zarrts.loading.epochs import Reader
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import (
     BatchKeywords,
+    OnError,
     Shuffle,
     batch_options,
     takes_batch_options,
@@ -112,6 +113,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         every = self._opening.samples_of(samples)
         # Labels that are missing teach nothing; whoever predicts asks for no labels.
         self.samples = every if chosen.label_mode is None else every.labelled()
+        if len(every) and not len(self.samples):
+            raise SampleError(
+                f"None of {every!r} has a label: give label_mode=None for batches without labels, "
+                "or zarrts.predict(model, samples, like=seq)."
+            )
         self._options = dataclasses.replace(
             chosen,
             balance=_of_these(chosen.balance, every, self.samples),
@@ -263,6 +269,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
     def batch_size(self) -> int:
         """Samples in a batch."""
         return self._options.batch_size
+
+    @property
+    def on_error(self) -> OnError:
+        """What is done with samples that cannot be read: "raise" or "skip"."""
+        return self._options.on_error
 
     @property
     def label_mode(self) -> str | dict[str, str] | None:

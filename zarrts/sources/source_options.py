@@ -38,8 +38,9 @@ class SourceOptions:
     x : str, optional
         Name of the array of inputs, in files of several; for pairs of `.npy` files see
         `npy_pairs.pair_up`.
-    y : str or tuple of str, optional
-        The same of the array of labels; several names are several arrays of labels.
+    y : str, tuple of str or False, optional
+        The same of the array of labels; several names are several arrays of labels. False: the
+        study has no labels, whatever arrays there are.
     axes : sequence of str, optional
         What the axes of x in the files are called, such as ("sample", "channel", "time"). They
         come out with "sample" first, then "time", others as given, "channel" last.
@@ -85,7 +86,7 @@ class SourceOptions:
     """
 
     x: str | None = None
-    y: str | tuple[str, ...] | None = None
+    y: str | tuple[str, ...] | Literal[False] | None = None
     axes: Sequence[str] | None = None
     folders: str = "auto"
     class_names: tuple[str | int, ...] | None = None
@@ -128,12 +129,17 @@ class SourceOptions:
 
     def _check_arrays(self) -> None:
         x, y = self.x, self.y
+        if y is False:
+            if self.label_every is not None or self.has_class_folders:
+                said = "label_every=" if self.label_every is not None else "folders="
+                raise SourceError(f"y=False says that there are no labels; leave {said} out.")
+            y = None
         if isinstance(y, tuple):
             if not y or not all(isinstance(name, str) and name for name in y):
                 raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
             if x in y or len({*y}) < len(y):
                 raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
-        for option, name in (("x", x), ("y", self.label_name)):
+        for option, name in (("x", x), ("y", None if isinstance(y, tuple) else y)):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
         if x is not None and x == y:
@@ -209,7 +215,12 @@ class SourceOptions:
     @property
     def label_name(self) -> str | None:
         """Name of the only array of labels, where it is given."""
-        return None if isinstance(self.y, tuple) else self.y
+        return self.y if isinstance(self.y, str) else None
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether it is said that there are no labels."""
+        return self.y is False
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -276,7 +287,7 @@ class SourceOptions:
         rate_hz = None if self.rate_hz is None else float(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
         return (
-            {name: it or None for name, it in plain.items()}
+            {name: it if it is False else it or None for name, it in plain.items()}
             | {"rate_hz": rate_hz}
             | {
                 name: list(it) if isinstance(it, tuple) else it
@@ -299,8 +310,9 @@ class SourceOptions:
         """Return these options; those that say nothing, as in `stored`."""
         said = {
             name: getattr(self, name) or getattr(stored, name)
-            for name in ("x", "y", "axes", "channels", "rate_hz", "label_every")
+            for name in ("x", "axes", "channels", "rate_hz", "label_every")
         }
+        said["y"] = stored.y if self.y is None else self.y
         for name in _SAID:
             own = getattr(self, name)
             said[name] = getattr(stored, name) if own is None else own

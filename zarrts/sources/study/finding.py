@@ -8,12 +8,10 @@ from typing import Any
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import X_NAMES, listed, usual_name
-from zarrts.sources.formats.carried import description_of
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
-from zarrts.sources.formats.registry import find_drafts, open_contents, suffixes
-from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
+from zarrts.sources.formats import registry
+from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.registry import find_drafts, suffixes
+from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
@@ -193,21 +191,23 @@ def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
 
 
 def find_inputs(
-    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    source: Source | Sequence[Source],
     options: SourceOptions,
     storage_options: Mapping[str, Any] | None = None,
     reference: Reference | None = None,
 ) -> list[tuple[str, RowReader]]:
-    """Return (name of the file, reader) of the inputs in files that need no labels.
+    """Return (name of the file, reader) of the inputs in sources that need no labels.
 
     Warns of columns that are put in order, units that are converted, and of what files do not say.
 
     Parameters
     ----------
-    source : path, address, glob pattern, or a list of these
-        Files come in sorted order.
+    source : path, address, glob pattern, Recording, or a list of these
+        Files come in sorted order; then what tables (`.csv`) name, and recordings, in theirs.
     options : SourceOptions
         What files hold.
+        `y` is False. `channels` are those of files that hold signals by name; no other file is
+        asked for them.
     storage_options : mapping, optional
         Of addresses.
     reference : Reference, optional
@@ -219,18 +219,30 @@ def find_inputs(
         Naming every file that cannot be used.
     """
     options.check_axes()
-    paths, _, _ = _sorted_out(source)
-    found = search(paths, suffixes(), mounts=Mounts(storage_options))
-    if found.problems or not found.files:
+    paths, tables, recordings = _sorted_out(source)
+    mounts = Mounts(storage_options)
+    found = search(paths, suffixes(), mounts=mounts)
+    if found.problems or not (found.files or tables or recordings):
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
-    return _as_in(
-        reference,
-        [
-            (name, inputs_as_declared(it, options), described)
-            for name, it, described in _inputs(found.files, options)
-        ],
-        options,
-    )
+    findings = Findings()
+    registry.find_inputs(found.files, options, findings)
+    findings.drafts.sort(key=lambda draft: draft.origin)
+    for table in tables:
+        recording_table.find_drafts(table, options, mounts, findings)
+    ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    inputs = [
+        (it.origin, inputs_as_declared(it.x, options), it.description)
+        for it in findings.drafts
+        if not isinstance(it.x, SeriesList)
+    ]
+    unlabelled = [Recording(it.subject, it.x, None) for it in recordings]
+    inputs += [
+        (it.origin, inputs_as_declared(it.x, options), it.description)
+        for it in in_memory.find_recordings(unlabelled, options, findings)
+    ]
+    if problems := findings.sentences():
+        raise SourceError("\n".join(problems))
+    return _as_in(reference, inputs, options)
 
 
 def _as_in(
@@ -339,59 +351,3 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
         ]
 
     return findings.collect("content", findings.drafts, recording)
-
-
-def _inputs(
-    files: Sequence[SourceFile], options: SourceOptions
-) -> list[tuple[str, RowReader, Description]]:
-    """Return (origin, reader, description) of the inputs of each file.
-
-    Inputs are the array that `options.x` names, the only one, the one with a usual name, or of two
-    without names the one of more axes. Files that hold none, such as hypnograms beside recordings,
-    are passed over.
-
-    Raises
-    ------
-    SourceError
-        Naming every file whose inputs cannot be told or read.
-    """
-    found: list[tuple[str, RowReader, Description]] = []
-    problems, empty = [], []
-    for file in ahead(files):
-        try:
-            with open_contents(file) as contents:
-                name = _inputs_in(contents, options.x, file.origin)
-                reader = contents.reader(name, "x", options)
-                series = reader if isinstance(reader, RowReader) else reader.readers
-                described = description_of(contents, name, options)
-                if isinstance(series, tuple):
-                    found += [(f"{file.origin}[{i}]", it, described) for i, it in enumerate(series)]
-                else:
-                    found.append((file.origin, series, described))
-        except NoInputsError as error:
-            empty.append(str(error))
-        except SourceError as error:
-            problems.append(str(error))
-    if problems := problems or (empty if not found else []):
-        raise SourceError("\n".join(problems))
-    return found
-
-
-def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
-    names = contents.names_for([x])
-    if x is not None and x in names:
-        return x
-    usual = [it for it in names if usual_name(it) in X_NAMES]
-    if x is None and len(names) == 1:
-        return names[0]
-    if x is None and len(usual) == 1:
-        return usual[0]
-    if x is None and len(names) == 2 and not contents.is_named:
-        # As where both are read: inputs have more axes than labels.
-        more, fewer = sorted(names, key=lambda it: -len(contents.shape(it)))
-        if len(contents.shape(more)) > len(contents.shape(fewer)):
-            return more
-    what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
-    raise SourceError(
-        f"{origin}: holds {listed(map(contents.summary, names))}, and {what}; name it with x=."
-    )

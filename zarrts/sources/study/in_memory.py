@@ -12,6 +12,7 @@ from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.arrays import ArrayRows
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.records import named_rows
+from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import fingerprint
 from zarrts.sources.study.ragged import differ_in_length
@@ -172,6 +173,8 @@ def _description(recording: Recording, origin: str) -> Description:
 
 def _labels(labels: Any, n_rows: int, origin: str) -> tuple[RowReader, LabelsPer]:
     """Return the labels of a recording, and whether it is said what has one."""
+    if labels is None:
+        return ConstantRows("", n_rows), "sample"
     if isinstance(labels, Mapping):
         found = {str(name): _labels(it, n_rows, f"{origin}: {name}") for name, it in labels.items()}
         kinds = {labels_per for _, labels_per in found.values()}

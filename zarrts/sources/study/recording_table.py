@@ -96,12 +96,12 @@ def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Fin
                 else str(error)
             ) from error
 
-    for line in _read_lines(table):
+    for line in _read_lines(table, options.is_unlabelled):
         with findings.noting("file", f"{line.where}: "):
             findings.drafts.append(_draft(line, find_file, options))
 
 
-def _read_lines(path: SourcePath) -> list[_Line]:
+def _read_lines(path: SourcePath, is_unlabelled: bool) -> list[_Line]:
     try:
         with (
             opened(path, str(path)) as (stream, _),
@@ -119,7 +119,7 @@ def _read_lines(path: SourcePath) -> list[_Line]:
             for row in rows:
                 where = f"{path}: line {rows.line_num}"
                 try:
-                    lines.append(_line(row, where))
+                    lines.append(_line(row, where, is_unlabelled))
                 except ValueError as error:
                     problems.append(f"line {rows.line_num}: {error}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -131,12 +131,12 @@ def _read_lines(path: SourcePath) -> list[_Line]:
     return lines
 
 
-def _line(row: dict[str, str | None], where: str) -> _Line:
+def _line(row: dict[str, str | None], where: str, is_unlabelled: bool) -> _Line:
     texts = {name: (row.get(name) or "").strip() for name in COLUMNS}
     lacking = [name for name in ("subject", "x") if not texts[name]]
     if lacking:
         raise ValueError(f"{' and '.join(lacking)} left empty; fill it in")
-    if bool(texts["y"]) == bool(texts["label"]):
+    if bool(texts["y"]) == bool(texts["label"]) and not is_unlabelled:
         raise ValueError("needs y or label, and not both")
     numbers = {name: int(texts[name]) for name in ("start", "stop") if texts[name]}
     start, stop = numbers.get("start", 0), numbers.get("stop")
@@ -156,10 +156,13 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
     paths = [x_file.path]
     is_part = (line.start, line.stop) != (0, None)
     labels_per: LabelsPer = "sample"
-    if line.label:
+    y: RowReader | SeriesList
+    if options.is_unlabelled:
+        y, y_name = ConstantRows("", count_rows(x)), "y"
+    elif line.label:
         if not isinstance(x, SeriesList) and len(x.shape) <= 2 and not options.names_samples:
             x = SeriesList((x,))
-        y: RowReader | SeriesList = ConstantRows(line.label, count_rows(x))
+        y = ConstantRows(line.label, count_rows(x))
         y_name = "label"
     else:
         y_file, y_name, y = _labels(line, find_file, whole, description, options)
