@@ -248,7 +248,7 @@ def test_verify_names_a_file_that_does_not_mean_what_the_store_does(tmp_path):
     write(tmp_path / "in", "edf", [piece()])
     store = convert(tmp_path / "in", tmp_path / "s.zarr", rate_hz=50, override=["rate_hz"])
     root = tmp_path / "s.zarr" / "zarr.json"
-    from zarrts.storage.store import root_bytes
+    from zarrts.storage.metadata import root_bytes
 
     document = json.loads(root.read_text())
     ours = document["attributes"]["zarrts"]

@@ -38,7 +38,7 @@ from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
 from zarrts.sources.study import fingerprint
-from zarrts.storage.store import root_bytes
+from zarrts.storage.metadata import root_bytes
 from zarrts.upkeep import removal
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
