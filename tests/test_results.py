@@ -216,7 +216,10 @@ def test_files_hold_counts_and_predictions(tmp_path: Path, evaluation: Evaluatio
     evaluation.save(tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text()) == evaluation.to_dict()
     kept = Evaluation(**evaluation.__dict__ | {"predictions": made(np.arange(20))})
-    with pytest.raises(zarrts.SampleError, match=r"predictions were kept, which only an \.npz file holds; name it a\.npz"):
+    with pytest.raises(
+        zarrts.SampleError,
+        match=r"predictions were kept, which only an \.npz file holds; name it a\.npz",
+    ):
         kept.save(tmp_path / "a.json")
     for it, name in ((evaluation, "b.npz"), (kept, "c.npz")):
         it.save(tmp_path / name)

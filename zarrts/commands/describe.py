@@ -15,7 +15,8 @@ from zarrts.commands.wording import (
 )
 from zarrts.conversion.plan import carried
 from zarrts.conversion.prepare import Prepared
-from zarrts.labels.scheme import LabelCounter, LabelScheme
+from zarrts.labels.counting import LabelCounter
+from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of
 from zarrts.types import IntArray, Label

@@ -16,6 +16,7 @@ from zarrts.conversion.target import Target, sweep
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
+from zarrts.storage.foreign import foreign_of
 from zarrts.storage.location import (
     Location,
     read_files,
@@ -29,7 +30,6 @@ from zarrts.storage.store import (
     SCHEMA,
     SEGMENT_MARK,
     StoreHeader,
-    foreign_of,
     manifest_key,
     metadata_bytes,
     metadata_of,

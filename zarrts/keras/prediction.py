@@ -93,6 +93,7 @@ def predict(
                 x=x,
                 axes=axes,
                 channels=spec.channels,
+                missing=spec.missing,
                 kind="dense" if spec.x_steps == [] else "ragged",
             )
             readers = find_inputs(samples, options, storage_options)

@@ -49,6 +49,8 @@ class Spec:
         What is done with NaN, as ZarrSequence has it.
     channels : tuple of str, or None
         Names of the channels, which choose the signals of EDF files.
+    missing : float, or None
+        A value of x in source files that stands for one that is missing.
     """
 
     class_names: tuple[Label, ...] | None
@@ -63,6 +65,7 @@ class Spec:
     has_mask: bool = False
     nan: OnNan = "error"
     channels: tuple[str, ...] | None = None
+    missing: float | None = None
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -163,4 +166,5 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         has_mask=options.mask,
         nan=options.nan,
         channels=tuple(header.channels) if header.channels else None,
+        missing=header.segments[0].options.get("missing"),
     )

@@ -12,6 +12,7 @@ from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import ReadError, StoreError
 from zarrts.sizes import format_count
 from zarrts.storage.checksums import crc32c_of_file
+from zarrts.storage.foreign import foreign_of
 from zarrts.storage.location import Location, list_files, n_requests
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.shards import is_in_place
@@ -19,7 +20,6 @@ from zarrts.storage.store import (
     Entries,
     StoreHeader,
     describe_removal,
-    foreign_of,
     header_of,
     manifest_key,
     read_header,
