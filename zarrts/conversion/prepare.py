@@ -164,7 +164,17 @@ def prepare(
     refuse_read_only(root)  # before anything is asked of a server
     refuse_unused(storage_options, source, target, options.subject)
     found = _find(source, options, storage_options, target)
+    is_chosen = options.annotations is not None and bool(found.recordings)
+    if is_chosen and not any(map(_is_edf, found.recordings)):
+        raise SourceError(
+            "annotations= chooses among the annotations of EDF and BDF files, and there are none; "
+            "leave it out."
+        )
     return _prepared(found, read_target(root), options, None)
+
+
+def _is_edf(recording: SourceRecording) -> bool:
+    return any(suffix in recording.origin.lower() for suffix in (".edf", ".bdf"))
 
 
 def prepare_append(

@@ -172,7 +172,12 @@ class _Recording:
                 numbered = [name for name in by_name if name.rpartition("#")[0] in wrong]
                 raise SourceError(
                     f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
-                    + (f" Say which with channels= {numbered[0]} ..." if numbered else "")
+                    + (
+                        f" Of those of one name, say which: channels=['{numbered[0]}', ...] "
+                        "(--channels)."
+                        if numbered
+                        else ""
+                    )
                 )
             chosen = tuple(by_name[name] for name in options.channels)
         if len({it.n_samples for it in chosen}) != 1:
