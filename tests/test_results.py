@@ -156,7 +156,7 @@ def test_frames_have_a_line_a_subject(
             assert frame.loc[name, score] == pytest.approx(value)
     assert frame.loc["all", "recall_W"] == evaluation.class_recall[2]
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="needs pandas: .*pip install pandas"):
+    with pytest.raises(ImportError, match=r"needs pandas: .*pip install pandas"):
         evaluation.to_frame()
 
 
@@ -216,10 +216,8 @@ def test_files_hold_counts_and_predictions(tmp_path: Path, evaluation: Evaluatio
     evaluation.save(tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text()) == evaluation.to_dict()
     kept = Evaluation(**evaluation.__dict__ | {"predictions": made(np.arange(20))})
-    with pytest.raises(
-        zarrts.SampleError,
-        match=r"predictions were kept, which only an \.npz file holds; name it a\.npz",
-    ):
+    message = r"predictions were kept, which only an \.npz file holds; name it a\.npz"
+    with pytest.raises(zarrts.SampleError, match=message):
         kept.save(tmp_path / "a.json")
     for it, name in ((evaluation, "b.npz"), (kept, "c.npz")):
         it.save(tmp_path / name)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edf_files import write_raw_edf
 from faulty_files import FAULTY
 from test_readme import ERRORS, prepared, save, stop_after
 
@@ -173,6 +174,49 @@ def broken_format(it: Place) -> None:
             registry.formats.cache_clear()
 
 
+def described(name: str, **said: Any) -> zarrts.Recording:
+    """Return a recording of two columns that says something of them."""
+    x = np.random.default_rng(len(str(said))).normal(size=(60, 2)).astype("f4")
+    return zarrts.Recording(name, x, STAGES[np.arange(60) % 3], **said)
+
+
+def unlike(it: Place, first: dict[str, Any], second: dict[str, Any], **options: Any) -> None:
+    convert(it, [described("a", **first), described("b", **second)], kind="ragged", **options)
+
+
+def fed(it: Place, name: str, **said: Any) -> None:
+    """Predict a store by what was trained on another one."""
+    known = {"channels": ["C3", "C4"], "units": "uV", "rate_hz": 10}
+    options: dict[str, Any] = {"kind": "ragged", "progress": False}
+    stores = [
+        zarrts.convert(described("a", **some), it.tmp / f"{name}{i}.zarr", **options)
+        for i, some in enumerate((known, said))
+    ]
+    trained, new = (store.samples.windows(10, stride=10, label="last") for store in stores)
+    model = SimpleNamespace(predict_on_batch=lambda x: x.mean(axis=1))
+    with sequence(it, trained, batch_size=2) as seq:
+        zarrts.predict(model, new, like=seq, progress=False)
+
+
+def lines(it: Place, name: str, text: str, y: str = "stages.csv", offset: str = "") -> None:
+    """Convert a table of one line, whose labels are a CSV file of `text`."""
+    folder = it.tmp / name
+    folder.mkdir()
+    np.savez(folder / "a.npz", x=np.zeros((60, 2), "f4"), y=np.arange(60) % 2)
+    (folder / "stages.csv").write_text(text)
+    (folder / "t.csv").write_text(f"subject,x,y,offset\na,a.npz::x,{y},{offset}\n")
+    convert(it, folder / "t.csv", kind="ragged")
+
+
+def two_hypnograms(it: Place) -> None:
+    folder = it.tmp / "hypnograms"
+    signals = [("C3", np.arange(40), 10, (-32768, 32767), (-32768, 32767))]
+    write_raw_edf(folder / "a-PSG.edf", signals, ())
+    for name in ("a-Hypnogram", "a-Stages"):
+        write_raw_edf(folder / f"{name}.edf", [], [("+0", "4", name)])
+    convert(it, folder)
+
+
 def repair_without_a_manifest(it: Place) -> None:
     convert(it, target=it.tmp / "spoilt.zarr")
     (manifest,) = (it.tmp / "spoilt.zarr" / "manifests").iterdir()
@@ -211,6 +255,32 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "model= has to be a Keras model": lambda it: zarrts.predict(it.study, it.subjects, like=None),
     "has no array 'dta', which x= names": lambda it: convert(it, x="dta"),
     "its first line has the columns": table,
+    "Hz, but": lambda it: unlike(it, {"rate_hz": 10}, {"rate_hz": 20}),
+    "rate_hz= says": lambda it: unlike(it, {"rate_hz": 10}, {}, rate_hz=20),
+    "their names have to be the same in all files": lambda it: unlike(
+        it, {"channels": ["C3", "C4"]}, {"channels": ["C3", "Cz"]}
+    ),
+    "channels= names": lambda it: unlike(it, {"channels": ["C3", "C4"]}, {}, channels=["A", "B"]),
+    "channels (a, b, c), but its rows have": lambda it: unlike(it, {"channels": list("abc")}, {}),
+    "no factor between them is known": lambda it: unlike(it, {"units": "uV"}, {"units": "degC"}),
+    "but units= says": lambda it: unlike(it, {"units": "uV"}, {}, units="degC"),
+    "units= names 3, but there are 2 channels": lambda it: unlike(it, {}, {}, units=["uV"] * 3),
+    "override= names rate_hz, but rate_hz= is not given": lambda it: unlike(
+        it, {}, {}, override=["rate_hz"]
+    ),
+    "could belong to": two_hypnograms,
+    "but labels need label, and onset and duration": lambda it: lines(it, "columns", "a,b\n1,2\n"),
+    "the rate of x is not known; say rate_hz=": lambda it: lines(
+        it, "seconds", "onset,duration,label\n0,1,W\n"
+    ),
+    "offset= is for labels with times": lambda it: lines(it, "offset", "", "a.npz::y", "3"),
+    "but the network was trained with": lambda it: fed(
+        it, "rate", channels=["C3", "C4"], units="uV", rate_hz=20
+    ),
+    "predict puts that in order": lambda it: fed(
+        it, "order", channels=["C4", "C3"], units="uV", rate_hz=10
+    ),
+    "taken to be as the network was trained with": lambda it: fed(it, "unsaid"),
     "are none of class_names=": lambda it: convert(it, class_names=["N1", "RME", "W"]),
     "convert() has no keyword 'chunks'; use chunk=": lambda it: convert(it, chunks=(9, 8, 2)),
     "cannot be written (Permission denied)": no_right_to_write,
@@ -285,6 +355,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 
 # These need a server, a kill or another process: the test that raises each quotes this of it.
 RAISED_IN = {
+    "does not fit into 32 bits": "test_keras.py",
     "runs on NumPy:": "test_loops.py",
     "require: the compiled library is not there": "test_loops.py",
     "'yes' is unknown; use 0, 1 or require": "test_loops.py",

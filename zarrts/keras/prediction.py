@@ -15,6 +15,7 @@ import numpy as np
 from zarrts.backend import keras
 from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import SampleError, StoreError
+from zarrts.keras.meaning import reference_of, refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.places import kept_predictions, places_of_files, places_of_samples
 from zarrts.keras.sequence import ZarrSequence
@@ -96,11 +97,13 @@ def predict(
                 missing=spec.missing,
                 kind="dense" if spec.x_steps == [] else "ragged",
             )
-            readers = find_inputs(samples, options, storage_options)
+            reference = reference_of(spec.description)
+            readers = find_inputs(samples, options, storage_options, reference)
             n_samples, batches = batches_of_files(readers, spec, stride)
             locate_samples = partial(places_of_files, readers, spec, stride)
         else:
             opened = Opening(storage_options).samples_of(samples)
+            refuse_other_meaning(opened.store, spec.description)
             seq = stack.enter_context(_sequence(opened, spec, label_mode=None))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
             locate_samples = partial(places_of_samples, seq.samples)

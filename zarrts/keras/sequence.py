@@ -14,6 +14,7 @@ from zarrts.errors import SampleError
 from zarrts.keras import adapter
 from zarrts.keras.feed import Feed
 from zarrts.keras.loop import Loop
+from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.position import order_of
 from zarrts.keras.spec import Spec, spec_of
@@ -341,9 +342,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         Raises
         ------
         SampleError
-            If they have others.
+            If they have others, or their channels, units or rate are not as here.
         """
         found = self._opening.samples_of_more(samples).selection
+        refuse_other_meaning(found.store, self.samples.store.header.description)
         mine = self.samples.selection.scheme
         other = found.with_scheme(alike(mine, found.scheme))
         if not have_same_classes(mine, other.scheme):

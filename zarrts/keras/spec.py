@@ -18,7 +18,7 @@ from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
 from zarrts.system import make_folder, replace_file
-from zarrts.types import AnyArray, Label
+from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
 
@@ -47,8 +47,11 @@ class Spec:
         A mask of the padding is a second input.
     nan : str
         What is done with NaN, as ZarrSequence has it.
-    channels : tuple of str, or None
-        Names of the channels, which choose the signals of EDF files.
+    channels, units : tuple of str, or None
+        Names of the channels, which choose those of files that name theirs; and their physical
+        units.
+    rate_hz : float, or None
+        Time steps per second.
     missing : float, or None
         A value of x in source files that stands for one that is missing.
     """
@@ -66,6 +69,13 @@ class Spec:
     nan: OnNan = "error"
     channels: tuple[str, ...] | None = None
     missing: float | None = None
+    units: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+
+    @property
+    def description(self) -> Description:
+        """What columns and rows of the samples mean."""
+        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -93,11 +103,13 @@ class Spec:
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
             names, channels = values.pop("class_names"), values.pop("channels", None)
+            units = values.pop("units", None)
             return Spec(
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 channels=None if channels is None else tuple(channels),
+                units=None if units is None else tuple(units),
                 **values,
             )
         except OSError as error:
@@ -167,4 +179,6 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         nan=options.nan,
         channels=tuple(header.channels) if header.channels else None,
         missing=header.segments[0].options.get("missing"),
+        units=header.units,
+        rate_hz=header.rate_hz,
     )

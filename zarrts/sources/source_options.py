@@ -20,8 +20,10 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
-_SAID = ("annotations", "unlabelled", "missing")
+_SAID = ("annotations", "unlabelled", "missing", "units", "override")
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
+OVERRIDES = ("channels", "units", "rate_hz")
+"""The options that may win over what files say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,14 @@ class SourceOptions:
     class_names : tuple of str or int, optional
         All classes that labels or folders may name.
     channels : tuple of str, optional
-        Names of the channels; of EDF and BDF files, the signals that are inputs, in this order.
+        Names of the channels. In files that name theirs, these are chosen, in this order.
     rate_hz : float, optional
-        Rows per second, instead of what files carry.
+        Rows per second, of files that do not say it.
+    units : str or tuple of str, optional
+        Physical unit of all channels or of each, of files that do not say it. Files that say
+        another one are converted, where the factor is known.
+    override : tuple of str
+        Names of options (of `OVERRIDES`) that are right where a file says otherwise.
     subject : str, path, mapping or callable, optional
         Who a file belongs to: a regular expression (its group 1, or all of the match) for the
         relative path with "/"; a function of that path; a mapping from relative path (or name
@@ -84,6 +91,8 @@ class SourceOptions:
     class_names: tuple[str | int, ...] | None = None
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
+    units: str | tuple[str, ...] | None = None
+    override: tuple[str, ...] = ()
     subject: SubjectOption | None = None
     kind: str = "auto"
     label_every: int | str | None = None
@@ -93,13 +102,14 @@ class SourceOptions:
     missing: int | float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("y", "axes", "class_names", "channels", "annotations"):
+        for name in ("y", "axes", "class_names", "channels", "units", "override", "annotations"):
             value: Any = getattr(self, name)
             if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.rate_hz, np.number):
             object.__setattr__(self, "rate_hz", float(self.rate_hz))
         self._check_arrays()
+        self._check_meaning()
         if self.folders not in FOLDERS:
             known = ", ".join(FOLDERS)
             raise SourceError(f"folders={self.folders!r} is unknown; use one of {known}.")
@@ -128,6 +138,19 @@ class SourceOptions:
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
+
+    def _check_meaning(self) -> None:
+        if isinstance(self.override, str) or not {*OVERRIDES} >= {*self.override}:
+            raise PlanError(
+                f"override={self.override!r} has to be a list of {', '.join(OVERRIDES)}: the "
+                "options that are right where a file says otherwise."
+            )
+        units = (self.units,) if isinstance(self.units, str) else self.units or ()
+        if not all(isinstance(unit, str) for unit in units):
+            raise PlanError(
+                f"units={self.units!r} has to be one unit, such as 'uV', or a list of one for "
+                "each channel."
+            )
 
     def _check_values(self) -> None:
         texts = self.annotations
@@ -258,7 +281,7 @@ class SourceOptions:
             | {
                 name: list(it) if isinstance(it, tuple) else it
                 for name, it in said.items()
-                if it is not None
+                if it is not None and it != ()
             }
         )
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names
+from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
@@ -49,7 +50,7 @@ class Draft:
         Which part of the files it is, where they hold several recordings.
     first_row : int
         Row of the array in the file that is the recording's first.
-    labels_per : str
+    labels_per, labels_from : str
         See `SourceRecording`.
     """
 
@@ -68,9 +69,10 @@ class Draft:
     part: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    labels_from: str = ""
 
 
-Kind = Literal["place", "file", "subject", "series", "content", "array", "study"]
+Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]
 """What a problem is about, in the order in which problems are reported."""
 
 _Item = TypeVar("_Item")
@@ -162,7 +164,7 @@ def draft_of(
         x_name=x_name,
         y_name=y_name,
         found=contents.found,
-        description=contents.description(x_name, options),
+        description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
     )
