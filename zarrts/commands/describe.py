@@ -100,7 +100,7 @@ def _describe_unlabelled(prepared: Prepared) -> str:
     share = 100 * n_missing / n_all
     thing = {"row": "time steps", "recording": "recordings"}.get(prepared.labels_per, "samples")
     return (
-        f"; {f'{share:.0f}' if share >= 0.5 else 'below 1'} % of {thing} have no label (if that "
+        f"; {int(share) or 'below 1'} % of {thing} have no label (if that "
         "is a class, name it: --unlabelled NAME)"
     )
 

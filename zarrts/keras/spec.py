@@ -65,6 +65,8 @@ class Spec:
     y_steps, y_of, majority
         Which labels of the rows of a sample are its own, as in `Cut`; and the share of these that
         has to be there, where the most frequent one is. None where it is not known.
+    missing : float, or None
+        A value of x in source files that stands for one that is missing.
     """
 
     class_names: tuple[Label, ...] | None
@@ -79,6 +81,7 @@ class Spec:
     has_mask: bool = False
     nan: OnNan = "error"
     channels: tuple[str, ...] | None = None
+    missing: float | None = None
     units: tuple[str, ...] | None = None
     rate_hz: float | None = None
     lengths: tuple[int, ...] | None = None
@@ -259,6 +262,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         has_mask=options.mask,
         nan=options.nan,
         channels=tuple(header.channels) if header.channels else None,
+        missing=header.segments[0].options.get("missing"),
         units=header.units,
         rate_hz=header.rate_hz,
         lengths=None if lengths is None else lengths.choices,
