@@ -194,7 +194,7 @@ def _apart(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
     if max(len(mine), len(theirs)) <= _MAX_NAMES:
         return ", ".join(mine), ", ".join(theirs)
     if len(mine) != len(theirs):
-        return _with_others(mine, theirs), _with_others(theirs, mine)
+        return f"({_with_others(mine, theirs)})", _with_others(theirs, mine)
     at = [i for i, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other]
     where = f"{_shown(str(i + 1) for i in at)} (of {len(mine)})"
     return f"{where} are {_shown(mine[i] for i in at)}", _shown(theirs[i] for i in at)
@@ -202,7 +202,7 @@ def _apart(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
 
 def _with_others(names: Sequence[str], others: Sequence[str]) -> str:
     more = [name for name in names if name not in others]
-    return f"are {len(names)}" + (f", among them {_shown(more)}" if more else "")
+    return f"{len(names)}, with {_shown(more)}" if more else f"{len(names)}"
 
 
 # Units -----------------------------------------------------------------------------------------
@@ -239,7 +239,10 @@ def _in_units(
     factors = [factor(one, other) if one and other else 1.0 for _, one, other in pairs]
     unlike = [pair for pair, by in zip(pairs, factors, strict=True) if by is None]
     if unlike:
-        shown = _shown(f"{name} in {one}" for name, one, _ in unlike)
+        of_unit: dict[str, list[str]] = {}
+        for name, one, _ in unlike:
+            of_unit.setdefault(one, []).append(name)
+        shown = "; ".join(f"{_shown(some)} in {one}" for one, some in of_unit.items())
         others = _shown(dict.fromkeys(other for _, _, other in unlike))
         said.problems.append(f"{it.origin}: {shown}, but {standard.but(others)}{standard.remedy}")
     known = tuple(by for by in factors if by is not None)
