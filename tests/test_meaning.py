@@ -279,6 +279,24 @@ def test_predict_warns_once_of_what_files_do_not_say(tmp_path):
             assert "taken to be as the network was trained with" in text
 
 
+def test_predict_does_not_warn_of_what_was_given_by_hand(tmp_path):
+    pytest.importorskip("keras", exc_type=ImportError)
+    from test_ways_in import Probe
+
+    bare = piece().but(channels=None, units=None, rate_hz=None)
+    write(tmp_path / "in", "npz", [bare])
+    names = [f"c{i}" for i in range(10)]
+    store = convert(tmp_path / "in", tmp_path / "s.zarr", rate_hz=10, channels=names, units="uV")
+    windows = store.samples.windows(20, stride=20, label="last")
+    with zarrts.ZarrSequence(windows, batch_size=2, stats=None, shuffle=False) as seq:
+        seq.save_spec(tmp_path / "spec.json")
+        for like in (seq, tmp_path / "spec.json"):  # a warning would be an error here
+            zarrts.predict(Probe(), tmp_path / "in", like=like, progress=False)
+        write(tmp_path / "fast", "npz", [bare.but(rate_hz=20.0)])
+        with pytest.raises(SourceError, match="a rate of 20 Hz, but the network was trained"):
+            zarrts.predict(Probe(), tmp_path / "fast", like=seq, progress=False)
+
+
 def test_a_spec_carries_what_columns_and_rows_mean_and_old_ones_load(tmp_path):
     pytest.importorskip("keras", exc_type=ImportError)
     from test_ways_in import Probe

@@ -52,6 +52,8 @@ class Spec:
         units.
     rate_hz : float, or None
         Time steps per second.
+    by_hand : tuple of str
+        Which of these three the user gave, whose files did not have to say them.
     """
 
     class_names: tuple[Label, ...] | None
@@ -68,11 +70,17 @@ class Spec:
     channels: tuple[str, ...] | None = None
     units: tuple[str, ...] | None = None
     rate_hz: float | None = None
+    by_hand: tuple[str, ...] = ()
 
     @property
     def description(self) -> Description:
         """What columns and rows of the samples mean."""
-        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
+        return Description(
+            channels=self.channels,
+            units=self.units,
+            rate_hz=self.rate_hz,
+            by_hand=frozenset(self.by_hand),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -100,13 +108,14 @@ class Spec:
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
             names, channels = values.pop("class_names"), values.pop("channels", None)
-            units = values.pop("units", None)
+            units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             return Spec(
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 channels=None if channels is None else tuple(channels),
                 units=None if units is None else tuple(units),
+                by_hand=tuple(by_hand),
                 **values,
             )
         except OSError as error:
@@ -177,4 +186,5 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         channels=tuple(header.channels) if header.channels else None,
         units=header.units,
         rate_hz=header.rate_hz,
+        by_hand=tuple(sorted(header.description.by_hand)),
     )

@@ -85,12 +85,15 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
     rate = standard_rate(known, wanted)
     for it in known:
         _compare_rate(it, rate, wanted, said)
+    reference = wanted.reference
     given = {"channels": wanted.channels, "units": wanted.units, "rate_hz": wanted.rate_hz}
     found = Description(
         channels=channels.value,
         units=units.value,
         rate_hz=rate.value,
-        by_hand=frozenset(name for name, value in given.items() if value is not None),
+        by_hand=frozenset(name for name, value in given.items() if value is not None)
+        if reference is None
+        else reference.description.by_hand,
     )
     unsaid: dict[str, tuple[str, ...]] = {
         name: tuple(it.origin for it in known if name not in it.description.says)
@@ -110,11 +113,14 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
 
 
 def unsaid_in(agreed: Agreement) -> tuple[str, ...]:
-    """Return one sentence on what recordings do not say and a reference does, if there is any."""
+    """Return one sentence on what recordings do not say and a reference does, if there is any.
+
+    Nothing is said of what was given by hand, which the files of the training need not say either.
+    """
     found = agreed.description
     of_origins: dict[tuple[str, ...], list[str]] = {}
     for name, origins in agreed.unsaid.items():
-        if origins:
+        if origins and name not in found.by_hand:
             of_origins.setdefault(origins, []).append(name)
     if not of_origins:
         return ()
