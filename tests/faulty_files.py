@@ -81,7 +81,122 @@ def _numbers(folder: Path) -> zarrts.Recording:
     return zarrts.Recording("p", np.zeros((9, 4, 2), "f4"), np.arange(9) % 2)
 
 
+def _hdf5(fill: Callable[[Any], Any], **options: Any) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import h5py
+
+        with h5py.File(folder / "s01.h5", "w") as file:
+            fill(file)
+            file["y"] = LABELS
+
+    return make
+
+
+def _unknown_filter(file: Any) -> None:
+    import h5py
+
+    packed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    packed.set_chunk(X.shape)
+    packed.set_filter(300, h5py.h5z.FLAG_OPTIONAL, (1,))
+    space = h5py.h5s.create_simple(X.shape)
+    made = h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_FLOAT, space, packed)
+    made.write_direct_chunk((0, 0, 0), X.tobytes())
+
+
+def _vlen(file: Any) -> None:
+    import h5py
+
+    flat = file.create_dataset("x", (len(X),), dtype=h5py.vlen_dtype("f4"))
+    for number, matrix in enumerate(X):
+        flat[number] = matrix[: number + 2].reshape(-1)
+
+
+def _as_list(folder: Path) -> None:
+    import h5py
+
+    with h5py.File(folder / "s01.h5") as file:
+        series = [flat.reshape(-1, 2) for flat in file["/x"]]
+    np.savez(folder / "s01.npz", *series, labels=LABELS)
+    (folder / "s01.h5").unlink()
+
+
+def _matlab(**variables: Any) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import scipy.io
+
+        scipy.io.savemat(folder / "s01.mat", variables)
+
+    return make
+
+
+def _cell(*items: Any) -> Any:
+    found = np.empty(len(items), object)
+    found[:] = items
+    return found
+
+
+def _table(folder: Path) -> None:
+    (folder / "s01.csv").write_text("x,y\n" + "".join(f"{i},W\n" for i in range(9)))
+
+
+def _read_table(folder: Path) -> zarrts.Recording:
+    columns = np.genfromtxt(folder / "s01.csv", delimiter=",", names=True, dtype=None)
+    return zarrts.Recording("s01", columns["x"][:, None], columns["y"].astype(str))
+
+
+def _edf_and_table(folder: Path) -> None:
+    _edf(SCORED)(folder)
+    (folder / "s01_stages.csv").write_text("start,stop,label\n0,300,W\n")
+
+
+def _scored_in_python(folder: Path) -> zarrts.Recording:
+    start, stop, label = (folder / "s01_stages.csv").read_text().split()[1].split(",")
+    kinds = [("start", int), ("stop", int), ("label", "U9")]
+    intervals = np.array([(int(start), int(stop), label)], kinds)
+    return zarrts.Recording("s01", np.zeros((600, 2), "f4"), intervals)
+
+
+X = np.arange(9 * 12 * 2, dtype="f4").reshape(9, 12, 2)
+LABELS = np.arange(9) % 2
+
+
+def _one_hot(folder: Path) -> None:
+    y = np.eye(3)[np.arange(9) % 3]
+    y[4] = 0
+    np.savez(folder / "s01.npz", x=X, y=y)
+
+
+def _with_a_column(folder: Path) -> None:
+    with np.load(folder / "s01.npz") as file:
+        y = file["y"]
+    np.savez(folder / "s01.npz", x=X, y=np.c_[y, y.sum(axis=1) == 0])
+
+
 FAULTY = {
+    "labels have no 1, and all others have one": Fault(_one_hot, {}, {}, _with_a_column),
+    "is packed with the HDF5 filter": Fault(
+        _hdf5(_unknown_filter),
+        {},
+        {},
+        _hdf5(lambda file: file.create_dataset("x", data=X, compression="gzip")),
+    ),
+    "arrays of variable length": Fault(_hdf5(_vlen), {}, {}, _as_list),
+    "structs of X, y in its cells": Fault(
+        _matlab(data=_cell({"X": X, "y": LABELS}, {"X": X, "y": LABELS})),
+        {},
+        {},
+        _matlab(x=X, y=LABELS[:, None]),
+    ),
+    "holds arrays as objects and is compressed": Fault(
+        lambda folder: np.savez_compressed(folder / "s.npz", x=_cell(X[0], X[1, 3:]), y=[0, 1]),
+        {},
+        {},
+        lambda folder: np.savez(folder / "s.npz", x=_cell(X[0], X[1, 3:]), y=[0, 1]),
+    ),
+    "examples/recording_tables.py": Fault(_table, {}, {"kind": "ragged"}, _read_table),
+    "beside an EDF file of the same name": Fault(
+        _edf_and_table, {}, {"kind": "ragged"}, _scored_in_python
+    ),
     "so that no sample has a value": Fault(
         _edf(SCORED, "-"), {}, {"channels": ["C3", "T8#1", "T8#2"]}
     ),

@@ -105,7 +105,7 @@ def pattern(line: str) -> str:
     for number, unit, rest in zip(numbers, units, text[1:], strict=True):
         # Names such as s03 keep their numbers.
         is_name = re.search(r"[A-Za-z]$", out) is not None
-        out += re.escape(number) if is_name else r"\d[\d,.]*"
+        out += re.escape(number) if is_name else r"-?\d[\d,.]*"
         if unit:
             out += " (kB|MB|GB|TB)" if unit.endswith("B") else " (s|min|h)"
         out += re.escape(rest)

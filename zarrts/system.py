@@ -25,6 +25,8 @@ class PositionalFile:
 
     piece_bytes = 1 << 20
     _fd = -1
+    # When the interpreter ends, modules lose their names before objects are deleted.
+    _close_fd = staticmethod(os.close)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -74,7 +76,7 @@ class PositionalFile:
         """Close the file; twice does no harm."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            self._close_fd(fd)
 
     def __del__(self) -> None:
         self.close()

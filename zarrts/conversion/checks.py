@@ -3,7 +3,6 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,6 @@ from zarrts.types import SourceRecording
 
 _MAX_NAMES = 8
 _MAX_SHOWN = 4
-_PERHAPS_RECORDINGS = frozenset(
-    [
-        *(".pkl", ".pickle", ".p", ".joblib", ".parquet", ".feather", ".pt", ".pth", ".gz", ".zip"),
-        *(".mff", ".fif", ".vhdr", ".set", ".c3d", ".wav", ".xlsx", ".arff", ".tfrecord", ".rec"),
-    ]
-)
 
 
 def check_recordings(
@@ -160,7 +153,10 @@ def _shape_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
     if recording.x.shape[1:][::-1] == usual:
         return "; the axes seem swapped: save them alike."
     if len(usual) == 2 and recording.x.shape[2:] == usual[1:]:
-        return "; cut or pad all series to one length before saving."
+        return (
+            "; cut or pad all series to one length before saving, or keep their lengths with "
+            "kind='ragged' (--kind ragged)."
+        )
     return "; leave the file out or save it alike."
 
 
@@ -270,20 +266,6 @@ def check_spellings(subjects: Iterable[str]) -> list[str]:
         f"{shown}{more}: these names of subjects differ only in case, blanks, or how a letter is "
         "written, and one person on both sides of a split is a leak. Give one person one name, "
         "and two persons names that differ in more, for example with subject= (--subject)."
-    ]
-
-
-def data_unread(passed_over: Sequence[str]) -> list[str]:
-    """Return a warning of files that hold recordings perhaps, but are of no kind that is read."""
-    some = [path for path in passed_over if PurePath(path).suffix.lower() in _PERHAPS_RECORDINGS]
-    if not some:
-        return []
-    shown = ", ".join(some[:_MAX_SHOWN]) + (
-        f" and {len(some) - _MAX_SHOWN:,} more" if len(some) > _MAX_SHOWN else ""
-    )
-    return [
-        f"{shown}: not read. If these are recordings, save them as "
-        "np.savez('s01.npz', x=x, y=y), or give them as zarrts.Recording('s01', x, y)."
     ]
 
 

@@ -15,11 +15,11 @@ from zarrts.conversion.checks import (
     check_recordings,
     check_sessions,
     check_spellings,
-    data_unread,
     refuse,
 )
 from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
 from zarrts.conversion.lock import only_writer
+from zarrts.conversion.one_hot import rows_without_one, where_not_one_hot
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.plan import (
     ShardLayout,
@@ -34,7 +34,8 @@ from zarrts.conversion.plan import (
 from zarrts.conversion.provenance import count_labels, provenance_of
 from zarrts.conversion.stamps import read_stamps, stamps_of, touched
 from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
-from zarrts.errors import PlanError
+from zarrts.conversion.unread import data_unread, scorings_unread
+from zarrts.errors import PlanError, SourceError
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_size
@@ -126,6 +127,8 @@ class Prepared:
     def warnings(self) -> list[str]:
         """Warnings of what looks wrong, but need not be."""
         warnings = data_unread(self.passed_over)
+        warnings += scorings_unread(self.recordings, self.passed_over)
+        warnings += rows_without_one(self.recordings, self.counters)
         if self.options.axes is not None:
             return warnings
         shape = self.layout.row_shape
@@ -346,7 +349,12 @@ def _labels(
 ) -> LabelScheme:
     dtypes = [it.y.dtype for it in recordings]
     if base is not None:
-        return extended_scheme(base.labels, counters, dtypes)
+        try:
+            return extended_scheme(base.labels, counters, dtypes)
+        except SourceError as error:
+            is_one_hot = base.labels.encoding == "one_hot"
+            more = where_not_one_hot(recordings, counters) if is_one_hot else ""
+            raise SourceError(f"{error}{more}") from error
     return scheme_of_study(counters, dtypes, options.class_names, allows_missing=True)
 
 

@@ -29,6 +29,7 @@ from zarrts.storage.store import (
     SCHEMA,
     SEGMENT_MARK,
     StoreHeader,
+    foreign_of,
     manifest_key,
     metadata_bytes,
     metadata_of,
@@ -209,11 +210,14 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
     attributes = _attributes(header) | {
         "manifest": {"key": key, "sha256": hashlib.sha256(manifest).hexdigest()}
     }
+    foreign: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    if old and target.content is not None:
+        foreign = foreign_of(json.loads(target.content))
     document = {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"zarrts": attributes},
-        "consolidated_metadata": _consolidated(metadata),
+        "attributes": {"zarrts": attributes, **foreign[0]},
+        "consolidated_metadata": _consolidated({**metadata, **foreign[1]}),
     }
     try:
         replace_if(root / ROOT_KEY, root_bytes(document), target.content)

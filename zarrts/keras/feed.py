@@ -1,12 +1,17 @@
 """The batches of a loader as Keras wants them: tuples of arrays, pass by pass."""
 
+import sys
 from typing import Any
 
-from zarrts.errors import ReadError
+import numpy as np
+
+from zarrts.backend import keras
+from zarrts.errors import ReadError, SampleError
+from zarrts.labels.label_sets import each_array
 from zarrts.loading.epochs import Pass, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.types import Batch
+from zarrts.types import AnyArray, Batch
 
 
 class Feed:
@@ -42,8 +47,31 @@ class Feed:
         x = self.inputs_of(batch)
         if self._options.label_mode is None:
             return (x,) if self._options.mask else x  # or Keras would take the mask for labels
+        if batch.y is not None and _has_narrow_integers():
+            each_array(batch.y, _refuse_wide)
         return (x, batch.y) if batch.sample_weight is None else (x, batch.y, batch.sample_weight)
 
     def inputs_of(self, batch: Batch) -> Any:
         """Return what the network gets of a batch."""
         return (batch.x, batch.mask) if self._options.mask else batch.x
+
+
+def _has_narrow_integers() -> bool:
+    """Return whether the backend turns 64-bit integers into 32 bits, as JAX does by default."""
+    if keras.backend.backend() != "jax":
+        return False
+    return not sys.modules["jax"].config.jax_enable_x64
+
+
+def _refuse_wide(labels: AnyArray) -> AnyArray:
+    """Refuse integers that JAX would wrap around without an error."""
+    if labels.dtype.kind in "iu" and labels.dtype.itemsize == 8 and labels.size:
+        limits = np.iinfo(np.int32)
+        worst = max(labels.min(), labels.max(), key=lambda it: abs(int(it)))
+        if not limits.min <= int(worst) <= limits.max:
+            raise SampleError(
+                f"The label {int(worst):,} does not fit into 32 bits, to which JAX cuts integers: "
+                "it would train on another number. Convert labels of such size as floats, or set "
+                "the variable JAX_ENABLE_X64=1."
+            )
+    return labels

@@ -181,7 +181,14 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
                     stacklevel=3,
                 )
             return
-        check_loss(model.loss, self.label_mode, self.class_names, count_outputs(model))
+        row = self.samples.selection.store.header.segments[0].y.row_shape
+        check_loss(
+            model.loss,
+            self.label_mode,
+            self.class_names,
+            count_outputs(model),
+            row[-1] if row else None,
+        )
         if class_weight is not None and self.label_mode is not None:
             refuse_class_weight(self.samples.selection, class_weight, self.label_mode)
 

@@ -17,7 +17,11 @@ _NO_LABEL = -1  # which many studies have for a label that is missing
 
 
 def check_loss(
-    loss: Any, label_mode: object, class_names: Sequence[Label] | None, n_outputs: int | None
+    loss: Any,
+    label_mode: object,
+    class_names: Sequence[Label] | None,
+    n_outputs: int | None,
+    n_columns: int | None = None,
 ) -> None:
     """Refuse a loss that cannot mean these labels; of losses that are the user's own, none.
 
@@ -31,6 +35,8 @@ def check_loss(
         The classes, where labels are classes.
     n_outputs : int, or None
         Length of the last axis of what the network gives, where it is known.
+    n_columns : int, optional
+        Length of the last axis of a label, where labels are rows.
 
     Raises
     ------
@@ -51,6 +57,9 @@ def check_loss(
     if label_mode not in ("int", "categorical", "binary"):
         return
     n_classes = len(class_names)
+    if _are_yes_or_no(label_mode, class_names, n_outputs, n_columns):
+        _check_yes_or_no(key, name, n_columns)
+        return
     if key in _SPARSE and label_mode == "categorical":
         raise SampleError(
             f"loss={name!r} wants each label as one number, but label_mode='categorical' gives "
@@ -77,6 +86,27 @@ def check_loss(
         )
     if key in _DISTANCES and label_mode == "int" and list(class_names) != [*range(n_classes)]:
         _warn_of_positions(name, class_names)
+
+
+def _are_yes_or_no(
+    label_mode: object,
+    class_names: Sequence[Label],
+    n_outputs: int | None,
+    n_columns: int | None,
+) -> bool:
+    """Return whether each label is a row of 0 and 1, with an output of the network for each."""
+    is_row = n_columns is not None and n_columns > 1 and n_outputs == n_columns
+    return label_mode == "int" and is_row and {*class_names} <= {0, 1}
+
+
+def _check_yes_or_no(key: str, name: str, n_columns: int | None) -> None:
+    if key in _CATEGORICAL | _SPARSE:
+        wants = "a row with one 1" if key in _CATEGORICAL else "one number"
+        raise SampleError(
+            f"loss={name!r} wants each label as {wants}, but these are rows of {n_columns} times 0 "
+            "or 1, of which some have several 1 or none; compile with 'binary_crossentropy' and "
+            f"Dense({n_columns}, 'sigmoid')."
+        )
 
 
 def _check_missing(loss: Any, name: str, label_mode: object, class_names: Sequence[Label]) -> None:

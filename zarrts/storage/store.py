@@ -16,7 +16,8 @@ in the chunks of x, or per recording, in one chunk, as the offsets are:
 In both, 0/checksum/NAME [chunk] holds the crc32c of every chunk of an array.
 
 The root's attributes say everything that `open` needs, with a checksum of their own, and the
-sha256 of a manifest that lists every other object with size and crc32c.
+sha256 of a manifest that lists every other object with size and crc32c. What other programs add to
+the root (attributes, arrays, groups) is in no checksum, and stays.
 """
 
 import hashlib
@@ -180,10 +181,41 @@ def root_bytes(document: Mapping[str, Any]) -> bytes:
 
 def _checksum(document: Mapping[str, Any]) -> int:
     """Return the crc32c of a root, whatever checksum it has, in one way of writing it."""
-    attributes = document["attributes"]
-    ours = {key: value for key, value in attributes["zarrts"].items() if key != "crc32c"}
-    whole = {**document, "attributes": {**attributes, "zarrts": ours}}
-    return crc32c(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode())
+    ours = without_foreign(document)
+    del ours["attributes"]["zarrts"]["crc32c"]
+    return crc32c(json.dumps(ours, sort_keys=True, separators=(",", ":")).encode())
+
+
+_OF_ROOT = ("zarr_format", "node_type", "attributes", "consolidated_metadata")
+
+
+def without_foreign(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a root is ours: other programs may add attributes, arrays and groups."""
+    ours = {"crc32c": 0, **document["attributes"]["zarrts"]}
+    consolidated = document["consolidated_metadata"]
+    names = {it["name"] for it in ours["segments"]}
+    nodes = {
+        path: it for path, it in consolidated["metadata"].items() if path.split("/")[0] in names
+    }
+    found = {key: document[key] for key in _OF_ROOT if key in document}
+    return found | {
+        "attributes": {"zarrts": ours},
+        "consolidated_metadata": {**consolidated, "metadata": nodes},
+    }
+
+
+def foreign_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return attributes of a root, and nodes of its consolidated metadata, that are not ours."""
+    ours = without_foreign(document)["consolidated_metadata"]["metadata"]
+    attributes = {key: it for key, it in document["attributes"].items() if key != "zarrts"}
+    nodes = document["consolidated_metadata"]["metadata"]
+    # Names of numbers are those of segments, which may be gone by now.
+    others = {
+        path: it
+        for path, it in nodes.items()
+        if path not in ours and not path.split("/")[0].isdecimal()
+    }
+    return attributes, others
 
 
 def metadata_bytes(document: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ def _with_sets(letter: str) -> tuple[str, ...]:
     return tuple(name for part in _SETS for name in (f"{letter}_{part}", f"{part}_{letter}"))
 
 
-X_NAMES = frozenset([*X_WORDS, *_with_sets("x")])
+X_NAMES = frozenset([*X_WORDS, *_with_sets("x"), "arr_*"])
 """Usual names of inputs, in lower case, with "_" for "-". Test and validation arrays are among
 them so that a file with several sets is ambiguous, and none is dropped."""
 

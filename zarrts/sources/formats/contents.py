@@ -1,6 +1,6 @@
 """The arrays of an opened file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,6 +50,9 @@ class Contents:
         as that.
     description : function of a name and options
         Returns what the columns and rows of the array mean; see `undescribed`.
+    lists : dict
+        Names of lists of series, each with the names of the arrays that it consists of; they stand
+        for these unless somebody asks for one by its name.
     scoring : function, optional
         Returns the annotations, where the file can have some.
     more_paths : list of str
@@ -63,8 +66,19 @@ class Contents:
     summary: Callable[[str], str]
     reader: Callable[[str, Role, SourceOptions], RowReader | SeriesList]
     description: Callable[[str, SourceOptions], Description]
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scoring: Callable[[], Scoring] | None = None
     more_paths: list[str] = field(default_factory=list)
+
+    def names_for(self, asked: Iterable[str | None]) -> tuple[str, ...]:
+        """Return the names to choose from, where some are asked for already.
+
+        Lists stand for what they consist of where no such array is asked for, and others remain.
+        """
+        members = {name for some in self.lists.values() for name in some}
+        if members & {*asked} or not {*self.names} - members:
+            return self.names
+        return (*self.lists, *(name for name in self.names if name not in members))
 
 
 def undescribed(name: str, options: SourceOptions) -> Description:

@@ -217,9 +217,10 @@ def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRo
 
 def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str, str]:
     describe = contents.summary
-    owner = subject_array(contents.names)
     asked = (options.x, options.label_name, *options.label_names)
-    candidates = [name for name in contents.names if name != owner or name in asked]
+    names = contents.names_for(asked)
+    owner = subject_array(names)
+    candidates = [name for name in names if name != owner or name in asked]
     if options.label_names:
         first, *others = options.label_names
         lacking = [name for name in others if name not in contents.names]

@@ -64,6 +64,7 @@ class Group:
             raise SourceError(f"{where}: holds nothing; save an array.")
         if role == "y" and is_text(dataset):
             return ValueRows(_texts(dataset, where))
+        _refuse_lists(dataset, where)
         check_array(dataset.dtype, dataset.shape, role, where)
         self.paths += check_stored(dataset, where)
         order = options.order(role, dataset.shape, where)
@@ -94,6 +95,26 @@ class Group:
             channels=first(CHANNELS, names_in),
             units=first(UNITS, units_in),
             rate_hz=first(RATES, rate_in),
+        )
+
+
+def _refuse_lists(dataset: Any, where: str) -> None:
+    import h5py
+
+    if is_text(dataset):
+        raise SourceError(f"{where}: is text, but x must be numbers.")
+    inner = h5py.check_vlen_dtype(dataset.dtype)
+    if inner is not None:
+        raise SourceError(
+            f"{where}: holds {dataset.size:,} arrays of variable length (of {inner}), which are "
+            "not read from HDF5; save each as (time, channel) in a list, with "
+            "np.savez('s01.npz', *[flat.reshape(-1, n_channels) for flat in "
+            f"file[{dataset.name!r}]], labels=labels)."
+        )
+    if dataset.dtype.kind == "O":
+        raise SourceError(
+            f"{where}: holds references to other data sets, which are not followed; save the "
+            "arrays that they lead to."
         )
 
 

@@ -4,6 +4,7 @@ h5py has one lock for the process, so that reads by several threads wait for eac
 """
 
 import contextlib
+import importlib
 import itertools
 import math
 import os
@@ -63,6 +64,28 @@ def opened_hdf5(file: Stamp, where: str, stream: RemoteStream | None = None) -> 
             stream.error = None
 
 
+def check_filters(dataset: Any, where: str) -> None:
+    """Raise SourceError where HDF5 lacks a filter that a data set was packed with.
+
+    The package hdf5plugin brings the usual ones, and makes them known by being imported.
+    """
+    import h5py
+
+    packed = dataset.id.get_create_plist()
+    filters = [packed.get_filter(number) for number in range(packed.get_nfilters())]
+    if all(h5py.h5z.filter_avail(code) for code, *_ in filters):
+        return
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")
+    for code, _, _, name in filters:
+        if not h5py.h5z.filter_avail(code):
+            told = f" ({name.decode('utf-8', 'replace')})" if name else ""
+            raise SourceError(
+                f"{where}: is packed with the HDF5 filter {code}{told}, which is not installed: "
+                "python -m pip install hdf5plugin, or pack it anew where it is: h5repack -f GZIP=4"
+            )
+
+
 def check_stored(dataset: Any, where: str) -> tuple[str, ...]:
     """Raise SourceError unless every value of a data set was written.
 
@@ -76,6 +99,7 @@ def check_stored(dataset: Any, where: str) -> tuple[str, ...]:
         )
     if not dataset.size:
         return ()
+    check_filters(dataset, where)
     if dataset.is_virtual:
         return _check_virtual(dataset, where)
     if dataset.chunks is None:
@@ -230,6 +254,7 @@ class Hdf5Rows(Rows):
                 self.stored_dtype
             ):
                 raise SourceError(f"{self.label}: changed while it was in use; start again.")
+            check_filters(dataset, self.label)  # in each process
             if stream is not None:  # or all tasks would wait, with h5py's lock, for each answer
                 stream.fetch(self._ranges(dataset, start, stop))
             stored = np.asarray(dataset[where])

@@ -11,6 +11,8 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import matlab5
+from zarrts.sources.formats import matlab_words as words
+from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.hdf5 import MAX_OBJECTS, MAX_TEXT_BYTES
@@ -44,6 +46,7 @@ class _Variables73:
 
     def contents(self) -> Contents:
         """Return the arrays by name."""
+        self._refuse_structs_alone()
         return Contents(
             names=tuple(self.variables),
             found=f"a MATLAB 7.3 file of {len(self.variables)} variables",
@@ -53,15 +56,39 @@ class _Variables73:
             description=undescribed,
         )
 
+    def _refuse_structs_alone(self) -> None:
+        """Raise SourceError where variables are structs, and nothing else could be asked for."""
+        name, it = "", None
+        for name, it in self.variables.items():  # noqa: B007 - the last one is named
+            if _is_group(it) and _class_of(it) == "struct":
+                continue
+            if _class_of(it) != "cell" or "MATLAB_empty" in it.attrs or not it.size:
+                return
+            first = self.opened[it[()].reshape(-1)[0]]
+            if not (_is_group(first) and _class_of(first) == "struct"):
+                return
+        if not self.variables:
+            return
+        where = f"{self.file.origin}: variable {name!r}"
+        if not _is_group(it):
+            self._cell(it, "x", SourceOptions(), where)
+        raise SourceError(words.of_struct(where, name))
+
     def summary(self, name: str) -> str:
         """See `Contents`."""
         it = self.variables[name]
+        if "MATLAB_sparse" in it.attrs:
+            return f"{name} (sparse)"
+        if _is_group(it):
+            return f"{name} {_class_of(it)} of {listed(it)}"
         return f"{name} {_dims(it)} {_class_of(it)}"
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
         """See `Contents`."""
         it, where = self.variables[name], f"{self.file.origin}: variable {name!r}"
         kind = _class_of(it)
+        if "MATLAB_empty" in it.attrs and kind != "char":
+            raise SourceError(f"{where}: is an empty {kind}; save it with what it should hold.")
         if kind == "cell":
             return self._cell(it, role, options, where)
         if kind == "char" and role == "y":
@@ -70,10 +97,9 @@ class _Variables73:
 
     def _numbers(self, it: Any, role: Role, options: SourceOptions, where: str) -> RowReader:
         kind = _class_of(it)
-        if kind not in (*_NUMBERS, "logical") or "MATLAB_empty" in it.attrs:
+        if kind not in (*_NUMBERS, "logical") or "MATLAB_empty" in it.attrs or _is_group(it):
             raise SourceError(
-                f"{where}: is {_kind_in_words(it)}, which cannot be read; save inputs and labels "
-                "as arrays of numbers, or labels as a cell array of text."
+                f"{where}: is {_kind_in_words(it)}, which cannot be read; {words.remedy(kind)}."
             )
         dims, last = _dims(it), len(it.shape) - 1
         check_array(it.dtype, dims, role, where)
@@ -98,8 +124,10 @@ class _Variables73:
             raise SourceError(f"{where}: has {it.size:,} cells, above {MAX_OBJECTS:,}.")
         check_stored(it, where)
         items = [self.opened[ref] for ref in it[()].reshape(-1)]
-        if not all(isinstance(item, h5py.Dataset) for item in items):
-            raise SourceError(f"{where}: holds structs or objects in its cells, not arrays.")
+        groups = [item for item in items if not isinstance(item, h5py.Dataset)]
+        if groups:
+            fields = listed(groups[0]) if _class_of(groups[0]) == "struct" else ""
+            raise SourceError(words.of_structs(where, len(items), fields))
         kinds = {_class_of(item) for item in items}
         if kinds == {"char"} and role == "y":
             texts = [_texts(item, where) for item in items]
@@ -124,7 +152,13 @@ def _class_of(it: Any) -> str:
 def _kind_in_words(it: Any) -> str:
     if "MATLAB_empty" in it.attrs:
         return "empty"
+    if "MATLAB_sparse" in it.attrs:
+        return "a sparse array"
     return f"a {_class_of(it) or 'variable of unknown class'}"
+
+
+def _is_group(it: Any) -> bool:
+    return not hasattr(it, "shape")
 
 
 def _dims(it: Any) -> tuple[int, ...]:

@@ -16,9 +16,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats import matlab_words as words
+from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.rows.array_checks import MAX_AXES, check_array, check_rows
-from zarrts.sources.rows.compressed import Inflated, InflatedMember, SpooledRows, StreamedRows
+from zarrts.sources.rows.compressed import (
+    Inflated,
+    InflatedMember,
+    SpooledRows,
+    StreamedRows,
+    exactly,
+)
 from zarrts.sources.rows.files import SourceFile, Stamp
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.rows.views import CastRows, ValueRows
@@ -44,7 +52,7 @@ _NAMES = {
     **{1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse"},
     **{16: "function", 17: "object"},
 }
-_CELL, _CHAR = 1, 4
+_CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
 _IS_COMPLEX, _IS_LOGICAL = 0x800, 0x200
 _MAX_NAME = 1024
 
@@ -66,6 +74,8 @@ class _Variable:
         Of the values; for cells, of all that follows.
     type : int
         In which numbers are stored.
+    of_class : str
+        Name of the class of an object.
     """
 
     name: str
@@ -75,9 +85,12 @@ class _Variable:
     values: int
     n_bytes: int
     type: int
+    of_class: str = ""
 
     @property
     def kind(self) -> str:
+        if self.of_class:
+            return self.of_class
         if self.flags & _IS_COMPLEX:
             return "complex"
         return _NAMES.get(self.number) or np.dtype(_CLASSES.get(self.number, "V1")).name
@@ -136,12 +149,12 @@ class Variables:
         return end
 
     def _tag(self, read: Callable[[int], bytes]) -> tuple[int, int]:
-        kind, n_bytes = struct.unpack(f"{self._order}II", _exactly(read, 8))
+        kind, n_bytes = struct.unpack(f"{self._order}II", exactly(read, 8))
         return kind, n_bytes
 
     def _element(self, read: Callable[[int], bytes]) -> tuple[int, int, bytes | None, int]:
         """Return type and size of a small part, its content if it is in the tag, and its length."""
-        raw = _exactly(read, 8)
+        raw = exactly(read, 8)
         (first,) = struct.unpack(f"{self._order}I", raw[:4])
         if first >> 16:
             n_bytes = min(first >> 16, 4)
@@ -157,14 +170,16 @@ class Variables:
         if n_bytes > most:
             raise ValueError(f"a header of {n_bytes:,} bytes")
         padded = -(-n_bytes // 8) * 8
-        return _exactly(read, padded)[:n_bytes], taken + padded
+        return exactly(read, padded)[:n_bytes], taken + padded
 
     def _variable(self, read: Callable[[int], bytes], n_bytes: int, start: int) -> _Variable:
         flags_bytes, n_flags = self._small(read, 8)
         (flags,) = struct.unpack(f"{self._order}I", flags_bytes[:4])
         number = flags & 0xFF
-        if number == 17:  # opaque: other parts follow
-            return _Variable("", number, flags, (), 0, 0, 0)
+        if number == _OPAQUE:
+            # Its name, the system that it is of ("MCOS"), and its class; other parts follow.
+            parts = [self._small(read, _MAX_NAME)[0].decode("latin-1") for _ in range(3)]
+            return _Variable(parts[0], number, flags, (), 0, 0, 0, parts[2])
         dims_bytes, n_dims = self._small(read, 4 * MAX_AXES)
         dims = struct.unpack(f"{self._order}{len(dims_bytes) // 4}i", dims_bytes)
         name, n_name = self._small(read, _MAX_NAME)
@@ -184,6 +199,7 @@ class Variables:
 
     def contents(self) -> Contents:
         """Return the arrays by name."""
+        self._refuse_structs_alone()
         return Contents(
             names=tuple(self.variables),
             found=f"a MATLAB file of {len(self.variables)} variables",
@@ -195,8 +211,33 @@ class Variables:
 
     def summary(self, name: str) -> str:
         """See `Contents`."""
-        variable = self.variables[name][1]
+        place, variable = self.variables[name]
+        if variable.number == _STRUCT:
+            return f"{name} {variable.dims} struct"
+        if variable.number == _CELL and 0 not in variable.dims:
+            more = " of structs" if self._are_structs(place, variable) else ""
+            return f"{name} {variable.dims} cell{more}"
         return f"{name} {variable.dims} {variable.kind}"
+
+    def _refuse_structs_alone(self) -> None:
+        """Raise SourceError where variables are structs, and nothing else could be asked for."""
+        if not self.variables or not all(self._are_structs(*it) for it in self.variables.values()):
+            return
+        name, (place, variable) = next(iter(self.variables.items()))
+        where = f"{self.file.origin}: variable {name!r}"
+        if variable.number == _CELL:
+            self._cell(place, variable, "x", SourceOptions(), where)
+        raise SourceError(words.of_struct(where, name))
+
+    def _are_structs(self, place: _Place, variable: _Variable) -> bool:
+        """Return whether it is a struct, or a cell whose first item is one, as far as is seen."""
+        if variable.number != _CELL:
+            return variable.number == _STRUCT
+        try:
+            items = self._items(place, variable, variable.name)[2]
+        except (SourceError, zlib.error, struct.error):
+            return False
+        return bool(items) and items[0].number == _STRUCT
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
         """See `Contents`."""
@@ -223,8 +264,7 @@ class Variables:
     ) -> tuple[ByteLayout, np.dtype[Any]]:
         if variable.number not in _CLASSES or variable.flags & _IS_COMPLEX:
             raise SourceError(
-                f"{where}: is {variable.kind}, which cannot be read; save inputs and labels as "
-                "arrays of numbers, or labels as a cell array of text."
+                f"{where}: is {variable.kind}, which cannot be read; {words.remedy(variable.kind)}."
             )
         stored = np.dtype(self._order + _TYPES.get(variable.type, "V1"))
         cast = np.dtype(bool if variable.flags & _IS_LOGICAL else _CLASSES[variable.number])
@@ -253,12 +293,12 @@ class Variables:
             )
         self._stream.seek(place.start + (0 if place.is_compressed else variable.values))
         if not place.is_compressed:
-            return _exactly(self._stream.read, variable.n_bytes)
+            return exactly(self._stream.read, variable.n_bytes)
         unpacked = Inflated(self._stream, place.n_bytes)
         left = variable.values
         while left:
-            left -= len(_exactly(unpacked.read, min(left, 1 << 20)))
-        content = _exactly(unpacked.read, variable.n_bytes)
+            left -= len(exactly(unpacked.read, min(left, 1 << 20)))
+        content = exactly(unpacked.read, variable.n_bytes)
         unpacked.check_end()
         return content
 
@@ -282,6 +322,25 @@ class Variables:
     def _cell(
         self, place: _Place, cell: _Variable, role: Role, options: SourceOptions, where: str
     ) -> RowReader | SeriesList:
+        content, (stream, base), items = self._items(place, cell, where)
+        if any(item.number == _STRUCT for item in items):
+            first = next(item for item in items if item.number == _STRUCT)
+            fields = listed(self._fields(stream, base, first))
+            raise SourceError(words.of_structs(where, len(items), fields))
+        return self._series_of(content, stream, base, cell, items, role, options, where)
+
+    def _fields(self, stream: BinaryIO, base: int, struct_: _Variable) -> list[str]:
+        """Return the names of the fields of a struct in a cell."""
+        stream.seek(base + struct_.values)
+        (width,) = struct.unpack(f"{self._order}i", self._small(stream.read, 4)[0])
+        names, _ = self._small(stream.read, MAX_SMALL_BYTES)
+        parts = (names[i : i + width] for i in range(0, len(names), max(1, width)))
+        return [part.partition(b"\0")[0].decode("latin-1") for part in parts]
+
+    def _items(
+        self, place: _Place, cell: _Variable, where: str
+    ) -> tuple[bytes | None, tuple[BinaryIO, int], list[_Variable]]:
+        """Return the content where it was unpacked, a stream and where it starts, and the cells."""
         n_cells = math.prod(cell.dims)
         content = self._content(place, cell) if place.is_compressed else None
         items = []
@@ -297,6 +356,20 @@ class Variables:
                 raise SourceError(f"{where}: cell {number} is damaged; save it again.")
             items.append(self._variable(stream.read, n_bytes, start + 8))
             start += 8 + n_bytes
+        return content, (stream, base), items
+
+    def _series_of(
+        self,
+        content: bytes | None,
+        stream: BinaryIO,
+        base: int,
+        cell: _Variable,
+        items: list[_Variable],
+        role: Role,
+        options: SourceOptions,
+        where: str,
+    ) -> RowReader | SeriesList:
+        place = self.variables[cell.name][0]
         if role == "y" and items and all(item.number == _CHAR for item in items):
             return ValueRows(np.array([self._line(stream, base, item, where) for item in items]))
         readers = []
@@ -319,18 +392,7 @@ class Variables:
         stream.seek(base + item.values)
         if item.n_bytes > _MAX_NAME * 4:
             raise SourceError(f"{where}: a label of {item.n_bytes:,} bytes is too long.")
-        lines = self._lines(_exactly(stream.read, item.n_bytes), item, where)
+        lines = self._lines(exactly(stream.read, item.n_bytes), item, where)
         if len(lines) != 1:
             raise SourceError(f"{where}: has a cell of several lines; a label is one line.")
         return lines[0]
-
-
-def _exactly(read: Callable[[int], bytes], n_bytes: int) -> bytes:
-    parts = []
-    while n_bytes:
-        part = read(n_bytes)
-        if not part:
-            raise zlib.error("the file ends early")
-        parts.append(part)
-        n_bytes -= len(part)
-    return b"".join(parts)

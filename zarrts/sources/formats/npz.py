@@ -1,16 +1,18 @@
 """`.npz` files: one recording each, as two arrays of the archive."""
 
 import contextlib
+import io
 import re
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy_header as npy
+from zarrts.sources.formats import pickled
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.array_checks import check_rows, rows_of
@@ -18,10 +20,17 @@ from zarrts.sources.rows.compressed import PACKED_ERRORS, PackedStream, SpooledR
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import Role, SourceOptions
-from zarrts.types import RowReader
+from zarrts.types import RowReader, SeriesList
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _IS_ENCRYPTED = 0x1
+_MAX_PICKLE_BYTES = 64 << 20
+"""Of a compressed array of objects, such as labels that are text."""
+
+_UNNAMED = re.compile(r"arr_\d+")
+_OrderOf = Callable[[Role, tuple[int, ...], str], tuple[int, ...] | None]
+LIST = "arr_*"
+"""Name of all arrays that np.savez got without one, as a list."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +85,67 @@ class _Archive:
         with self._zip.open(self.members[name]) as member:
             return npy.read_header(member, self.where(name))
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        if name == LIST:
+            return (len(self.unnamed), *self.header(self.unnamed[0]).shape)
+        header = self.header(name)
+        return self._objects(name).shape("0") if header.dtype.hasobject else header.shape
+
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """The arrays arr_0, arr_1, ..., in this order."""
+        found = [name for name in self.members if _UNNAMED.fullmatch(name)]
+        return tuple(sorted(found, key=lambda name: int(name[4:])))
+
     def summary(self, name: str) -> str:
         try:
-            return f"{name} {self.header(name)}"
+            if name == LIST:
+                return f"{name} ({len(self.unnamed):,} arrays)"
+            header = self.header(name)
+            if header.dtype.hasobject:
+                with contextlib.suppress(SourceError):
+                    return f"{name}{self._objects(name).summary('0').removeprefix('0')}"
+            return f"{name} {header}"
         except SourceError:
             return f"{name} (unreadable)"
         except PACKED_ERRORS:
             return f"{name} (damaged)"
 
-    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
+    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
+        if name == LIST:
+            series = (self._plain(it, role, options.order_of_series) for it in self.unnamed)
+            return SeriesList(tuple(series))
+        if self.header(name).dtype.hasobject:
+            return self._objects(name).reader("0", role, options)
+        return self._plain(name, role, options.order)
+
+    def _objects(self, name: str) -> Contents:
+        """Return an array of objects: matrices, or text; nothing is unpickled."""
+        info, where = self.members[name], self.where(name)
+        offset = self.header(name).offset
+        if info.compress_type == zipfile.ZIP_STORED:
+            start = self._stored_at(info, where)
+            self._stream.seek(start + offset)
+            end = start + info.file_size
+            return pickled.read_member(self._stream, end, self.stamp, where, is_packed=False)
+        if info.file_size > _MAX_PICKLE_BYTES:
+            raise SourceError(
+                f"{where}: holds {info.file_size:,} bytes of objects, compressed, above the "
+                f"{_MAX_PICKLE_BYTES:,} that are held in memory; save it with np.savez instead of "
+                "np.savez_compressed."
+            )
+        with self._zip.open(info) as member:
+            content = io.BytesIO(member.read(info.file_size + 1))
+        content.seek(offset)
+        return pickled.read_member(
+            content, len(content.getbuffer()), self.stamp, where, is_packed=True
+        )
+
+    def _plain(self, name: str, role: Role, order_of: _OrderOf) -> RowReader:
         info, where = self.members[name], self.where(name)
         header = self.header(name)
         npy.check_header(header, role, info.file_size - header.offset, where)
-        order = options.order(role, header.shape, where)
+        order = order_of(role, header.shape, where)
         shape = rows_of(role, header.shape)
         layout = ByteLayout.of(header.dtype, shape, is_fortran=header.is_fortran, order=order)
         check_rows(layout.shape, where)
@@ -138,7 +195,8 @@ def _checked_members(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.
 
 def _is_unsafe(name: str) -> bool:
     parts = re.split(r"[/\\]", name)
-    return ".." in parts or parts[0] == "" or ":" in parts[0]
+    # "C3:A2" is two electrodes, "C:/x" is a drive.
+    return ".." in parts or parts[0] == "" or bool(re.fullmatch(r"[A-Za-z]:", parts[0]))
 
 
 @contextlib.contextmanager
@@ -158,8 +216,9 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
             n_arrays = len(archive.members)
             yield Contents(
                 names=tuple(archive.members),
+                lists={LIST: archive.unnamed} if len(archive.unnamed) > 1 else {},
                 found=f"an .npz file of {'two' if n_arrays == 2 else n_arrays} arrays",
-                shape=lambda name: archive.header(name).shape,
+                shape=archive.shape,
                 summary=archive.summary,
                 reader=archive.reader,
                 description=undescribed,

@@ -1,7 +1,8 @@
 """Plain values for what a pickle of arrays names and calls; nothing is imported or called.
 
 Of all names in a pickle these alone are known: those that `ndarray.__reduce__`,
-`ndarray.__reduce_ex__` and `dtype.__reduce__` write, in old NumPy and new.
+`ndarray.__reduce_ex__` and `dtype.__reduce__` write, in old NumPy and new; of dtypes, StringDType
+as well.
 """
 
 import math
@@ -71,6 +72,7 @@ MEANINGS = {
     ("numpy", "memmap"): Name("ndarray"),  # its values are pickled as those of any array
     ("numpy", "dtype"): Name("dtype"),
     ("_codecs", "encode"): Name("encode"),
+    ("numpy._core._internal", "_convert_to_stringdtype_kwargs"): Name("text"),
 }
 """Every name that is known, by module and name."""
 
@@ -148,6 +150,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "dtype": _new_dtype,
     "encode": _encoded,
     "scalar": _scalar,
+    # StringDType: a list of texts, whatever stands for one that is missing.
+    "text": lambda coerces, missing=None: Dtype(np.dtype(object)),
 }
 """What each name does when it is called."""
 

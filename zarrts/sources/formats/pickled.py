@@ -5,7 +5,6 @@ sequence of equally long series, in all the forms that `np.save` makes of them (
 lists, tuples). Where the arrays lie is found by `pickle_machine`; they are read from there.
 """
 
-import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -16,10 +15,11 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats import npy_header as npy
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.pickle_machine import MAX_OPERATIONS, read_pickle
+from zarrts.sources.formats.pickle_text import TextMember
 from zarrts.sources.formats.pickle_values import REMEDY, PickledArray, Raw
 from zarrts.sources.rows.array_checks import check_array, check_rows, rows_of
 from zarrts.sources.rows.arrays import fill_missing
-from zarrts.sources.rows.compressed import PackedStream, SpooledRows, StreamedRows
+from zarrts.sources.rows.compressed import SpooledRows, StreamedRows
 from zarrts.sources.rows.files import Stamp
 from zarrts.sources.rows.strided import ByteLayout, StridedRows, native_dtype, to_native
 from zarrts.sources.rows.views import ValueRows
@@ -113,7 +113,7 @@ class _PickledArrays:
             # A byte above 127 is two in UTF-8.
             if not layout.total_bytes <= data.n_bytes <= 2 * layout.total_bytes:
                 _check_size(data.n_bytes, layout, where)
-            member = _TextMember(self.stamp, data.offset, data.n_bytes, label)
+            member = TextMember(self.stamp, data.offset, data.n_bytes, label)
             return (StreamedRows if layout.is_rows_first else SpooledRows)(member, layout)
         _check_size(data.n_bytes, layout, where)
         return StridedRows(self.stamp, data.offset, layout, label)
@@ -172,6 +172,35 @@ def read_contents(stream: BinaryIO, stamp: Stamp, header: npy.ArrayHeader, origi
     if found.shape == ():
         return understood.contents(stamp, found.data[0])
     return understood.contents(stamp, found)
+
+
+def read_member(
+    stream: BinaryIO, end: int, stamp: Stamp, where: str, *, is_packed: bool
+) -> Contents:
+    """Find the one array in the pickle that is a member of an archive; its name is "0".
+
+    Parameters
+    ----------
+    stream : binary file
+        At the first byte of the pickle. Where the member is compressed, what was unpacked of it.
+    end : int
+        Where the pickle ends.
+    is_packed : bool
+        `stream` is not the file itself, so that arrays in it can only be read as a whole.
+
+    Raises
+    ------
+    SourceError
+        As `read_contents`; also if it is compressed and holds arrays.
+    """
+    entry = _Understood(stream, where).array(read_pickle(stream, end, where), "0")
+    if is_packed and not isinstance(entry, np.ndarray):
+        raise SourceError(
+            f"{where}: holds arrays as objects and is compressed, so that it would have to be "
+            "held in memory whole; save it with np.savez instead of np.savez_compressed."
+        )
+    found = _PickledArrays(stamp, where, {"0": entry})
+    return found.contents("an array of objects", is_named=False)
 
 
 @dataclass
@@ -327,48 +356,3 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, list | tuple) or (
         isinstance(value, PickledArray) and value.shape != ()
     )
-
-
-@dataclass(frozen=True)
-class _TextMember:
-    """One array as UTF-8 text whose characters, all below 256, are its bytes.
-
-    Attributes
-    ----------
-    stamp : Stamp
-    offset, n_bytes : int
-        Where the text lies.
-    label : str
-        Name of the array in errors.
-    """
-
-    stamp: Stamp
-    offset: int
-    n_bytes: int
-    label: str
-
-    def open(self) -> PackedStream:
-        """Open the array at its first byte."""
-        file = self.stamp.open()
-        return PackedStream(_Encoder(file, self.offset, self.n_bytes), file.close)
-
-
-class _Encoder:
-    """Gives the bytes that a part of a file means, in order."""
-
-    def __init__(self, file: BinaryIO, offset: int, n_bytes: int) -> None:
-        self._file, self._left = file, n_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._ready = b""
-        file.seek(offset)
-
-    def read(self, n_bytes: int) -> bytes:
-        """Return at most `n_bytes` bytes, and none only at the end."""
-        while not self._ready and self._left:
-            piece = self._file.read(min(n_bytes, self._left))
-            if not piece:
-                raise EOFError("the file ends inside the array")
-            self._left -= len(piece)
-            self._ready = self._decoder.decode(piece, final=not self._left).encode("latin-1")
-        part, self._ready = self._ready[:n_bytes], self._ready[n_bytes:]
-        return part

@@ -1,5 +1,6 @@
 """Rows of arrays that are given as they are, and values that are missing among objects."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,16 @@ def fill_missing(values: Sequence[Any]) -> list[Any]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    if value is None or type(value).__name__ in _MISSING:
+        return True
+    return isinstance(value, float) and value != value
+
+
+_MISSING = ("NAType", "NaTType")
+"""Classes of pandas whose values stand for missing ones, and are equal to nothing."""
+
+_MAX_TEXT_BYTES = 64 << 20
+"""Of labels that are text in other libraries' arrays, which are held in memory."""
 
 
 class ArrayRows(Rows):
@@ -66,7 +76,11 @@ class ArrayRows(Rows):
     @property
     def block_rows(self) -> int:
         """Rows of the array's own largest piece, where it is stored in pieces; else 1."""
-        pieces = getattr(self._array, "shards", None) or getattr(self._array, "chunks", None)
+        pieces: Any = None
+        with contextlib.suppress(NotImplementedError):  # Zarr's chunks of unequal lengths
+            pieces = getattr(self._array, "shards", None) or getattr(self._array, "chunks", None)
+        if pieces is None and hasattr(self._array, "read_chunk_sizes"):
+            pieces = self._array.read_chunk_sizes
         if not isinstance(pieces, tuple) or not pieces:
             return 1
         first = max(pieces[0], default=1) if isinstance(pieces[0], tuple) else pieces[0]
@@ -93,7 +107,8 @@ class ArrayRows(Rows):
 def _as_rows(array: Any, label: str) -> Any:
     # Slices of a pandas Series go by its index, not by position.
     if hasattr(array, "to_numpy"):
-        array = array.to_numpy()
+        is_arrow = type(array).__module__.startswith("pyarrow")
+        array = array.to_numpy(zero_copy_only=False) if is_arrow else array.to_numpy()
     if isinstance(array, list):
         array = fill_missing(array)
     try:
@@ -101,12 +116,34 @@ def _as_rows(array: Any, label: str) -> Any:
             array = np.asarray(array)
     except ValueError as error:
         raise SourceError(f"{label}: cannot be made an array ({error}).") from error
+    kind = getattr(getattr(array, "dtype", None), "kind", "")
+    if isinstance(array, np.ndarray) and kind == "T":  # NumPy's StringDType
+        array = array.astype(object)
+    elif kind in ("O", "T") and not isinstance(array, np.ndarray) and not callable(array):
+        array = _texts(array, label)
     if isinstance(array, np.ndarray) and array.dtype == object and array.size:
         values = fill_missing(array.reshape(-1).tolist())
         kinds = {type(value) for value in values}
         if kinds in ({str}, {float}):
             array = np.array(values).reshape(array.shape)
     return array
+
+
+def _texts(array: Any, label: str) -> Any:
+    """Return text in an array of h5py, Zarr or another library, read by pieces, as objects."""
+    if len(array.shape) != 1:
+        return array
+    found: list[Any] = []
+    n_bytes = 0
+    for start in range(0, int(array.shape[0]), 10_000):
+        for value in np.asarray(array[start : start + 10_000], dtype=object).tolist():
+            found.append(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+            n_bytes += 4 * len(value) if isinstance(value, str | bytes) else 8
+        if n_bytes > _MAX_TEXT_BYTES:
+            raise SourceError(f"{label}: its text is too long for labels; give codes instead.")
+    objects = np.empty(len(found), object)
+    objects[:] = found
+    return objects
 
 
 def _known_shape(array: Any, label: str) -> tuple[int, ...]:

@@ -356,3 +356,15 @@ class InflatedMember:
         except BaseException:
             file.close()
             raise
+
+
+def exactly(read: Callable[[int], bytes], n_bytes: int) -> bytes:
+    """Return the next `n_bytes` bytes; zlib.error where there are fewer."""
+    parts = []
+    while n_bytes:
+        part = read(n_bytes)
+        if not part:
+            raise zlib.error("the file ends early")
+        parts.append(part)
+        n_bytes -= len(part)
+    return b"".join(parts)

@@ -150,6 +150,28 @@ class PartOfRows(DerivedRows):
 
 
 @dataclass(frozen=True)
+class RowsOfRow(DerivedRows):
+    """Row `number` of another reader, which is an array with rows of its own."""
+
+    number: int
+
+    label = "one of a stack"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the row."""
+        return self.rows.shape[1:]
+
+    @property
+    def block_rows(self) -> int:
+        """All of them: they are read together."""
+        return max(1, self.shape[0])
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        return np.array(self.rows.read(self.number, self.number + 1)[0, start:stop], order="C")
+
+
+@dataclass(frozen=True)
 class FlatRows(DerivedRows):
     """Rows of one value each, without their second axis."""
 

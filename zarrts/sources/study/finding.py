@@ -378,7 +378,7 @@ def _inputs(
 
 
 def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
-    names = contents.names
+    names = contents.names_for([x])
     if x is not None and x in names:
         return x
     usual = [it for it in names if usual_name(it) in X_NAMES]

@@ -14,6 +14,7 @@ from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.records import named_rows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import fingerprint
+from zarrts.sources.study.ragged import differ_in_length
 from zarrts.types import Description, LabelsPer, Recording, RowReader, SourceRecording
 
 _INTERVAL = ("start", "stop", "label")
@@ -31,7 +32,106 @@ def find_recordings(
     numbered = [
         (it, f"recording {number} ({it.subject})") for number, it in enumerate(recordings, start=1)
     ]
-    return findings.collect("array", numbered, lambda it: [_found(*it)])
+    is_apart = _take_apart(recordings, options)
+
+    def found(recording: Recording, origin: str) -> list[SourceRecording]:
+        if is_apart and (series := _series(recording)) is not None:
+            _check_count(recording, len(series), origin)
+            return [
+                _found(_part(recording, number, matrix), f"{origin}[{number}]")
+                for number, matrix in enumerate(series)
+            ]
+        return [_found(recording, origin)]
+
+    return findings.collect("array", numbered, lambda it: found(*it))
+
+
+def _take_apart(recordings: Sequence[Recording], options: SourceOptions) -> bool:
+    """Return whether each matrix of a list, or of an array of them, is a recording of its own.
+
+    As of files: where lists are of several shapes, or asked for as series, and where arrays of
+    matrices differ in their lengths and are asked for as series.
+    """
+    some = [(it, series) for it in recordings if (series := _series(it)) is not None]
+    in_lists = [series for it, series in some if not hasattr(it.x, "shape") or _is_object(it.x)]
+    shapes = {tuple(matrix.shape) for _, series in some for matrix in series}
+    if options.is_series or options.kind == "ragged":
+        return bool(in_lists) or differ_in_length(shapes)
+    return options.kind == "auto" and bool(in_lists) and len(shapes) > 1
+
+
+def _series(recording: Recording) -> Sequence[Any] | None:
+    """Return the matrices of a list or an array of them; None where it is anything else."""
+    x = recording.x
+    if isinstance(x, list | tuple) or _is_object(x):
+        shapes = [tuple(getattr(it, "shape", ())) for it in x]
+        return x if shapes and all(shapes) else None
+    shape: tuple[int, ...] = getattr(x, "shape", ())
+    if len(shape) < 3 or callable(x) or not _fits(recording.y, shape[0]):
+        return None
+    return _Stack(x)
+
+
+class _Stack(Sequence[Any]):
+    """The matrices of an array, as views where it has them."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return int(self._array.shape[0])
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return _Matrix(self._array, number)
+
+
+class _Matrix:
+    """One matrix of an array, which is read when it is sliced."""
+
+    def __init__(self, array: Any, number: int) -> None:
+        self._array, self._number = array, number
+        self.shape, self.dtype = tuple(array.shape[1:]), array.dtype
+
+    def __getitem__(self, rows: slice) -> Any:
+        return self._array[self._number][rows]
+
+
+def _is_object(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1
+
+
+def _fits(labels: Any, count: int) -> bool:
+    of_each = labels.values() if isinstance(labels, Mapping) else [labels]
+    return all(
+        hasattr(it, "__len__") and not isinstance(it, str) and np.ndim(it) > 0 and len(it) == count
+        for it in of_each
+    )
+
+
+def _check_count(recording: Recording, count: int, origin: str) -> None:
+    labels = recording.y
+    for it in labels.values() if isinstance(labels, Mapping) else [labels]:
+        n_labels = len(it) if hasattr(it, "__len__") and not isinstance(it, str) else 1
+        if n_labels != count:
+            raise SourceError(
+                f"{origin}: {count:,} series in x, but {n_labels:,} labels in y; each series "
+                "needs one label, or labels for its time steps."
+            )
+
+
+def _part(recording: Recording, number: int, matrix: Any) -> Recording:
+    """Return one matrix as a recording, with its label or those of its time steps."""
+
+    def own(labels: Any) -> Any:
+        label = (labels.to_numpy() if hasattr(labels, "to_numpy") else labels)[number]
+        is_of_rows = np.ndim(label) > 0 and len(label) == matrix.shape[0]
+        return label if is_of_rows else np.asarray(label)[None]
+
+    y = recording.y
+    labels = {name: own(it) for name, it in y.items()} if isinstance(y, Mapping) else own(y)
+    return Recording(recording.subject, matrix, labels)
 
 
 def _found(recording: Recording, origin: str) -> SourceRecording:

@@ -5,13 +5,13 @@ whether rows are samples or steps in time.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.records import NamedRows
-from zarrts.sources.rows.views import OneSample, PartOfRows, StackedRows, count_rows
+from zarrts.sources.rows.views import OneSample, PartOfRows, RowsOfRow, StackedRows, count_rows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import LabelsPer, RowReader, SeriesList, SourceRecording
 
@@ -24,6 +24,9 @@ def settle_lists(findings: Findings, kind: str) -> None:
     kind : "auto", "dense" or "ragged"
         "dense": each list is an array of samples. "ragged": each of its series is a recording.
         "auto": the first where all series of all lists have one shape, else the second.
+
+    Where lists are taken apart, or arrays of matrices differ in their lengths, so are arrays of
+    matrices that have a label each.
     """
     shapes = {
         reader.shape
@@ -31,9 +34,20 @@ def settle_lists(findings: Findings, kind: str) -> None:
         if isinstance(draft.x, SeriesList)
         for reader in draft.x.readers
     }
+    stacks = {
+        it.x.shape[1:]
+        for it in findings.drafts
+        if not isinstance(it.x, SeriesList) and _is_stack(it)
+    }
     is_ragged = kind == "ragged" or (kind == "auto" and len(shapes) > 1)
+    # With lists of one length, stacks of another are ragged together.
+    is_ragged |= kind == "auto" and bool(shapes) and len(shapes | stacks) > 1
+    # A stack alone is one series whose steps are matrices, unless their lengths differ.
+    takes_apart = is_ragged and (bool(shapes) or differ_in_length(stacks))
 
     def settled(draft: Draft) -> list[Draft]:
+        if takes_apart and _is_stack(draft):
+            return _each(replace(draft, y=_labels_of_stack(draft)), _unstacked(draft.x))
         if isinstance(draft.x, SeriesList):
             _refuse_mismatch(draft, draft.x)
             if is_ragged:
@@ -45,6 +59,33 @@ def settle_lists(findings: Findings, kind: str) -> None:
         return [replace(draft, x=_stacked(draft.x), y=_stacked(draft.y))]
 
     findings.drafts = findings.collect("series", findings.drafts, settled)
+
+
+def _is_stack(draft: Draft) -> bool:
+    """Return whether a recording is an array of matrices with a label each."""
+    x, y = draft.x, draft.y
+    if isinstance(x, SeriesList) or draft.labels_per != "sample" or len(x.shape) < 3:
+        return False
+    return count_rows(x) == count_rows(y) > 0
+
+
+def differ_in_length(shapes: Collection[tuple[int, ...]]) -> bool:
+    """Return whether shapes of matrices are alike but for their first axes, which differ."""
+    return len({*shapes}) > 1 and len({shape[1:] for shape in shapes}) == 1
+
+
+def _labels_of_stack(draft: Draft) -> RowReader | SeriesList:
+    """Return labels of a stack: one for each matrix, or a list of those of its time steps."""
+    x, y = draft.x, draft.y
+    if isinstance(x, SeriesList) or isinstance(y, SeriesList):
+        return y
+    are_of_rows = len(y.shape) > 1 and y.shape[1] == x.shape[1] > 1
+    return _unstacked(y) if are_of_rows else y
+
+
+def _unstacked(rows: RowReader | SeriesList) -> SeriesList:
+    assert not isinstance(rows, SeriesList)
+    return SeriesList(tuple(RowsOfRow(rows, number) for number in range(rows.shape[0])))
 
 
 def _stacked(rows: RowReader | SeriesList) -> RowReader:

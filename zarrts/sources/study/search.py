@@ -15,6 +15,17 @@ from zarrts.sources.formats.array_names import listed
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.study.remote_search import RemoteFinder, below, common_base, find_remote
 
+_TABLES = {".csv", ".tsv", ".txt", ".parquet", ".feather", ".xlsx", ".arrow"}
+_TABLE_REMEDY = (
+    "read them with pandas or pyarrow, and give what is in them as zarrts.Recording('s01', x, y): "
+    "examples/recording_tables.py"
+)
+_ZARR_REMEDY = (
+    "give arrays of Zarr as zarrts.Recording('s01', zarr.open_array('x.zarr'), y): "
+    "examples/recording_objects.py"
+)
+_ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
+
 _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
 """What Windows leaves in folders; what macOS leaves there is hidden."""
 
@@ -31,19 +42,29 @@ class Search:
         One sentence for each place that could not be looked at.
     others : list of str
         Origins of the files of other kinds, sorted.
+    zarr_folders : int
+        How many folders of Zarr were passed over.
     """
 
     files: list[SourceFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    zarr_folders: int = 0
 
     def nothing(self, paths: Sequence[str], suffixes: Sequence[str]) -> SourceError:
         """Return the error to raise where no file can be read; says what was there instead."""
         kinds = Counter(_suffix(path) or "without suffix" for path in self.others)
-        seen = listed(f"{count:,} {suffix}" for suffix, count in kinds.most_common())
+        counts = [f"{count:,} {suffix}" for suffix, count in kinds.most_common()]
+        if self.zarr_folders:
+            counts.insert(0, f"{self.zarr_folders:,} Zarr arrays or stores")
+        remedy = "give files of these kinds, or a folder that holds some"
+        if self.zarr_folders:
+            remedy += f"; or {_ZARR_REMEDY}"
+        elif kinds.keys() & _TABLES:
+            remedy += f"; or {_TABLE_REMEDY}"
         return SourceError(
             f"no {' or '.join(suffixes)} files in {listed(paths)}: "
-            f"{seen or 'no files at all'}; give files of these kinds, or a folder that holds some."
+            f"{listed(counts) or 'no files at all'}; {remedy}."
         )
 
 
@@ -61,12 +82,16 @@ class _Finder:
         self.linked: list[str] = []
         self.unreadable: list[tuple[str, str]] = []
         self.others: list[str] = []
+        self.zarr_folders = 0
 
     def add(self, given: str) -> None:
         path = os.path.abspath(os.path.expanduser(given))
         if os.path.isdir(path):
             if _is_store(path):
-                raise SourceError(f"{given}: is a Zarr store, not a folder of recordings.")
+                raise SourceError(
+                    f"{given}: is a Zarr store, not a folder of recordings; give the folder of "
+                    f"these, or {_ZARR_REMEDY}."
+                )
             self.bases.append(path)
             self.walk(path, path)
         elif os.path.lexists(path):
@@ -99,7 +124,9 @@ class _Finder:
         for folder, folders, file_names in os.walk(
             start, onerror=self._cannot_list, followlinks=self.follow_links
         ):
-            if not self._is_new(folder) or "zarr.json" in file_names:
+            is_zarr = any(name in file_names for name in _ZARR_MARKS)
+            self.zarr_folders += is_zarr
+            if not self._is_new(folder) or is_zarr:
                 folders.clear()
                 continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -187,7 +214,8 @@ def search(
         ),
         key=lambda file: file.origin,
     )
-    return Search(files, problems, sorted(_origin(path, base) for path in finder.others))
+    others = sorted(_origin(path, base) for path in finder.others)
+    return Search(files, problems, others, finder.zarr_folders)
 
 
 def _at_addresses(finder: RemoteFinder) -> Search:
@@ -244,7 +272,7 @@ def _suffix(path: str) -> str:
 
 
 def _is_store(folder: str) -> bool:
-    return os.path.isfile(os.path.join(folder, "zarr.json"))
+    return any(os.path.isfile(os.path.join(folder, name)) for name in _ZARR_MARKS)
 
 
 def _fixed_folder(pattern: str) -> str:
