@@ -113,7 +113,13 @@ class StoreHeader:
     @property
     def description(self) -> Description:
         """What columns and rows of x mean."""
-        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
+        told = self.segments[0].options if self.segments else {}
+        return Description(
+            channels=self.channels,
+            units=self.units,
+            rate_hz=self.rate_hz,
+            by_hand=frozenset(it for it in ("channels", "units", "rate_hz") if told.get(it)),
+        )
 
     @property
     def latest(self) -> int:
