@@ -17,6 +17,10 @@ class SampleError(ZarrtsError):
     """A selection, split or batch request does not fit the samples of the store."""
 
 
+class OptionError(PlanError, SampleError, ValueError):
+    """The value of an option means nothing, such as memory="lots", wherever it is given."""
+
+
 class StoreError(ZarrtsError):
     """A path holds no complete store, or one that this version cannot read."""
 
