@@ -23,6 +23,7 @@ import zarrts
 from zarrts.conversion import run as conversion
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.sources.formats import registry
+from zarrts.storage.open_files import too_many
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
 STAGES = np.array(["N1", "REM", "W"])
@@ -186,6 +187,21 @@ def repair_without_a_manifest(it: Place) -> None:
 
 
 # What README.md lists as well is raised by its tests.
+def raise_of(error: Exception) -> None:  # which test_open_files.py meets
+    raise error
+
+
+def replaced(it: Place) -> None:
+    path = it.tmp / "replaced.zarr"
+    people = [
+        zarrts.Recording(name, np.full((9, 4, 2), i), np.arange(9)) for i, name in enumerate("abc")
+    ]
+    with zarrts.convert(people[1:], path, progress=False) as store:
+        shutil.rmtree(path)
+        zarrts.convert(people, path, progress=False).close()
+        store.samples.load()
+
+
 def left_out(it: Place) -> None:
     broken = it.tmp / "broken.zarr"
     shutil.copytree(it.study.path, broken)
@@ -280,6 +296,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
             zarrts.Recording("b", np.ones((9, 4, 2)), np.arange(9)),
         ],
     ),
+    "is not the store that was opened any more": replaced,
+    "has as many files open as it may": lambda it: raise_of(too_many(it.tmp)),
     "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),
     "Unrecognized data type": fit_samples,
     "ZarrSequence() has no keyword 'class_mode'; use label_mode=": lambda it: sequence(

@@ -29,6 +29,10 @@ class ReadError(ZarrtsError):
     """Bytes of a complete store are missing, damaged or cannot be read."""
 
 
+class AccessError(ReadError):
+    """Bytes cannot be had, and not because they are damaged: never skipped, nor to be repaired."""
+
+
 class BucketError(ZarrtsError, OSError):
     """A bucket cannot be read or written: denied, not there, or no answer in time.
 
