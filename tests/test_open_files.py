@@ -43,7 +43,7 @@ def test_a_store_that_is_replaced_is_never_read_as_the_old_one(tmp_path, is_open
     shutil.rmtree(path)
     convert([person("anna", 1.0), *people], path).close()
     for part in (train, test):
-        with pytest.raises(AccessError, match="is not the store that was opened any more"):
+        with pytest.raises(AccessError, match="the store that was opened is not there any more"):
             part.load()
         for on_error in ("raise", "skip"):
             with pytest.raises(AccessError, match="Open it again"):

@@ -191,17 +191,6 @@ def raise_of(error: Exception) -> None:  # which test_open_files.py meets
     raise error
 
 
-def replaced(it: Place) -> None:
-    path = it.tmp / "replaced.zarr"
-    people = [
-        zarrts.Recording(name, np.full((9, 4, 2), i), np.arange(9)) for i, name in enumerate("abc")
-    ]
-    with zarrts.convert(people[1:], path, progress=False) as store:
-        shutil.rmtree(path)
-        zarrts.convert(people, path, progress=False).close()
-        store.samples.load()
-
-
 def left_out(it: Place) -> None:
     broken = it.tmp / "broken.zarr"
     shutil.copytree(it.study.path, broken)
@@ -296,7 +285,6 @@ WRONG: dict[str, Callable[[Place], Any]] = {
             zarrts.Recording("b", np.ones((9, 4, 2)), np.arange(9)),
         ],
     ),
-    "is not the store that was opened any more": replaced,
     "has as many files open as it may": lambda it: raise_of(too_many(it.tmp)),
     "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),
     "Unrecognized data type": fit_samples,

@@ -140,6 +140,6 @@ class StillThere:
 
     def _replaced(self) -> AccessError:
         return AccessError(
-            f"{self._root} is not the store that was opened any more: it was replaced, moved or "
-            "deleted meanwhile. Open it again."
+            f"{self._root}: the store that was opened is not there any more: it was replaced, "
+            "moved or deleted meanwhile. Open it again."
         )
