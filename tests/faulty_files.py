@@ -159,6 +159,7 @@ def _scored_in_python(folder: Path) -> zarrts.Recording:
 X = np.arange(9 * 12 * 2, dtype="f4").reshape(9, 12, 2)
 LABELS = np.arange(9) % 2
 
+
 def _one_hot(folder: Path) -> None:
     y = np.eye(3)[np.arange(9) % 3]
     y[4] = 0

@@ -533,3 +533,21 @@ def test_missing_keras_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "zarrts.backend")
     with pytest.raises(ImportError, match=r"zarrts\[tensorflow\].*3\.11 to 3\.13"):
         _ = zarrts.ZarrSequence
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_labels_that_jax_would_wrap_are_refused(tmp_path, monkeypatch, dtype):
+    """JAX cuts integers to 32 bits without an error: 2**32 + 5 would train as 5."""
+    labels = np.array([0, 1, 2**32 + 5, 7], dtype)
+    recording = zarrts.Recording("a", np.zeros((4, 3, 1), "f4"), labels)
+    with zarrts.convert([recording], tmp_path / "a.zarr", progress=False) as store:
+        if keras.backend.backend() != "jax":
+            with ZarrSequence(store, 4, label_mode="raw", shuffle=False) as seq:
+                assert seq[0][1].tolist() == labels.tolist()
+            monkeypatch.setattr("zarrts.keras.feed._has_narrow_integers", lambda: True)
+        message = "4,294,967,301 does not fit into 32 bits"
+        raw = ZarrSequence(store, 4, label_mode="raw", shuffle=False)
+        with raw as seq, pytest.raises(zarrts.SampleError, match=message):
+            _ = seq[0]
+        with ZarrSequence(store, 4, label_mode="int", shuffle=False) as seq:
+            assert seq[0][1].tolist() == [0, 1, 3, 2]

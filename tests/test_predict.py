@@ -163,8 +163,10 @@ def test_what_does_not_fit_is_refused(study, seq, model, tmp_path):
     with pytest.raises(zarrts.SourceError, match=r"two\.npz: holds a .*name it with x="):
         zarrts.predict(model, tmp_path / "two.npz", like=seq)
     assert len(zarrts.predict(model, tmp_path / "two.npz", like=seq, x="a")) == 5
-    with pytest.raises(zarrts.StoreError, match=r"arrays go into model\.predict"):
-        zarrts.predict(model, study.x, like=seq)
+    with pytest.raises(zarrts.StoreError, match=r"a zarrts\.Recording or arrays, not set"):
+        zarrts.predict(model, {1}, like=seq)
+    from_array = zarrts.predict(model, study.x, like=seq)
+    assert np.array_equal(from_array.values, zarrts.predict(model, study.path, like=seq).values)
     with pytest.raises(zarrts.SampleError, match=r"end in \.npy or \.zarr"):
         zarrts.predict(model, study.path, like=seq, out=tmp_path / "out.csv")
     (tmp_path / "spec.json").write_text("{}")

@@ -4,8 +4,10 @@ import errno
 import http.server
 import re
 import runpy
+import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edf_files import write_raw_edf
 from faulty_files import FAULTY
 from test_readme import ERRORS, prepared, save, stop_after
 
@@ -45,6 +48,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     subjects = save(tmp / "subjects", **files)
     gap = series("a", np.arange(9) / 7, 9, 8, 2)
     gap.x[4, 3, 1] = np.nan
+    endless = series("a", np.arange(9) / 7, 9, 8, 2)
+    endless.x[4, 3, 1] = np.inf
     ages = [series(name, np.arange(9) % 3 * 20, 9, 8, 2) for name in "ab"]
     return Place(
         tmp=tmp,
@@ -52,6 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         study=store("study", subjects),
         two=store("two", ages),
         gappy=store("gappy", gap),
+        unlabelled=store("unlabelled", [series("a", None, 9, 8, 2)]),
+        endless=store("endless", endless),
         wide=store("wide", [series("a", np.arange(9) / 7, 9, 8, 3)]),
         ragged=store("ragged", [series("a", "W", 30, 2), series("b", "R", 50, 2)]),
         rows=store("rows", series("a", STAGES[np.arange(60) % 3], 60, 2), kind="ragged"),
@@ -173,6 +180,49 @@ def broken_format(it: Place) -> None:
             registry.formats.cache_clear()
 
 
+def described(name: str, **said: Any) -> zarrts.Recording:
+    """Return a recording of two columns that says something of them."""
+    x = np.random.default_rng(len(str(said))).normal(size=(60, 2)).astype("f4")
+    return zarrts.Recording(name, x, STAGES[np.arange(60) % 3], **said)
+
+
+def unlike(it: Place, first: dict[str, Any], second: dict[str, Any], **options: Any) -> None:
+    convert(it, [described("a", **first), described("b", **second)], kind="ragged", **options)
+
+
+def fed(it: Place, name: str, **said: Any) -> None:
+    """Predict a store by what was trained on another one."""
+    known = {"channels": ["C3", "C4"], "units": "uV", "rate_hz": 10}
+    options: dict[str, Any] = {"kind": "ragged", "progress": False}
+    stores = [
+        zarrts.convert(described("a", **some), it.tmp / f"{name}{i}.zarr", **options)
+        for i, some in enumerate((known, said))
+    ]
+    trained, new = (store.samples.windows(10, stride=10, label="last") for store in stores)
+    model = SimpleNamespace(predict_on_batch=lambda x: x.mean(axis=1))
+    with sequence(it, trained, batch_size=2) as seq:
+        zarrts.predict(model, new, like=seq, progress=False)
+
+
+def lines(it: Place, name: str, text: str, y: str = "stages.csv", offset: str = "") -> None:
+    """Convert a table of one line, whose labels are a CSV file of `text`."""
+    folder = it.tmp / name
+    folder.mkdir()
+    np.savez(folder / "a.npz", x=np.zeros((60, 2), "f4"), y=np.arange(60) % 2)
+    (folder / "stages.csv").write_text(text)
+    (folder / "t.csv").write_text(f"subject,x,y,offset\na,a.npz::x,{y},{offset}\n")
+    convert(it, folder / "t.csv", kind="ragged")
+
+
+def two_hypnograms(it: Place) -> None:
+    folder = it.tmp / "hypnograms"
+    signals = [("C3", np.arange(40), 10, (-32768, 32767), (-32768, 32767))]
+    write_raw_edf(folder / "a-PSG.edf", signals, ())
+    for name in ("a-Hypnogram", "a-Stages"):
+        write_raw_edf(folder / f"{name}.edf", [], [("+0", "4", name)])
+    convert(it, folder)
+
+
 def repair_without_a_manifest(it: Place) -> None:
     convert(it, target=it.tmp / "spoilt.zarr")
     (manifest,) = (it.tmp / "spoilt.zarr" / "manifests").iterdir()
@@ -181,6 +231,17 @@ def repair_without_a_manifest(it: Place) -> None:
 
 
 # What README.md lists as well is raised by its tests.
+def left_out(it: Place) -> None:
+    broken = it.tmp / "broken.zarr"
+    shutil.copytree(it.study.path, broken)
+    for file in broken.glob("0/x/c/**/0"):
+        if file.is_file():
+            file.write_bytes(b"\0" * file.stat().st_size)
+    with warnings.catch_warnings(), zarrts.open(broken) as store:
+        warnings.filterwarnings("ignore", message=".*Left out of every epoch")
+        list(store.samples.batches(4, on_error="skip"))
+
+
 WRONG: dict[str, Callable[[Place], Any]] = {
     "ZarrSequence needs Keras and a backend": lambda it: without(
         "keras", lambda: runpy.run_path(str(Path(zarrts.__file__).with_name("backend.py")))
@@ -211,6 +272,32 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "model= has to be a Keras model": lambda it: zarrts.predict(it.study, it.subjects, like=None),
     "has no array 'dta', which x= names": lambda it: convert(it, x="dta"),
     "its first line has the columns": table,
+    "Hz, but": lambda it: unlike(it, {"rate_hz": 10}, {"rate_hz": 20}),
+    "rate_hz= says": lambda it: unlike(it, {"rate_hz": 10}, {}, rate_hz=20),
+    "their names have to be the same in all files": lambda it: unlike(
+        it, {"channels": ["C3", "C4"]}, {"channels": ["C3", "Cz"]}
+    ),
+    "channels= names": lambda it: unlike(it, {"channels": ["C3", "C4"]}, {}, channels=["A", "B"]),
+    "channels (a, b, c), but its rows have": lambda it: unlike(it, {"channels": list("abc")}, {}),
+    "no factor between them is known": lambda it: unlike(it, {"units": "uV"}, {"units": "degC"}),
+    "but units= says": lambda it: unlike(it, {"units": "uV"}, {}, units="degC"),
+    "units= names 3, but there are 2 channels": lambda it: unlike(it, {}, {}, units=["uV"] * 3),
+    "override= names rate_hz, but rate_hz= is not given": lambda it: unlike(
+        it, {}, {}, override=["rate_hz"]
+    ),
+    "could belong to": two_hypnograms,
+    "but labels need label, and onset and duration": lambda it: lines(it, "columns", "a,b\n1,2\n"),
+    "the rate of x is not known; say rate_hz=": lambda it: lines(
+        it, "seconds", "onset,duration,label\n0,1,W\n"
+    ),
+    "offset= is for labels with times": lambda it: lines(it, "offset", "", "a.npz::y", "3"),
+    "but the network was trained with": lambda it: fed(
+        it, "rate", channels=["C3", "C4"], units="uV", rate_hz=20
+    ),
+    "predict puts that in order": lambda it: fed(
+        it, "order", channels=["C4", "C3"], units="uV", rate_hz=10
+    ),
+    "taken to be as the network was trained with": lambda it: fed(it, "unsaid"),
     "are none of class_names=": lambda it: convert(it, class_names=["N1", "RME", "W"]),
     "convert() has no keyword 'chunks'; use chunk=": lambda it: convert(it, chunks=(9, 8, 2)),
     "cannot be written (Permission denied)": no_right_to_write,
@@ -254,6 +341,19 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     ),
     "windows() cuts recordings whose rows follow in time": lambda it: it.study.samples.windows(4),
     "ZarrSequence reads a store, not ndarray": lambda it: sequence(it, np.zeros((9, 8, 2))),
+    "has a label: give label_mode=None": lambda it: sequence(it, it.unlabelled),
+    "has no labels, so that nothing can be right or wrong": lambda it: zarrts.evaluate(
+        SimpleNamespace(predict_on_batch=None), it.unlabelled, like=sequence(it).spec
+    ),
+    "are left out of epoch": left_out,
+    "y=False says that there are no labels": lambda it: convert(it, y=False, label_every=3),
+    "has no labels, but those of others": lambda it: convert(
+        it,
+        [
+            zarrts.Recording("a", np.zeros((9, 4, 2)), None),
+            zarrts.Recording("b", np.ones((9, 4, 2)), np.arange(9)),
+        ],
+    ),
     "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),
     "Unrecognized data type": fit_samples,
     "ZarrSequence() has no keyword 'class_mode'; use label_mode=": lambda it: sequence(
@@ -272,6 +372,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     ),
     "stats are of 3 channels": lambda it: sequence(it, stats=it.wide.samples.stats()),
     "x is NaN in channel": lambda it: sequence(it, it.gappy),
+    "x is infinite in channel": lambda it: sequence(it, it.endless, stats="sample"),
+    "scale='zscore' is unknown": lambda it: it.study.samples.stats().as_layer("zscore"),
     "scale='minmax' needs numbers": lambda it: sequence(it, scale="minmax"),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),
@@ -285,6 +387,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 
 # These need a server, a kill or another process: the test that raises each quotes this of it.
 RAISED_IN = {
+    "does not fit into 32 bits": "test_keras.py",
     "runs on NumPy:": "test_loops.py",
     "require: the compiled library is not there": "test_loops.py",
     "'yes' is unknown; use 0, 1 or require": "test_loops.py",

@@ -3,18 +3,20 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any, Literal
 
 from zarrts.buckets.addresses import is_remote
-from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.options import (
+    ConvertOptions,
+    dtype_given,
+    names_given,
+    override_given,
+    size_given,
+)
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.conversion.run import run
-from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
-from zarrts.sizes import parse_size
 from zarrts.sources import with_table
 from zarrts.storage.location import opened, refuse_unused
 from zarrts.store import Store, open_store
@@ -25,8 +27,6 @@ from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
 
-_Name = TypeVar("_Name", bound=str | int)
-
 
 def convert(
     source: Any,
@@ -35,7 +35,7 @@ def convert(
     folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
-    y: str | Sequence[str] | None = None,
+    y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
     follow_links: bool = False,
@@ -43,6 +43,8 @@ def convert(
     axes: Sequence[str] | None = None,
     channels: Sequence[str] | None = None,
     rate_hz: float | None = None,
+    units: str | Sequence[str] | None = None,
+    override: Sequence[str] = (),
     label_every: int | str | None = None,
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
@@ -88,7 +90,8 @@ def convert(
     x, y : str, optional
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
-        arrays of labels, and batches have a dictionary of them.
+        arrays of labels, and batches have a dictionary of them. y=False says that there are no
+        labels, whatever arrays the files hold.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -108,9 +111,16 @@ def convert(
         What the axes of x are, such as ("sample", "channel", "time"), stored as
         (sample, time, channel); or of one series, ("channel", "time").
     channels : sequence of str, optional
-        Names of the channels, the last axis.
+        Names of the channels, the last axis. Of files that name theirs, these channels are stored,
+        in this order.
     rate_hz : float, optional
-        Time steps per second.
+        Time steps per second, where files do not say it.
+    units : str or sequence of str, optional
+        Physical unit of all channels or of each, such as "uV", where files do not say it; files
+        that say another one are converted, where the factor is known.
+    override : sequence of str
+        Which of "channels", "rate_hz" and "units" are right where a file says otherwise; by default
+        such a file is refused.
     label_every : int or str, optional
         Each label is for so many time steps, or so much time, such as "30s", which needs the rate;
         the last one may be for fewer. By default a label is for one step, or for all of a series.
@@ -171,23 +181,25 @@ def convert(
         folders=folders,
         subject=subject,
         x=x,
-        y=y if isinstance(y, str) or y is None else tuple(y),
-        class_names=_names("class_names", class_names),
+        y=y if isinstance(y, str) or y is None or y is False else tuple(y),
+        class_names=names_given("class_names", class_names),
         follow_links=follow_links,
         kind=kind,
-        axes=_names("axes", axes),
-        channels=_names("channels", channels),
+        axes=names_given("axes", axes),
+        channels=names_given("channels", channels),
         rate_hz=rate_hz,
+        units=units if isinstance(units, str) or units is None else tuple(units),
+        override=override_given(override),
         label_every=label_every,
         annotations=annotations
         if isinstance(annotations, str)
-        else _names("annotations", annotations),
+        else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
-        dtype=dtype if isinstance(dtype, str) else _dtype_name(dtype),
-        memory_bytes=_size("memory", memory),
-        chunk_bytes=_size("chunk", chunk),
-        shard_bytes=_size("shard", shard),
+        dtype=dtype_given(dtype),
+        memory_bytes=size_given("memory", memory),
+        chunk_bytes=size_given("chunk", chunk),
+        shard_bytes=size_given("shard", shard),
         codec=codec,
         workers=workers,
         scheduler=scheduler,
@@ -213,11 +225,12 @@ def append(
     folders: str = "auto",
     subject: Any = None,
     x: str | None = None,
-    y: str | Sequence[str] | None = None,
+    y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
+    override: Sequence[str] = (),
     label_every: int | str | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
@@ -236,6 +249,9 @@ def append(
     ----------
     store : path
         That `convert` wrote. It decides dtype, sizes and codec.
+    override : sequence of str
+        Which of "channels", "rate_hz" and "units" of the store are right where a file says
+        otherwise; by default such a file is refused.
     label_every : int or str, optional
         As in `convert`, and as it was said there by default; 1 where each time step has a label.
     source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
@@ -260,12 +276,13 @@ def append(
         folders=folders,
         subject=subject,
         x=x,
-        y=y if isinstance(y, str) or y is None else tuple(y),
+        y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,
-        axes=_names("axes", axes),
+        axes=names_given("axes", axes),
+        override=override_given(override),
         label_every=label_every,
-        memory_bytes=_size("memory", memory),
+        memory_bytes=size_given("memory", memory),
         workers=workers,
         scheduler=scheduler,
         restart=restart,
@@ -366,25 +383,3 @@ def remove(
     refuse_unknown(remove, unknown)
     with opened(store, storage_options) as root:
         return remove_subject(root, subject, workers)
-
-
-def _names(option: str, names: Sequence[_Name] | None) -> tuple[_Name, ...] | None:
-    if isinstance(names, str):
-        raise PlanError(f"{option}={names!r} is one text; give a list of names: {names.split(',')}")
-    return tuple(names) if names is not None and len(names) else None
-
-
-def _dtype_name(dtype: Any) -> str:
-    try:
-        return str(np.dtype(dtype).str)
-    except TypeError as error:
-        raise PlanError(
-            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
-        ) from error
-
-
-def _size(option: str, size: int | str) -> int:
-    try:
-        return parse_size(size, option)
-    except ValueError as error:
-        raise PlanError(str(error)) from error

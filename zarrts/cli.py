@@ -10,7 +10,7 @@ import click
 
 from zarrts.commands.arguments import (
     Size,
-    meaning_options,
+    content_options,
     source_options,
     storage_options,
     worker_options,
@@ -33,7 +33,7 @@ def main() -> None:
 @click.argument("store", required=False)
 @click.option("--dry-run", is_flag=True, help="Say what was understood; write nothing.")
 @source_options
-@meaning_options
+@content_options
 @click.option("--dtype", default="auto", show_default=True, help="auto, keep, or a NumPy dtype.")
 @click.option(
     "--memory",

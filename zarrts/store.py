@@ -131,6 +131,11 @@ class Store:
         return list(self.header.channels) if self.header.channels else None
 
     @property
+    def units(self) -> list[str] | None:
+        """Physical unit of each channel, "" where it is not known; None where none is."""
+        return list(self.header.units) if self.header.units else None
+
+    @property
     def rate_hz(self) -> float | None:
         """Time steps per second, where that is known."""
         return self.header.rate_hz

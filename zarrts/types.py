@@ -98,6 +98,16 @@ class Description:
         """Return the description of a source that says nothing about columns and rows."""
         return cls(channels=None, units=None, rate_hz=None)
 
+    @property
+    def says(self) -> frozenset[str]:
+        """Which of the fields are known."""
+        known = {
+            "channels": self.channels is not None,
+            "units": self.units is not None and any(self.units),
+            "rate_hz": self.rate_hz is not None,
+        }
+        return frozenset(name for name, is_known in known.items() if is_known)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecording:
@@ -131,6 +141,8 @@ class SourceRecording:
         What the columns and rows of x mean.
     first_row : int
         Row of the array in the file that is the recording's first.
+    labels_from : str
+        The file that was paired with this one because of its name, and has the labels.
     is_sampled : bool
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
@@ -151,6 +163,7 @@ class SourceRecording:
     found: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    labels_from: str = ""
     is_sampled: bool = False
 
     @property
@@ -176,12 +189,21 @@ class Recording:
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, one for each stretch of them (see label_every= of `convert`), or a
         structured array of intervals with the fields start, stop (rows) and label. Several arrays
-        of labels are a dictionary by name.
+        of labels are a dictionary by name. None says that there are no labels.
+    channels : sequence of str, optional
+        Names of the columns of x, its last axis.
+    units : str or sequence of str, optional
+        Physical unit of all columns, or of each, such as "uV".
+    rate_hz : float, optional
+        Time steps per second.
     """
 
     subject: str
     x: Any
     y: Any
+    channels: Any = None
+    units: Any = None
+    rate_hz: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Options of the command that several subcommands share, and how their values are read."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -27,7 +28,7 @@ def names_of(context: Any, parameter: Any, value: str | None) -> tuple[str, ...]
     return tuple(name.strip() for name in value.split(",")) if value else None
 
 
-def _names_or_expression(
+def names_or_expression(
     context: Any, parameter: Any, value: str | None
 ) -> tuple[str, ...] | str | None:
     """Return names that are separated by commas, or what stands between slashes."""
@@ -36,7 +37,8 @@ def _names_or_expression(
     return names_of(context, parameter, value)
 
 
-def _name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
+def name_or_names(context: Any, parameter: Any, value: str | None) -> str | tuple[str, ...] | None:
+    """Return a name, or names that are separated by commas."""
     return names_of(context, parameter, value) if value and "," in value else value
 
 
@@ -83,8 +85,11 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--x", help="Name of the array of inputs, where it is not obvious."),
         click.option(
             "--y",
-            callback=_name_or_names,
+            callback=name_or_names,
             help="Name of the array of labels, where it is not obvious; several with commas.",
+        ),
+        click.option(
+            "--no-y", is_flag=True, help="There are no labels, whatever arrays the files hold."
         ),
         click.option("--table", help="CSV file: subject, x, y (or label), start, stop."),
         click.option("--follow-links", is_flag=True, help="Search linked folders, too."),
@@ -101,15 +106,28 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             callback=_rows_or_time,
             help="Each label is for so long: 30s, or 3000 (time steps).",
         ),
+        click.option(
+            "--override",
+            callback=lambda *given: names_of(*given) or (),
+            help="Which of channels, rate_hz and units are right where a file says otherwise.",
+        ),
         click.option("--axes", callback=names_of, help="Axes of x, such as sample,channel,time."),
     ]
+
+    @wraps(function)
+    def with_labels(*args: Any, y: str | tuple[str, ...] | None, no_y: bool, **rest: Any) -> None:
+        if no_y and y is not None:
+            raise click.UsageError("--y names labels, and --no-y says that there are none.")
+        function(*args, y=False if no_y else y, **rest)
+
+    decorated: Callable[..., None] = with_labels
     for option in reversed(options):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return decorated
 
 
-def meaning_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say what values and labels mean, which a store keeps."""
+def content_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is in files, and what their values mean."""
     options = [
         click.option(
             "--class-names",
@@ -119,13 +137,16 @@ def meaning_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--channels", callback=names_of, help="Names of the channels, with commas."),
         click.option("--rate-hz", type=float, help="Time steps per second."),
         click.option(
+            "--units", callback=name_or_names, help="Unit of the channels, such as uV; or of each."
+        ),
+        click.option(
             "--annotations",
-            callback=_names_or_expression,
+            callback=names_or_expression,
             metavar="TEXTS|/REGEX/",
             help="EDF annotations that are labels: texts with commas, or /expression/.",
         ),
         click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
-        click.option("--missing", type=float, help="A value of x that is missing: -32768."),
+        click.option("--missing", type=float, help="A value of x that is missing, such as -32768."),
     ]
     for option in reversed(options):
         function = option(function)

@@ -13,7 +13,6 @@ from zarrts.commands.wording import (
     describe_lengths,
     describe_shape,
 )
-from zarrts.conversion.plan import carried
 from zarrts.conversion.prepare import Prepared
 from zarrts.labels.scheme import LabelCounter, LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
@@ -59,6 +58,8 @@ def describe_plan(prepared: Prepared) -> list[str]:
         *_describe_kinds(prepared),
         f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
         f"{names[1]:{width}}{labels}",
+        *prepared.notes,
+        *(f"labels of {it.origin} are in {it.labels_from}" for it in recordings if it.labels_from),
         *_describe_passed_over(prepared.passed_over),
         f"reads {format_size(prepared.source_bytes)}, "
         f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
@@ -110,7 +111,7 @@ def _describe_labelled(prepared: Prepared) -> str:
     if not spread:
         return _LABELLED[prepared.labels_per]
     every = spread[0][0]
-    rate_hz = prepared.options.rate_hz or carried(prepared.recordings)[1]
+    rate_hz = prepared.description.rate_hz
     time = f" ({every / rate_hz:g} s)" if rate_hz else ""
     n_short = sum(n_rows % every > 0 for _, n_rows in spread)
     rest = f"; the last is for fewer in {format_count(n_short, 'recording')}" if n_short else ""
@@ -223,6 +224,8 @@ def describe_labels(
     """Return classes, the rare ones, and who lacks which; `owners` is each row's subject."""
     if names is None or counts is None:
         return "numbers"
+    if not names:
+        return "none, as is said: for zarrts.predict, not for training"
     parts = [describe_classes(names)]
     shares = 100 * counts.sum(axis=0) / max(1, counts.sum())
     rare = int(shares.argmin())

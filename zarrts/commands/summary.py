@@ -60,6 +60,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "labels": _label_arrays(store),
         "channels": store.channels,
         "rate_hz": store.rate_hz,
+        "units": store.units,
         "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,
@@ -102,6 +103,10 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         )
     if summary["channels"]:
         lines.append(f"channels  {', '.join(summary['channels'])}")
+    if summary["units"]:
+        alike = list(dict.fromkeys(summary["units"]))
+        units = alike if len(alike) == 1 else [it or "-" for it in summary["units"]]
+        lines.append(f"units     {', '.join(units)}")
     if summary["rate_hz"]:
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
     raw, stored = summary["raw_bytes"], summary["stored_bytes"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count
-from zarrts.sources import Found, session_like
+from zarrts.sources import Found, is_sleep_edf, session_like
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
@@ -42,24 +42,6 @@ def check_recordings(
         problems.append(_two_readings(filled))
     if channels is not None:
         problems += _wrong_channels(filled, channels)
-        problems += [
-            f"{it.origin}: names its channels {_names(it.description.channels)}, but channels= "
-            f"names them {_names(channels)}; leave channels= out, or name them alike."
-            for it in filled
-            if it.description.channels is not None and it.description.channels != tuple(channels)
-        ]
-    problems += _odd_ones(
-        [it for it in filled if it.description.channels is not None],
-        lambda it: _names(it.description.channels),
-        "channels",
-        lambda it, usual: "; their order and names have to be the same in all files.",
-    )
-    problems += _odd_ones(
-        [it for it in filled if it.description.rate_hz is not None],
-        lambda it: f"{it.description.rate_hz:g} Hz",
-        "a rate of",
-        lambda it, usual: "; resample it before, or leave it out.",
-    )
     return problems
 
 
@@ -252,12 +234,14 @@ def check_sessions(subjects: Sequence[str]) -> list[str]:
         f"{', '.join(names[:_MAX_SHOWN])}{' ...' if len(names) > _MAX_SHOWN else ''}"
         for names in groups[:_MAX_SHOWN]
     ]
+    example = "r'^[^_]+' for what comes before the first underscore"
+    if all(is_sleep_edf(name) for names in groups for name in names):
+        example = "r'S[CT]\\d{3}', as in Sleep-EDF names are SC4, the person, the night"
     more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
     return [
         f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
         "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
-        "for example r'^[^_]+' for what comes before the first underscore; or r'.+(?=\\.)', if "
-        "each file is another person."
+        f"for example {example}; or r'.+(?=\\.)', if each file is another person."
     ]
 
 
@@ -345,17 +329,6 @@ def _misfit(recording: SourceRecording, base: StoreHeader) -> str | None:
     if it.y.shape[1:] != y.row_shape:
         return (
             f"labels of shape {it.y.shape[1:]}, but the store's have {y.row_shape}; save them alike"
-        )
-    described = it.description
-    if None not in (described.channels, base.channels) and described.channels != base.channels:
-        return (
-            f"channels {', '.join(described.channels or ())}, but the store's are "
-            f"{', '.join(base.channels or ())}; their order and names have to be the same"
-        )
-    if None not in (described.rate_hz, base.rate_hz) and described.rate_hz != base.rate_hz:
-        return (
-            f"a rate of {described.rate_hz:g} Hz, but the store's is {base.rate_hz:g} Hz; resample "
-            "it before"
         )
     return None
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from zarrts.conversion.plan import carried
 from zarrts.conversion.prepare import Prepared
 from zarrts.conversion.target import Target
 from zarrts.labels.scheme import LabelScheme
@@ -20,7 +19,7 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
     """Return the table of the recordings of a segment, from the tasks that wrote it."""
     labels, layout = prepared.labels, prepared.layout
     counts = None
-    if labels.class_names is not None:
+    if labels.class_names:
         counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
     return RecordingTable(
         subject=tuple(it.subject for it in prepared.recordings),
@@ -52,8 +51,7 @@ def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> Sto
     segment = replace(segment, provenance=provenance.digest, options=dict(provenance.options))
     if base is not None:
         return _added(base, segment, prepared.labels)
-    first, options = prepared.recordings[0], prepared.options
-    channels, rate_hz = carried(prepared.recordings)
+    first, described = prepared.recordings[0], prepared.description
     version = target.version + 1
     old = target.header
     gone = old.gone if old else ()
@@ -68,8 +66,9 @@ def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> Sto
         labels=prepared.labels,
         x_name=first.x_name,
         y_name=first.y_name,
-        channels=options.channels or channels,
-        rate_hz=options.rate_hz or rate_hz,
+        channels=described.channels,
+        rate_hz=described.rate_hz,
+        units=described.units,
         segments=(segment,),
         versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
         gone=gone,

@@ -1,14 +1,19 @@
 """The options of a conversion, checked where they are made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from zarrts.conversion.codecs import CODECS
 from zarrts.errors import PlanError
-from zarrts.sizes import format_budget
+from zarrts.sizes import format_budget, parse_size
 from zarrts.sources.source_options import SourceOptions, check_number
 
 AUTO = "auto"
+
+_Name = TypeVar("_Name", bound=str | int)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +43,40 @@ class ConvertOptions(SourceOptions):
                 f"a shard holds whole chunks. Lower chunk, or raise shard to at least "
                 f"{format_budget(self.chunk_bytes)}."
             )
+
+
+# As callers give them ----------------------------------------------------------------------------
+
+
+def names_given(option: str, names: Sequence[_Name] | None) -> tuple[_Name, ...] | None:
+    """Return names as a tuple, or None where there are none; PlanError if they are one text."""
+    if isinstance(names, str):
+        raise PlanError(f"{option}={names!r} is one text; give a list of names: {names.split(',')}")
+    return tuple(names) if names is not None and len(names) else None
+
+
+def override_given(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the options that win; PlanError if they are one text."""
+    if isinstance(names, str):
+        raise PlanError(f"override={names!r} is one text; give a list of names: [{names!r}]")
+    return tuple(names)
+
+
+def dtype_given(dtype: Any) -> str:
+    """Return the name of a dtype; PlanError if it is none."""
+    if isinstance(dtype, str):
+        return dtype
+    try:
+        return str(np.dtype(dtype).str)
+    except TypeError as error:
+        raise PlanError(
+            f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
+        ) from error
+
+
+def size_given(option: str, size: int | str) -> int:
+    """Return a size in bytes; PlanError if it is none."""
+    try:
+        return parse_size(size, option)
+    except ValueError as error:
+        raise PlanError(str(error)) from error

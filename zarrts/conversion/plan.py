@@ -71,14 +71,6 @@ class ShardLayout:
         return _row_bytes(self.row_shape, self.dtype)
 
 
-def carried(recordings: Sequence[SourceRecording]) -> tuple[tuple[str, ...] | None, float | None]:
-    """Return the names of channels and the rate that sources carry; None where none does."""
-    described = [it.description for it in recordings]
-    channels = (it.channels for it in described if it.channels is not None)
-    rates = (it.rate_hz for it in described if it.rate_hz is not None)
-    return next(channels, None), next(rates, None)
-
-
 def stored_dtype(recordings: Sequence[SourceRecording], dtype: str) -> np.dtype[Any]:
     """Return the dtype in which x is stored.
 

@@ -51,7 +51,7 @@ from zarrts.storage.location import (
 )
 from zarrts.storage.store import StoreHeader, read_header
 from zarrts.storage.table import RecordingTable, read_table
-from zarrts.types import LabelsPer, SourceRecording
+from zarrts.types import Description, LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
 
@@ -82,6 +82,10 @@ class Prepared:
         Estimate from the same chunks.
     provenance : Provenance
         What the new segment is made from.
+    description : Description
+        What columns and rows of all recordings mean.
+    notes : tuple of str
+        See `sources.Found`.
     passed_over : tuple of str
         Files among the sources that are of no kind that is read.
     base : StoreHeader, or None
@@ -104,6 +108,8 @@ class Prepared:
     seconds: float
     provenance: Provenance
     has_subjects_given: bool
+    description: Description
+    notes: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
     base: StoreHeader | None = None
 
@@ -162,8 +168,19 @@ def prepare(
     root = locate(target, storage_options if is_remote(target) else None)
     refuse_read_only(root)  # before anything is asked of a server
     refuse_unused(storage_options, source, target, options.subject)
+    _refuse_nothing_given(options)
     found = _find(source, options, storage_options, target)
     return _prepared(found, read_target(root), options, None)
+
+
+def _refuse_nothing_given(options: ConvertOptions) -> None:
+    given = {"channels": options.channels, "units": options.units, "rate_hz": options.rate_hz}
+    unset = [name for name in options.override if given[name] is None]
+    if unset:
+        raise PlanError(
+            f"override= names {', '.join(unset)}, but {unset[0]}= is not given; give it, or leave "
+            "it out of override=."
+        )
 
 
 def prepare_append(
@@ -189,7 +206,10 @@ def prepare_append(
     target = read_target(root)
     header = target.header or read_header(root)  # which says why there is none
     options = _as_in_store(options, header)
-    found = _find(source, options, storage_options, store)
+    reference = sources.Reference(
+        description=header.description, owner="the store has", is_all=False
+    )
+    found = _find(source, options, storage_options, store, reference)
     base = Base(header, {it.name: read_table(root, it) for it in header.segments})
     if len(header.versions) > 1:
         latest = base.tables[header.segments[-1].name]
@@ -217,9 +237,10 @@ def _find(
     options: ConvertOptions,
     storage_options: Mapping[str, Any] | None,
     store: str | Path,
+    reference: sources.Reference | None = None,
 ) -> sources.Found:
     mounts = Mounts(storage_options)
-    found = sources.find(source, options, mounts=mounts)
+    found = sources.find(source, options, mounts=mounts, reference=reference)
     if has_table(source):
         mounts.warn_of_unused(store)
     return found
@@ -280,6 +301,8 @@ def _prepared(
         seconds=raw_bytes / bytes_per_s / workers,
         provenance=provenance,
         has_subjects_given=found.has_subjects_given,
+        description=found.description,
+        notes=found.notes,
         passed_over=found.passed_over,
         base=store,
     )

@@ -320,5 +320,6 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         ],
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
+        **({} if header.units is None else {"units": list(header.units)}),
         **({} if header.removal is None else {"removal": asdict(header.removal)}),
     }

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import SampleError
 from zarrts.keras.spec import Spec
-from zarrts.results import Places, Predictions
+from zarrts.results import Places
 from zarrts.samples import Samples
-from zarrts.types import AnyArray, IntArray
+from zarrts.types import IntArray
 
 
 def places_of_samples(samples: Samples, ids: IntArray, recordings: IntArray) -> Places:
@@ -49,28 +48,4 @@ def places_of_files(
         sources=tuple(origin for origin, _ in readers),
         starts=starts,
         stops=stops,
-    )
-
-
-def kept_predictions(
-    parts: Sequence[tuple[AnyArray, AnyArray, IntArray]], samples: Samples, names: tuple[Any, ...]
-) -> Predictions | None:
-    """Return predictions of batches as one; None where there are no samples."""
-    if not parts:
-        return None
-    shapes = {values.shape[1:] for values, _, _ in parts}
-    if len(shapes) > 1:
-        raise SampleError(
-            f"predictions=True: the network gives shapes {sorted(shapes)}, and predictions of "
-            "unequal lengths fit no array; pad to one length."
-        )
-    values, true, ids = (np.concatenate(it) for it in zip(*parts, strict=True))
-    recordings = samples.selection.recordings_of(ids)
-    return Predictions(
-        values=values,
-        sample_ids=ids,
-        recordings=recordings,
-        class_names=names,
-        places=places_of_samples(samples, ids, recordings),
-        true=np.asarray(true, np.int64),
     )

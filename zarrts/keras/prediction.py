@@ -14,22 +14,26 @@ import numpy as np
 
 from zarrts.backend import keras
 from zarrts.buckets.addresses import is_known, is_remote
-from zarrts.errors import SampleError, StoreError
+from zarrts.errors import ReadError, SampleError, StoreError
+from zarrts.keras.confusion import Confusion, output_of
+from zarrts.keras.meaning import reference_of, refuse_other_meaning
+from zarrts.keras.new_data import as_recordings, codes_in, cut_like, is_array, with_classes_of
 from zarrts.keras.opening import Opening
-from zarrts.keras.places import kept_predictions, places_of_files, places_of_samples
+from zarrts.keras.places import places_of_files, places_of_samples
+from zarrts.keras.prediction_files import new_values, publish_values, shortened
 from zarrts.keras.sequence import ZarrSequence
-from zarrts.keras.source_batches import Fed, batches_of_files
+from zarrts.keras.source_batches import Fed, batches_of_files, labelled_batches
 from zarrts.keras.spec import Spec
 from zarrts.loading.epochs import EpochPart
+from zarrts.loading.options import OnError
 from zarrts.progress import show_count
-from zarrts.results import Evaluation, Merge, Predictions, codes_of
+from zarrts.results import Evaluation, Merge, Predictions
 from zarrts.samples import Samples
 from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
-from zarrts.system import rename_over
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.types import Batch, Recording
 
 Like = ZarrSequence | Spec | str | Path
 
@@ -52,9 +56,11 @@ def predict(
     Parameters
     ----------
     model : keras.Model
-    samples : Samples, Store, or path
-        A path or address is that of a store, or of source files (a file, a folder, a pattern, or
-        a list).
+    samples : Samples, Store, path, zarrts.Recording or array
+        A path or address is that of a store, or of source files (a file, a folder, a pattern, a
+        table, or a list). Labels of a Recording are not looked at. An array holds samples, as
+        `load()` has them; where the network takes windows or whole recordings, it is one series
+        (time, channel), or several of equal length. Lists may hold several of these.
     like : ZarrSequence, Spec or path
         What the network was trained with, for scaling, lengths and class names; or what
         `seq.save_spec(path)` wrote.
@@ -66,7 +72,8 @@ def predict(
     x, axes
         Of source files, as for `convert`.
     stride : int, optional
-        Of windows of source files, in rows; by default they do not overlap.
+        Of windows of source files, and of recordings of a store that are not cut into windows, in
+        rows; by default they do not overlap.
     storage_options : dict, optional
         Of addresses, as for `convert`.
     progress : bool
@@ -92,15 +99,19 @@ def predict(
             options = SourceOptions(
                 x=x,
                 axes=axes,
+                y=False,
                 channels=spec.channels,
-                kind="dense" if spec.x_steps == [] else "ragged",
+                kind="dense" if spec.takes_rows else "ragged",
             )
-            readers = find_inputs(samples, options, storage_options)
+            reference = reference_of(spec.description)
+            given = as_recordings(samples, spec)
+            readers = find_inputs(given, options, storage_options, reference)
             n_samples, batches = batches_of_files(readers, spec, stride)
             locate_samples = partial(places_of_files, readers, spec, stride)
         else:
             opened = Opening(storage_options).samples_of(samples)
-            seq = stack.enter_context(_sequence(opened, spec, label_mode=None))
+            refuse_other_meaning(opened.store, spec.description)
+            seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
             locate_samples = partial(places_of_samples, seq.samples)
         with show_count("predict", n_samples, progress) as on_samples:
@@ -113,22 +124,36 @@ def evaluate(
     model: Any,
     samples: Any,
     *,
-    like: ZarrSequence,
+    like: Like,
+    x: str | None = None,
+    y: str | None = None,
+    axes: Sequence[str] | None = None,
+    subject: Any = None,
+    label_every: int | str | None = None,
+    stride: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     predictions: bool = False,
     progress: bool = True,
 ) -> Evaluation:
     """Return how many samples of each subject and class a network takes for which class.
 
+    Samples without a label are left out.
+
     Parameters
     ----------
     model : keras.Model
         Gives one value a class, or for two classes a single one, above 0.5 for the second.
-    samples : Samples, Store, or path or address of a store
-    like : ZarrSequence
-        What the network was trained with.
+    samples : Samples, Store, path or zarrts.Recording
+        A path or address is that of a store, or of source files with labels.
+    like : ZarrSequence, Spec or path
+        What the network was trained with, or what `seq.save_spec(path)` wrote.
+    x, y, axes, subject, label_every
+        Of source files, as for `convert`.
+    stride : int, optional
+        Of windows of source files, and of recordings of a store that are not cut into windows, in
+        rows; by default they do not overlap.
     storage_options : dict, optional
-        Of an address; by default those of `like`.
+        Of an address; by default those of `like`, where that is a sequence.
     predictions : bool
         Keep what the network gives for each sample, with its true class, file and time, in
         memory, as `.predictions`; `save("results.npz")` and `zarrts view --results` show it.
@@ -138,45 +163,56 @@ def evaluate(
     Raises
     ------
     SampleError
-        If labels are not classes, or the network has not one output a class.
+        If labels are not classes, none is there, or the network has not one output a class.
     """
     _refuse_no_model(model)
-    names = like.class_names
+    spec = _spec_of(like)
+    names = spec.class_names
     if names is None:
         raise SampleError("evaluate counts classes, but these labels are numbers.")
-    if storage_options:
-        samples = Opening(storage_options).samples_of(samples)
+    more = storage_options
+    if isinstance(like, ZarrSequence) and isinstance(samples, str) and is_remote(samples):
+        more = storage_options or like._opening.storage_options
+    if _is_source(samples, more):
+        refuse_unused(storage_options, samples, None)
+        options = SourceOptions(
+            x=x,
+            y=y,
+            axes=axes,
+            subject=subject,
+            label_every=label_every,
+            channels=spec.channels,
+            kind="dense" if spec.takes_rows else "ragged",
+        )
+        found = labelled_batches(samples, options, spec, stride, more)
+        counts = Confusion(model, found.subjects, names, keeps=predictions)
+        with show_count("evaluate", found.n_samples, progress) as on_samples:
+            for inputs, true, ids, recordings in found.batches:
+                counts.add(inputs, true, found.owners[recordings], ids, recordings)
+                on_samples(len(ids))
+        every = np.arange(len(found.subjects))
+        return counts.evaluation(every, partial(places_of_files, found.readers, spec, stride))
+    if isinstance(like, ZarrSequence):
+        given = Opening(storage_options).samples_of(samples) if storage_options else samples
+        known = like.alike(given)
+    else:
+        known = with_classes_of(Opening(storage_options).samples_of(samples), spec)
     with ExitStack() as stack:
-        seq = stack.enter_context(_sequence(like.alike(samples), like.spec, label_mode="int"))
-        catalog = seq.samples.store.catalog
-        confusion = np.zeros((len(catalog.subjects), len(names), len(names)), np.int64)
-        kept: list[tuple[AnyArray, AnyArray, IntArray]] = []
+        seq = stack.enter_context(_sequence(known, spec, "int", stride, _on_error(like)))
+        catalog, codes = seq.samples.store.catalog, codes_in(seq.class_names, names)
+        counts = Confusion(model, catalog.subjects, names, keeps=predictions)
         on_samples = stack.enter_context(show_count("evaluate", len(seq.samples), progress))
         for batch in _batches(seq):
-            values = _output(model, seq.feed.inputs_of(batch))
-            predicted = codes_of(values, len(names))
-            true = np.asarray(batch.y)
-            if predicted.shape != true.shape:
-                raise SampleError(
-                    f"The network predicts shape {predicted.shape}, but labels have {true.shape}."
-                )
-            subject = catalog.subject_codes[seq.samples.selection.recordings_of(batch.sample_id)]
-            subject = np.broadcast_to(subject.reshape(-1, *[1] * (true.ndim - 1)), true.shape)
-            counted = true >= 0
+            true = codes[np.asarray(batch.y)]
             if batch.mask is not None and true.ndim == 2:
-                counted &= batch.mask
-            np.add.at(confusion, (subject[counted], true[counted], predicted[counted]), 1)
-            if predictions:
-                kept.append((values, np.where(counted, true, -1), batch.sample_id))
-            on_samples(len(batch.sample_id))
+                true[~batch.mask] = -1
+            ids = batch.sample_id
+            recordings = seq.samples.selection.recordings_of(ids)
+            owner = catalog.subject_codes[recordings]
+            counts.add(seq.feed.inputs_of(batch), true, owner, ids, recordings)
+            on_samples(len(ids))
         chosen = seq.samples.selection.subject_codes
-        found = kept_predictions(kept, seq.samples, tuple(names)) if predictions else None
-    return Evaluation(
-        subjects=tuple(catalog.subjects[code] for code in chosen),
-        class_names=tuple(names),
-        confusion=confusion[chosen],
-        predictions=found,
-    )
+        return counts.evaluation(chosen, partial(places_of_samples, seq.samples))
 
 
 class SubjectMetrics(keras.callbacks.Callback):  # type: ignore[misc]
@@ -223,19 +259,25 @@ def _spec_of(like: Any) -> Spec:
     )
 
 
-def _sequence(samples: Samples, spec: Spec, label_mode: Any) -> ZarrSequence:
-    """Return a sequence of samples in their order, fed as `spec` says."""
-    seq = ZarrSequence(samples, **spec.options(label_mode).keywords())
+def _on_error(like: Like) -> OnError:
+    return like.on_error if isinstance(like, ZarrSequence) else "raise"
+
+
+def _sequence(
+    samples: Samples, spec: Spec, label_mode: Any, stride: int | None, on_error: OnError
+) -> ZarrSequence:
+    """Return a sequence of samples in their order, cut and fed as `spec` says."""
+    samples = cut_like(samples, spec, stride, has_labels=label_mode is not None)
+    longest = 0
+    if not samples.selection.view.cut.is_of_equal_lengths:
+        longest = int(samples.selection.reader.lengths_of_store.max(initial=0))
+    options = spec.options(label_mode, longest).keywords()
+    seq = ZarrSequence(samples, **{**options, "on_error": on_error})
     found = seq.spec
     if (found.row_shape, found.x_steps) != (spec.row_shape, spec.x_steps):
         raise SampleError(
             f"{samples!r} has rows of shape {found.row_shape} cut at {found.x_steps}, but the "
             f"network was trained on {spec.row_shape} cut at {spec.x_steps}; cut the same windows."
-        )
-    if label_mode is not None and found.class_names != spec.class_names:
-        raise SampleError(
-            f"{samples.store.path} has the classes {found.class_names}, but the network was "
-            f"trained on {spec.class_names}; convert both with the same classes."
         )
     return seq
 
@@ -243,7 +285,8 @@ def _sequence(samples: Samples, spec: Spec, label_mode: Any) -> ZarrSequence:
 def _batches(seq: ZarrSequence) -> Iterator[Batch]:
     current = seq.feed.passes.begin(part=EpochPart(epoch=0, start=0, stop=len(seq)))
     while (batch := seq.feed.passes.take(current)) is not None:
-        yield batch
+        if len(batch.sample_id):  # or none of its samples can be read, and these are skipped
+            yield batch
 
 
 def _of_sequence(seq: ZarrSequence) -> Iterator[Fed]:
@@ -259,13 +302,15 @@ def _is_source(samples: Any, storage_options: Mapping[str, Any] | None) -> bool:
     """Whether these are files to be read as they are; a folder may be a store."""
     if isinstance(samples, Samples | Store):
         return False
-    if isinstance(samples, list | tuple):
+    if isinstance(samples, list | tuple | Recording) or is_array(samples):
         return True
     if not isinstance(samples, str | os.PathLike):
         raise StoreError(
-            f"predict reads samples, a store or source files, not {type(samples).__name__}; "
-            "arrays go into model.predict directly."
+            "predict reads samples, a store, source files, a zarrts.Recording or arrays, not "
+            f"{type(samples).__name__}."
         )
+    if str(samples).lower().endswith(".csv"):
+        return True
     scheme = str(samples).partition("://")[0]
     if is_remote(samples) and not is_known(scheme):
         return True  # where no store can be
@@ -273,16 +318,6 @@ def _is_source(samples: Any, storage_options: Mapping[str, Any] | None) -> bool:
 
 
 # Predicting -------------------------------------------------------------------------------
-
-
-def _output(model: Any, x: Any) -> AnyArray:
-    values = model.predict_on_batch(x)
-    if not isinstance(values, np.ndarray):
-        raise SampleError(
-            f"The network has several outputs ({type(values).__name__}); give one with a single "
-            "output, such as keras.Model(model.inputs, model.outputs[0])."
-        )
-    return values
 
 
 def _refuse_no_model(model: Any) -> None:
@@ -316,9 +351,9 @@ def _predict(
     ids, recordings = np.empty(n_samples, np.int64), np.empty(n_samples, np.int64)
     done = 0
     for x, some_ids, some_recordings in batches:
-        found = _output(model, x)
+        found = output_of(model, x)
         if values is None:
-            values = _make(partial, (n_samples, *found.shape[1:]), found.dtype, target)
+            values = new_values(partial, (n_samples, *found.shape[1:]), found.dtype, target)
         if found.shape[1:] != values.shape[1:]:
             raise SampleError(
                 f"The network gives shape {found.shape[1:]} and {values.shape[1:]}: predictions of "
@@ -328,37 +363,16 @@ def _predict(
         values[part], ids[part], recordings[part] = found, some_ids, some_recordings
         done += len(found)
         on_samples(len(found))
+    if values is None:
+        raise ReadError("None of these samples can be read: repair the store.")
+    if done < n_samples:  # the others cannot be read, which was warned of
+        ids, recordings = ids[:done], recordings[:done]
+        values, partial = shortened(values, done, partial)
     if partial is not None and target is not None:
         if isinstance(values, np.memmap):
             values.flush()
         values = None  # Windows renames no file that is mapped
-        values = _publish(partial, target, ids)
+        values = publish_values(partial, target, ids)
     return Predictions(
         values=values, sample_ids=ids, recordings=recordings, class_names=class_names
     )
-
-
-def _make(partial: Path | None, shape: tuple[int, ...], dtype: Any, target: Path | None) -> Any:
-    if partial is None or target is None:
-        return np.empty(shape, dtype)
-    if target.exists():
-        raise SampleError(f"out={str(target)!r} is there already; choose another name.")
-    if target.suffix == ".npy":
-        return np.lib.format.open_memmap(partial, "w+", dtype, shape)
-    import zarr
-
-    return zarr.create_array(
-        str(partial), name="prediction", shape=shape, dtype=dtype, overwrite=True
-    )
-
-
-def _publish(partial: Path, target: Path, ids: IntArray) -> Any:
-    if target.suffix == ".npy":
-        rename_over(partial, target)
-        return np.load(target, mmap_mode="r")
-    import zarr
-
-    group = zarr.open_group(str(partial), mode="a")
-    group.create_array("sample_id", data=ids)
-    rename_over(partial, target)
-    return zarr.open_group(str(target), mode="r")["prediction"]

@@ -14,6 +14,7 @@ from zarrts.errors import SampleError
 from zarrts.keras import adapter
 from zarrts.keras.feed import Feed
 from zarrts.keras.loop import Loop
+from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.position import order_of
 from zarrts.keras.spec import Spec, spec_of
@@ -29,6 +30,7 @@ from zarrts.loading.epochs import Reader
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import (
     BatchKeywords,
+    OnError,
     Shuffle,
     batch_options,
     takes_batch_options,
@@ -111,6 +113,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         every = self._opening.samples_of(samples)
         # Labels that are missing teach nothing; whoever predicts asks for no labels.
         self.samples = every if chosen.label_mode is None else every.labelled()
+        if len(every) and not len(self.samples):
+            raise SampleError(
+                f"None of {every!r} has a label: give label_mode=None for batches without labels, "
+                "or zarrts.predict(model, samples, like=seq)."
+            )
         self._options = dataclasses.replace(
             chosen,
             balance=_of_these(chosen.balance, every, self.samples),
@@ -264,6 +271,11 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         return self._options.batch_size
 
     @property
+    def on_error(self) -> OnError:
+        """What is done with samples that cannot be read: "raise" or "skip"."""
+        return self._options.on_error
+
+    @property
     def label_mode(self) -> str | dict[str, str] | None:
         """The mode of labels; where it was "auto", the mode that this stands for here."""
         mode = self._options.label_mode
@@ -341,9 +353,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         Raises
         ------
         SampleError
-            If they have others.
+            If they have others, or their channels, units or rate are not as here.
         """
         found = self._opening.samples_of_more(samples).selection
+        refuse_other_meaning(found.store, self.samples.store.header.description)
         mine = self.samples.selection.scheme
         other = found.with_scheme(alike(mine, found.scheme))
         if not have_same_classes(mine, other.scheme):

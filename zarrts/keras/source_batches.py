@@ -1,14 +1,19 @@
 """Batches of samples that are cut from source files as they are read."""
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zarrts.errors import SampleError, SourceError
+from zarrts.buckets.mounts import Mounts
+from zarrts.errors import SourceError
+from zarrts.keras.source_labels import SourceLabels
 from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
 from zarrts.keras.spec import Spec
+from zarrts.sources import SourceOptions, find
 from zarrts.stats.statistics import Linear
 from zarrts.types import IntArray, RowReader
 
@@ -31,6 +36,9 @@ def batches_of_files(
                     else "other axes are named with axes=."
                 )
             )
+    empty = [origin for origin, reader in readers if reader.shape[0] == 0]
+    if spec.x_steps is None and empty:
+        raise SourceError(f"{', '.join(empty[:10])}: no rows; leave that out.")
     if spec.x_steps is None:
         return len(readers), _whole(readers, spec, linear_of_files(readers, spec, 1))
     steps = np.array(spec.x_steps, np.int64)
@@ -39,6 +47,72 @@ def batches_of_files(
     counts = [max(0, (reader.shape[0] - span) // step + 1) for _, reader in readers]
     own = linear_of_files(readers, spec, step)
     return sum(counts), _cut(readers, spec, own, steps, step, counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledBatches:
+    """Samples of sources with labels.
+
+    Attributes
+    ----------
+    readers : list of (name, RowReader)
+    subjects : list of str
+    owners : int64, shape (n_recordings,)
+        Position in `subjects` of that of each recording.
+    n_samples : int
+    batches : iterator
+        Of inputs, codes of labels, sample ids and numbers of recordings.
+    """
+
+    readers: list[tuple[str, RowReader]]
+    subjects: list[str]
+    owners: IntArray
+    n_samples: int
+    batches: Iterator[tuple[Any, IntArray, IntArray, IntArray]]
+
+
+def labelled_batches(
+    source: Any,
+    options: SourceOptions,
+    spec: Spec,
+    stride: int | None,
+    storage_options: Mapping[str, Any] | None,
+) -> LabelledBatches:
+    """Return the samples of sources with labels, cut and fed as `spec` says.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used.
+    """
+    found = find(source, options, mounts=Mounts(storage_options))
+    if found.problems:
+        raise SourceError("\n".join(found.problems))
+    recordings = found.recordings
+    readers = [(it.origin, it.x) for it in recordings]
+    steps = None if spec.x_steps is None else np.array(spec.x_steps, np.int64)
+    step = (stride or int(steps.max()) + 1) if steps is not None and steps.ndim else 1
+    labels = SourceLabels(recordings, spec, step)
+    codes = {name: code for code, name in enumerate(dict.fromkeys(it.subject for it in recordings))}
+    n_samples, fed = batches_of_files(readers, spec, stride)
+
+    def batches() -> Iterator[tuple[Any, IntArray, IntArray, IntArray]]:
+        first, before = 0, -1
+        for inputs, ids, numbers in fed:
+            number = int(numbers[0])
+            if number != before:
+                first, before = int(ids[0]), number
+            x = inputs[0] if spec.has_mask else inputs
+            true = labels.of(number, ids - first, x.shape[1] if x.ndim > 1 else 1)
+            yield inputs, true, ids, numbers
+
+    return LabelledBatches(
+        readers=readers,
+        subjects=list(codes),
+        owners=np.array([codes[it.subject] for it in recordings], np.int64),
+        n_samples=n_samples,
+        batches=batches(),
+    )
 
 
 def _cut(
@@ -65,16 +139,19 @@ def _cut(
 def _whole(
     readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Linear | None]
 ) -> Iterator[Fed]:
-    padding = spec.padding or {}
-    if padding.get("pad") != "batch" or padding.get("buckets") is not None:
-        raise SampleError(
-            "The network was trained on samples of one length, padded to that of the store; "
-            "convert the files, and predict the samples of the new store."
-        )
     for number, (origin, reader) in enumerate(readers):
+        fit = spec.fit(reader.shape[0])
+        if reader.shape[0] > fit.n_steps:
+            end = "beginning" if fit.keeps_end else "end"
+            warnings.warn(
+                f"{origin}: has {reader.shape[0]:,} rows, and the network was trained on at most "
+                f"{fit.n_steps:,}: its {end} is cut off, as pad= and truncate= say.",
+                stacklevel=2,
+            )
+        kept = fit.rows(np.zeros(1, np.int64))
+        first, stop = int(kept.min()), int(kept.max()) + 1
         with closing(reader):
-            rows = reader.read(0, reader.shape[0])[None]
+            rows = reader.read(first, stop)[kept - first]
         refuse_nan_in(rows, spec, origin)
-        x = spec.treat(rows, own[number])
-        inputs = (x, np.ones(x.shape[:2], bool)) if spec.has_mask else x
-        yield inputs, np.array([number]), np.array([number])
+        x = spec.treat(rows, own[number], fit)
+        yield (x, ~fit.is_behind) if spec.has_mask else x, np.array([number]), np.array([number])

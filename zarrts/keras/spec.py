@@ -3,22 +3,27 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zarrts.errors import StoreError
+from zarrts.errors import SampleError, StoreError
+from zarrts.indexing.cuts import Fit
+from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import LabelModes
+from zarrts.labels.merges import Merges
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.settings import Settings
+from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
 from zarrts.system import make_folder, replace_file
-from zarrts.types import AnyArray, Label
+from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
 
@@ -33,8 +38,8 @@ class Spec:
         None where labels are not classes.
     row_shape : tuple of int
         Of one stored row: of a sample, or of a step of a recording.
-    x_steps : tuple, or None
-        Which rows a sample is, counted from its first; () is the row itself, None all of a
+    x_steps : int, list, or None
+        Which rows a sample is, counted from its first; 0 is the row itself, None all of a
         recording.
     stored_dtype, dtype : str
         Of x in the store, and as the network gets it.
@@ -43,12 +48,23 @@ class Spec:
     batch_size, memory_bytes : int
     padding : dict, or None
         The options pad, pad_value, truncate and buckets of ZarrSequence.
+    lengths : tuple of int, or None
+        The lengths that these options came to in the store of the training; () where each batch
+        has that of its longest, None where samples are not padded (or the spec is an old one).
     has_mask : bool
         A mask of the padding is a second input.
     nan : str
         What is done with NaN, as ZarrSequence has it.
-    channels : tuple of str, or None
-        Names of the channels, which choose the signals of EDF files.
+    channels, units : tuple of str, or None
+        Names of the channels, which choose those of files that name theirs; and their physical
+        units.
+    rate_hz : float, or None
+        Time steps per second.
+    merges : dict, or None
+        Where classes were merged or left out: the new class of each class of the store, or None.
+    y_steps, y_of, majority
+        Which labels of the rows of a sample are its own, as in `Cut`; and the share of these that
+        has to be there, where the most frequent one is. None where it is not known.
     """
 
     class_names: tuple[Label, ...] | None
@@ -63,6 +79,18 @@ class Spec:
     has_mask: bool = False
     nan: OnNan = "error"
     channels: tuple[str, ...] | None = None
+    units: tuple[str, ...] | None = None
+    rate_hz: float | None = None
+    lengths: tuple[int, ...] | None = None
+    merges: tuple[tuple[Label, Label | None], ...] | None = None
+    y_steps: Any = None
+    y_of: str | None = None
+    majority: float | None = None
+
+    @property
+    def description(self) -> Description:
+        """What columns and rows of the samples mean."""
+        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -90,11 +118,16 @@ class Spec:
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
             names, channels = values.pop("class_names"), values.pop("channels", None)
+            units = values.pop("units", None)
+            lengths, merges = values.pop("lengths", None), values.pop("merges", None)
             return Spec(
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 channels=None if channels is None else tuple(channels),
+                units=None if units is None else tuple(units),
+                lengths=None if lengths is None else tuple(lengths),
+                merges=None if merges is None else tuple((old, new) for old, new in merges),
                 **values,
             )
         except OSError as error:
@@ -104,11 +137,59 @@ class Spec:
                 f"{path} is not a spec that seq.save_spec() wrote ({error}); save it again."
             ) from error
 
-    def options(self, label_mode: LabelModes | None) -> BatchOptions:
-        """Return the options that feed other samples alike, in their order."""
+    @property
+    def takes_rows(self) -> bool:
+        """Whether a sample is one row of an array."""
+        return self.x_steps is not None and np.ndim(self.x_steps) == 0
+
+    def fit(self, n_rows: int) -> Fit:
+        """Return how a sample of so many rows is brought to a length that the network knows.
+
+        Raises
+        ------
+        SampleError
+            If the lengths are not known.
+        """
+        padding, lengths = self.padding or {}, self.known_lengths
+        if lengths is None:
+            raise SampleError(
+                "This spec was saved by an older zarrts, and does not say to which length samples "
+                "were padded; save it again, from a sequence with the same options: "
+                "seq.save_spec(path)."
+            )
+        if padding.get("buckets") is not None and n_rows > max(lengths):
+            lengths = ()  # as it is: nothing was cut in the training either
+        return BatchLengths(lengths, padding.get("truncate") == "pre").fit(np.array([n_rows]))
+
+    @property
+    def known_lengths(self) -> tuple[int, ...] | None:
+        """The lengths of batches, ascending; () for that of the longest, None if not known."""
+        padding = self.padding or {}
+        pad, buckets = padding.get("pad"), padding.get("buckets")
+        if self.lengths is not None:
+            return self.lengths
+        if isinstance(pad, int):
+            return (pad,)
+        if pad == "batch" and not isinstance(buckets, int):
+            return tuple(sorted({*buckets})) if buckets else ()
+        return None
+
+    def options(self, label_mode: LabelModes | None, longest: int = 0) -> BatchOptions:
+        """Return the options that feed other samples alike, in their order.
+
+        Parameters
+        ----------
+        longest : int
+            Rows of the longest of their store, where these are of unequal lengths.
+        """
         padding = dict(self.padding or {})
         if "value" in padding:
             padding["pad_value"] = padding.pop("value")
+        lengths = self.known_lengths
+        if padding.get("pad") == "longest" and lengths:
+            padding["pad"] = lengths[0]
+        if padding.get("buckets") is not None and lengths:
+            padding["buckets"] = tuple(sorted({*lengths, max(longest, *lengths)}))
         return BatchOptions(
             batch_size=self.batch_size,
             shuffle=False,
@@ -121,13 +202,15 @@ class Spec:
             **padding,
         )
 
-    def treat(self, rows: AnyArray, own: Linear | None = None) -> AnyArray:
+    def treat(self, rows: AnyArray, own: Linear | None = None, fit: Fit | None = None) -> AnyArray:
         """Return samples of a source as the network gets them, as if they came from the store.
 
         Parameters
         ----------
         own : Linear, optional
             What scales the subject that they are of, where the network was trained so.
+        fit : Fit, optional
+            How samples of unequal lengths got the same; what is behind their end is padded.
         """
         rows = rows.astype(self.stored_dtype, copy=False)
         dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
@@ -142,14 +225,27 @@ class Spec:
             )
         out = np.empty(rows.shape, dtype)
         ids = np.zeros(len(rows), np.int64)
-        PostProcessing(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids)
+        PostProcessing(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids, fit)
+        if fit is not None:
+            out[fit.is_behind] = (self.padding or {}).get("value", 0.0)
         return out
+
+
+def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
+    return tuple(
+        (old, names[code] if code >= 0 else None)
+        for old, code in zip(merges.stored_names, merges.codes, strict=True)
+    )
 
 
 def spec_of(selection: Selection, settings: Settings) -> Spec:
     """Return how some samples are fed to a network."""
     options, header = settings.options, selection.store.header
     cut, padding, x = selection.view.cut, options.padding, header.segments[0].x
+    lengths, merges = settings.processing.lengths, selection.scheme.merges
+    share = None
+    if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
+        share = cut.reduce.keywords["min_labelled"]
     return Spec(
         class_names=selection.scheme.class_names,
         row_shape=x.row_shape,
@@ -163,4 +259,11 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         has_mask=options.mask,
         nan=options.nan,
         channels=tuple(header.channels) if header.channels else None,
+        units=header.units,
+        rate_hz=header.rate_hz,
+        lengths=None if lengths is None else lengths.choices,
+        merges=None if merges is None else _named(merges, selection.scheme.class_names or ()),
+        y_steps=None if cut.y_steps is None else cut.y_steps.tolist(),
+        y_of=cut.y_of if cut.reduce is None or share is not None else None,
+        majority=share,
     )

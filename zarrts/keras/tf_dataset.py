@@ -27,6 +27,7 @@ def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
     tf = _tensorflow()
     held, n_batches = weakref.ref(feed), feed.n_batches
     spec = _spec_of(tf, feed)
+    skips = feed.skips_damage
     start = 0 if part is None else part.start
 
     # Nothing in these needs AutoGraph, which warns of each on Python 3.13.
@@ -40,6 +41,10 @@ def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
         feed = _held(held)
         epoch, n_closed = (int(it) for it in begun)
         batch = feed.passes.batch_ahead(epoch, int(index), n_closed)
+        if not len(batch.sample_id) and feed.skips_damage:
+            shapes = [[size or 0 for size in it.shape] for it in tf.nest.flatten(spec)]
+            dtypes = [it.dtype.as_numpy_dtype for it in tf.nest.flatten(spec)]
+            return [np.zeros(*each) for each in zip(shapes, dtypes, strict=True)]
         return [np.asarray(it) for it in tf.nest.flatten(feed.as_tuple(batch))]
 
     def batch_of(begun: Any, index: Any) -> Any:
@@ -52,7 +57,11 @@ def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
     def batches_of(begun: Any) -> Any:
         begun.set_shape((2,))
         numbers = tf.data.Dataset.range(start, n_batches)
-        return numbers.map(plain(lambda index: batch_of(begun, index)))
+        batches = numbers.map(plain(lambda index: batch_of(begun, index)))
+        if not skips:
+            return batches
+        # Of which no sample can be read: a batch of none.
+        return batches.filter(plain(lambda *it: tf.shape(tf.nest.flatten(it)[0])[0] > 0))
 
     options = tf.data.Options()
     # Each rank has samples of its own already.
@@ -63,7 +72,8 @@ def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
     epochs = tf.data.Dataset.from_tensors(0)
     epochs = epochs.map(plain(lambda _: tf.numpy_function(begin, [], tf.int64)))
     dataset = epochs.flat_map(plain(batches_of))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches - start))
+    if not skips:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches - start))
     dataset = dataset.prefetch(_READ_AHEAD).with_options(options)
     dataset.zarrts_feed = feed
     return dataset

@@ -160,6 +160,11 @@ class Passes:
         with self._lock:
             return self._loader.batch(epoch, index)
 
+    def first_batch(self) -> Batch:
+        """Return the first batch of which a sample can be read; whatever passes are under way."""
+        with self._lock:
+            return self._loader.first_batch()
+
     def unlike_batches(self) -> list[Batch]:
         """Return batches that differ in length, if any do; whatever passes are under way."""
         with self._lock:

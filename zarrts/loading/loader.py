@@ -163,9 +163,7 @@ class EpochLoader:
 
     def batch(self, epoch: int, index: int) -> Batch:
         """Return one batch by itself: the same as in the stream, without its speed."""
-        order = self.order(epoch)
-        numbers = np.concatenate([piece.numbers for piece in order.pieces(index)])
-        every = self._units.selection.ids(numbers)
+        every = self._ids_of(epoch, index)
         ids = self._readable(every)
         finish, reader = self._finish, self._reader
         # Of all of the batch, so that what is left of it has the same length.
@@ -183,12 +181,29 @@ class EpochLoader:
             y = reader.cut.reduced(reader.fetch_y(ids, fit))
         return finish.complete(batch, y, epoch, index)
 
+    def first_batch(self) -> Batch:
+        """Return the first batch of which a sample can be read, by itself.
+
+        Raises
+        ------
+        ReadError
+            If there is none.
+        """
+        for index in range(self.n_batches):
+            if len(self._readable(self._ids_of(0, index))):
+                return self.batch(0, index)
+        raise ReadError("None of these samples can be read: repair the store.")
+
+    def _ids_of(self, epoch: int, index: int) -> IntArray:
+        pieces = self.order(epoch).pieces(index)
+        return self._units.selection.ids(np.concatenate([it.numbers for it in pieces]))
+
     def unlike_batches(self) -> list[Batch]:
         """Return a batch, and the same with one step more, if batches differ in length."""
         lengths = self._finish.lengths
         if lengths is None or len(lengths.choices) == 1:
             return []
-        batch = self.batch(0, 0)
+        batch = self.first_batch()
         return [batch, lengthened(batch, has_step_labels=self._finish.has_step_labels)]
 
     def _readable(self, ids: IntArray) -> IntArray:

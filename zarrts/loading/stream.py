@@ -211,6 +211,7 @@ class BatchStream(Iterator[Batch]):
 
     def __init__(self, resources: Resources, order: Order, *, epoch: int, first_batch: int) -> None:
         self._work = _Work(resources, order, epoch=epoch, first_batch=first_batch)
+        self._n_empty, self._has_warned = 0, False
         self.waited_s = 0.0  # how long batches were waited for, in all
         threads = [
             threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
@@ -253,6 +254,7 @@ class BatchStream(Iterator[Batch]):
                 queue.consumed += 1
                 work.has_job.notify_all()
             messages, work.warnings = work.warnings, []
+        self._has_warned |= bool(messages)
         for message in messages:
             warnings.warn(message, stacklevel=3)
         if batch is None:
@@ -262,8 +264,16 @@ class BatchStream(Iterator[Batch]):
             if work.error is not None:
                 raise work.error
             raise StopIteration
-        if queue.consumed == work.order.batching.n_batches:
+        self._n_empty += len(batch.sample_id) == 0
+        n_batches = work.order.batching.n_batches
+        if queue.consumed == n_batches:
             self.close()
+            if self._n_empty and self._has_warned:  # later epochs leave the same samples out
+                warnings.warn(
+                    f"{self._n_empty:,} of {n_batches:,} batches are left out of epoch "
+                    f"{work.epoch}: none of their samples can be read (on_error='skip').",
+                    stacklevel=3,
+                )
         return batch
 
     def close(self) -> None:

@@ -50,6 +50,10 @@ def windows(
         ahead = rows_of_time("horizon", horizon, store.rate_hz)
     else:
         ahead = tuple(int(it) for it in horizon)
+    header = store.header
+    if header.labels.class_names == () and header.labels_per == "recording":
+        # Where nothing has a label, no window has, whatever label it would be given.
+        options["label"] = "recording" if options["target"] == "labels" else options["label"]
     chosen = None if channels is None else _numbers_of(selection, channels)
     window = WindowOptions(horizon=ahead, channels=chosen, **options)
     _check_labels(selection, window)

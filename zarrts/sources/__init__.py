@@ -17,7 +17,8 @@ from zarrts.sources.study.finding import Found, find, find_inputs
 from zarrts.sources.study.fingerprint import refuse_changes
 from zarrts.sources.study.ragged import as_in_store
 from zarrts.sources.study.recording_table import LINE_OF_A_TABLE, with_table
-from zarrts.sources.study.subject_names import session_like
+from zarrts.sources.study.standards import Reference
+from zarrts.sources.study.subject_names import is_sleep_edf, session_like
 from zarrts.sources.study.subject_runs import is_subject_run
 from zarrts.types import Description
 
@@ -28,6 +29,7 @@ __all__ = [
     "Description",
     "Format",
     "Found",
+    "Reference",
     "Rows",
     "SourceFile",
     "SourceOptions",
@@ -36,6 +38,7 @@ __all__ = [
     "every_of",
     "find",
     "find_inputs",
+    "is_sleep_edf",
     "is_subject_run",
     "load_arrays",
     "refuse_changes",

@@ -20,8 +20,10 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
-_SAID = ("annotations", "unlabelled", "missing")
+_SAID = ("annotations", "unlabelled", "missing", "units", "override")
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
+OVERRIDES = ("channels", "units", "rate_hz")
+"""The options that may win over what files say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,9 @@ class SourceOptions:
     x : str, optional
         Name of the array of inputs, in files of several; for pairs of `.npy` files see
         `npy_pairs.pair_up`.
-    y : str or tuple of str, optional
-        The same of the array of labels; several names are several arrays of labels.
+    y : str, tuple of str or False, optional
+        The same of the array of labels; several names are several arrays of labels. False: the
+        study has no labels, whatever arrays there are.
     axes : sequence of str, optional
         What the axes of x in the files are called, such as ("sample", "channel", "time"). They
         come out with "sample" first, then "time", others as given, "channel" last.
@@ -48,9 +51,14 @@ class SourceOptions:
     class_names : tuple of str or int, optional
         All classes that labels or folders may name.
     channels : tuple of str, optional
-        Names of the channels; of EDF and BDF files, the signals that are inputs, in this order.
+        Names of the channels. In files that name theirs, these are chosen, in this order.
     rate_hz : float, optional
-        Rows per second, instead of what files carry.
+        Rows per second, of files that do not say it.
+    units : str or tuple of str, optional
+        Physical unit of all channels or of each, of files that do not say it. Files that say
+        another one are converted, where the factor is known.
+    override : tuple of str
+        Names of options (of `OVERRIDES`) that are right where a file says otherwise.
     subject : str, path, mapping or callable, optional
         Who a file belongs to: a regular expression (its group 1, or all of the match) for the
         relative path with "/"; a function of that path; a mapping from relative path (or name
@@ -78,12 +86,14 @@ class SourceOptions:
     """
 
     x: str | None = None
-    y: str | tuple[str, ...] | None = None
+    y: str | tuple[str, ...] | Literal[False] | None = None
     axes: Sequence[str] | None = None
     folders: str = "auto"
     class_names: tuple[str | int, ...] | None = None
     channels: tuple[str, ...] | None = None
     rate_hz: float | None = None
+    units: str | tuple[str, ...] | None = None
+    override: tuple[str, ...] = ()
     subject: SubjectOption | None = None
     kind: str = "auto"
     label_every: int | str | None = None
@@ -93,13 +103,14 @@ class SourceOptions:
     missing: int | float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("y", "axes", "class_names", "channels", "annotations"):
+        for name in ("y", "axes", "class_names", "channels", "units", "override", "annotations"):
             value: Any = getattr(self, name)
             if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.rate_hz, np.number):
             object.__setattr__(self, "rate_hz", float(self.rate_hz))
         self._check_arrays()
+        self._check_meaning()
         if self.folders not in FOLDERS:
             known = ", ".join(FOLDERS)
             raise SourceError(f"folders={self.folders!r} is unknown; use one of {known}.")
@@ -118,16 +129,34 @@ class SourceOptions:
 
     def _check_arrays(self) -> None:
         x, y = self.x, self.y
+        if y is False:
+            if self.label_every is not None or self.has_class_folders:
+                said = "label_every=" if self.label_every is not None else "folders="
+                raise SourceError(f"y=False says that there are no labels; leave {said} out.")
+            y = None
         if isinstance(y, tuple):
             if not y or not all(isinstance(name, str) and name for name in y):
                 raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
             if x in y or len({*y}) < len(y):
                 raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
-        for option, name in (("x", x), ("y", self.label_name)):
+        for option, name in (("x", x), ("y", None if isinstance(y, tuple) else y)):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
+
+    def _check_meaning(self) -> None:
+        if isinstance(self.override, str) or not {*OVERRIDES} >= {*self.override}:
+            raise PlanError(
+                f"override={self.override!r} has to be a list of {', '.join(OVERRIDES)}: the "
+                "options that are right where a file says otherwise."
+            )
+        units = (self.units,) if isinstance(self.units, str) else self.units or ()
+        if not all(isinstance(unit, str) for unit in units):
+            raise PlanError(
+                f"units={self.units!r} has to be one unit, such as 'uV', or a list of one for "
+                "each channel."
+            )
 
     def _check_values(self) -> None:
         texts = self.annotations
@@ -186,7 +215,12 @@ class SourceOptions:
     @property
     def label_name(self) -> str | None:
         """Name of the only array of labels, where it is given."""
-        return None if isinstance(self.y, tuple) else self.y
+        return self.y if isinstance(self.y, str) else None
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether it is said that there are no labels."""
+        return self.y is False
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -253,12 +287,12 @@ class SourceOptions:
         rate_hz = None if self.rate_hz is None else float(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
         return (
-            {name: it or None for name, it in plain.items()}
+            {name: it if it is False else it or None for name, it in plain.items()}
             | {"rate_hz": rate_hz}
             | {
                 name: list(it) if isinstance(it, tuple) else it
                 for name, it in said.items()
-                if it is not None
+                if it is not None and it != ()
             }
         )
 
@@ -276,8 +310,9 @@ class SourceOptions:
         """Return these options; those that say nothing, as in `stored`."""
         said = {
             name: getattr(self, name) or getattr(stored, name)
-            for name in ("x", "y", "axes", "channels", "rate_hz", "label_every")
+            for name in ("x", "axes", "channels", "rate_hz", "label_every")
         }
+        said["y"] = stored.y if self.y is None else self.y
         for name in _SAID:
             own = getattr(self, name)
             said[name] = getattr(stored, name) if own is None else own

@@ -110,7 +110,13 @@ class Catalog:
         """Labels of each class in each recording; None where labels are not classes."""
         if self._n_classes is None:
             return None
-        counts = [table.label_counts for table in self._tables if table.label_counts is not None]
+        # None where no recording of a segment had a label.
+        counts = [
+            np.zeros((len(table.subject), 0), np.int64)
+            if table.label_counts is None
+            else table.label_counts
+            for table in self._tables
+        ]
         widths = [(0, self._n_classes - it.shape[1]) for it in counts]
         return np.concatenate(
             [np.pad(it, ((0, 0), width)) for it, width in zip(counts, widths, strict=True)]

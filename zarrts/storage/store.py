@@ -34,7 +34,7 @@ from zarrts.labels.scheme import LabelScheme, joint_scheme
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
-from zarrts.types import LabelsPer
+from zarrts.types import Description, LabelsPer
 
 Entries = Mapping[str, tuple[int, int]]
 """Size and crc32c of files, by their paths below the store."""
@@ -107,7 +107,13 @@ class StoreHeader:
     gone: tuple[Gone, ...] = ()
     manifest_sha256: str = ""
     labels_per: LabelsPer = "sample"
+    units: tuple[str, ...] | None = None
     removal: Removal | None = None
+
+    @property
+    def description(self) -> Description:
+        """What columns and rows of x mean."""
+        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
 
     @property
     def latest(self) -> int:
@@ -339,6 +345,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         y_name=attributes["y_name"],
         channels=attributes["channels"] and tuple(attributes["channels"]),
         rate_hz=attributes["rate_hz"],
+        units=tuple(attributes["units"]) if "units" in attributes else None,
         segments=tuple(
             replace(
                 segment_of(document["consolidated_metadata"]["metadata"], it["name"]),

@@ -187,7 +187,7 @@ def check_sources(
         table = tables[segment.name]
         if table is None:
             continue
-        matched = match_sources(source, segment, table)
+        matched = match_sources(source, segment, table, header.description)
         yield from (Problem(text, segment.name) for text in matched.problems)
         for number, recording in matched.recordings.items():
             yield from _compare(root, segment, header.labels, table, number, recording, places)

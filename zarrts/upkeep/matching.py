@@ -9,7 +9,7 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.storage.location import has_table
 from zarrts.storage.segments import Segment
 from zarrts.storage.table import RecordingTable
-from zarrts.types import SourceRecording
+from zarrts.types import Description, SourceRecording
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,15 @@ class Matched:
 
 
 def match_sources(
-    source: Sources, segment: Segment, table: RecordingTable, needed: Container[int] | None = None
+    source: Sources,
+    segment: Segment,
+    table: RecordingTable,
+    description: Description,
+    needed: Container[int] | None = None,
 ) -> Matched:
     """Find the recordings of a segment (or those that are needed) by name and content.
+
+    Their columns and rows mean what those of the store do, which is its `description`.
 
     Raises
     ------
@@ -52,6 +58,7 @@ def match_sources(
         options,
         mounts=mounts,
         has_subject_arrays=any(map(sources.is_subject_run, table.source)),
+        reference=sources.Reference(description=description, owner="the store has"),
     )
     if has_table(source.places):
         mounts.warn_of_unused(source.store)
@@ -59,6 +66,7 @@ def match_sources(
     by_content = {(it.fingerprint, it.x.shape[0]): it for it in found.recordings}
     by_name = {_file_name(it.origin) for it in found.recordings}
     refused = {_file_name(text.partition(": ")[0]): text for text in found.problems}
+    misfits = {text.partition(": ")[0]: text for text in found.misfits}
     # What is at an address is told by its tag, and files by their bytes.
     where = ""
     if any(it.is_remote for it in found.recordings):
@@ -71,6 +79,9 @@ def match_sources(
             continue
         n_samples = int(table.starts[number + 1] - table.starts[number])
         it = by_content.get((fingerprint, n_samples))
+        if it is not None and it.origin in misfits:
+            problems.append(misfits[it.origin])
+            continue
         if it is not None:
             recordings[number] = sources.as_in_store(it, segment.labels_per)
             continue

@@ -172,7 +172,7 @@ class _SegmentRepair:
 
     def _labels(self, source: Sources) -> AnyArray:
         """Return the one label of each recording, from the sources."""
-        matched = match_sources(source, self._segment, self._table)
+        matched = match_sources(source, self._segment, self._table, self._header.description)
         refuse(matched.problems, "Nothing was repaired.")
         recordings = [matched.recordings[number] for number in sorted(matched.recordings)]
         return labels_of(recordings, self._header.labels)
@@ -185,7 +185,9 @@ class _SegmentRepair:
         every = shard_tasks(lengths, self._segment.x.shard_rows)
         tasks = [task for task in every if task.shard in damaged]
         needed = {span.recording for task in tasks for span in task.spans}
-        matched = match_sources(source, self._segment, self._table, needed)
+        matched = match_sources(
+            source, self._segment, self._table, self._header.description, needed
+        )
         refuse(matched.problems, "Nothing was repaired.")
         origins = {
             task.shard: ", ".join(self._table.source[span.recording] for span in task.spans)

@@ -3,10 +3,30 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader, SeriesList
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """Annotations of a file, whose times are counted from when it started.
+
+    Attributes
+    ----------
+    annotations : tuple of Annotation
+    first_s : float
+        When its first record starts.
+    started : function, or None
+        Returns date and time of the start; SourceError if they cannot be read.
+    """
+
+    annotations: tuple[Annotation, ...]
+    first_s: float = 0.0
+    started: Callable[[], datetime] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +53,8 @@ class Contents:
     lists : dict
         Names of lists of series, each with the names of the arrays that it consists of; they stand
         for these unless somebody asks for one by its name.
+    scoring : function, optional
+        Returns the annotations, where the file can have some.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
     """
@@ -45,6 +67,7 @@ class Contents:
     reader: Callable[[str, Role, SourceOptions], RowReader | SeriesList]
     description: Callable[[str, SourceOptions], Description]
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scoring: Callable[[], Scoring] | None = None
     more_paths: list[str] = field(default_factory=list)
 
     def names_for(self, asked: Iterable[str | None]) -> tuple[str, ...]:

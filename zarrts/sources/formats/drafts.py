@@ -7,10 +7,12 @@ from typing import Literal, TypeVar
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names
+from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
 from zarrts.sources.rows.records import NamedRows, named_rows
+from zarrts.sources.rows.views import ConstantRows, count_rows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
@@ -49,7 +51,7 @@ class Draft:
         Which part of the files it is, where they hold several recordings.
     first_row : int
         Row of the array in the file that is the recording's first.
-    labels_per : str
+    labels_per, labels_from : str
         See `SourceRecording`.
     """
 
@@ -68,9 +70,10 @@ class Draft:
     part: str = ""
     first_row: int = 0
     labels_per: LabelsPer = "sample"
+    labels_from: str = ""
 
 
-Kind = Literal["place", "file", "subject", "series", "content", "array", "study"]
+Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]
 """What a problem is about, in the order in which problems are reported."""
 
 _Item = TypeVar("_Item")
@@ -140,11 +143,17 @@ def draft_of(
         If inputs and labels cannot be told, or cannot be used.
     """
     origin = f"{file.origin}/{group}" if group else file.origin
-    x_name, y_name = _pick(contents, options, origin)
+    x_name, y_name = (
+        (input_name(contents, options.x, origin), "y")
+        if options.is_unlabelled
+        else _pick(contents, options, origin)
+    )
     path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
     x = contents.reader(x_name, "x", options)
     y: RowReader | SeriesList
-    if options.label_names:
+    if options.is_unlabelled:
+        y = ConstantRows("", count_rows(x))
+    elif options.label_names:
         y, y_name = _several(contents, options, origin), ", ".join(options.label_names)
     else:
         y = contents.reader(y_name, "y", options)
@@ -162,7 +171,7 @@ def draft_of(
         x_name=x_name,
         y_name=y_name,
         found=contents.found,
-        description=contents.description(x_name, options),
+        description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
     )
@@ -178,6 +187,37 @@ def draft_each(
             return [draft_of(file, contents, options)]
 
     findings.drafts += findings.collect("file", ahead(files), draft)
+
+
+def input_name(contents: Contents, x: str | None, origin: str) -> str:
+    """Return which array of a file is the inputs, where no labels are asked for.
+
+    The array that `x` names, the only one, the one with a usual name, or of two without names the
+    one of more axes.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be told.
+    """
+    names = contents.names
+    if x is not None and x in names:
+        return x
+    usual = [it for it in names if array_names.usual_name(it) in array_names.X_NAMES]
+    if x is None and len(names) == 1:
+        return names[0]
+    if x is None and len(usual) == 1:
+        return usual[0]
+    if x is None and len(names) == 2 and not contents.is_named:
+        # As where both are read: inputs have more axes than labels.
+        more, fewer = sorted(names, key=lambda it: -len(contents.shape(it)))
+        if len(contents.shape(more)) > len(contents.shape(fewer)):
+            return more
+    what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
+    raise SourceError(
+        f"{origin}: holds {array_names.listed(map(contents.summary, names))}, and {what}; name it "
+        "with x=."
+    )
 
 
 def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRows | SeriesList:

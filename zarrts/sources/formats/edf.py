@@ -6,18 +6,16 @@ pyEDFlib and MNE, the first keeps files open in tables of its own, and the secon
 """
 
 import contextlib
-import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
 from zarrts.sources.formats.edf_header import (
     Annotation,
@@ -28,6 +26,7 @@ from zarrts.sources.formats.edf_header import (
     refuse_limits,
 )
 from zarrts.sources.formats.edf_labels import labels_of
+from zarrts.sources.formats.edf_pairs import pair_up, shared_name
 from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
@@ -37,9 +36,6 @@ from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import AnyArray, Description, RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
-_WORDS = re.compile(
-    r"[-_. ]*(?:hypnogram|hypno|annotations?|stages?|scoring|psg|signals?|eeg)$", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class EdfRows(Rows):
         return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
 
     def description(self, options: SourceOptions) -> Description:
-        """Return names, units and rate; `channels=` gave the names, where it chose the signals."""
+        """Return names, units and rate; `channels=` gave the names, where it chose signals."""
         return Description(
             channels=tuple(it.name for it in self.signals),
             units=tuple(it.unit for it in self.signals),
@@ -140,6 +136,16 @@ class _Recording:
             summary=lambda name: f"{name} {records}",
             reader=self.reader,
             description=lambda name, options: self.rows(options).description(options),
+            scoring=self.scoring,
+        )
+
+    def scoring(self) -> Scoring:
+        """Return the annotations, and when they count from."""
+        annotations, starts = self.annotations()
+        return Scoring(
+            annotations=tuple(annotations),
+            first_s=starts[0] if starts else 0.0,
+            started=partial(self.header.started_at, self.file.origin),
         )
 
     @property
@@ -168,13 +174,16 @@ class _Recording:
         chosen = header.signals
         if options.channels is not None:
             wrong = [name for name in options.channels if name not in by_name]
-            if wrong:
+            is_renamed = "channels" in options.override and len(options.channels) == len(chosen)
+            if wrong and not is_renamed:
                 numbered = [name for name in by_name if name.rpartition("#")[0] in wrong]
                 raise SourceError(
                     f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
                     + (f" Say which with channels= {numbered[0]} ..." if numbered else "")
                 )
-            chosen = tuple(by_name[name] for name in options.channels)
+            # All of them in another order are put in order where files are compared.
+            if not wrong and len(options.channels) < len(chosen):
+                chosen = tuple(by_name[name] for name in options.channels)
         if len({it.n_samples for it in chosen}) != 1:
             raise SourceError(
                 f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
@@ -238,55 +247,17 @@ def _opened(file: SourceFile) -> Iterator[_Recording]:
 
 
 def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    """Find the recordings in files.
-
-    A file without signals is a hypnogram of the recording beside it whose name is the same but
-    for words such as PSG and Hypnogram, or for one letter more at the end.
-    """
+    """Find the recordings in files; those without signals are hypnograms of recordings beside."""
     signals: list[SourceFile] = []
-    hypnograms: dict[str, SourceFile] = {}
+    hypnograms: list[SourceFile] = []
     for file in ahead(files):
         with findings.noting("file"), _opened(file) as opened:
-            if opened.header.signals:
-                signals.append(file)
-            else:
-                hypnograms[_key(file)] = file
+            (signals if opened.header.signals else hypnograms).append(file)
+    pairs, problems = pair_up(signals, hypnograms)
+    findings.note("file", problems)
     for file in signals:
-        key = _key(file)
-        near = [it for it in hypnograms if it == key] or [
-            it for it in hypnograms if len(it) == len(key) and it[:-1] == key[:-1]
-        ]
-        hypnogram = hypnograms.pop(near[0]) if len(near) == 1 else None
         with findings.noting("file"):
-            findings.drafts.append(_draft(file, hypnogram, options))
-    findings.note(
-        "file",
-        (
-            f"{it.origin}: holds no signals, and there is not one recording of the same name "
-            f"beside it{_what_fits(it, signals)}."
-            for it in hypnograms.values()
-        ),
-    )
-
-
-def _what_fits(hypnogram: SourceFile, signals: Sequence[SourceFile]) -> str:
-    """Return how the file would have to be called, by a recording in its folder, or a table."""
-    beside = [it for it in signals if it.folder == hypnogram.folder]
-    if not beside:
-        return "; put it into the folder of its recording"
-    alike = max(beside, key=lambda it: SequenceMatcher(None, it.stem, hypnogram.stem).ratio())
-    end = _WORDS.search(alike.stem)
-    base = _WORDS.sub("", alike.stem)
-    mark = re.match(r"[-_. ]*", end.group()) if end else None
-    name = f"{base}{mark.group() if mark else '-'}Hypnogram{os.path.splitext(hypnogram.origin)[1]}"
-    return (
-        f" (there is {listed((it.origin for it in beside), 4)}); the hypnogram of {alike.origin} "
-        f"would be called {name}: rename it, or name both in a table (table=, --table)"
-    )
-
-
-def _key(file: SourceFile) -> str:
-    return f"{file.folder}/{_WORDS.sub('', file.stem)}"
+            findings.drafts.append(_draft(file, pairs.get(file.origin), options))
 
 
 def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOptions) -> Draft:
@@ -295,7 +266,7 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
         labels = _labels(recording, rows, hypnogram, options)
         paths = [file.path] if hypnogram is None else [file.path, hypnogram.path]
         more = "with annotations" if hypnogram is None else "and a hypnogram"
-        name = _WORDS.sub("", file.stem) or file.stem
+        name = shared_name(file)
         return Draft(
             origin=file.origin,
             name=name,
@@ -308,6 +279,7 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
             found=f"{recording.found} {more}",
             description=rows.description(options),
             labels_per="row",
+            labels_from="" if hypnogram is None else hypnogram.origin,
         )
 
 

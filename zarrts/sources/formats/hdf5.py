@@ -2,12 +2,20 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.carried import (
+    CHANNELS,
+    RATES,
+    UNITS,
+    names_in,
+    rate_in,
+    units_in,
+)
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Findings, draft_of
 from zarrts.sources.formats.format import Format
@@ -22,9 +30,6 @@ from zarrts.types import Description, RowReader
 MAX_OBJECTS = 100_000
 MAX_TEXT_BYTES = 64 << 20
 """Of all labels that are text of any length, which are held in memory."""
-
-_CHANNELS = ("channels", "channel_names", "ch_names")
-_RATES = ("rate_hz", "sampling_rate", "sample_rate", "sfreq", "fs")
 
 
 class Group:
@@ -72,17 +77,25 @@ class Group:
         return rows
 
     def description(self, name: str, options: SourceOptions) -> Description:
-        """Return names of channels and rate, from attributes of a data set or what it is in."""
+        """Return what attributes of a data set, or of what it is in, say."""
         dataset = self.datasets[name]
         places = [dataset, dataset.parent, dataset.file]
-        channels = rate_hz = None
-        for place, key in itertools.product(places, _CHANNELS):
-            if channels is None and key in place.attrs:
-                channels = _names(place.attrs[key])
-        for place, key in itertools.product(places, _RATES):
-            if rate_hz is None and key in place.attrs:
-                rate_hz = _rate(place.attrs[key])
-        return Description(channels=channels, units=None, rate_hz=rate_hz)
+
+        def first(keys: Sequence[str], read: Callable[[Any], Any]) -> Any:
+            values = (
+                read(place.attrs[key])
+                for place, key in itertools.product(places, keys)
+                if key in place.attrs
+                # Of a group or file, "units" are those of anything.
+                and not (key == "units" and place is not dataset)
+            )
+            return next((it for it in values if it is not None), None)
+
+        return Description(
+            channels=first(CHANNELS, names_in),
+            units=first(UNITS, units_in),
+            rate_hz=first(RATES, rate_in),
+        )
 
 
 def _refuse_lists(dataset: Any, where: str) -> None:
@@ -126,21 +139,6 @@ def _texts(dataset: Any, where: str) -> Any:
         if max(map(len, rows)) * len(rows) * 4 > MAX_TEXT_BYTES:
             raise SourceError(f"{where}: its text is too long for labels; save codes instead.")
     return np.array(rows, dtype=np.str_)
-
-
-def _names(value: Any) -> tuple[str, ...] | None:
-    values = np.asarray(value).reshape(-1).tolist()
-    if len(values) == 1 and isinstance(values[0], str) and "," in values[0]:
-        values = [name.strip() for name in values[0].split(",")]
-    names = [it.decode("utf-8", "replace") if isinstance(it, bytes) else it for it in values]
-    is_names = bool(names) and all(isinstance(it, str) and it for it in names)
-    return tuple(names) if is_names else None
-
-
-def _rate(value: Any) -> float | None:
-    values = np.asarray(value).reshape(-1)
-    is_number = values.size == 1 and values.dtype.kind in "iuf"
-    return float(values[0]) if is_number and 0 < values[0] < np.inf else None
 
 
 def datasets_in(file: Any, where: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import edf, hdf5, matlab, npy, npz
+from zarrts.sources.formats import edf, hdf5, matlab, npy, npy_pairs, npz
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
+from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
 from zarrts.sources.formats.format import Format
-from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import RowReader
 
@@ -97,8 +97,37 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
     """
     of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in formats()}
     _refuse_mixture(of_format)
+    if options.is_unlabelled:
+        find_inputs(files, options, findings)
+        return
     for it, some in of_format.items():
         it.find(some, options, findings)
+
+
+def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+    """Find the recordings in files of all formats, without their labels.
+
+    Files that hold no inputs, such as hypnograms beside recordings and the labels of pairs of
+    files, are passed over, unless all do.
+    """
+    arrays = [file.origin for file in files if file.is_kind(npy.FORMAT.suffixes)]
+    of_labels = {pair.y for pair in npy_pairs.pair_up(arrays)[0]}
+    empty = []
+
+    def draft(file: SourceFile) -> list[Draft]:
+        try:
+            with open_contents(file) as contents:
+                return [draft_of(file, contents, options)]
+        except NoInputsError as error:
+            empty.append(str(error))
+            return []
+
+    in_groups = [file for file in files if file.is_kind(hdf5.FORMAT.suffixes)]
+    hdf5.FORMAT.find(in_groups, options, findings)
+    some = [it for it in files if it.origin not in of_labels and it not in in_groups]
+    findings.drafts += findings.collect("file", ahead(some), draft)
+    if not findings.drafts:
+        findings.note("file", empty)
 
 
 def _refuse_mixture(of_format: dict[Format, list[SourceFile]]) -> None:

@@ -200,6 +200,44 @@ class CastRows(DerivedRows):
 
 
 @dataclass(frozen=True)
+class AdjustedRows(DerivedRows):
+    """Rows with their columns (the last axis) chosen and in another order, or in other units.
+
+    Attributes
+    ----------
+    columns : tuple of int, or None
+        Which columns of the other rows these are; None is all, as they are.
+    factors : tuple of float, or None
+        What the values of each column of these are multiplied by, in float64.
+    """
+
+    columns: tuple[int, ...] | None
+    factors: tuple[float, ...] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of the other rows, with the columns that are chosen."""
+        shape = self.rows.shape
+        return shape if self.columns is None else (*shape[:-1], len(self.columns))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of the other rows; where values are multiplied, a float that holds them."""
+        if self.factors is None:
+            return self.rows.dtype
+        return np.result_type(self.rows.dtype, np.float32)
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        block = self.rows.read(start, stop)
+        if self.columns is not None:
+            block = np.ascontiguousarray(block[..., list(self.columns)])
+        if self.factors is not None:
+            factors = np.array(self.factors if len(block.shape) > 1 else self.factors[0])
+            block = (block * factors).astype(self.dtype)
+        return block
+
+
+@dataclass(frozen=True)
 class IntegerRows(DerivedRows):
     """Labels that were saved as floats, as the integers that they are.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from zarrts.errors import SourceError
 from zarrts.sources.formats import npy
 from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.views import ConstantRows, count_rows
@@ -78,7 +79,7 @@ def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | 
                 "file in a class folder holds one series; save each in a file of its own."
             )
         rows = contents.reader(contents.names[0], "x", options)
-        description = contents.description(contents.names[0], options)
+        description = description_of(contents, contents.names[0], options)
     if not isinstance(rows, SeriesList) and not options.names_samples:
         rows = SeriesList((rows,))
     return Draft(

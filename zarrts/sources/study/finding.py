@@ -1,18 +1,19 @@
 """Find the recordings of a study, whatever kind of files they are in."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import X_NAMES, listed, usual_name
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
-from zarrts.sources.formats.registry import find_drafts, open_contents, suffixes
-from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
+from zarrts.sources.formats import registry
+from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.registry import find_drafts, suffixes
+from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
+from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
     class_folders,
@@ -24,9 +25,11 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
+from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
 from zarrts.sources.study.search import search
-from zarrts.types import Recording, RowReader, SeriesList, SourceRecording
+from zarrts.sources.study.standards import Described, Reference, Wanted
+from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
@@ -47,12 +50,21 @@ class Found:
         Someone said whose recordings they are; no subject is merely the name of a file.
     passed_over : tuple of str
         The files of other kinds, which are not read.
+    misfits : tuple of str
+        Those of the problems that are about what columns and rows mean.
+    description : Description
+        What columns and rows of all of them mean.
+    notes : tuple of str
+        What was done so that columns and rows mean the same, and which files say nothing of it.
     """
 
     recordings: tuple[SourceRecording, ...]
     problems: tuple[str, ...]
     has_subjects_given: bool
     passed_over: tuple[str, ...] = ()
+    misfits: tuple[str, ...] = ()
+    description: Description = field(default_factory=Description.unknown)
+    notes: tuple[str, ...] = ()
 
 
 def find(
@@ -61,6 +73,7 @@ def find(
     *,
     has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
+    reference: Reference | None = None,
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -76,6 +89,8 @@ def find(
         `subject` nor `folders` says it.
     mounts : Mounts, optional
         How addresses are reached.
+    reference : Reference, optional
+        What columns and rows have to mean, such as those of a store that is added to.
 
     Returns
     -------
@@ -102,7 +117,10 @@ def find(
         recording_table.find_drafts(table, options, mounts, findings)
     if options.label_names:
         _note_single_arrays(findings)
-    findings.drafts = label_every.spread(findings.drafts, options, findings, "file")
+    timed = options
+    if reference is not None and options.rate_hz is None:
+        timed = replace(options, rate_hz=reference.description.rate_hz)
+    findings.drafts = label_every.spread(findings.drafts, timed, findings, "file")
     if has_subject_arrays is None:
         has_subject_arrays = options.subject is None and options.folders == "auto"
     if has_subject_arrays:
@@ -112,31 +130,88 @@ def find(
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
-    of_arrays = label_every.spread(of_arrays, options, findings, "array")
-    alike = as_declared(ragged.settle([*of_files, *of_arrays], options, findings), options)
+    of_arrays = label_every.spread(of_arrays, timed, findings, "array")
+    settled = ragged.settle([*of_files, *of_arrays], options, findings)
+    # A value that is missing is one of the file, before units are converted.
+    settled = as_declared(settled, options)
+    alike, description, notes = _brought_together(settled, options, reference, findings)
     return Found(
         recordings=tuple(alike),
         problems=findings.sentences(),
         has_subjects_given=options.subject is not None or are_given,
         passed_over=tuple(found.others),
+        misfits=tuple(findings.problems.get("meaning", ())),
+        description=description,
+        notes=notes,
     )
 
 
+def _brought_together(
+    recordings: Sequence[SourceRecording],
+    options: SourceOptions,
+    reference: Reference | None,
+    findings: Findings,
+) -> tuple[list[SourceRecording], Description, tuple[str, ...]]:
+    """Return recordings whose columns and rows mean the same, what they mean, and notes."""
+    # Of no rows nothing is stored, and another problem is said of them.
+    filled = [it for it in recordings if it.x.shape[0] or it.labels_per != "sample"]
+    described = [_described(it.origin, it.x, it.description) for it in filled]
+    agreed = agree(described, _wanted(options, reference))
+    findings.note("meaning", agreed.problems)
+    by_id = {id(it): adjusted for it, adjusted in zip(filled, agreed.adjusted, strict=True)}
+    alike = [
+        replace(it, x=_adjusted(it.x, by_id[id(it)]), description=agreed.description)
+        if id(it) in by_id
+        else it
+        for it in recordings
+    ]
+    return alike, agreed.description, agreed.notes
+
+
+def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
+    return Wanted(
+        channels=options.channels,
+        units=options.units,
+        rate_hz=options.rate_hz,
+        override=options.override,
+        reference=reference,
+        picks=options.channels is not None,
+    )
+
+
+def _described(origin: str, x: RowReader, description: Description) -> Described:
+    n_columns = x.shape[-1] if len(x.shape) > 1 else 0
+    return Described(origin=origin, n_columns=n_columns, description=description)
+
+
+def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
+    if adjusted.is_same:
+        return x
+    return AdjustedRows(x, adjusted.columns, adjusted.factors)
+
+
 def find_inputs(
-    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    source: Source | Sequence[Source],
     options: SourceOptions,
     storage_options: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
 ) -> list[tuple[str, RowReader]]:
-    """Return (name of the file, reader) of the inputs in files that need no labels.
+    """Return (name of the file, reader) of the inputs in sources that need no labels.
+
+    Warns of columns that are put in order, units that are converted, and of what files do not say.
 
     Parameters
     ----------
-    source : path, address, glob pattern, or a list of these
-        Files come in sorted order.
+    source : path, address, glob pattern, Recording, or a list of these
+        Files come in sorted order; then what tables (`.csv`) name, and recordings, in theirs.
     options : SourceOptions
-        `channels` are those of files that hold signals by name; no other file is asked for them.
+        What files hold.
+        `y` is False. `channels` are those of files that hold signals by name; no other file is
+        asked for them.
     storage_options : mapping, optional
         Of addresses.
+    reference : Reference, optional
+        What columns and rows have to mean, as those that a network was trained with.
 
     Raises
     ------
@@ -144,11 +219,54 @@ def find_inputs(
         Naming every file that cannot be used.
     """
     options.check_axes()
-    paths, _, _ = _sorted_out(source)
-    found = search(paths, suffixes(), mounts=Mounts(storage_options))
-    if found.problems or not found.files:
+    paths, tables, recordings = _sorted_out(source)
+    mounts = Mounts(storage_options)
+    found = search(paths, suffixes(), mounts=mounts)
+    if found.problems or not (found.files or tables or recordings):
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
-    return [(name, inputs_as_declared(it, options)) for name, it in _inputs(found.files, options)]
+    findings = Findings()
+    registry.find_inputs(found.files, options, findings)
+    findings.drafts.sort(key=lambda draft: draft.origin)
+    for table in tables:
+        recording_table.find_drafts(table, options, mounts, findings)
+    ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    inputs = [
+        (it.origin, inputs_as_declared(it.x, options), it.description)
+        for it in findings.drafts
+        if not isinstance(it.x, SeriesList)
+    ]
+    unlabelled = [Recording(it.subject, it.x, None) for it in recordings]
+    inputs += [
+        (it.origin, inputs_as_declared(it.x, options), it.description)
+        for it in in_memory.find_recordings(unlabelled, options, findings)
+    ]
+    if problems := findings.sentences():
+        raise SourceError("\n".join(problems))
+    return _as_in(reference, inputs, options)
+
+
+def _as_in(
+    reference: Reference | None,
+    found: Sequence[tuple[str, RowReader, Description]],
+    options: SourceOptions,
+) -> list[tuple[str, RowReader]]:
+    """Return inputs whose columns and rows mean what they have to mean.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be brought to that.
+    """
+    if reference is None:
+        return [(origin, x) for origin, x, _ in found]
+    described = [_described(*it) for it in found]
+    agreed = agree(described, _wanted(options, reference))
+    if agreed.problems:
+        raise SourceError("\n".join(agreed.problems))
+    for text in (*agreed.notes, *unsaid_in(agreed)):
+        warnings.warn(text, stacklevel=4)
+    pairs = zip(found, agreed.adjusted, strict=True)
+    return [(origin, _adjusted(x, adjusted)) for (origin, x, _), adjusted in pairs]
 
 
 def _sorted_out(
@@ -228,60 +346,8 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 description=draft.description,
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
+                labels_from=draft.labels_from,
             )
         ]
 
     return findings.collect("content", findings.drafts, recording)
-
-
-def _inputs(files: Sequence[SourceFile], options: SourceOptions) -> list[tuple[str, RowReader]]:
-    """Return (origin, reader) of the inputs of each file.
-
-    Inputs are the array that `options.x` names, the only one, the one with a usual name, or of two
-    without names the one of more axes. Files that hold none, such as hypnograms beside recordings,
-    are passed over.
-
-    Raises
-    ------
-    SourceError
-        Naming every file whose inputs cannot be told or read.
-    """
-    found: list[tuple[str, RowReader]] = []
-    problems, empty = [], []
-    for file in ahead(files):
-        try:
-            with open_contents(file) as contents:
-                name = _inputs_in(contents, options.x, file.origin)
-                reader = contents.reader(name, "x", options)
-                series = reader if isinstance(reader, RowReader) else reader.readers
-                if isinstance(series, tuple):
-                    found += [(f"{file.origin}[{i}]", it) for i, it in enumerate(series)]
-                else:
-                    found.append((file.origin, series))
-        except NoInputsError as error:
-            empty.append(str(error))
-        except SourceError as error:
-            problems.append(str(error))
-    if problems := problems or (empty if not found else []):
-        raise SourceError("\n".join(problems))
-    return found
-
-
-def _inputs_in(contents: Contents, x: str | None, origin: str) -> str:
-    names = contents.names_for([x])
-    if x is not None and x in names:
-        return x
-    usual = [it for it in names if usual_name(it) in X_NAMES]
-    if x is None and len(names) == 1:
-        return names[0]
-    if x is None and len(usual) == 1:
-        return usual[0]
-    if x is None and len(names) == 2 and not contents.is_named:
-        # As where both are read: inputs have more axes than labels.
-        more, fewer = sorted(names, key=lambda it: -len(contents.shape(it)))
-        if len(contents.shape(more)) > len(contents.shape(fewer)):
-            return more
-    what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
-    raise SourceError(
-        f"{origin}: holds {listed(map(contents.summary, names))}, and {what}; name it with x=."
-    )

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.carried import names_in, rate_in, units_in
 from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.arrays import ArrayRows
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.records import named_rows
+from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import fingerprint
 from zarrts.sources.study.ragged import differ_in_length
@@ -148,13 +150,31 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         size_bytes=0,
         fingerprint=fingerprint.of_readers((x, y)),
         is_sampled=not callable(recording.x) and fingerprint.are_sampled((x, y)),
-        description=Description.unknown(),
+        description=_description(recording, origin),
         labels_per=labels_per,
+    )
+
+
+def _description(recording: Recording, origin: str) -> Description:
+    channels, units, rate_hz = recording.channels, recording.units, recording.rate_hz
+    if isinstance(units, str):
+        units = (units,)
+    for name, given, read in (("channels", channels, names_in), ("units", units, units_in)):
+        if given is not None and (isinstance(given, str) or read(np.array([*given])) is None):
+            raise SourceError(f"{origin}: its {name}= have to be a list of text, not {given!r}.")
+    if rate_hz is not None and rate_in(rate_hz) is None:
+        raise SourceError(f"{origin}: its rate_hz= has to be a number above 0, not {rate_hz!r}.")
+    return Description(
+        channels=None if channels is None else tuple(map(str, channels)),
+        units=None if units is None else tuple(map(str, units)),
+        rate_hz=None if rate_hz is None else float(rate_hz),
     )
 
 
 def _labels(labels: Any, n_rows: int, origin: str) -> tuple[RowReader, LabelsPer]:
     """Return the labels of a recording, and whether it is said what has one."""
+    if labels is None:
+        return ConstantRows("", n_rows), "sample"
     if isinstance(labels, Mapping):
         found = {str(name): _labels(it, n_rows, f"{origin}: {name}") for name, it in labels.items()}
         kinds = {labels_per for _, labels_per in found.values()}

@@ -11,7 +11,14 @@ from dataclasses import replace
 from zarrts.errors import SourceError
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.records import NamedRows
-from zarrts.sources.rows.views import OneSample, PartOfRows, RowsOfRow, StackedRows, count_rows
+from zarrts.sources.rows.views import (
+    ConstantRows,
+    OneSample,
+    PartOfRows,
+    RowsOfRow,
+    StackedRows,
+    count_rows,
+)
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import LabelsPer, RowReader, SeriesList, SourceRecording
 
@@ -165,6 +172,7 @@ def settle(
     label; all others go with these. A recording with as many rows as labels, in a study where
     nothing is said, stays as it is.
     """
+    findings.note("study", _unlabelled_among_numbers(recordings))
     if options.kind == "dense":
         return [_as_samples(it) for it in recordings]
     is_said = options.is_series
@@ -172,7 +180,9 @@ def settle(
     counts = Counter(form for form in forms if form is not None)
     if not is_said and not counts.keys() & {"row", "recording"}:
         return list(recordings)
-    usual: LabelsPer = counts.most_common(1)[0][0] if counts else "row"
+    usual: LabelsPer = "recording" if all(is_unlabelled(it.y) for it in recordings) else "row"
+    if counts:
+        usual = counts.most_common(1)[0][0]
     pairs = list(zip(recordings, forms, strict=True))
     like = next((it.origin for it, form in pairs if form == usual), "")
     problems = (
@@ -182,7 +192,31 @@ def settle(
         if form is not None and form != usual
     )
     findings.note("study", problems)
-    return [replace(it, labels_per=form or usual) for it, form in pairs]
+    return [_with_labels_per(it, form or usual) for it, form in pairs]
+
+
+def is_unlabelled(rows: RowReader | SeriesList) -> bool:
+    """Return whether labels stand for none, because it was said that there are none."""
+    return isinstance(rows, ConstantRows) and rows.value == ""
+
+
+def _unlabelled_among_numbers(recordings: Sequence[SourceRecording]) -> list[str]:
+    """Return what is wrong with recordings without labels, where others have numbers."""
+    like = next((it.origin for it in recordings if it.y.dtype.kind != "U"), None)
+    return [
+        f"{it.origin}: has no labels, but those of others, such as {like}, are numbers, of which "
+        "none stands for a label that is missing; give all as text (where '' does), or convert "
+        "recordings without labels into a store of their own."
+        for it in recordings
+        if like is not None and is_unlabelled(it.y)
+    ]
+
+
+def _with_labels_per(recording: SourceRecording, labels_per: LabelsPer) -> SourceRecording:
+    y = recording.y
+    if is_unlabelled(y):
+        y = ConstantRows("", 1 if labels_per == "recording" else recording.x.shape[0])
+    return replace(recording, y=y, labels_per=labels_per)
 
 
 def as_in_store(recording: SourceRecording, labels_per: LabelsPer) -> SourceRecording:
@@ -208,6 +242,8 @@ def _form(recording: SourceRecording, *, is_said: bool) -> LabelsPer | None:
         return recording.labels_per
     if len(recording.x.shape) != 2 and not is_said:
         return "sample"
+    if is_unlabelled(recording.y):
+        return None
     n_rows, n_labels = recording.x.shape[0], recording.y.shape[0]
     if n_labels == 1 and n_rows != 1:
         return "recording"

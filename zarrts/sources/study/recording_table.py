@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +11,17 @@ from typing import Any
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
+from zarrts.sources.formats import edf
 from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.carried import description_of
+from zarrts.sources.formats.contents import Scoring
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
-from zarrts.sources.rows.label_rows import RepeatedRows
+from zarrts.sources.rows.label_rows import IntervalRows, RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.sources.study import scoring
 from zarrts.sources.study.label_every import rows_of_label
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
@@ -24,7 +29,7 @@ LINE_OF_A_TABLE = "a line of a table"
 """What was recognised, where nothing else is said of a line."""
 
 SUFFIX = ".csv"
-COLUMNS = ("subject", "x", "y", "label", "start", "stop")
+COLUMNS = ("subject", "x", "y", "label", "start", "stop", "offset")
 _SEPARATOR = "::"
 
 Find = Callable[[str], SourceFile]
@@ -56,6 +61,7 @@ class _Line:
     label: str
     start: int
     stop: int | None
+    offset_s: float | None
 
 
 def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Findings) -> None:
@@ -67,8 +73,9 @@ def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Fin
         Or address: a CSV file in UTF-8 whose first line names the columns: subject; x and perhaps
         y, files relative to the table's folder, or addresses, with "::" and a name where a file
         holds several arrays; label, one for all samples, instead of y; start and stop, rows of
-        the file. Further columns are passed over. With a label, an array of at most 2 axes is one
-        sample, unless `axes` names "sample".
+        the file; offset, for annotations and CSV files of labels: when y starts, in seconds from
+        the first row of the file of x. Further columns are passed over. With a label, an array of
+        at most 2 axes is one sample, unless `axes` names "sample".
     mounts : Mounts
         How addresses are reached.
 
@@ -89,12 +96,12 @@ def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Fin
                 else str(error)
             ) from error
 
-    for line in _read_lines(table):
+    for line in _read_lines(table, options.is_unlabelled):
         with findings.noting("file", f"{line.where}: "):
             findings.drafts.append(_draft(line, find_file, options))
 
 
-def _read_lines(path: SourcePath) -> list[_Line]:
+def _read_lines(path: SourcePath, is_unlabelled: bool) -> list[_Line]:
     try:
         with (
             opened(path, str(path)) as (stream, _),
@@ -112,7 +119,7 @@ def _read_lines(path: SourcePath) -> list[_Line]:
             for row in rows:
                 where = f"{path}: line {rows.line_num}"
                 try:
-                    lines.append(_line(row, where))
+                    lines.append(_line(row, where, is_unlabelled))
                 except ValueError as error:
                     problems.append(f"line {rows.line_num}: {error}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -124,35 +131,45 @@ def _read_lines(path: SourcePath) -> list[_Line]:
     return lines
 
 
-def _line(row: dict[str, str | None], where: str) -> _Line:
+def _line(row: dict[str, str | None], where: str, is_unlabelled: bool) -> _Line:
     texts = {name: (row.get(name) or "").strip() for name in COLUMNS}
     lacking = [name for name in ("subject", "x") if not texts[name]]
     if lacking:
         raise ValueError(f"{' and '.join(lacking)} left empty; fill it in")
-    if bool(texts["y"]) == bool(texts["label"]):
+    if bool(texts["y"]) == bool(texts["label"]) and not is_unlabelled:
         raise ValueError("needs y or label, and not both")
     numbers = {name: int(texts[name]) for name in ("start", "stop") if texts[name]}
     start, stop = numbers.get("start", 0), numbers.get("stop")
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"rows {start} to {stop} are none")
-    return _Line(where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop)
+    offset_s = float(texts["offset"]) if texts["offset"] else None
+    if offset_s is not None and not math.isfinite(offset_s):
+        raise ValueError(f"an offset of {offset_s} s is none")
+    return _Line(
+        where, texts["subject"], texts["x"], texts["y"], texts["label"], start, stop, offset_s
+    )
 
 
 def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
-    x_file, x_name, x = _reader(line.x, find_file, "x", options)
-    x = _part(x, line, x_name)
+    x_file, x_name, whole, description = _reader(line.x, find_file, "x", options)
+    x = _part(whole, line, x_name)
     paths = [x_file.path]
     is_part = (line.start, line.stop) != (0, None)
     labels_per: LabelsPer = "sample"
-    if line.label:
+    y: RowReader | SeriesList
+    if options.is_unlabelled:
+        y, y_name = ConstantRows("", count_rows(x)), "y"
+    elif line.label:
         if not isinstance(x, SeriesList) and len(x.shape) <= 2 and not options.names_samples:
             x = SeriesList((x,))
-        y: RowReader | SeriesList = ConstantRows(line.label, count_rows(x))
+        y = ConstantRows(line.label, count_rows(x))
         y_name = "label"
     else:
-        y_file, y_name, y = _reader(line.y, find_file, "y", options)
-        every = rows_of_label(options) if is_part else None
-        if every is not None and not isinstance(x, SeriesList) and not isinstance(y, SeriesList):
+        y_file, y_name, y = _labels(line, find_file, whole, description, options)
+        every = rows_of_label(options, [description.rate_hz]) if is_part else None
+        if isinstance(y, IntervalRows):
+            y, labels_per = _part(y, line, y_name), "row"
+        elif every is not None and not isinstance(x, SeriesList) and not isinstance(y, SeriesList):
             # start and stop count time steps, in labels too.
             y, labels_per = _of_stretches(y, every, line, x.shape[0], y_name), "row"
         else:
@@ -169,12 +186,48 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         x_name=x_name,
         y_name=y_name,
         found=LINE_OF_A_TABLE,
-        description=Description.unknown(),
+        description=description,
         subject=line.subject,
-        part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}",
+        part=f"{line.x} {line.y} {line.label} {line.start} {line.stop}"
+        + ("" if line.offset_s is None else f" {line.offset_s}"),
         first_row=line.start,
         labels_per=labels_per,
     )
+
+
+def _labels(
+    line: _Line,
+    find_file: Find,
+    x: RowReader | SeriesList,
+    description: Description,
+    options: SourceOptions,
+) -> tuple[SourceFile, str, RowReader | SeriesList]:
+    """Return file, name and rows of y: annotations of EDF, a CSV file, or an array."""
+    file_name, _, name = line.y.partition(_SEPARATOR)
+    file = find_file(file_name.replace("\\", "/"))
+    is_csv = file.is_kind(scoring.SUFFIXES)
+    if is_csv and name:
+        raise SourceError(f"{line.y}: a CSV file has no arrays; leave {_SEPARATOR}{name} out.")
+    found = None if is_csv or name not in ("", edf.ANNOTATIONS) else _scoring_of(file)
+    if not is_csv and found is None:
+        if line.offset_s is not None:
+            raise SourceError(f"{line.y}: offset= is for labels with times, which it has not.")
+        return _reader(line.y, find_file, "y", options)[:3]
+    if isinstance(x, SeriesList):
+        raise SourceError(f"{line.y}: labels with times need x to be one series, not a list.")
+    own = _scoring_of(find_file(line.x.partition(_SEPARATOR)[0].replace("\\", "/")))
+    rate_hz = options.rate_hz or description.rate_hz
+    signals = scoring.Signals(n_rows=x.shape[0], rate_hz=rate_hz, scoring=own)
+    if found is None:
+        return file, file.stem, scoring.rows_of_csv(file, signals, line.offset_s, options)
+    rows = scoring.rows_of_scoring(file, found, signals, line.offset_s, options)
+    return file, edf.ANNOTATIONS, rows
+
+
+def _scoring_of(file: SourceFile) -> Scoring | None:
+    """Return the annotations of a file, where it can have some."""
+    with open_contents(file) as contents:
+        return None if contents.scoring is None else contents.scoring()
 
 
 def _of_stretches(labels: RowReader, every: int, line: _Line, n_rows: int, name: str) -> PartOfRows:
@@ -208,11 +261,13 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 def _reader(
     named: str, find_file: Find, role: Role, options: SourceOptions
-) -> tuple[SourceFile, str, RowReader | SeriesList]:
+) -> tuple[SourceFile, str, RowReader | SeriesList, Description]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")
     file = find_file(file_name)
     with open_contents(file) as contents:
+        if not name and role == "x" and contents.scoring is not None:
+            name = edf.SIGNALS
         if not name:
             name = contents.names[0] if len(contents.names) == 1 else ""
         if name not in contents.names:
@@ -222,4 +277,6 @@ def _reader(
             )
             held = listed(contents.names) or "nothing"
             raise SourceError(f"{file_name}: has {what}; it holds {held}; name one{example}.")
-        return file, name, contents.reader(name, role, options)
+        reader = contents.reader(name, role, options)
+        found = description_of(contents, name, options) if role == "x" else Description.unknown()
+        return file, name, reader, found

@@ -211,12 +211,21 @@ _SESSION = re.compile(
     re.IGNORECASE,
 )
 
+# Sleep-EDF: SC4ssNEO and ST7ssNJ0, where ss is the person and N the night.
+_SLEEP_EDF = re.compile(r"(?<![A-Za-z0-9])(SC4\d\d|ST7\d\d)\d[A-Z][A-Z0-9](?![A-Za-z0-9])")
+
+
+def is_sleep_edf(subject: str) -> bool:
+    """Return whether a name is that of a night in Sleep-EDF, such as SC4001E0."""
+    return _SLEEP_EDF.search(subject) is not None
+
 
 def session_like(subjects: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of names that differ only in a session-like part.
 
     Such a part is night, day, run, session (sess, ses), trial, visit or recording (rec) followed
-    by a number, anywhere in the name: `s01_night1` and `s01_night2`, `run-01-S1` and `S1`. Two
+    by a number, anywhere in the name: `s01_night1` and `s01_night2`, `run-01-S1` and `S1`. So are
+    the nights of one person in Sleep-EDF, `SC4001E0` and `SC4002E0`. Two
     sessions of one person on both sides of a split are a leak.
 
     Parameters
@@ -231,7 +240,7 @@ def session_like(subjects: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     groups: dict[str, list[str]] = defaultdict(list)
     has_session: set[str] = set()
     for subject in dict.fromkeys(subjects):
-        bare = _SESSION.sub("_", subject)
+        bare = _SLEEP_EDF.sub(r"\1", _SESSION.sub("_", subject))
         key = re.sub(r"[_.\-/ ]+", "_", bare).strip("_").casefold()
         groups[key].append(subject)
         if bare != subject:

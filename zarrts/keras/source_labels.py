@@ -1,0 +1,127 @@
+"""Labels of samples that are cut from source files, as codes of the classes of a network."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SampleError, SourceError
+from zarrts.keras.spec import Spec
+from zarrts.keywords import first_names
+from zarrts.loops.votes import majority
+from zarrts.types import AnyArray, IntArray, Label, SourceRecording
+
+
+class SourceLabels:
+    """The labels of samples of recordings that no store has.
+
+    Parameters
+    ----------
+    recordings : sequence of SourceRecording
+    spec : Spec
+        How the network was trained: which labels of its rows are those of a sample.
+    step : int
+        Rows from a window to the next; 1 where rows are samples.
+
+    Raises
+    ------
+    SampleError
+        If the spec does not say which labels are those of a sample.
+    SourceError
+        If some recordings have fewer or more labels than they need; names all.
+    """
+
+    def __init__(self, recordings: Sequence[SourceRecording], spec: Spec, step: int) -> None:
+        if spec.y_of not in ("row", "recording"):
+            raise SampleError(
+                "like= does not say how labels of rows become those of a sample (label= was a "
+                "function, target= was 'x', or an older zarrts saved it); convert the files, and "
+                "evaluate the samples of that store."
+            )
+        self._recordings, self._spec, self._step = recordings, spec, step
+        self._steps = None if spec.y_steps is None else np.array(spec.y_steps, np.int64)
+        names = spec.class_names or ()
+        self._codes: dict[Label, int] = {name: code for code, name in enumerate(names)}
+        self._codes |= {
+            old: -1 if new is None else self._codes[new]
+            for old, new in spec.merges or ()
+            if old not in self._codes
+        }
+        problems = [self._problem(it) for it in recordings]
+        if any(problems):
+            raise SourceError("\n".join(filter(None, problems)))
+
+    def _problem(self, recording: SourceRecording) -> str:
+        n_rows, n_labels = recording.x.shape[0], recording.y.shape[0]
+        n_needed = 1 if self._is_single(recording) else n_rows
+        if n_labels == n_needed and (recording.labels_per == "recording") <= (n_needed == 1):
+            return ""
+        return (
+            f"{recording.origin}: {n_labels:,} labels in {recording.y_name!r}, but {n_rows:,} rows "
+            f"in {recording.x_name!r} need {n_needed:,} for this network."
+        )
+
+    def _is_single(self, recording: SourceRecording) -> bool:
+        return self._spec.y_of == "recording"
+
+    def of(self, number: int, samples: IntArray, n_steps: int) -> IntArray:
+        """Return the codes of some samples of a recording; -1 where there is no label.
+
+        Parameters
+        ----------
+        number : int
+            Of the recording.
+        samples : int64, shape (n_samples,)
+            Counted from its first.
+        n_steps : int
+            That a sample of any length was brought to.
+
+        Returns
+        -------
+        int64, shape (n_samples,) or (n_samples, n_labels)
+        """
+        recording = self._recordings[number]
+        with closing(recording.y):
+            if self._is_single(recording):
+                code = self._encoded(recording.y.read(0, 1), recording.origin)
+                shape = () if self._steps is None else self._steps.shape
+                return np.broadcast_to(code.reshape(1, *[1] * len(shape)), (len(samples), *shape))
+            if self._steps is None:
+                return self._of_any_length(recording, n_steps)
+            steps, n_rows = self._steps, recording.y.shape[0]
+            rows = samples.reshape(-1, *[1] * steps.ndim) * self._step + steps
+            first, stop = max(0, int(rows.min())), min(n_rows, int(rows.max()) + 1)
+            known = self._encoded(recording.y.read(first, stop), recording.origin)
+        inside = (rows >= first) & (rows < stop)
+        codes = np.where(inside, known[np.clip(rows - first, 0, stop - first - 1)], -1)
+        share = self._spec.majority
+        return codes if share is None else majority(codes, (-1,), share)
+
+    def _of_any_length(self, recording: SourceRecording, n_steps: int) -> IntArray:
+        codes = self._encoded(recording.y.read(0, recording.y.shape[0]), recording.origin)
+        keeps_end = (self._spec.padding or {}).get("truncate") == "pre"
+        codes = codes[-n_steps:] if keeps_end else codes[:n_steps]
+        return np.pad(codes, (0, n_steps - len(codes)), constant_values=-1)[None]
+
+    def _encoded(self, labels: AnyArray, origin: str) -> IntArray:
+        if labels.ndim == 2 and labels.shape[1] == len(self._codes) > 1:  # one-hot
+            return np.where(labels.any(axis=1), labels.argmax(axis=1), -1).astype(np.int64)
+        if labels.ndim != 1:
+            raise SourceError(
+                f"{origin}: its labels have {labels.ndim} axes, which are no classes."
+            )
+        values, which = np.unique(labels, return_inverse=True)
+        codes, unknown = [], []
+        for value in values.tolist():
+            is_missing = value == "" or value != value
+            name: Any = int(value) if isinstance(value, float) and value.is_integer() else value
+            codes.append(-1 if is_missing else self._codes.get(name, -1))
+            if not is_missing and name not in self._codes:
+                unknown.append(str(name))
+        if unknown:
+            raise SourceError(
+                f"{origin}: has the labels {first_names(unknown)}, but the network was trained on "
+                f"{first_names(self._spec.class_names or ())}; name them alike."
+            )
+        return np.array(codes, np.int64)[which]
