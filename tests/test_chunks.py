@@ -35,6 +35,7 @@ from zarrts.conversion.publish import create_segment, write_checksums
 from zarrts.errors import ReadError, StoreError
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
+from zarrts.storage.open_files import OPEN_FILES
 from zarrts.storage.segments import array_spec, read_segment
 from zarrts.storage.shards import ShardWriter
 from zarrts.storage.table import digest_of_table, read_table
@@ -473,11 +474,11 @@ def read_random_chunks(
 
 @pytest.mark.parametrize("max_open", [1, 5, 100])
 def test_threads_share_a_few_open_files(
-    many: tuple[Path, np.ndarray], max_open: int, no_leaks: None
+    many: tuple[Path, np.ndarray], max_open: int, no_leaks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, values = many
     reader = DirectReader(root, spec_of(root))
-    reader._max_open = max_open
+    monkeypatch.setattr(OPEN_FILES, "most", max_open)
     n_threads = 12
     barrier = threading.Barrier(n_threads)
     with ThreadPoolExecutor(n_threads) as pool:

@@ -25,6 +25,7 @@ import zarrts
 from zarrts.conversion import run as conversion
 from zarrts.labels.losses import check_loss, count_outputs
 from zarrts.sources.formats import registry
+from zarrts.storage.open_files import too_many
 
 PAGE = (Path(__file__).parents[1] / "docs" / "errors.md").read_text(encoding="utf-8")
 STAGES = np.array(["N1", "REM", "W"])
@@ -231,6 +232,10 @@ def repair_without_a_manifest(it: Place) -> None:
 
 
 # What README.md lists as well is raised by its tests.
+def raise_of(error: Exception) -> None:  # which test_open_files.py meets
+    raise error
+
+
 def left_out(it: Place) -> None:
     broken = it.tmp / "broken.zarr"
     shutil.copytree(it.study.path, broken)
@@ -354,6 +359,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
             zarrts.Recording("b", np.ones((9, 4, 2)), np.arange(9)),
         ],
     ),
+    "has as many files open as it may": lambda it: raise_of(too_many(it.tmp)),
     "A split is 2 parts": lambda it: sequence(it, it.study.samples.split(test=1)),
     "Unrecognized data type": fit_samples,
     "ZarrSequence() has no keyword 'class_mode'; use label_mode=": lambda it: sequence(
@@ -489,6 +495,20 @@ def test_typing_error_names_what_was_meant(
         (lambda it: it.study.samples.batches(9, seed=0.5), "seed=0.5 has to be a whole number"),
         (lambda it: it.study.samples.batches(9, dtype="flot"), "dtype='flot' is not a NumPy dtype"),
         (lambda it: it.study.samples.batches(9, transform="flip"), "'flip' is not a function"),
+        (lambda it: it.study.samples.batches(None), "batch_size=None has to be a whole number"),
+        (lambda it: it.study.samples.batches(True), "batch_size=True has to be a whole number"),
+        (lambda it: it.study.samples.batches(9, seed=None), "seed=None has to be a whole number"),
+        (lambda it: it.study.samples.batches(9, memory="lots"), "memory='lots' is not a size"),
+        (lambda it: it.study.samples.load(memory="lots"), "memory='lots' is not a size"),
+        (lambda it: it.study.samples.batches(9, dtype="U3"), "is not one of numbers"),
+        (lambda it: it.study.samples.batches(9, epoch=-1), "epoch=-1 has to be a whole number of"),
+        (lambda it: it.study.samples.batches(9, epoch=1.5), "epoch=1.5 has to be a whole number"),
+        (lambda it: sequence(it).to_tf_dataset(-1), "epoch=-1 has to be a whole number of 0"),
+        (lambda it: setattr(sequence(it), "epoch", -1), "epoch=-1 has to be a whole number of 0"),
+        (lambda it: sequence(it)[0:2], "only a single batch; loop over the sequence"),
+        (lambda it: it.study.samples.batches(9, stats=np.zeros(2)), "stats=array([0., 0.]) is unk"),
+        (lambda it: it.study.samples.split(test=np.bool_(True)), "a count of subjects"),
+        (lambda it: it.ragged.samples.batches(2, pad="batch", pad_value="x"), "be a number"),
     ],
 )
 def test_wrong_value_or_keyword_says_what_is_right(
@@ -497,6 +517,37 @@ def test_wrong_value_or_keyword_says_what_is_right(
     with pytest.raises((zarrts.ZarrtsError, TypeError, AttributeError)) as error:
         act(place)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("half", [np.float32(0.5), np.float16(0.5), np.array(0.5), 0.5])
+def test_numbers_of_numpy_mean_what_those_of_python_mean(place: Place, half: Any) -> None:
+    samples = place.study.samples
+    assert samples.split(test=half)[1].subjects == samples.split(test=0.5)[1].subjects
+    merged = samples.labelled(missing=np.array("W")).class_names
+    assert merged == samples.labelled(missing="W").class_names == ["N1", "REM"]
+    two = place.two.samples
+    assert two.labelled(missing=np.int64(20)).class_names == [0, 40]
+
+
+def test_a_split_is_saved_into_a_folder_that_is_not_there_yet(place: Place) -> None:
+    split = place.study.samples.split(test=1)
+    split.save(place.tmp / "new" / "folder" / "split.json")
+    found = place.study.load_split(place.tmp / "new" / "folder" / "split.json")
+    assert found[1].subjects == split[1].subjects
+
+
+def test_sizes_that_mean_nothing_are_errors_of_both_kinds(place: Place) -> None:
+    for kind in (ValueError, zarrts.SampleError, zarrts.ZarrtsError):
+        with pytest.raises(kind, match="memory='lots' is not a size"):
+            place.study.samples.batches(4, memory="lots")
+
+
+def test_recordings_of_unequal_lengths_are_measured_in_time_steps(place: Place) -> None:
+    from zarrts.commands.bench import measure_store
+
+    found = measure_store(str(place.ragged.path), seconds=0.1)
+    assert [it.samples_per_s > 0 for it in found.rates] == [True] * len(found.rates)
+    assert "time steps/s" in found.as_text()
 
 
 class BinaryCrossentropy:

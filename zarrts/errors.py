@@ -17,12 +17,20 @@ class SampleError(ZarrtsError):
     """A selection, split or batch request does not fit the samples of the store."""
 
 
+class OptionError(PlanError, SampleError, ValueError):
+    """The value of an option means nothing, such as memory="lots", wherever it is given."""
+
+
 class StoreError(ZarrtsError):
     """A path holds no complete store, or one that this version cannot read."""
 
 
 class ReadError(ZarrtsError):
     """Bytes of a complete store are missing, damaged or cannot be read."""
+
+
+class AccessError(ReadError):
+    """Bytes cannot be had, and not because they are damaged: never skipped, nor to be repaired."""
 
 
 class BucketError(ZarrtsError, OSError):

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from zarrts.indexing.windows import Gaps, WindowLabel
 from zarrts.keywords import did_you_mean, refuse_positional, refuse_unknown
 from zarrts.loading.loader import EpochLoader
-from zarrts.loading.options import BatchKeywords, Shuffle, batch_options, takes_batch_options
+from zarrts.loading.options import (
+    BatchKeywords,
+    Shuffle,
+    batch_options,
+    check_epoch,
+    takes_batch_options,
+)
 from zarrts.loading.stream import BatchStream
 from zarrts.notebook import table_of
 from zarrts.reading import class_counts, missing_labels, windowing
@@ -530,7 +536,7 @@ class Samples:
         """
         defaults = {"batch_size": batch_size, "shuffle": shuffle, **_AS_STORED}
         chosen = batch_options(self.batches, options, defaults)
-        return EpochLoader(self.selection, chosen).stream(epoch)
+        return EpochLoader(self.selection, chosen).stream(check_epoch(epoch))
 
     @takes_batch_options()
     def to_torch(

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from zarrts.errors import OptionError
+
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _UNITS |= {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -17,17 +19,17 @@ def parse_size(size: int | str, name: str) -> int:
 
     Raises
     ------
-    ValueError
+    OptionError
         If it is not a positive size; the message names the option.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if isinstance(size, bool) or not match or match[2].lower() not in _UNITS:
-        raise ValueError(
+        raise OptionError(
             f"{name}={size!r} is not a size; write a number of bytes or, for example, '512MiB'."
         )
     n_bytes = int(float(match[1]) * _UNITS[match[2].lower()])
     if n_bytes < 1:
-        raise ValueError(f"{name}={size!r} has to be at least 1 byte.")
+        raise OptionError(f"{name}={size!r} has to be at least 1 byte.")
     return n_bytes
 
 
@@ -55,7 +57,7 @@ def rows_of_time(name: str, value: int | str, rate_hz: float | None) -> int:
 
     Raises
     ------
-    ValueError
+    OptionError
         If it is neither, no rate is known, or the time is not a whole number of rows; the message
         names the option.
     """
@@ -63,18 +65,18 @@ def rows_of_time(name: str, value: int | str, rate_hz: float | None) -> int:
         return int(value)
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(
+        raise OptionError(
             f"{name}={value!r} has to be a number of rows, or a time such as '30s' "
             f"({', '.join(_SECONDS)})."
         )
     if rate_hz is None:
-        raise ValueError(
+        raise OptionError(
             f"{name}={value!r} is a time, but the rate is not known; count rows, or convert with "
             "rate_hz=."
         )
     rows = float(match[1]) * _SECONDS[match[2]] * rate_hz
     if abs(rows - round(rows)) > 1e-6 * max(1.0, rows):
-        raise ValueError(
+        raise OptionError(
             f"{name}={value!r} is {rows:g} rows at {rate_hz:g} Hz; choose a time that is a whole "
             "number of them, or count rows."
         )

@@ -37,8 +37,10 @@ class Store:
     """
 
     def __init__(self, root: Location, header: StoreHeader) -> None:
-        self._root, self.header = root, header
-        self.readers = Readers.of(root, header.segments)
+        # What is relative would be another store after os.chdir.
+        self._given, self.header = root, header
+        self._root = root.absolute() if isinstance(root, Path) else root
+        self.readers = Readers.of(self._root, header.segments)
 
     @property
     def samples(self) -> "Samples":
@@ -67,7 +69,7 @@ class Store:
     @property
     def path(self) -> str:
         """Path or address of the store."""
-        return str(self._root)
+        return str(self._given)
 
     @property
     def version(self) -> int:
@@ -150,7 +152,14 @@ class Store:
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
-        tables = [read_table(self._root, segment) for segment in self.header.segments]
+        tables = []
+        for segment in self.header.segments:
+            try:
+                tables.append(read_table(self._root, segment))
+            except StoreError:
+                if self.readers.still_there is not None:
+                    self.readers.still_there.check(segment.name)
+                raise
         return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
 
     @cached_property

@@ -68,7 +68,14 @@ def _measured(
     fit: bool,
 ) -> BenchReport:
     dtype = np.dtype(np.float32)
-    options = BatchOptions(batch_size=batch_size, dtype=dtype, memory=memory, workers=workers)
+    is_ragged = samples.store.is_ragged
+    options = BatchOptions(
+        batch_size=batch_size,
+        dtype=dtype,
+        memory=memory,
+        workers=workers,
+        pad="batch" if is_ragged else None,
+    )
     loader = EpochLoader(samples.selection, options)
     is_direct = all(reader.is_direct for reader in samples.store.readers.x)
     is_remote = any(reader.is_remote for reader in samples.store.readers.x)
@@ -83,7 +90,7 @@ def _measured(
     ]
     keeps_all = loader.keeps_all
     loader.close()
-    if fit and _can_fit(samples):
+    if fit and not is_ragged and _can_fit(samples):
         rates += _fit_rates(samples, options, seconds)
     return BenchReport(
         store=samples.store.path,
@@ -98,6 +105,7 @@ def _measured(
         ),
         is_remote=is_remote,
         loops=library.describe(),
+        unit="time steps" if is_ragged else "samples",
     )
 
 
@@ -201,7 +209,7 @@ def _loader_rates(loader: EpochLoader, samples: Samples, seconds: float) -> list
         with loader.stream(epoch) as stream:
             started, done, elapsed = time.perf_counter(), 0, 0.0
             for batch in stream:
-                done += len(batch.sample_id)
+                done += len(batch.sample_id) if batch.length is None else int(batch.length.sum())
                 elapsed = time.perf_counter() - started
                 if elapsed > seconds:
                     break

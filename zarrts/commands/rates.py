@@ -32,7 +32,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """The rates of all stages, and what follows from them."""
+    """The rates of all stages, and what follows from them.
+
+    `unit` is what is counted: samples, or time steps where samples are of unequal lengths.
+    """
 
     store: str
     way: str
@@ -41,6 +44,7 @@ class BenchReport:
     verdict: str
     is_remote: bool = False
     loops: str = ""
+    unit: str = "samples"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -52,7 +56,7 @@ class BenchReport:
         for rate in self.rates:
             waited = "" if rate.waited is None else f"   waited {rate.waited:4.0%}"
             lines.append(
-                f"{rate.stage:22}{rate.samples_per_s:12,.0f} samples/s"
+                f"{rate.stage:22}{rate.samples_per_s:12,.0f} {self.unit}/s"
                 f"{rate.bytes_per_s / 1e9:8.2f} GB/s{waited}"
             )
         return "\n".join(lines)

@@ -8,6 +8,7 @@ from zarrts.keras.feed import Feed
 from zarrts.keras.position import Position
 from zarrts.keras.tf_dataset import tf_dataset_of
 from zarrts.loading.epochs import EpochPart
+from zarrts.loading.options import check_epoch
 
 
 class Loop:
@@ -38,7 +39,7 @@ class Loop:
 
     def to_tf_dataset(self, epoch: int | None) -> Any:
         """Return the batches as a tf.data set; see `ZarrSequence.to_tf_dataset`."""
-        part = None if epoch is None else self._rest(epoch, 0)
+        part = None if epoch is None else self._rest(check_epoch(epoch), 0)
         if self._first_batch and epoch in (None, self._epoch):
             part = self._rest(self._epoch, self._first_batch)
             self._first_batch = 0
@@ -55,6 +56,7 @@ class Loop:
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
+        epoch = check_epoch(epoch)
         if epoch != self._epoch:
             self._epoch, self._next_batch, self._first_batch = epoch, 0, 0
 

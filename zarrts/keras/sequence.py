@@ -134,6 +134,8 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Any:
         adapter.warn_of_unknown(sys._getframe(1), keras.__version__)
+        if not isinstance(index, int | np.integer):
+            raise SampleError(f"seq[{index!r}]: only a single batch; loop over the sequence.")
         if not -len(self) <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         return self.feed.as_tuple(self.feed.passes.batch(self.epoch, index % len(self)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import ReadError
+from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.cuts import Fit
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import lengthened
@@ -215,6 +215,8 @@ class EpochLoader:
         for unit in np.unique(of_unit):
             try:
                 self._read(unit)
+            except AccessError:
+                raise
             except ReadError:
                 damaged.append(unit)
         return ids[~np.isin(of_unit, damaged)]

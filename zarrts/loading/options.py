@@ -181,8 +181,12 @@ class BatchOptions:
             raise SampleError(f"on_error={self.on_error!r} is unknown; use 'raise' or 'skip'.")
         for name in ("batch_size", "seed", "workers"):
             value = getattr(self, name)
-            if not isinstance(value, int | np.integer | None):
+            if name == "workers" and value is None:
+                continue
+            if not isinstance(value, int | np.integer) or isinstance(value, bool):
                 raise SampleError(f"{name}={value!r} has to be a whole number.")
+        if not isinstance(self.pad_value, int | float | np.number):
+            raise SampleError(f"pad_value={self.pad_value!r} has to be a number.")
         if self.seed < 0:
             raise SampleError(f"seed={self.seed} has to be 0 or more.")
         if self.workers is not None and self.workers < 1:
@@ -234,6 +238,19 @@ class BatchOptions:
         return {it.name: getattr(self, it.name) for it in fields(self)}
 
 
+def check_epoch(epoch: Any) -> int:
+    """Return the number of an epoch.
+
+    Raises
+    ------
+    SampleError
+        If it is not a whole number of 0 or more.
+    """
+    if not isinstance(epoch, int | np.integer) or isinstance(epoch, bool) or epoch < 0:
+        raise SampleError(f"epoch={epoch!r} has to be a whole number of 0 or more.")
+    return int(epoch)
+
+
 def dtype_of(dtype: Any) -> np.dtype[Any]:
     """Return what `dtype=` means.
 
@@ -248,6 +265,8 @@ def dtype_of(dtype: Any) -> np.dtype[Any]:
         raise SampleError(
             f"dtype={dtype!r} is not a NumPy dtype; use 'float32', for example."
         ) from error
+    if found.kind not in "biuf":
+        raise SampleError(f"dtype={dtype!r} is not one of numbers; use 'float32', for example.")
     return found
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zarrts.errors import ReadError
+from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.units import format_ids
 from zarrts.loading.gathering import Building, Gatherer
 from zarrts.loading.job_queue import JobQueue
@@ -122,7 +122,7 @@ class _Work:
             if self.finish.target is not None and labels is not None:
                 labels.read(y, job.chunk, job.n_chunks, job.unit, job.slot, job.at)
         except ReadError as error:
-            if not self.resources.skips_damage:
+            if not self.resources.skips_damage or isinstance(error, AccessError):
                 raise
             self._leave_out(job.unit, error)
         is_slow = elapsed > job.n_chunks * x.spec.chunk_bytes / _WARM_BYTES_PER_S

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from zarrts.errors import ReadError
+from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.occurrences import count_occurrences
 from zarrts.ordering.order import UNITS_PER_PART, filled_units
 from zarrts.progress import show_count
@@ -112,6 +112,8 @@ def pass_over(
             memory = buffers.memory = np.empty(spec.chunk_shape, spec.dtype)
         try:
             chunks.read_into(chunk, memory)
+        except AccessError:
+            raise
         except ReadError:
             if skips_damage:
                 return None

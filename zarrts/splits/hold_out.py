@@ -13,7 +13,7 @@ from zarrts.types import IntArray
 
 Wanted = Sequence[str] | str | int | float | None
 Folds = int | Sequence[Sequence[str]] | None
-_NUMBERS = (int, float, np.integer)
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 def hold_out(
@@ -48,7 +48,11 @@ def hold_out(
     SampleError
         If a name is unknown or asked for twice, or nothing is left to train on.
     """
-    wanted = {name: part for name, part in (("val", val), ("test", test)) if part is not None}
+    wanted = {
+        name: part[()] if isinstance(part, np.ndarray) and part.ndim == 0 else part
+        for name, part in (("val", val), ("test", test))
+        if part is not None
+    }
     _check_seed(seed)
     if not wanted:
         raise SampleError("Say what to hold out: split(test=['s03']), split(val=2, test=0.2), ...")
@@ -103,7 +107,7 @@ def _positions(names: Sequence[str] | str, subjects: Sequence[str], part: str) -
 
 def _count(part: Any, n_subjects: int, name: str) -> int:
     is_count = isinstance(part, int | np.integer) and not isinstance(part, bool)
-    if part <= 0 or not (is_count or (isinstance(part, float) and part < 1)):
+    if part <= 0 or not (is_count or (isinstance(part, float | np.floating) and part < 1)):
         raise SampleError(
             f"{name}={part!r}: give names, a count of subjects (1 or more), or a fraction between "
             "0 and 1."

@@ -12,6 +12,7 @@ from zarrts.indexing.units import Ranges
 from zarrts.reading.selection import Selection
 from zarrts.storage.store import combined_id
 from zarrts.store import Store
+from zarrts.system import make_folder
 
 _FORMAT = "zarrts-split/1"
 
@@ -30,6 +31,7 @@ def write_split(path: Path, store: Store, parts: Mapping[str, Ranges]) -> None:
         },
         "parts": {name: _document(store, part) for name, part in parts.items()},
     }
+    make_folder(path.parent.absolute())
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

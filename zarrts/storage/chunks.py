@@ -2,21 +2,22 @@
 
 import json
 import threading
-from collections import OrderedDict
+import weakref
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.errors import BucketError, ReadError
+from zarrts.errors import AccessError, BucketError, ReadError
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location, open_file
+from zarrts.storage.open_files import OPEN_FILES, TOO_MANY, StillThere, too_many
 from zarrts.storage.ranged import RangedReader
 from zarrts.storage.segments import ROOT_KEY
 from zarrts.storage.shards import is_missing, read_index, written_checksums
-from zarrts.system import open_file_limit
 from zarrts.types import AnyArray, ArraySpec
 
 _ALIGNMENT = 64
@@ -61,11 +62,21 @@ class ChunkReader(Protocol):
         ...
 
 
-def open_chunks(root: Location, spec: ArraySpec) -> ChunkReader:
-    """Return the fastest reader that knows the codecs of an array."""
+def open_chunks(
+    root: Location, spec: ArraySpec, still_there: StillThere | None = None
+) -> ChunkReader:
+    """Return the fastest reader that knows the codecs of an array.
+
+    Parameters
+    ----------
+    still_there : StillThere, optional
+        Asked after each file that is opened, where the store may be replaced meanwhile.
+    """
     if not can_decode(spec):
-        return ZarrReader(root, spec)
-    return RangedReader(root, spec) if isinstance(root, ObjectPath) else DirectReader(root, spec)
+        return ZarrReader(root, spec, still_there)
+    if isinstance(root, ObjectPath):
+        return RangedReader(root, spec)
+    return DirectReader(root, spec, still_there)
 
 
 class _OpenShard:
@@ -74,7 +85,10 @@ class _OpenShard:
     `checksums` are those of its chunks as they were written, where they are known.
     """
 
-    def __init__(self, root: Location, spec: ArraySpec, number: int) -> None:
+    def __init__(
+        self, root: Location, spec: ArraySpec, number: int, forget: Callable[[int], None]
+    ) -> None:
+        self._number, self._forget = number, forget
         path = root / spec.shard_key(number)
         self.checksums = written_checksums(root, spec, number)
         self.file = open_file(path)
@@ -86,20 +100,28 @@ class _OpenShard:
         self.users = 0
         self.is_closing = False
 
+    def drop(self) -> None:
+        """Forget it in its reader, and close the file; nobody uses it."""
+        self._forget(self._number)
+        self.file.close()
+
 
 class DirectReader:
     """Reads shards at their chunks' offsets and decodes with numcodecs, without zarr-python.
 
-    `_lock` guards the open files. Each thread has its own buffer for compressed bytes.
+    The lock of `OPEN_FILES`, which all readers share, guards the open files: whoever opens one more
+    than the process is to have closes those that were used longest ago. Each thread has its own
+    buffer for compressed bytes.
     """
 
-    def __init__(self, root: Location, spec: ArraySpec) -> None:
+    def __init__(
+        self, root: Location, spec: ArraySpec, still_there: StillThere | None = None
+    ) -> None:
+        self._still_there = still_there
         self.spec = spec
         self._root = root
         self._chunks = EncodedChunks(root, spec)
-        self._max_open = max(8, min(256, open_file_limit() // 8))
-        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._open: dict[int, _OpenShard] = {}
         self._buffers = threading.local()
 
     @property
@@ -165,27 +187,29 @@ class DirectReader:
             self._release(shard)
 
     def _acquire(self, number: int) -> _OpenShard:
-        with self._lock:
+        with OPEN_FILES.lock:
             shard = self._open.get(number)
             if shard is not None:
-                self._open.move_to_end(number)
+                OPEN_FILES.use(shard)
                 shard.users += 1
                 return shard
         opened = self._open_shard(number)
-        with self._lock:
+        with OPEN_FILES.lock:
             shard = self._open.setdefault(number, opened)
             shard.users += 1
-            unused = [old for old, it in self._open.items() if not it.users]
-            excess = len(self._open) - self._max_open
-            closing = [self._open.pop(old) for old in unused[: max(0, excess)]]
+            OPEN_FILES.use(shard)
+            closing = OPEN_FILES.excess()
+            for old in closing:
+                old.drop()
         if shard is not opened:
-            closing.append(opened)
-        for old in closing:
-            old.file.close()
+            opened.file.close()
         return shard
 
+    def _forget(self, number: int) -> None:
+        self._open.pop(number, None)
+
     def _release(self, shard: _OpenShard) -> None:
-        with self._lock:
+        with OPEN_FILES.lock:
             shard.users -= 1
             is_last = shard.is_closing and not shard.users
         if is_last:
@@ -193,16 +217,50 @@ class DirectReader:
 
     def _open_shard(self, number: int) -> _OpenShard:
         try:
-            return _OpenShard(self._root, self.spec, number)
-        except (OSError, ReadError) as error:
+            try:
+                opened = self._opened(number)
+            except OSError as error:
+                if error.errno not in TOO_MANY:
+                    raise
+                OPEN_FILES.free()  # and once more
+                opened = self._opened(number)
+        except OSError as error:
+            if error.errno in TOO_MANY:
+                raise too_many(self._root / self.spec.shard_key(number)) from error
+            self._check_still_there()
             raise self._chunks.shard_error(number, error) from error
+        except ReadError as error:
+            self._check_still_there()
+            raise self._chunks.shard_error(number, error) from error
+        try:
+            self._check_still_there()
+        except BaseException:
+            opened.file.close()
+            raise
+        return opened
+
+    def _opened(self, number: int) -> _OpenShard:
+        # A shard that is kept must not keep its reader, whose end closes it.
+        held = weakref.WeakMethod(self._forget)
+
+        def forget(number: int) -> None:
+            method = held()
+            if method is not None:
+                method(number)
+
+        return _OpenShard(self._root, self.spec, number, forget)
+
+    def _check_still_there(self) -> None:
+        if self._still_there is not None:
+            self._still_there.check(self.spec.path.partition("/")[0])
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
-        with self._lock:
-            shards, self._open = list(self._open.values()), OrderedDict()
+        with OPEN_FILES.lock:
+            shards, self._open = list(self._open.values()), {}
             for shard in shards:
                 shard.is_closing = True
+                OPEN_FILES.forget(shard)
             # A number of a closed file may be that of another one at once: whoever still reads
             # closes it.
             unused = [shard for shard in shards if not shard.users]
@@ -229,8 +287,10 @@ def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:
 class ZarrReader:
     """Reads through zarr-python: slower, and knows more codecs."""
 
-    def __init__(self, root: Location, spec: ArraySpec) -> None:
-        self.spec = spec
+    def __init__(
+        self, root: Location, spec: ArraySpec, still_there: StillThere | None = None
+    ) -> None:
+        self.spec, self._still_there = spec, still_there
         self._path = root / spec.path
         self._array: Any = None
         self._lock = threading.Lock()  # guards the opening of _array
@@ -251,7 +311,7 @@ class ZarrReader:
                 array = self._array
             self._check_file(array, start // self.spec.shard_rows)
             out[: stop - start] = array[start:stop]
-        except BucketError:
+        except (AccessError, BucketError):
             raise
         except Exception as error:  # other people's codecs raise what they like
             raise ReadError(
@@ -278,6 +338,8 @@ class ZarrReader:
         with open_file(self._path / key) as file:
             if file.size() == 0:
                 raise ValueError(f"{key} is empty")
+        if self._still_there is not None and not isinstance(self._path, ObjectPath):
+            self._still_there.check(self.spec.path.partition("/")[0])
 
     @property
     def is_remote(self) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
+from zarrts.storage.open_files import StillThere
 from zarrts.storage.segments import Segment, label_name
 from zarrts.types import AnyArray
 
@@ -17,13 +19,18 @@ class Readers:
 
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
+    still_there: StillThere | None = None
 
     @staticmethod
     def of(root: Location, segments: Sequence[Segment]) -> "Readers":
         """Return the readers of some segments; no file is opened before it is read."""
+        there = None
+        if isinstance(root, Path):
+            there = StillThere(root, {it.name: it.write_id for it in segments})
         return Readers(
-            x=tuple(open_chunks(root, segment.x) for segment in segments),
-            y=tuple(open_labels(root, segment) for segment in segments),
+            x=tuple(open_chunks(root, segment.x, there) for segment in segments),
+            y=tuple(open_labels(root, segment, there) for segment in segments),
+            still_there=there,
         )
 
     @property
@@ -37,11 +44,16 @@ class Readers:
             reader.close()
 
 
-def open_labels(root: Location, segment: Segment) -> ChunkReader:
+def open_labels(
+    root: Location, segment: Segment, still_there: StillThere | None = None
+) -> ChunkReader:
     """Return what reads the labels of a segment, whether they are one array or several."""
     if segment.y.dtype.names is None:
-        return open_chunks(root, segment.y)
-    readers = {label_name(array): open_chunks(root, spec) for array, spec in segment.labels.items()}
+        return open_chunks(root, segment.y, still_there)
+    readers = {
+        label_name(array): open_chunks(root, spec, still_there)
+        for array, spec in segment.labels.items()
+    }
     return JoinedReader(segment, readers)
 
 

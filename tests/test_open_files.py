@@ -1,0 +1,139 @@
+"""Open stores that are replaced or moved, and processes that may open few files."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zarrts
+from zarrts.errors import AccessError
+
+resource = pytest.importorskip("resource", reason="Windows has no such limit")
+PEOPLE = ("bob", "carl", "dora")
+
+
+def person(name, value, n=50):
+    x = np.full((n, 16, 2), value) + np.arange(n)[:, None, None] / 1000
+    return zarrts.Recording(name, x.astype("f4"), np.arange(n) % 2)
+
+
+def convert(people, path, **options):
+    sizes = {"chunk": "2KiB", "shard": "8KiB", "progress": False}
+    return zarrts.convert(people, path, **sizes, **options)
+
+
+def make(path, **options):
+    people = [person(name, number + 2.0) for number, name in enumerate(PEOPLE)]
+    convert(people, path, **options).close()
+    return people
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_store_that_is_replaced_is_never_read_as_the_old_one(tmp_path, is_open):
+    path = tmp_path / "study.zarr"
+    people = make(path)
+    store = zarrts.open(path)
+    train, test = store.samples.split(test=["dora"])
+    if is_open:
+        train.select(subjects=["bob"]).load()
+    shutil.rmtree(path)
+    convert([person("anna", 1.0), *people], path).close()
+    for part in (train, test):
+        with pytest.raises(AccessError, match="the store that was opened is not there any more"):
+            part.load()
+        for on_error in ("raise", "skip"):
+            with pytest.raises(AccessError, match="Open it again"):
+                list(part.batches(10, on_error=on_error))
+    store.close()
+    with zarrts.open(path) as again:
+        x, _ = again.samples.select(subjects=["dora"]).load()
+        assert set(np.floor(x).ravel()) == {4.0}
+
+
+def test_an_open_store_goes_on_while_subjects_are_added(tmp_path):
+    path = tmp_path / "study.zarr"
+    make(path)
+    with zarrts.open(path) as store:
+        zarrts.append(path, person("eve", 6.0), progress=False).close()
+        x, _ = store.samples.load()
+        assert [float(it) for it in np.unique(np.floor(x))] == [2.0, 3.0, 4.0]
+
+
+def test_a_relative_path_is_that_of_the_folder_in_which_it_was_opened(tmp_path, monkeypatch):
+    for folder, value in (("here", 2.0), ("there", 7.0)):
+        (tmp_path / folder).mkdir()
+        convert([person("a", value)], tmp_path / folder / "study.zarr").close()
+    monkeypatch.chdir(tmp_path / "here")
+    with zarrts.open("study.zarr") as store:
+        assert store.path == "study.zarr"
+        os.chdir(tmp_path / "there")
+        x, _ = store.samples.load()
+        assert set(np.floor(x).ravel()) == {2.0}
+        assert store.subjects == ["a"]
+
+
+MANY_PARTS = """
+import resource, sys
+import numpy as np
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import zarrts
+stores = [zarrts.open(sys.argv[1]) for _ in range(2)]
+found = [np.concatenate([b.x for b in it.samples.batches(7, on_error="raise", shuffle=False)])
+         for it in stores]
+np.save(sys.argv[2], found[0])
+shuffled = np.concatenate([b.sample_id for b in stores[1].samples.batches(7, workers=2)])
+assert sorted(shuffled.tolist()) == list(range(len(found[0])))
+assert np.array_equal(found[0], found[1])
+"""
+
+NO_MORE = """
+import os, resource, sys, warnings
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import zarrts
+store = zarrts.open(sys.argv[1])
+next(store.samples.batches(7, workers=1))  # all that it imports is there now
+store.close()
+held = []
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+warnings.simplefilter("error")
+for on_error in ("raise", "skip"):
+    try:
+        list(store.samples.batches(7, on_error=on_error, workers=1))
+    except zarrts.ReadError as error:
+        print(error)
+"""
+
+
+def run(code: str, *arguments: Path) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.usefixtures("no_waiting_for_the_disk")
+def test_all_parts_of_a_store_share_one_budget_of_open_files(tmp_path):
+    path = tmp_path / "study.zarr"
+    people = [person(f"p{i}", float(i), n=200) for i in range(6)]
+    convert(people[:1], path).close()
+    for it in people[1:]:
+        zarrts.append(path, it, progress=False).close()
+    run(MANY_PARTS, path, tmp_path / "x.npy")
+    expected = np.concatenate([it.x for it in people])
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), expected)
+
+
+def test_a_limit_that_is_met_is_not_called_damage_and_skips_nothing(tmp_path):
+    path = tmp_path / "study.zarr"
+    make(path)
+    said = run(NO_MORE, path).splitlines()
+    assert len(said) == 2
+    assert all("has as many files open as it may (64). Nothing is damaged" in it for it in said)
