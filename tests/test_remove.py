@@ -369,6 +369,28 @@ def test_an_unfinished_removal_of_an_older_version_is_found_as_well(
     assert tree(half) == done
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_removal_that_was_killed_before_it_was_published_hides_no_wrong_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    if not is_first:
+        zarrts.remove(path, subject="Drusilla")
+    before = tree(path)
+
+    def kill(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "publish", kill)
+        patch.setattr(targets, "_delete", kill)
+        with pytest.raises(KeyboardInterrupt):
+            zarrts.remove(path, subject="Bruno")
+    assert tree(path) != before
+    with pytest.raises(SampleError, match="No subject named Nobody"):
+        zarrts.remove(path, subject="Nobody")
+    assert tree(path) == before
+
+
 def test_a_removal_whose_files_cannot_be_deleted_says_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,11 @@ def _finish_earlier(target: Target, header: StoreHeader) -> Removal | None:
         # A version of zarrts that did not write down whose removal it was.
         last = header.gone[-1].why if header.gone else ""
         is_removal = last == _WHY.format(header.version)
-        left = [it.name for it in target.leftovers if it.name.partition(".")[0].isdigit()]
+        names = [it.name for it in target.leftovers]
+        left = [it for it in names if it.partition(".")[0].isdigit() and not it.endswith(".json")]
+        # Manifests are deleted last. Without that of the version before, what is left is of a
+        # removal that was stopped before it was published.
+        is_removal = is_removal and f"{header.version - 1}.json" in names
         if not is_removal or not left or target.unfinished is not None:
             return None
         removal = Removal("", 0, tuple(left))
