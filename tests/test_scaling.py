@@ -1,6 +1,7 @@
 """Scaling by statistics of all, of each subject and of each sample, and what becomes of NaN."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -435,3 +436,107 @@ def test_windows_of_new_files_are_scaled_as_those_of_a_store(series, tmp_path):
     cut = np.stack([x[0][at : at + 8] for at in range(0, 23, 5)])
     expected = naive(cut, "standard", cut, (0, 1)).reshape(5, -1)
     np.testing.assert_allclose(found.values, expected, **ROUNDING)
+
+
+# Small, large and infinite values ---------------------------------------------------------
+
+
+def one_subject(path, x):
+    return zarrts.convert([zarrts.Recording("p", x, np.arange(len(x)) % 2)], path, progress=False)
+
+
+SIGNALS = {
+    "EEG in volts": lambda rng: rng.normal(0, 1e-5, (60, 32, 3)).astype("f4"),
+    "MEG in tesla": lambda rng: rng.normal(0, 1e-12, (60, 32, 3)).astype("f4"),
+    "1e-18": lambda rng: rng.normal(0, 1e-18, (60, 32, 3)).astype("f4"),
+    "1e18": lambda rng: rng.normal(0, 1e18, (60, 32, 3)).astype("f4"),
+    "counts of 24 bits": lambda rng: rng.normal(3e6, 2e5, (60, 32, 3)).astype("i4"),
+    "float16": lambda rng: rng.normal(1000, 100, (60, 32, 3)).astype("f2"),
+}
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.usefixtures("no_waiting_for_the_disk")
+def test_scaling_is_exact_in_the_dtype_that_is_handed_out(tmp_path, signal):
+    x = SIGNALS[signal](np.random.default_rng(0))
+    wide = x.astype(np.float64)
+    with one_subject(tmp_path / "a.zarr", x) as store:
+        samples = store.samples
+        for per, scale, dtype in product(["all", "sample"], SCALES, ["float16", "float32"]):
+            stats = samples.stats() if per == "all" else per
+            options = {"shuffle": False, "stats": stats, "scale": scale, "dtype": dtype}
+            found = np.concatenate([b.x for b in samples.batches(16, **options)])
+            axes = 1 if per == "sample" else (0, 1)
+            low, middle, high = np.quantile(wide, [0.25, 0.5, 0.75], axis=axes, keepdims=True)
+            shift, spread = {
+                "standard": (wide.mean(axes, keepdims=True), wide.std(axes, keepdims=True)),
+                "minmax": (wide.min(axes, keepdims=True), np.ptp(wide, axis=axes, keepdims=True)),
+                "robust": (middle, high - low),
+            }[scale]
+            # Quantiles of more than one sample are estimated.
+            is_estimated = scale == "robust" and per == "all"
+            rest = 0.1 if is_estimated else 2e-3 if dtype == "float16" else 2e-5
+            assert found.dtype == dtype
+            np.testing.assert_allclose(
+                found.astype(np.float64), (wide - shift) / spread, rtol=rest, atol=rest
+            )
+
+
+@pytest.mark.parametrize("size", [1e-18, 1e-12, 2e-5, 1, 1e6, 1e18])
+@pytest.mark.usefixtures("no_waiting_for_the_disk")
+def test_a_layer_gives_what_the_loader_gives_for_values_of_any_size(tmp_path, size):
+    import keras
+
+    x = np.random.default_rng(0).normal(size=(40, 16, 3))
+    x = ((x + 3) * size * np.array([1, 1e-3, 30])).astype("f4")
+    for n_channels in (1, 3):
+        some = x[..., :n_channels]
+        with one_subject(tmp_path / f"{n_channels}.zarr", some) as store:
+            samples, stats = store.samples, store.samples.stats()
+            for scale in SCALES:
+                options = {"shuffle": False, "stats": stats, "scale": scale}
+                expected = np.concatenate([b.x for b in samples.batches(16, **options)])
+                layer = stats.as_layer(scale, name="scaler")
+                model = keras.Sequential([keras.layers.Input(some.shape[1:]), layer])
+                model.save(tmp_path / "m.keras")
+                again = keras.models.load_model(tmp_path / "m.keras")
+                assert again.layers[0].name == "scaler"
+                for it in (model, again):
+                    found = keras.ops.convert_to_numpy(it(some))
+                    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_computes_in_float32_whatever_the_policy(tmp_path):
+    import keras
+
+    x = np.random.default_rng(0).normal(0, 1e-5, (40, 16, 3)).astype("f4")
+    with one_subject(tmp_path / "a.zarr", x) as store:
+        stats = store.samples.stats()
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        found = keras.ops.convert_to_numpy(stats.as_layer()(x))
+    finally:
+        keras.config.set_dtype_policy(before)
+    np.testing.assert_allclose(found.std(axis=(0, 1)), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", ["min-max", "MinMax", "zscore", "std", None])
+def test_a_layer_of_an_unknown_scale_is_refused(study, scale):
+    store, _ = study
+    with pytest.raises(SampleError, match=r"use 'standard', 'minmax', 'robust'"):
+        store.samples.stats().as_layer(scale)
+
+
+@pytest.mark.usefixtures("no_waiting_for_the_disk")
+def test_an_infinite_value_of_a_sample_that_is_scaled_by_its_own_is_refused(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 16, 3)).astype("f4")
+    x[7, 5, 1] = np.inf
+    with one_subject(tmp_path / "a.zarr", x) as store:
+        for nan, scale in product(["error", "keep", "fill"], SCALES):
+            options = {"stats": "sample", "scale": scale, "nan": nan, "shuffle": False}
+            with pytest.raises(SampleError, match=r"Sample 7 of subject p .*infinite in channel 1"):
+                next(iter(store.samples.batches(8, **options)))
+            rest = store.samples.select(ids=[*range(7), *range(8, 20)])
+            for batch in rest.batches(8, **options):
+                assert np.isfinite(batch.x).all()

@@ -45,6 +45,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     subjects = save(tmp / "subjects", **files)
     gap = series("a", np.arange(9) / 7, 9, 8, 2)
     gap.x[4, 3, 1] = np.nan
+    endless = series("a", np.arange(9) / 7, 9, 8, 2)
+    endless.x[4, 3, 1] = np.inf
     ages = [series(name, np.arange(9) % 3 * 20, 9, 8, 2) for name in "ab"]
     return Place(
         tmp=tmp,
@@ -52,6 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         study=store("study", subjects),
         two=store("two", ages),
         gappy=store("gappy", gap),
+        endless=store("endless", endless),
         wide=store("wide", [series("a", np.arange(9) / 7, 9, 8, 3)]),
         ragged=store("ragged", [series("a", "W", 30, 2), series("b", "R", 50, 2)]),
         rows=store("rows", series("a", STAGES[np.arange(60) % 3], 60, 2), kind="ragged"),
@@ -272,6 +275,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     ),
     "stats are of 3 channels": lambda it: sequence(it, stats=it.wide.samples.stats()),
     "x is NaN in channel": lambda it: sequence(it, it.gappy),
+    "x is infinite in channel": lambda it: sequence(it, it.endless, stats="sample"),
+    "scale='zscore' is unknown": lambda it: it.study.samples.stats().as_layer("zscore"),
     "scale='minmax' needs numbers": lambda it: sequence(it, scale="minmax"),
     "predict() sees a shuffled sequence": predict_shuffled,
     "convert both with the same classes": lambda it: sequence(it).like(it.two),

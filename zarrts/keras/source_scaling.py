@@ -79,18 +79,27 @@ def _index_of(n_rows: int, steps: IntArray | None, stride: int) -> SampleIndex:
 
 
 def refuse_nan_in(rows: AnyArray, spec: Spec, origin: str) -> None:
-    """Refuse samples with NaN of a file, if the network was trained without any.
+    """Refuse samples of a file with NaN, if the network was trained without any.
+
+    And with infinite values, if each sample is scaled by its own.
 
     Raises
     ------
     SourceError
     """
-    if spec.nan != "error" or rows.dtype.kind != "f":
+    if rows.dtype.kind != "f":
         return
-    is_nan = np.isnan(rows)
-    if is_nan.any():
-        channel = int(np.argwhere(is_nan)[0][-1]) if spec.row_shape else 0
+    if spec.nan == "error" and np.isnan(rows).any():
         raise SourceError(
-            f"{origin}: channel {channel} holds NaN, and the network was trained without; train "
-            "with nan='fill', or replace them in the file."
+            f"{origin}: {_channel_with(np.isnan(rows), spec)} holds NaN, and the network was "
+            "trained without; train with nan='fill', or replace them in the file."
         )
+    if spec.scaling is not None and spec.scaling.per == "sample" and np.isinf(rows).any():
+        raise SourceError(
+            f"{origin}: {_channel_with(np.isinf(rows), spec)} is infinite somewhere, and has no "
+            "mean to scale a sample by; replace such values in the file."
+        )
+
+
+def _channel_with(is_met: AnyArray, spec: Spec) -> str:
+    return f"channel {int(np.argwhere(is_met)[0][-1]) if spec.row_shape else 0}"

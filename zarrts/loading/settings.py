@@ -15,7 +15,7 @@ from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.reading.sample_statistics import may_hold_nan, scaling_of
+from zarrts.reading.sample_statistics import may_hold_nan, refuse_infinite_samples, scaling_of
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaler, Scaling, make_scaler
 from zarrts.types import AnyArray, IntArray
@@ -75,6 +75,7 @@ class Settings:
             weigh = weights_of(selection, options.sample_weight, weighs_missing=weighs_missing)
         skips = options.on_error == "skip"
         has_nan = may_hold_nan(selection, options.nan, skips_damage=skips)
+        refuse_infinite_samples(selection, scaling, skips_damage=skips)
         fills = has_nan and options.nan == "fill"
         dtype = selection.store.dtype if options.dtype is None else options.dtype
         scaler = None

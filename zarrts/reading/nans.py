@@ -1,4 +1,4 @@
-"""NaN in samples: whether there may be any, and which is the first."""
+"""NaN and infinite values in samples: which is the first that is refused."""
 
 from typing import Literal
 
@@ -50,53 +50,83 @@ def refuse_nan(
     ):
         if (nan == "fill" and what == "x") or (what != "x" and not has_targets):
             continue
-        found = _first(reader, steps, some, skips_damage)
+        found = _first(reader, steps, some, skips_damage, np.isnan)
         if found is not None:
             row, channel = found
-            _refuse(reader, catalog, channels, what, steps, row, channel)
+            n_nan = int(catalog.moments.nan_count[_recording(reader, row), channel])
+            remedy = (
+                "nan='fill' puts the mean of the channel there, nan='keep' hands NaN on"
+                if what == "x"
+                else "no number can stand for a target; nan='keep' hands NaN on"
+            )
+            raise SampleError(
+                f"{_place(reader, catalog, steps, row)}: {what} is NaN in "
+                f"{_channel(channels, channel)}, as are {n_nan:,} values of that recording; "
+                f"{remedy}, and select(ids=...) leaves samples out."
+            )
+
+
+def refuse_infinite(
+    reader: SampleReader,
+    catalog: Catalog,
+    channels: tuple[str, ...] | None,
+    *,
+    skips_damage: bool,
+) -> None:
+    """Read samples of recordings with infinite values until one is found, as `refuse_nan`.
+
+    Raises
+    ------
+    SampleError
+        That names the first sample with one.
+    """
+    found = _first(reader, reader.cut.x_steps, None, skips_damage, np.isinf)
+    if found is not None:
+        row, channel = found
+        raise SampleError(
+            f"{_place(reader, catalog, reader.cut.x_steps, row)}: x is infinite in "
+            f"{_channel(channels, channel)}, which has no mean to scale the sample by; replace "
+            "such values in the source files and convert again, or leave samples out with "
+            "select(ids=...)."
+        )
 
 
 def _first(
-    reader: SampleReader, steps: IntArray | None, some: IntArray | None, skips_damage: bool
+    reader: SampleReader,
+    steps: IntArray | None,
+    some: IntArray | None,
+    skips_damage: bool,
+    is_refused: np.ufunc,
 ) -> tuple[int, int] | None:
-    """Return row, counted through the store, and channel of the first NaN that is used."""
+    """Return row, counted through the store, and channel of the first such value that is used."""
 
     def find(rows: AnyArray, counts: IntArray, first: int) -> tuple[int, int] | None:
         values = rows.reshape(len(rows), -1, rows.shape[-1] if rows.ndim > 1 else 1)
-        is_nan = np.isnan(values).any(axis=1) & (counts > 0)[:, None]
+        is_met = is_refused(values).any(axis=1) & (counts > 0)[:, None]
         if some is not None:
-            is_other = np.ones(is_nan.shape[1], bool)
+            is_other = np.ones(is_met.shape[1], bool)
             is_other[some] = False
-            is_nan[:, is_other] = False
-        where = np.argwhere(is_nan)
+            is_met[:, is_other] = False
+        where = np.argwhere(is_met)
         return (first + int(where[0, 0]), int(where[0, 1])) if len(where) else None
 
     parts = pass_over(reader, steps, find, skips_damage=skips_damage)
     return next((found for found in parts if found is not None), None)
 
 
-def _refuse(
-    reader: SampleReader,
-    catalog: Catalog,
-    channels: tuple[str, ...] | None,
-    what: str,
-    steps: IntArray | None,
-    row: int,
-    channel: int,
-) -> None:
-    number = int(reader.recordings(np.array(row)))
+def _recording(reader: SampleReader, row: int) -> int:
+    return int(reader.recordings(np.array(row)))
+
+
+def _place(reader: SampleReader, catalog: Catalog, steps: IntArray | None, row: int) -> str:
+    number = _recording(reader, row)
     recording = catalog.recordings[number]
     file_row = row - int(catalog.row_starts[number]) + recording.source_start
     sample = samples_with(reader.units.index, reader.units.selection, steps, row)
-    name = f"channel {channel}" + (f" ({channels[channel]})" if channels else "")
-    n_nan = int(catalog.moments.nan_count[number, channel])
-    remedy = (
-        "nan='fill' puts the mean of the channel there, nan='keep' hands NaN on"
-        if what == "x"
-        else "no number can stand for a target; nan='keep' hands NaN on"
+    return (
+        f"Sample {sample:,} of subject {recording.subject} ({recording.source}, row {file_row:,})"
     )
-    raise SampleError(
-        f"Sample {sample:,} of subject {recording.subject} ({recording.source}, row {file_row:,}): "
-        f"{what} is NaN in {name}, as are {n_nan:,} values of that recording; {remedy}, and "
-        "select(ids=...) leaves samples out."
-    )
+
+
+def _channel(channels: tuple[str, ...] | None, channel: int) -> str:
+    return f"channel {channel}" + (f" ({channels[channel]})" if channels else "")

@@ -7,12 +7,12 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.reading.chunk_pass import measure_samples, sketch_samples
-from zarrts.reading.nans import OnNan, check_nan, refuse_nan
+from zarrts.reading.nans import OnNan, check_nan, refuse_infinite, refuse_nan
 from zarrts.reading.selection import Selection
 from zarrts.stats.moments import Moments, merge_all, pool, pool_by
-from zarrts.stats.scaling import Scaling, check_scale
+from zarrts.stats.scaling import Scaling
 from zarrts.stats.sketches import Sketch
-from zarrts.stats.statistics import Linear, Scale, Statistics
+from zarrts.stats.statistics import Linear, Scale, Statistics, check_scale
 from zarrts.types import IntArray
 
 Stats = Moments | Scaling | Literal["subject", "sample"]
@@ -185,3 +185,27 @@ def may_hold_nan(selection: Selection, nan: OnNan, *, skips_damage: bool = False
         some, names = selection.of_recordings(holds), store.header.channels
         refuse_nan(some.reader, store.catalog, names, nan=nan, skips_damage=skips_damage)
     return nan != "error"
+
+
+def refuse_infinite_samples(
+    selection: Selection, scaling: Scaling | None, *, skips_damage: bool
+) -> None:
+    """Refuse infinite values where each sample is scaled by its own: all of it would be NaN.
+
+    Statistics of more than one sample refuse them when they are made. Nothing is read where the
+    conversion found none.
+
+    Raises
+    ------
+    SampleError
+        That names the first sample with one.
+    """
+    store = selection.store
+    if scaling is None or scaling.per != "sample" or store.dtype.kind != "f":
+        return
+    moments = store.catalog.moments
+    is_infinite = (moments.count > 0) & (np.isinf(moments.min) | np.isinf(moments.max))
+    holds = is_infinite.any(axis=1) & (selection.per_recording > 0)
+    if holds.any():
+        some, names = selection.of_recordings(holds), store.header.channels
+        refuse_infinite(some.reader, store.catalog, names, skips_damage=skips_damage)

@@ -21,6 +21,8 @@ from zarrts.types import AnyArray, IntArray
 ScaledPer = Literal["all", "subject", "sample"]
 
 _BLOCK_VALUES = 1 << 16  # of a batch, scaled while the processor's cache still holds them
+_LEAST = np.dtype(np.float32)  # that is computed in
+_SPREADS = (1e-30, 1e30)  # whose inverse float32 holds, and products with it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,13 +73,6 @@ class Scaling:
             subjects=tuple(found["subjects"]),
             origin=found["origin"],
         )
-
-
-def check_scale(scale: str) -> None:
-    """Refuse a scale that is none of ours."""
-    if scale not in SCALES:
-        known = ", ".join(repr(it) for it in SCALES)
-        raise SampleError(f"scale={scale!r} is unknown; use {known}.")
 
 
 class Scaler(Protocol):
@@ -135,10 +130,17 @@ class LinearScaler:
     @cached_property
     def _gathering(self) -> gathering.Gathering:
         linear = self.linear
-        change = gathering.Linear(
-            np.atleast_2d(linear.shift.astype(gathering.wide_dtype(self.stored, self.dtype))),
-            np.atleast_2d((1 / linear.spread).astype(self.dtype)),
-        )
+        is_far = (linear.spread < _SPREADS[0]) | (linear.spread > _SPREADS[1])
+        change: gathering.Linear | gathering.Affine
+        if self.dtype.itemsize < _LEAST.itemsize or is_far.any():
+            # float16 holds neither small signals nor large ones: it comes last.
+            shift, gain = np.atleast_2d(linear.shift), np.atleast_2d(1 / linear.spread)
+            change = gathering.Affine(shift, gain, np.zeros_like(shift))
+        else:
+            change = gathering.Linear(
+                np.atleast_2d(linear.shift.astype(gathering.wide_dtype(self.stored, self.dtype))),
+                np.atleast_2d((1 / linear.spread).astype(self.dtype)),
+            )
         return gathering.Gathering(
             dtype=self.dtype,
             n_channels=linear.shift.shape[-1],
@@ -225,6 +227,15 @@ class SampleScaler:
         """Scale rows of samples; see `Scaler`."""
         if out.size == 0:
             return
+        if self._wider is not None:
+            block = max(1, _BLOCK_VALUES // math.prod(out.shape[1:]))
+            for start in range(0, len(out), block):
+                part = slice(start, start + block)
+                exact = np.empty(out[part].shape, _LEAST)
+                some = None if fit is None else fit[part]
+                self._wider.into(rows[part], exact, ids[part], some)
+                out[part] = exact
+            return
         n_steps = max(1, math.prod(out.shape[1:])) // self.n_channels
         kept = None if fit is None else fit.kept * (n_steps // fit.n_steps)
         if self._own is not None:
@@ -247,7 +258,12 @@ class SampleScaler:
         fit: Fit | None,
     ) -> None:
         """Scale runs of rows; see `Scaler`."""
-        if self._own is not None and len(starts) == len(ids) and fit is None:
+        if (
+            self._own is not None
+            and self._wider is None
+            and len(starts) == len(ids)
+            and fit is None
+        ):
             self._own.into(memory, starts, length, out)
             return
         # Statistics are of all runs of a sample, which have to be together first.
@@ -265,6 +281,11 @@ class SampleScaler:
             "stats='sample' cannot scale targets that are values of x (target='x'); use "
             "stats='subject' or samples.stats()."
         )
+
+    @cached_property
+    def _wider(self) -> "SampleScaler | None":
+        """What computes where `dtype` is too narrow for it, such as float16."""
+        return replace(self, dtype=_LEAST) if self.dtype.itemsize < _LEAST.itemsize else None
 
     @cached_property
     def _own(self) -> OwnScaling | None:

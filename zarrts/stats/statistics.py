@@ -17,6 +17,14 @@ Scale = Literal["standard", "minmax", "robust"]
 SCALES = ("standard", "minmax", "robust")
 _MAX_SHOWN = 6
 QUARTILES = (0.25, 0.5, 0.75)
+_LAYER_SPREADS = (1e-5, 1e15)  # Normalization takes less than 1e-7 for 1e-7, and squares spreads
+
+
+def check_scale(scale: object) -> None:
+    """Refuse a scale that is none of ours."""
+    if scale not in SCALES:
+        known = ", ".join(repr(it) for it in SCALES)
+        raise SampleError(f"scale={scale!r} is unknown; use {known}.")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -79,26 +87,46 @@ class Statistics(Moments):
     def as_layer(self, scale: Scale = "standard", **options: Any) -> Any:
         """Return a Keras `Normalization` layer that scales as the loader would.
 
-        A model that begins with it carries its scaler, and is fed without `stats=`.
+        A model that begins with it carries its scaler, and is fed without `stats=`. It computes
+        in float32 or wider, whatever the dtype policy. Spreads below 1e-5 or above 1e15, such as
+        those of MEG in tesla, are brought to about 1 before, by a `Rescaling` layer; both
+        are one `Sequential` then.
 
         Parameters
         ----------
         scale : "standard", "minmax" or "robust"
         **options
             For the layer, such as `name`.
+
+        Raises
+        ------
+        SampleError
+            If there is no such scale, or values are infinite.
         """
         from zarrts.backend import keras
 
         linear = Linear.of(self, scale)
-        if linear.shift.size == 1:  # whether or not samples have an axis of channels
-            return keras.layers.Normalization(
-                axis=None,
-                mean=float(linear.shift[0]),
-                variance=float(linear.spread[0] ** 2),
-                **options,
-            )
-        return keras.layers.Normalization(
-            axis=-1, mean=linear.shift.tolist(), variance=(linear.spread**2).tolist(), **options
+        if "dtype" not in options and keras.config.dtype_policy().compute_dtype != "float64":
+            options["dtype"] = "float32"  # float16 holds neither volts nor counts
+        low, high = _LAYER_SPREADS
+        is_far = (linear.spread < low) | (linear.spread > high)
+        # Products with powers of two are exact.
+        power = np.where(is_far, np.exp2(-np.round(np.log2(linear.spread))), 1)
+        mean, variance = linear.shift * power, (linear.spread * power) ** 2
+        # Whether or not samples have an axis of channels, a single number fits.
+        is_single = linear.shift.size == 1
+        own = {it: options[it] for it in ("dtype",) if it in options} if is_far.any() else options
+        layer = keras.layers.Normalization(
+            axis=None if is_single else -1,
+            mean=float(mean[0]) if is_single else mean.tolist(),
+            variance=float(variance[0]) if is_single else variance.tolist(),
+            **own,
+        )
+        if not is_far.any():
+            return layer
+        factor = float(power[0]) if is_single else power.tolist()
+        return keras.Sequential(
+            [keras.layers.Rescaling(factor, **own), layer], name=options.get("name")
         )
 
 
@@ -125,8 +153,10 @@ class Linear:
         Raises
         ------
         SampleError
-            If values are infinite, or statistics come without the quantiles that are asked for.
+            If there is no such scale, values are infinite, or statistics come without the
+            quantiles that are asked for.
         """
+        check_scale(scale)
         has_none = stats.count == 0
         mean = np.where(has_none, 0, stats.mean)
         if scale == "standard":
