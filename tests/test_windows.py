@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import zarrts
 from zarrts.commands.summary import describe_windows, summarize
 from zarrts.errors import SampleError
-from zarrts.loading import gathering
+from zarrts.loading import postprocessing
+from zarrts.loops import gathering
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import parse_size
 from zarrts.storage.chunks import DirectReader
@@ -173,8 +174,10 @@ def test_all_ways_to_read_windows_agree(by_row, label):
 
 
 @pytest.mark.parametrize("long_bytes", [1, 10 * 12 + 1])
-def test_windows_are_alike_however_they_are_copied(by_row, monkeypatch, long_bytes):
+@pytest.mark.parametrize("long_run_bytes", [1, 10 * 12 + 1])
+def test_windows_are_alike_however_they_are_copied(by_row, monkeypatch, long_bytes, long_run_bytes):
     monkeypatch.setattr(gathering, "_LONG_BYTES", long_bytes)
+    monkeypatch.setattr(postprocessing, "_LONG_RUN_BYTES", long_run_bytes)
     samples = by_row.store.samples.windows(10, 5, label="last")
     for one in (samples, samples.sequences(2)):
         x, _ = one.load()

@@ -1,7 +1,5 @@
 """Take the samples of a batch from the memory of open units."""
 
-import math
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +10,6 @@ from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.types import AnyArray, Batch, IntArray
-
-# Shorter rows are copied faster in one run than each by itself, once a run is so long. The
-# threads do not wait for each other in the one call that takes all rows of all samples.
-_CACHE_LINE_BYTES = 64
-_LONG_BYTES = 1 << 14
 
 
 @dataclass
@@ -43,15 +36,11 @@ class Building:
 
 
 class Gatherer:
-    """Fills batches from open units, from any number of threads.
-
-    Each thread has its own buffer for rows that are not of the batch's dtype yet.
-    """
+    """Fills batches from open units, from any number of threads."""
 
     def __init__(self, reader: SampleReader, memory: UnitMemory, finish: PostProcessing) -> None:
         self._reader, self._cut = reader, reader.cut
         self._memory, self._finish = memory, finish
-        self._buffers = threading.local()
 
     def begin(self, gather: Gather, batches: BatchMemory) -> Building:
         """Return an empty batch, for the first of its pieces."""
@@ -81,23 +70,14 @@ class Gatherer:
             building.is_read[part] = ~np.isin(job.units, list(self._memory.damaged))
 
     def _gather_x(self, job: Gather, out: AnyArray) -> None:
-        memory = self._memory.rows_of_x
-        rows = out if memory.dtype == out.dtype else self._buffer(out.shape)
-        runs = self._long_runs()
+        runs, length = self._cut.x_runs, 1
         if runs is None:
-            _take(memory, self._cut.x_rows(job.rows, job.fit), rows)
+            starts = self._cut.x_rows(job.rows, job.fit)
         else:
             steps, length = runs
-            firsts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
-            _copy_runs(memory, firsts.ravel(), length, rows)
-        self._finish.scale_into(rows, out, job.ids, job.fit)
-
-    def _long_runs(self) -> tuple[IntArray, int] | None:
-        """Return the runs of rows that x is, if copying them one by one is worth while."""
-        runs, row_bytes = self._cut.x_runs, self._memory.rows_of_x.strides[0]
-        if runs is None or row_bytes >= _CACHE_LINE_BYTES or runs[1] * row_bytes < _LONG_BYTES:
-            return None
-        return runs
+            starts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
+        memory = self._memory.rows_of_x
+        self._finish.gather(memory, starts.ravel(), length, out, job.ids, job.fit)
 
     def _gather_y(self, job: Gather, out: AnyArray) -> None:
         cut, memory = self._cut, self._memory
@@ -110,21 +90,7 @@ class Gatherer:
         else:
             out[...] = memory.rows_of_x[cut.y_rows(job.rows, job.fit)][..., cut.y_channels]
 
-    def _buffer(self, shape: tuple[int, ...]) -> AnyArray:
-        size = math.prod(shape)
-        buffer: AnyArray | None = getattr(self._buffers, "values", None)
-        if buffer is None or buffer.size < size:
-            buffer = self._buffers.values = np.empty(size, self._memory.x.dtype)
-        return buffer[:size].reshape(shape)
-
 
 def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:
     # mode="clip" because "raise" copies through a buffer; the rows are in range by construction.
     memory.take(rows, axis=0, out=out, mode="clip")
-
-
-def _copy_runs(memory: AnyArray, firsts: IntArray, length: int, out: AnyArray) -> None:
-    """Copy runs of consecutive rows, each at once."""
-    out = out.reshape(len(firsts), length, *memory.shape[1:])
-    for number, first in enumerate(firsts.tolist()):
-        out[number] = memory[first : first + length]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,20 @@ from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import each_array
+from zarrts.loops.gathering import Gathering, take_runs
+from zarrts.loops.library import compiled_for
+from zarrts.loops.scratch import scratch
 from zarrts.stats.scaling import Scaler
 from zarrts.types import AnyArray, Batch, IntArray, Labels
 
 Target = Callable[[Any], Labels]
 Transform = Callable[[Batch, np.random.Generator], Batch]
 Weigh = Callable[[Batch, Any], Batch]
+
+# Of runs that are worth a turn of the compiled loop each: single rows, and runs of several, whose
+# rows NumPy has to number first. It copies shorter ones faster; without the library, two passes are
+# faster than one.
+_LONG_ROW_BYTES, _LONG_RUN_BYTES = 512, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +82,48 @@ class PostProcessing:
             np.copyto(out, rows, casting="unsafe")
         if self.fills:
             np.copyto(out, 0, where=np.isnan(out))
+
+    def gather(
+        self,
+        memory: AnyArray,
+        starts: IntArray,
+        length: int,
+        out: AnyArray,
+        ids: IntArray,
+        fit: Fit | None,
+    ) -> None:
+        """Turn stored rows into what the network gets, on their way out of memory.
+
+        Parameters
+        ----------
+        memory : shape (n_rows, *row_shape)
+        starts : int64, shape (n_runs,)
+            First rows of runs; each sample is as many of them as the others.
+        length : int
+            Rows of each run.
+        out : shape (n_samples, ..., *row_shape), of `dtype`
+        ids : int64, shape (n_samples,)
+        fit : Fit, or None
+            How samples of unequal lengths got the same.
+        """
+        is_changed = self.scaler is not None or self.fills or memory.dtype != out.dtype
+        least = _LONG_ROW_BYTES if length == 1 else _LONG_RUN_BYTES
+        is_long = length * memory.strides[0] >= least
+        if not (is_changed and is_long and compiled_for(memory, out)):
+            rows = out
+            if memory.dtype != out.dtype:
+                rows = scratch("rows", out.shape, memory.dtype)
+            take_runs(memory, starts, length, rows)
+            self.scale_into(rows, out, ids, fit)
+        elif self.scaler is not None:
+            self.scaler.gather(memory, starts, length, out, ids, fit)
+        else:
+            self._unscaled.into(memory, starts, length, out)
+
+    @cached_property
+    def _unscaled(self) -> Gathering:
+        fill = np.zeros((1, 1)) if self.fills else None
+        return Gathering(dtype=self.dtype, n_channels=1, fill=fill)
 
     def target_of(self, stored: Any, ids: IntArray) -> Labels:
         """Return the targets of stored labels of some samples."""

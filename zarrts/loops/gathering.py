@@ -23,6 +23,9 @@ _LEAST_LANES = 128
 _BLOCK_VALUES = 1 << 16  # that NumPy works on while the processor's cache still holds them
 _FEW_VALUES = 1024  # that NumPy has to have in a row to be fast
 _FLOAT64 = np.dtype(np.float64)
+# Rows shorter than this are copied faster in one run than each by itself, once a run is so long.
+_CACHE_LINE_BYTES = 64
+_LONG_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +145,7 @@ class Gathering:
             self._into(memory, starts, length, out, tables)
             return
         kind, parameters = self._tiled(length * row_items // self.n_channels)
-        lanes = parameters[0].shape[-1] if parameters else self.n_channels
+        lanes = parameters[0].shape[-1] if parameters else length * row_items
         n_changed = len(parameters) - self._has_fill
         changed = (*parameters[:n_changed], None, None, None)[:3]
         compiled.gather(
@@ -208,6 +211,9 @@ class Gathering:
             raise IndexError("a row that is not there")
         if tables is not None and (tables.min() < 0 or tables.max() >= self.n_tables):
             raise IndexError("a row of parameters that is not there")
+        if self.change is None and not self._has_fill and out.dtype == memory.dtype:
+            _take_runs(memory, starts, length, out)
+            return
         n_steps = length * math.prod(memory.shape[1:]) // self.n_channels
         folds = _divisor(n_steps, self.n_channels)
         shape = (n_steps // folds, folds * self.n_channels)
@@ -260,11 +266,34 @@ def blocks_of(
             first = int(starts[start])
             yield part, memory[first : first + len(starts[part])]
             continue
-        rows = (starts[part, None] + np.arange(length)).ravel()
-        taken = scratch("gathered", (len(rows), *memory.shape[1:]), memory.dtype)
-        # mode="clip" because "raise" copies through a buffer; the rows are in range.
-        memory.take(rows, axis=0, out=taken, mode="clip")
+        n_rows = len(starts[part]) * length
+        taken = scratch("gathered", (n_rows, *memory.shape[1:]), memory.dtype)
+        _take_runs(memory, starts[part], length, taken)
         yield part, taken
+
+
+def take_runs(memory: AnyArray, starts: IntArray, length: int, out: AnyArray) -> None:
+    """Copy the runs of rows that begin at `starts`, which are there; see `Gathering.into`."""
+    # Single rows are copied as fast by NumPy, and short ones faster.
+    if length * memory.strides[0] < _CACHE_LINE_BYTES or length == 1:
+        _take_runs(memory, starts, length, out)
+    else:
+        Gathering(dtype=memory.dtype, n_channels=1).into(memory, starts, length, out)
+
+
+def _take_runs(memory: AnyArray, starts: IntArray, length: int, out: AnyArray) -> None:
+    row_bytes = math.prod(memory.shape[1:]) * memory.itemsize
+    if row_bytes < _CACHE_LINE_BYTES and length * row_bytes >= _LONG_BYTES:
+        runs = out.reshape(len(starts), length, *memory.shape[1:])
+        for number, start in enumerate(starts.tolist()):
+            runs[number] = memory[start : start + length]
+        return
+    rows = starts if length == 1 else (starts[:, None] + np.arange(length)).ravel()
+    if out.flags.c_contiguous:
+        # mode="clip" because "raise" copies through a buffer; the rows are in range.
+        memory.take(rows, axis=0, out=out.reshape(len(rows), *memory.shape[1:]), mode="clip")
+    else:
+        out[...] = memory[rows].reshape(out.shape)
 
 
 @functools.cache

@@ -270,9 +270,7 @@ class SampleScaler:
         rows = out
         if memory.dtype != out.dtype:
             rows = scratch("samples", out.shape, memory.dtype)
-        gathering.Gathering(dtype=memory.dtype, n_channels=self.n_channels).into(
-            memory, starts, length, rows
-        )
+        gathering.take_runs(memory, starts, length, rows)
         self.into(rows, out, ids, fit)
 
     def of_targets(self, channels: IntArray | None) -> Scaler:
