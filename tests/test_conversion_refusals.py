@@ -69,7 +69,8 @@ def test_sample_shapes_and_counts_that_differ_are_listed_at_once(subjects: Path)
         "s01.npz: samples of shape (3, 6), but 3 of 5 files, such as s00.npz, have (6, 3); the "
         "axes seem swapped: save them alike.",
         "s03.npz: samples of shape (9, 3), but 3 of 5 files, such as s00.npz, have (6, 3); cut "
-        "or pad all series to one length before saving.",
+        "or pad all series to one length before saving, or keep their lengths with kind='ragged' "
+        "(--kind ragged).",
         "s04.npz: 8 inputs in 'x', but 5 labels in 'y'; each input needs one label.",
         "s05.npz: holds no samples; remove the file.",
     ]
@@ -125,7 +126,7 @@ def test_damaged_and_dangerous_files_are_listed_at_once(subjects: Path) -> None:
     assert [it.split(":")[0] for it in said] == ["s00.npz", "s01.npz", "s02.npz", "s07_x.npy"]
     assert "empty" in said[0]
     assert "damaged" in said[1]
-    assert "pickled" in said[2]
+    assert "array 'x': holds dict among its values" in said[2]
     assert "np.savez" in said[2]
     assert "s07_y.npy" in said[3]
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError, SourceError
-from zarrts.labels.scheme import LabelCounter, scheme_of, target_function
+from zarrts.labels.counting import LabelCounter
+from zarrts.labels.scheme import scheme_of, target_function
 
 QUICK = settings(deadline=None, max_examples=60)
 

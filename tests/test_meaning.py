@@ -162,7 +162,7 @@ def test_units_by_hand(tmp_path):
     store = convert(tmp_path / "some", tmp_path / "d.zarr", units="mV")
     np.testing.assert_allclose(rows_of(store, "a"), it.x / 1000, rtol=1e-6)
     text = refused(lambda: convert(tmp_path / "some", tmp_path / "e.zarr", units="degC"))
-    assert "c0 in uV" in text and "but units= says degC" in text
+    assert "c7 and 2 more in uV, but units= says degC" in text
     store = convert(tmp_path / "some", tmp_path / "f.zarr", units="mV", override=["units"])
     assert store.units == ["mV"] * 10
     np.testing.assert_array_equal(rows_of(store, "a"), it.x)
@@ -248,7 +248,7 @@ def test_verify_names_a_file_that_does_not_mean_what_the_store_does(tmp_path):
     write(tmp_path / "in", "edf", [piece()])
     store = convert(tmp_path / "in", tmp_path / "s.zarr", rate_hz=50, override=["rate_hz"])
     root = tmp_path / "s.zarr" / "zarr.json"
-    from zarrts.storage.store import root_bytes
+    from zarrts.storage.metadata import root_bytes
 
     document = json.loads(root.read_text())
     ours = document["attributes"]["zarrts"]
@@ -277,6 +277,24 @@ def test_predict_warns_once_of_what_files_do_not_say(tmp_path):
             assert "nothing of channels (c0, c1" in text
             assert "units (uV) and a rate (10 Hz)" in text
             assert "taken to be as the network was trained with" in text
+
+
+def test_predict_does_not_warn_of_what_was_given_by_hand(tmp_path):
+    pytest.importorskip("keras", exc_type=ImportError)
+    from test_ways_in import Probe
+
+    bare = piece().but(channels=None, units=None, rate_hz=None)
+    write(tmp_path / "in", "npz", [bare])
+    names = [f"c{i}" for i in range(10)]
+    store = convert(tmp_path / "in", tmp_path / "s.zarr", rate_hz=10, channels=names, units="uV")
+    windows = store.samples.windows(20, stride=20, label="last")
+    with zarrts.ZarrSequence(windows, batch_size=2, stats=None, shuffle=False) as seq:
+        seq.save_spec(tmp_path / "spec.json")
+        for like in (seq, tmp_path / "spec.json"):  # a warning would be an error here
+            zarrts.predict(Probe(), tmp_path / "in", like=like, progress=False)
+        write(tmp_path / "fast", "npz", [bare.but(rate_hz=20.0)])
+        with pytest.raises(SourceError, match="a rate of 20 Hz, but the network was trained"):
+            zarrts.predict(Probe(), tmp_path / "fast", like=seq, progress=False)
 
 
 def test_a_spec_carries_what_columns_and_rows_mean_and_old_ones_load(tmp_path):
@@ -311,3 +329,46 @@ def test_spellings_of_edf_units_are_alike_and_a_blank_one_says_nothing(tmp_path)
     plan = said("convert", "--dry-run", tmp_path / "in", tmp_path / "s.zarr")
     assert "units: 2 files say uV, 1 says nothing, and is taken to be alike: c.edf" in plan
     assert "converted" not in plan
+
+
+def test_class_folders_are_told_by_hand_and_what_is_added_is_put_right(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("run", "walk"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        np.save(tmp_path / "in" / name / f"{name}1.npy", rng.random((20, 2)).astype("f4"))
+    store = zarrts.convert(
+        *(tmp_path / "in", tmp_path / "s.zarr"),
+        folders="classes",
+        channels=["x", "y"],
+        units="g",
+        rate_hz=50,
+        progress=False,
+    )
+    assert (store.channels, store.units, store.rate_hz) == (["x", "y"], ["g", "g"], 50)
+    x = rng.random((3, 20, 2)).astype("f4")
+    more = {"channels": ["y", "x"], "units": "mg", "rate_hz": 50.00001}
+    new = zarrts.Recording("n", x * 1000, np.array(["run", "walk", "run"]), **more)
+    grown = zarrts.append(tmp_path / "s.zarr", new, progress=False)
+    found, _ = grown.samples.select(subjects=["n"]).load()
+    np.testing.assert_allclose(found, x[..., ::-1], rtol=1e-6)
+
+
+def test_all_that_differs_is_said_at_once(tmp_path):
+    first = piece()
+    write(
+        tmp_path / "in",
+        "npz",
+        [
+            first,
+            piece("b", seed=1).but(rate_hz=20.0, units=("mV",) * 10),
+            piece("c", seed=2).but(units=("uV", *("degC",) * 8, "K")),
+            piece("d", seed=3),
+            piece("e", seed=4, n_channels=9),
+        ],
+    )
+    text = refused(lambda: convert(tmp_path / "in", tmp_path / "s.zarr"))
+    assert "b.npz: a rate of 20 Hz, but 4 of 5 files, such as a.npz, have 10 Hz" in text
+    assert "e.npz: channels (9), but 4 of 5 files, such as a.npz, have 10, with c9" in text
+    (tmp_path / "in" / "e.npz").unlink()
+    text = refused(lambda: convert(tmp_path / "in", tmp_path / "s.zarr"))
+    assert "c.npz: c1, c2, c3, c4, c5, c6, c7, c8 in degC; c9 in K, but most files" in text

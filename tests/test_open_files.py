@@ -11,6 +11,7 @@ import pytest
 
 import zarrts
 from zarrts.errors import AccessError
+from zarrts.storage.open_files import OPEN_FILES
 
 resource = pytest.importorskip("resource", reason="Windows has no such limit")
 PEOPLE = ("bob", "carl", "dora")
@@ -137,3 +138,13 @@ def test_a_limit_that_is_met_is_not_called_damage_and_skips_nothing(tmp_path):
     said = run(NO_MORE, path).splitlines()
     assert len(said) == 2
     assert all("has as many files open as it may (64). Nothing is damaged" in it for it in said)
+
+
+def test_a_stream_that_is_collected_under_the_lock_of_open_files_waits_for_nobody(tmp_path):
+    path = tmp_path / "study.zarr"
+    make(path)
+    with zarrts.open(path) as store:
+        with OPEN_FILES.lock:
+            stream = store.samples.batches(7, workers=2)  # whose threads wait for the lock
+            stream.close()
+        assert len(list(store.samples.batches(50))) == 3

@@ -372,3 +372,23 @@ def test_what_is_shown_of_predictions_and_results_is_short(study, seq, model):
         f"<Evaluation of 161 samples, 4 subjects: {correct:.3f} correct; print it for the table>"
     )
     assert repr(zarrts.evaluate(model, study.path, like=seq)) == shown
+
+
+def test_values_that_were_declared_missing_are_missing_in_new_files(tmp_path):
+    """As NaN, which the network was trained with: filled by the mean."""
+    rng = np.random.default_rng(0)
+    for folder, seed in (("old", 1), ("new", 2)):
+        (tmp_path / folder).mkdir()
+        x = rng.integers(-100, 100, (12, 4, 2)).astype("i2")
+        x[seed, 2, 1] = x[5, 0, 0] = -32768
+        np.savez(tmp_path / folder / f"{folder}.npz", x=x, y=np.arange(12) % 2)
+    options = {"missing": -32768, "progress": False}
+    trained = zarrts.convert(tmp_path / "old", tmp_path / "old.zarr", **options).samples
+    new = zarrts.convert(tmp_path / "new", tmp_path / "new.zarr", **options).samples
+    model = keras.Sequential([keras.Input((4, 2)), keras.layers.Flatten()])
+    with zarrts.ZarrSequence(trained, batch_size=5, stats=trained.stats(), nan="fill") as seq:
+        seq.save_spec(tmp_path / "spec.json")
+        expected = zarrts.predict(model, new, like=seq, progress=False).values
+    found = zarrts.predict(model, tmp_path / "new", like=tmp_path / "spec.json", progress=False)
+    assert np.array_equal(found.values, expected)
+    assert np.abs(found.values).max() < 10  # not what -32768 would be

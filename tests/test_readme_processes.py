@@ -11,7 +11,9 @@ from test_readme import blocks, study  # noqa: F401 - a fixture
 pytest.importorskip("keras", exc_type=ImportError)
 
 # Which it writes before it reads how much it may write.
-OF_TENSORFLOW = re.compile(r"WARNING: All log messages before absl|[IW]\d{4} |\d{4}-\d\d-.*: [IW] ")
+OF_TENSORFLOW = re.compile(
+    r"WARNING: All log messages before absl|[EIW]\d{4} |\d{4}-\d\d-.*: [IW] "
+)
 
 
 def test_scripts_end_without_a_word_on_stderr(study, tmp_path):  # noqa: F811

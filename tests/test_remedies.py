@@ -18,7 +18,7 @@ from zarrts.conversion import run as conversion
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, SourceError, StoreError, ZarrtsError
-from zarrts.storage.store import root_bytes
+from zarrts.storage.metadata import root_bytes
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 

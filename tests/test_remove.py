@@ -38,7 +38,7 @@ from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare
 from zarrts.errors import PlanError, ReadError, SampleError, StoreError, ZarrtsError
 from zarrts.sources.study import fingerprint
-from zarrts.storage.store import root_bytes
+from zarrts.storage.metadata import root_bytes
 from zarrts.upkeep import removal
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -295,7 +295,7 @@ def test_an_unfinished_removal_is_warned_of_and_no_whole_store(
         warnings.simplefilter("always")
         shown = CliRunner().invoke(main, ["info", str(half)])
     assert shown.exit_code == 0
-    assert LEFT in shown.stderr
+    assert LEFT in shown.output
     found = zarrts.verify(half)
     assert LEFT in found.problems[0].text
     assert [it.text.split(",")[0].split(" of ")[0] for it in found.problems[1:]] == [

@@ -290,3 +290,14 @@ def test_nothing_warns(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         find(str(tmp_path), SourceOptions(unlabelled="rest"))
+
+
+def test_a_choice_of_annotations_without_edf_files_is_refused(tmp_path):
+    recording = zarrts.Recording("p", np.zeros((9, 4, 2), "f4"), np.arange(9) % 2)
+    with pytest.raises(zarrts.SourceError, match="and there are none; leave it out"):
+        zarrts.convert(recording, tmp_path / "a.zarr", annotations=["W"], progress=False)
+
+
+def test_a_signal_of_a_repeated_name_says_how_to_choose(tmp_path):
+    write_raw_edf(tmp_path / "a.edf", [ramp("T8"), ramp("T8", first=9)], SCORED)
+    assert "channels=['T8#1', ...]" in problem(tmp_path / "a.edf", channels=["T8"])

@@ -144,7 +144,7 @@ def structs73(file):
 @pytest.mark.parametrize(
     ("fill", "what", "remedy"),
     [
-        (sparse73, "is a sparse array", "full(x)"),
+        (sparse73, "is a sparse array", "y = full(y)"),
         (empty_cell73, "is an empty cell", "save it with what it should hold"),
         (string73, "is a string", "y = cellstr(y)"),
         (struct73, "is a struct", "each as a variable of its own"),
@@ -200,8 +200,8 @@ def opaque(name, kind):
 @pytest.mark.parametrize(
     ("kind", "remedy"),
     [
-        (b"string", "y = cellstr(y)"),
-        (b"categorical", "y = cellstr(y)"),
+        (b"string", "stages = cellstr(stages)"),
+        (b"categorical", "stages = cellstr(stages)"),
         (b"table", "as a variable of its own"),
     ],
 )

@@ -14,7 +14,8 @@ from zarrts.commands.wording import (
     describe_shape,
 )
 from zarrts.conversion.prepare import Prepared
-from zarrts.labels.scheme import LabelCounter, LabelScheme
+from zarrts.labels.counting import LabelCounter
+from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of
 from zarrts.types import IntArray, Label
@@ -99,7 +100,7 @@ def _describe_unlabelled(prepared: Prepared) -> str:
     share = 100 * n_missing / n_all
     thing = {"row": "time steps", "recording": "recordings"}.get(prepared.labels_per, "samples")
     return (
-        f"; {f'{share:.0f}' if share >= 0.5 else 'below 1'} % of {thing} have no label (if that "
+        f"; {int(share) or 'below 1'} % of {thing} have no label (if that "
         "is a class, name it: --unlabelled NAME)"
     )
 

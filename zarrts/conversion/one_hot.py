@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from zarrts.labels.scheme import LabelCounter
+from zarrts.labels.counting import LabelCounter
 from zarrts.types import SourceRecording
 
 _MAX_SHOWN = 3

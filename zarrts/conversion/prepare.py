@@ -36,9 +36,11 @@ from zarrts.conversion.stamps import read_stamps, stamps_of, touched
 from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
 from zarrts.conversion.unread import data_unread, scorings_unread
 from zarrts.errors import PlanError, SourceError
+from zarrts.labels.counting import LabelCounter
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
-from zarrts.labels.scheme import LabelCounter, LabelScheme
+from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_size
+from zarrts.sources.study.declared import refuse_unused_choice
 from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.journal import Provenance
 from zarrts.storage.location import (
@@ -170,6 +172,7 @@ def prepare(
     refuse_unused(storage_options, source, target, options.subject)
     _refuse_nothing_given(options)
     found = _find(source, options, storage_options, target)
+    refuse_unused_choice(found.recordings, options)
     return _prepared(found, read_target(root), options, None)
 
 

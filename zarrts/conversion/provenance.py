@@ -14,7 +14,7 @@ import numpy as np
 from zarrts import sources
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.plan import ShardLayout
-from zarrts.labels.scheme import LabelCounter
+from zarrts.labels.counting import LabelCounter
 from zarrts.storage.journal import Provenance
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import StoreHeader

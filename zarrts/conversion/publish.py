@@ -16,6 +16,7 @@ from zarrts.conversion.target import Target, sweep
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
+from zarrts.storage.foreign import foreign_of
 from zarrts.storage.location import (
     Location,
     read_files,
@@ -23,20 +24,16 @@ from zarrts.storage.location import (
     replace_if,
     write_files,
 )
+from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
 from zarrts.storage.segments import CHECKSUMS, ROOT_KEY, Segment, read_documents, read_segment
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import (
     SCHEMA,
     SEGMENT_MARK,
     StoreHeader,
-    foreign_of,
     manifest_key,
-    metadata_bytes,
-    metadata_of,
     read_manifest,
-    root_bytes,
     sizes_below,
-    zarr_files,
 )
 from zarrts.types import LabelsPer
 

@@ -101,6 +101,7 @@ def predict(
                 axes=axes,
                 y=False,
                 channels=spec.channels,
+                missing=spec.missing,
                 kind="dense" if spec.takes_rows else "ragged",
             )
             reference = reference_of(spec.description)

@@ -60,11 +60,15 @@ class Spec:
         units.
     rate_hz : float, or None
         Time steps per second.
+    by_hand : tuple of str
+        Which of these three the user gave, whose files did not have to say them.
     merges : dict, or None
         Where classes were merged or left out: the new class of each class of the store, or None.
     y_steps, y_of, majority
         Which labels of the rows of a sample are its own, as in `Cut`; and the share of these that
         has to be there, where the most frequent one is. None where it is not known.
+    missing : float, or None
+        A value of x in source files that stands for one that is missing.
     """
 
     class_names: tuple[Label, ...] | None
@@ -79,6 +83,7 @@ class Spec:
     has_mask: bool = False
     nan: OnNan = "error"
     channels: tuple[str, ...] | None = None
+    missing: float | None = None
     units: tuple[str, ...] | None = None
     rate_hz: float | None = None
     lengths: tuple[int, ...] | None = None
@@ -86,11 +91,17 @@ class Spec:
     y_steps: Any = None
     y_of: str | None = None
     majority: float | None = None
+    by_hand: tuple[str, ...] = ()
 
     @property
     def description(self) -> Description:
         """What columns and rows of the samples mean."""
-        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
+        return Description(
+            channels=self.channels,
+            units=self.units,
+            rate_hz=self.rate_hz,
+            by_hand=frozenset(self.by_hand),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -118,7 +129,7 @@ class Spec:
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
             names, channels = values.pop("class_names"), values.pop("channels", None)
-            units = values.pop("units", None)
+            units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             lengths, merges = values.pop("lengths", None), values.pop("merges", None)
             return Spec(
                 scaling=scaling,
@@ -128,6 +139,7 @@ class Spec:
                 units=None if units is None else tuple(units),
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
+                by_hand=tuple(by_hand),
                 **values,
             )
         except OSError as error:
@@ -259,6 +271,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         has_mask=options.mask,
         nan=options.nan,
         channels=tuple(header.channels) if header.channels else None,
+        missing=header.segments[0].options.get("missing"),
         units=header.units,
         rate_hz=header.rate_hz,
         lengths=None if lengths is None else lengths.choices,
@@ -266,4 +279,5 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         y_steps=None if cut.y_steps is None else cut.y_steps.tolist(),
         y_of=cut.y_of if cut.reduce is None or share is not None else None,
         majority=share,
+        by_hand=tuple(sorted(header.description.by_hand)),
     )

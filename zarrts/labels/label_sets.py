@@ -9,8 +9,8 @@ import numpy as np
 
 from zarrts.errors import SampleError, SourceError
 from zarrts.keywords import first_names
+from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import (
-    LabelCounter,
     LabelMode,
     LabelScheme,
     extended,

@@ -26,6 +26,7 @@ from zarrts.ordering.order import Order
 from zarrts.reading.memory import BatchMemory, UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
+from zarrts.storage.open_files import OPEN_FILES
 from zarrts.types import Batch
 
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
@@ -196,8 +197,10 @@ def _close(work: _Work, threads: Sequence[threading.Thread]) -> None:
         work.is_closed = True
         work.has_job.notify_all()
         work.has_batch.notify_all()
+    # Garbage may be collected anywhere, also where this thread holds the lock of open files, which
+    # those that would be joined wait for: then they end by themselves.
     for thread in threads:
-        if thread is not threading.current_thread():
+        if thread is not threading.current_thread() and not OPEN_FILES.is_locked_here:
             thread.join()
     work.ready.clear()  # after the last thread, which may have finished a batch meanwhile
 

@@ -47,6 +47,12 @@ class OpenFiles:
         self.lock = threading.RLock()
         self._files: OrderedDict[int, weakref.ref[Shared]] = OrderedDict()
 
+    @property
+    def is_locked_here(self) -> bool:
+        """Whether this thread holds the lock, for what a collection of garbage may call then."""
+        held: bool = self.lock._is_owned()  # type: ignore[attr-defined]
+        return held
+
     def use(self, file: Shared) -> None:
         """Note that a file is used; with the lock held."""
         self._files[id(file)] = weakref.ref(file)

@@ -31,8 +31,8 @@ import numpy as np
 
 from zarrts.errors import BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme, joint_scheme
-from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location, list_files
+from zarrts.storage.metadata import root_checksum
 from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
 from zarrts.types import Description, LabelsPer
 
@@ -113,7 +113,13 @@ class StoreHeader:
     @property
     def description(self) -> Description:
         """What columns and rows of x mean."""
-        return Description(channels=self.channels, units=self.units, rate_hz=self.rate_hz)
+        told = self.segments[0].options if self.segments else {}
+        return Description(
+            channels=self.channels,
+            units=self.units,
+            rate_hz=self.rate_hz,
+            by_hand=frozenset(it for it in ("channels", "units", "rate_hz") if told.get(it)),
+        )
 
     @property
     def latest(self) -> int:
@@ -163,75 +169,6 @@ def combined_id(segments: Sequence[Segment]) -> str:
 def manifest_key(version: int) -> str:
     """Return where the manifest of a version is."""
     return f"{MANIFESTS}/{version}.json"
-
-
-def root_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return a root as it is written, with its checksum."""
-    attributes = document["attributes"]
-    ours = attributes["zarrts"] | {"crc32c": _checksum(document)}
-    whole = {**document, "attributes": {**attributes, "zarrts": ours}}
-    return json.dumps(whole, indent=1).encode()
-
-
-def _checksum(document: Mapping[str, Any]) -> int:
-    """Return the crc32c of a root, whatever checksum it has, in one way of writing it."""
-    ours = without_foreign(document)
-    del ours["attributes"]["zarrts"]["crc32c"]
-    return crc32c(json.dumps(ours, sort_keys=True, separators=(",", ":")).encode())
-
-
-_OF_ROOT = ("zarr_format", "node_type", "attributes", "consolidated_metadata")
-
-
-def without_foreign(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a root is ours: other programs may add attributes, arrays and groups."""
-    ours = {"crc32c": 0, **document["attributes"]["zarrts"]}
-    consolidated = document["consolidated_metadata"]
-    names = {it["name"] for it in ours["segments"]}
-    nodes = {
-        path: it for path, it in consolidated["metadata"].items() if path.split("/")[0] in names
-    }
-    found = {key: document[key] for key in _OF_ROOT if key in document}
-    return found | {
-        "attributes": {"zarrts": ours},
-        "consolidated_metadata": {**consolidated, "metadata": nodes},
-    }
-
-
-def foreign_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return attributes of a root, and nodes of its consolidated metadata, that are not ours."""
-    ours = without_foreign(document)["consolidated_metadata"]["metadata"]
-    attributes = {key: it for key, it in document["attributes"].items() if key != "zarrts"}
-    nodes = document["consolidated_metadata"]["metadata"]
-    # Names of numbers are those of segments, which may be gone by now.
-    others = {
-        path: it
-        for path, it in nodes.items()
-        if path not in ours and not path.split("/")[0].isdecimal()
-    }
-    return attributes, others
-
-
-def metadata_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return the metadata of an array or group as they are written."""
-    return json.dumps(document, indent=1).encode()
-
-
-def zarr_files(files: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return what Zarr made in memory as files, their metadata in our way of writing them."""
-    found = {}
-    for key, content in files.items():
-        found[key] = content.to_bytes()
-        if key.endswith(ROOT_KEY):
-            document = json.loads(found[key])
-            document.pop("consolidated_metadata", None)  # null, from some releases of Zarr
-            found[key] = metadata_bytes(document)
-    return found
-
-
-def metadata_of(content: bytes) -> dict[str, Any]:
-    """Return the metadata of every array and group of a store, by path, as its root has them."""
-    return dict(json.loads(content)["consolidated_metadata"]["metadata"])
 
 
 def read_manifest(root: Location, header: StoreHeader) -> Entries:
@@ -325,7 +262,7 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
                 f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
                 f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
-        if attributes["crc32c"] != _checksum(document):
+        if attributes["crc32c"] != root_checksum(document):
             raise ValueError("it does not match its checksum")
         return _header(document, attributes)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -16,8 +16,8 @@ from zarrts.errors import BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
+from zarrts.storage.metadata import zarr_files
 from zarrts.storage.segments import ROOT_KEY, Segment
-from zarrts.storage.store import zarr_files
 from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14

@@ -23,14 +23,7 @@ from zarrts.storage.location import Location
 from zarrts.storage.readers import open_labels
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import (
-    Gone,
-    Removal,
-    StoreHeader,
-    Version,
-    combined_id,
-    read_header,
-)
+from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.system import count_cpus
 from zarrts.types import IntArray

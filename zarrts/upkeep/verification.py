@@ -12,20 +12,20 @@ from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import ReadError, StoreError
 from zarrts.sizes import format_count
 from zarrts.storage.checksums import crc32c_of_file
+from zarrts.storage.foreign import foreign_of
 from zarrts.storage.location import Location, list_files, n_requests
+from zarrts.storage.metadata import root_bytes
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.shards import is_in_place
 from zarrts.storage.store import (
     Entries,
     StoreHeader,
     describe_removal,
-    foreign_of,
     header_of,
     manifest_key,
     read_header,
     read_manifest,
     read_root,
-    root_bytes,
     sizes_below,
 )
 from zarrts.storage.table import RecordingTable, read_table

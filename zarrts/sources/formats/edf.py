@@ -179,7 +179,12 @@ class _Recording:
                 numbered = [name for name in by_name if name.rpartition("#")[0] in wrong]
                 raise SourceError(
                     f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
-                    + (f" Say which with channels= {numbered[0]} ..." if numbered else "")
+                    + (
+                        f" Of those of one name, say which: channels=['{numbered[0]}', ...] "
+                        "(--channels)."
+                        if numbered
+                        else ""
+                    )
                 )
             # All of them in another order are put in order where files are compared.
             if not wrong and len(options.channels) < len(chosen):

@@ -98,9 +98,8 @@ class _Variables73:
     def _numbers(self, it: Any, role: Role, options: SourceOptions, where: str) -> RowReader:
         kind = _class_of(it)
         if kind not in (*_NUMBERS, "logical") or "MATLAB_empty" in it.attrs or _is_group(it):
-            raise SourceError(
-                f"{where}: is {_kind_in_words(it)}, which cannot be read; {words.remedy(kind)}."
-            )
+            remedy = words.remedy(kind, it.name.rpartition("/")[2])
+            raise SourceError(f"{where}: is {_kind_in_words(it)}, which cannot be read; {remedy}.")
         dims, last = _dims(it), len(it.shape) - 1
         check_array(it.dtype, dims, role, where)
         check_stored(it, where)

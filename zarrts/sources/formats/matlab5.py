@@ -263,9 +263,9 @@ class Variables:
         self, variable: _Variable, role: Role, options: SourceOptions, where: str
     ) -> tuple[ByteLayout, np.dtype[Any]]:
         if variable.number not in _CLASSES or variable.flags & _IS_COMPLEX:
-            raise SourceError(
-                f"{where}: is {variable.kind}, which cannot be read; {words.remedy(variable.kind)}."
-            )
+            kind = variable.kind
+            remedy = words.remedy(kind, variable.name or "x")
+            raise SourceError(f"{where}: is {kind}, which cannot be read; {remedy}.")
         stored = np.dtype(self._order + _TYPES.get(variable.type, "V1"))
         cast = np.dtype(bool if variable.flags & _IS_LOGICAL else _CLASSES[variable.number])
         if not np.can_cast(stored, cast, "same_kind") and cast.kind != "b":

@@ -3,12 +3,12 @@
 _TEXT, _FULL = ("string", "categorical"), ("sparse", "double", "logical")
 
 
-def remedy(kind: str) -> str:
+def remedy(kind: str, name: str) -> str:
     """Return how to save in MATLAB what is of a class that is not read."""
     if kind in _TEXT:
-        return "save it as a cell array of text: y = cellstr(y)"
+        return f"save it as a cell array of text: {name} = cellstr({name})"
     if kind in _FULL:
-        return "save it as a full array: x = full(x)"
+        return f"save it as a full array: {name} = full({name})"
     return (
         "save inputs and labels as arrays of numbers, or labels as a cell array of text, each as a "
         "variable of its own"

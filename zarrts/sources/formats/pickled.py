@@ -193,7 +193,7 @@ def read_member(
     SourceError
         As `read_contents`; also if it is compressed and holds arrays.
     """
-    entry = _Understood(stream, where).array(read_pickle(stream, end, where), "0")
+    entry = _Understood(stream, where).array(read_pickle(stream, end, where), "")
     if is_packed and not isinstance(entry, np.ndarray):
         raise SourceError(
             f"{where}: holds arrays as objects and is compressed, so that it would have to be "
@@ -262,7 +262,7 @@ class _Understood:
 
     def array(self, value: Any, name: str) -> PickledArray | list[PickledArray] | AnyArray:
         """Return an array of numbers or text, series, or values; SourceError for all else."""
-        where = f"{self.origin}: {name!r}"
+        where = f"{self.origin}: {name!r}" if name else self.origin
         if isinstance(value, PickledArray) and not isinstance(value.data, list):
             if value.dtype is None:
                 raise SourceError(f"{where}: is an array without values; {REMEDY}.")

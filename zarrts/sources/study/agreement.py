@@ -85,12 +85,15 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
     rate = standard_rate(known, wanted)
     for it in known:
         _compare_rate(it, rate, wanted, said)
+    reference = wanted.reference
     given = {"channels": wanted.channels, "units": wanted.units, "rate_hz": wanted.rate_hz}
     found = Description(
         channels=channels.value,
         units=units.value,
         rate_hz=rate.value,
-        by_hand=frozenset(name for name, value in given.items() if value is not None),
+        by_hand=frozenset(name for name, value in given.items() if value is not None)
+        if reference is None
+        else reference.description.by_hand,
     )
     unsaid: dict[str, tuple[str, ...]] = {
         name: tuple(it.origin for it in known if name not in it.description.says)
@@ -110,11 +113,14 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
 
 
 def unsaid_in(agreed: Agreement) -> tuple[str, ...]:
-    """Return one sentence on what recordings do not say and a reference does, if there is any."""
+    """Return one sentence on what recordings do not say and a reference does, if there is any.
+
+    Nothing is said of what was given by hand, which the files of the training need not say either.
+    """
     found = agreed.description
     of_origins: dict[tuple[str, ...], list[str]] = {}
     for name, origins in agreed.unsaid.items():
-        if origins:
+        if origins and name not in found.by_hand:
             of_origins.setdefault(origins, []).append(name)
     if not of_origins:
         return ()
@@ -194,7 +200,7 @@ def _apart(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
     if max(len(mine), len(theirs)) <= _MAX_NAMES:
         return ", ".join(mine), ", ".join(theirs)
     if len(mine) != len(theirs):
-        return _with_others(mine, theirs), _with_others(theirs, mine)
+        return f"({_with_others(mine, theirs)})", _with_others(theirs, mine)
     at = [i for i, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other]
     where = f"{_shown(str(i + 1) for i in at)} (of {len(mine)})"
     return f"{where} are {_shown(mine[i] for i in at)}", _shown(theirs[i] for i in at)
@@ -202,7 +208,7 @@ def _apart(mine: Sequence[str], theirs: Sequence[str]) -> tuple[str, str]:
 
 def _with_others(names: Sequence[str], others: Sequence[str]) -> str:
     more = [name for name in names if name not in others]
-    return f"are {len(names)}" + (f", among them {_shown(more)}" if more else "")
+    return f"{len(names)}, with {_shown(more)}" if more else f"{len(names)}"
 
 
 # Units -----------------------------------------------------------------------------------------
@@ -239,7 +245,10 @@ def _in_units(
     factors = [factor(one, other) if one and other else 1.0 for _, one, other in pairs]
     unlike = [pair for pair, by in zip(pairs, factors, strict=True) if by is None]
     if unlike:
-        shown = _shown(f"{name} in {one}" for name, one, _ in unlike)
+        of_unit: dict[str, list[str]] = {}
+        for name, one, _ in unlike:
+            of_unit.setdefault(one, []).append(name)
+        shown = "; ".join(f"{_shown(some)} in {one}" for one, some in of_unit.items())
         others = _shown(dict.fromkeys(other for _, _, other in unlike))
         said.problems.append(f"{it.origin}: {shown}, but {standard.but(others)}{standard.remedy}")
     known = tuple(by for by in factors if by is not None)

@@ -77,6 +77,16 @@ def as_declared(
     return labelled
 
 
+def refuse_unused_choice(recordings: Sequence[SourceRecording], options: SourceOptions) -> None:
+    """Raise SourceError where `annotations` is given, and no recording is of an EDF file."""
+    is_edf = (any(it in one.origin.lower() for it in (".edf", ".bdf")) for one in recordings)
+    if options.annotations is not None and recordings and not any(is_edf):
+        raise SourceError(
+            "annotations= chooses among the annotations of EDF and BDF files, and there are none; "
+            "leave it out."
+        )
+
+
 def _named(rows: RowReader, name: str) -> RowReader:
     if isinstance(rows, NamedRows):
         readers = tuple(_named(it, name) for it in rows.readers)

@@ -89,7 +89,11 @@ class Standard:
     remedy: str = ""
 
 
-_ORDER = "; their names have to be the same in all files, in any order."
+_ORDER = (
+    "; their names have to be the same in all files, in any order: choose those that all have with "
+    "channels= (--channels)."
+)
+_AS_THERE = "; the names have to be the same, in any order."
 _UNITS = "; no factor between them is known: correct what is saved."
 _RATE = "; resample it before, or leave it out."
 
@@ -98,7 +102,7 @@ def standard_channels(recordings: Sequence[Described], wanted: Wanted) -> Standa
     """Return the names of the columns: those asked for, else those that most have."""
     reference = wanted.reference
     if reference is not None and reference.description.channels is not None:
-        return _of_reference(reference, "channels", reference.description.channels, _ORDER)
+        return _of_reference(reference, "channels", reference.description.channels, _AS_THERE)
     if wanted.channels is not None:
         remedy = f"; leave channels= out, {_wins('channels', 'names them')}."
         return Standard(wanted.channels, lambda text: f"channels= names {text}", remedy)
