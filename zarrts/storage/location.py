@@ -246,7 +246,7 @@ def list_files(folder: Location) -> dict[str, int]:
     if isinstance(folder, ObjectPath):
         return folder.sizes()
     found = {}
-    # Texts, because a store of many parts has thousands of files, and paths take four times as long.
+    # Texts, because a store of many parts has thousands of files, and paths take twice as long.
     start = len(os.path.join(folder, ""))
     for parent, _, names in os.walk(folder):
         for path in (os.path.join(parent, name) for name in names):
