@@ -1,5 +1,6 @@
 """More subjects in a store: what was there stays as it was, for whoever reads it."""
 
+import json
 import re
 import shutil
 import warnings
@@ -37,6 +38,7 @@ from zarrts.cli import main
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import SourceError, StoreError
+from zarrts.storage import store as storage_of_stores
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -294,3 +296,20 @@ def test_the_command_says_what_it_adds(tmp_path: Path, monkeypatch: pytest.Monke
     assert command()[-1] == f"{path} holds these already."
     shutil.copy(parts[0].folder / "ann.npz", parts[1].folder)
     assert command(status=1)[0] == "Error: Nothing was added. 1 problem:"
+
+
+def test_the_root_is_read_in_time_that_grows_as_its_parts_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = grown(tmp_path, three(tmp_path))
+    content = (path / "zarr.json").read_bytes()
+    n_nodes, real = [], storage_of_stores.segment_of
+
+    def segment_of(metadata: Any, name: str) -> Any:
+        n_nodes.append(len(metadata))
+        return real(metadata, name)
+
+    monkeypatch.setattr(storage_of_stores, "segment_of", segment_of)
+    zarrts.open(path).close()
+    assert len(n_nodes) == 3
+    assert sum(n_nodes) == len(json.loads(content)["consolidated_metadata"]["metadata"])

@@ -166,7 +166,7 @@ def assert_is(samples: Any, state: State) -> None:
     assert samples.subject.tolist() == owners
 
 
-kills = st.tuples(st.integers(0, 2), st.integers(0, 200)).map(lambda it: it[1] if it[0] else None)
+kills = st.tuples(st.booleans(), st.integers(0, 200)).map(lambda it: it[1] if it[0] else None)
 subjects = st.sets(st.sampled_from(NAMES), min_size=1, max_size=3).map(sorted)
 
 
@@ -321,9 +321,11 @@ class Life(RuleBasedStateMachine):
         self.take(step, after, kill, again, may_be_refused=self.is_unfinished and not restart)
 
     @precondition(lambda self: self.model is not None)
-    @rule(name=st.sampled_from(NAMES), kill=kills)
-    def remove(self, name: str, kill: int | None) -> None:
+    @rule(number=st.integers(0, 99), kill=kills)
+    def remove(self, number: int, kill: int | None) -> None:
         assert self.model is not None
+        names = [*self.model.latest, *NAMES]
+        name = names[number % len(names)]
         step = ("remove", [], self.path, {"subject": name})
         if name not in self.model.latest or len(self.model.latest) == 1:
             # Or it finishes an earlier removal.
@@ -331,7 +333,7 @@ class Life(RuleBasedStateMachine):
                 call(step)
             return
         after = self.model.without(name)
-        again = partial(self.remove, name)
+        again = partial(self.remove, number)
         self.take(step, after, kill, again, may_be_refused=self.is_unfinished, is_removal=True)
 
     @precondition(lambda self: self.killed is not None)

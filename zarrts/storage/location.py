@@ -246,10 +246,12 @@ def list_files(folder: Location) -> dict[str, int]:
     if isinstance(folder, ObjectPath):
         return folder.sizes()
     found = {}
+    # Texts, because a store of many parts has thousands of files, and paths take twice as long.
+    start = len(os.path.join(folder, ""))
     for parent, _, names in os.walk(folder):
-        for path in map(Path(parent).joinpath, names):
+        for path in (os.path.join(parent, name) for name in names):
             with contextlib.suppress(FileNotFoundError):  # somebody deletes them meanwhile
-                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+                found[path[start:].replace(os.sep, "/")] = os.stat(path).st_size
     return dict(sorted(found.items()))
 
 

@@ -273,6 +273,10 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
 
 def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> StoreHeader:
     labels_per = attributes.get("labels_per", "sample")
+    # Those of all segments, looked through for each, would take a second at 200 of them.
+    nodes: dict[str, dict[str, Any]] = {}
+    for path, node in document["consolidated_metadata"]["metadata"].items():
+        nodes.setdefault(path.partition("/")[0], {})[path] = node
     return StoreHeader(
         version=attributes["version"],
         kind=attributes["kind"],
@@ -285,7 +289,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         units=tuple(attributes["units"]) if "units" in attributes else None,
         segments=tuple(
             replace(
-                segment_of(document["consolidated_metadata"]["metadata"], it["name"]),
+                segment_of(nodes.get(it["name"], {}), it["name"]),
                 stored_bytes=it["stored_bytes"],
                 write_id=it["write_id"],
                 provenance=it.get("provenance", it["write_id"]),  # one and the same once
