@@ -71,7 +71,7 @@ class SeriesList:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What the columns and rows of a recording mean.
+    """The meaning of the columns and rows of a recording.
 
     Each reader of a kind of file makes one for each recording, and no recording is without. None
     means that it is not known, and is said on purpose: see `unknown`.
@@ -100,7 +100,7 @@ class Description:
 
     @property
     def says(self) -> frozenset[str]:
-        """Which of the fields are known."""
+        """The fields that are known."""
         known = {
             "channels": self.channels is not None,
             "units": self.units is not None and any(self.units),

@@ -35,7 +35,7 @@ _KEPT_FOR = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile says.
+    """The settings of a profile.
 
     Attributes
     ----------

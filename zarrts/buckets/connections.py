@@ -1,4 +1,4 @@
-"""How servers are connected to: certificates, timeouts and proxies, in anybody's words.
+"""Options of connections to servers: certificates, timeouts and proxies, by any of their names.
 
 fsspec's S3 takes them in boto's words, under `client_kwargs` and `config_kwargs`; obstore, which
 does the work, has its own.

@@ -39,7 +39,7 @@ class ObjectPath:
 
     @property
     def name(self) -> str:
-        """What follows the last slash."""
+        """The part behind the last slash."""
         return self.key.rpartition("/")[2]
 
     @property
@@ -54,7 +54,7 @@ class ObjectPath:
 
     @property
     def parent(self) -> "ObjectPath":
-        """What is before the last slash."""
+        """The part before the last slash."""
         return ObjectPath(self.bucket, self.key.rpartition("/")[0])
 
     def absolute(self) -> "ObjectPath":

@@ -1,4 +1,4 @@
-"""What people see of errors: one message and an exit status, and letters that a terminal lacks."""
+"""Show errors as one message and an exit status, without letters that a terminal lacks."""
 
 import io
 import sys

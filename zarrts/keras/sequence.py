@@ -35,7 +35,7 @@ from zarrts.loading.options import (
     batch_options,
     takes_batch_options,
 )
-from zarrts.loading.words import describe_batches
+from zarrts.loading.wording import describe_batches
 from zarrts.ordering.sampling import Listed
 from zarrts.reading.class_counts import refuse_class_weight
 from zarrts.samples import Samples
@@ -274,7 +274,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     @property
     def on_error(self) -> OnError:
-        """What is done with samples that cannot be read: "raise" or "skip"."""
+        """The treatment of samples that cannot be read: "raise" or "skip"."""
         return self._options.on_error
 
     @property

@@ -95,7 +95,7 @@ class Spec:
 
     @property
     def description(self) -> Description:
-        """What columns and rows of the samples mean."""
+        """The meaning of columns and rows of the samples."""
         return Description(
             channels=self.channels,
             units=self.units,

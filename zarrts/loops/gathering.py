@@ -64,7 +64,7 @@ def wide_dtype(source: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gathering:
-    """What is done to values on their way from memory into a batch, in any number of threads.
+    """The changes of values on their way from memory into a batch, in any number of threads.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Gathering:
 
     @functools.cached_property
     def n_tables(self) -> int:
-        """How many rows of parameters there are."""
+        """Number of rows of parameters."""
         return max([1, *(len(it) for it in self._parameters)])
 
     @functools.cached_property

@@ -38,7 +38,7 @@ _REBUILD = "build it again: python -m pip install -e ."
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What is used, and why.
+    """The path that is used, and the reason.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ class OwnScaling:
 
     @property
     def _folds(self) -> int:
-        """How many steps are laid side by side: a power of two."""
+        """Number of steps laid side by side: a power of two."""
         return 1 << max(0, math.ceil(math.log2(_LEAST_LANES / self.n_channels)))
 
     def into(

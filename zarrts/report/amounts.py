@@ -1,4 +1,4 @@
-"""How amounts are said on the page: time where rows are time steps, else samples or recordings."""
+"""Write amounts for the page: as time where rows are time steps, else as samples or recordings."""
 
 from dataclasses import dataclass
 from typing import Any

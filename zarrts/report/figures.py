@@ -288,7 +288,7 @@ def _stretched(values: AnyArray) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Where values lie, shape (n_groups, n_channels) each."""
+    """The places of values, shape (n_groups, n_channels) each."""
 
     min: Floats
     max: Floats

@@ -19,7 +19,7 @@ _MISSING = 0.01
 
 @dataclass(frozen=True)
 class Oddity:
-    """What is odd about a channel of a subject, in words."""
+    """An odd thing about a channel of a subject, in words."""
 
     subject: str
     channel: str

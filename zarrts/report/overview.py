@@ -1,4 +1,4 @@
-"""What a store holds, in numbers that fit on a page: by subject, or by groups of many subjects."""
+"""Sum up a store in numbers that fit on a page: by subject, or by groups of many subjects."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """How many labels of each class each subject has.
+    """The number of labels of each class that each subject has.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class NumberTable:
-    """Where the labels of each subject lie, that are numbers; and some of them."""
+    """The range of the labels of each subject that are numbers; and some of them."""
 
     name: str
     count: IntArray
@@ -149,7 +149,7 @@ class Overview:
 
     @cached_property
     def labels(self) -> list[ClassTable | NumberTable]:
-        """What the labels are, one table for each array of them."""
+        """The labels, one table for each array of them."""
         scheme = self.store.header.labels
         counts = self.store.catalog.class_counts
         if not scheme.parts and counts is not None:

@@ -33,7 +33,7 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
-    """How many samples of each subject and class were taken for which class.
+    """The number of samples of each subject and class that were taken for each class.
 
     Evaluations of folds are joined by `sum(evaluations)`, or `Evaluation.joined(evaluations)`.
 

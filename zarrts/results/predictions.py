@@ -20,7 +20,7 @@ _MAX_NAMES = 10
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Places:
-    """Where samples lie: in which recording, and in which of its time steps.
+    """The places of samples: their recordings, and the time steps in these.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Predictions:
-    """What a network predicts, one entry a sample, in the order of the sample ids.
+    """The predictions of a network, one entry a sample, in the order of the sample ids.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from zarrts.errors import PlanError, SourceError
 from zarrts.types import FOLDERS, axis_rank
 
 Role = Literal["x", "y"]
-"""What an array serves as: inputs or labels."""
+"""The role of an array: inputs or labels."""
 
 SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str]
 """A regular expression, path or address of a `.csv` table, a mapping, or a function of a path."""

@@ -282,12 +282,12 @@ class SampleScaler:
 
     @cached_property
     def _wider(self) -> "SampleScaler | None":
-        """What computes where `dtype` is too narrow for it, such as float16."""
+        """The scaler that computes where `dtype` is too narrow for it, such as float16."""
         return replace(self, dtype=_LEAST) if self.dtype.itemsize < _LEAST.itemsize else None
 
     @cached_property
     def _own(self) -> OwnScaling | None:
-        """What scales in two passes; quartiles need all values at once."""
+        """The scaler in two passes; quartiles need all values at once."""
         if self.scale == "robust":
             return None
         return OwnScaling(

@@ -18,7 +18,7 @@ from zarrts.types import IntArray
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """Where some consecutive samples of the store came from.
+    """The source of some consecutive samples of the store.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Catalog:
 
     @cached_property
     def recordings(self) -> tuple[RecordingInfo, ...]:
-        """Where the samples came from, in source order."""
+        """The sources of the samples, in their order."""
         names = (pair for it in self._tables for pair in zip(it.subject, it.source, strict=True))
         rows = (row for table in self._tables for row in table.source_starts.tolist())
         return tuple(

@@ -22,7 +22,7 @@ def can_decode(spec: ArraySpec) -> bool:
 
 
 class EncodedChunks:
-    """What is known of the chunks of an array before they are read, and how they are decoded."""
+    """The chunks of an array as they are known before they are read, and their decoding."""
 
     def __init__(self, root: Location, spec: ArraySpec) -> None:
         self.spec = spec

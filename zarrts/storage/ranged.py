@@ -37,7 +37,7 @@ _N_LOCKS = 16
 
 @dataclass(frozen=True)
 class _Shard:
-    """What is known of a shard: its index, the checksums as they were written, and its end."""
+    """The known parts of a shard: its index, the checksums as they were written, and its end."""
 
     index: NDArray[np.uint64]
     checksums: NDArray[np.uint32] | None

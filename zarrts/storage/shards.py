@@ -24,7 +24,7 @@ _CHECKSUM_BYTES = 4
 
 @dataclass(frozen=True)
 class WrittenShard:
-    """What was written.
+    """A shard that was written.
 
     Attributes
     ----------

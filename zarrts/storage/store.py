@@ -112,7 +112,7 @@ class StoreHeader:
 
     @property
     def description(self) -> Description:
-        """What columns and rows of x mean."""
+        """The meaning of columns and rows of x."""
         told = self.segments[0].options if self.segments else {}
         return Description(
             channels=self.channels,

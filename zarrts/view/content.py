@@ -1,4 +1,4 @@
-"""What the page asks of a store: its recordings, their signals, labels and predictions."""
+"""Answer what the page asks of a store: recordings, signals, labels and predictions."""
 
 import threading
 from dataclasses import asdict, dataclass
@@ -11,8 +11,8 @@ from zarrts.errors import SampleError
 from zarrts.reading.selection import Selection
 from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray
+from zarrts.view.predictions import NONE, Said, said_of
 from zarrts.view.pyramid import Pyramid, PyramidCache, Stretch
-from zarrts.view.said import NONE, Said, said_of
 from zarrts.view.series import Runs, Series, Track
 
 _MAX_RUNS = 2_000
@@ -25,7 +25,7 @@ _KEPT_RUNS = 64
 
 @dataclass(frozen=True)
 class Found:
-    """Where a jump leads: a stretch of a recording, in time steps; and what is there, in words."""
+    """The aim of a jump: a stretch of a recording, in time steps; and what is there, in words."""
 
     recording: int
     start: int
@@ -35,7 +35,7 @@ class Found:
 
 
 class Content:
-    """What can be seen of samples, and of what a network said of them; reads, and never writes.
+    """A view of samples, and of what a network said of them; reads, and never writes.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ class Pyramid:
 
     @property
     def ready(self) -> float:
-        """Which part of the series was read so far, 0 to 1."""
+        """The part of the series that was read so far, 0 to 1."""
         return 1.0 if self.n_steps == 0 else self._done_steps / self.n_steps
 
     def start(self) -> None:

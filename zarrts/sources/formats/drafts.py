@@ -74,7 +74,7 @@ class Draft:
 
 
 Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]
-"""What a problem is about, in the order in which problems are reported."""
+"""The subjects of problems, in the order in which problems are reported."""
 
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")

@@ -22,7 +22,7 @@ from zarrts.sources.rows.strided import native_dtype, to_native
 from zarrts.types import AnyArray
 
 HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, OverflowError)
-"""What h5py raises where a file is damaged, or a filter is not there."""
+"""Errors that h5py raises where a file is damaged, or a filter is not there."""
 
 _UNLOCKED = {"locking": "best-effort"}
 

@@ -41,7 +41,7 @@ class _Part:
     rest: str
     word: str
     around: tuple[str, str] | None = None
-    """What comes before and after the word; None where a pattern was matched."""
+    """The text before and after the word; None where a pattern was matched."""
 
     @property
     def rank(self) -> tuple[bool, int, str]:

@@ -153,7 +153,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     # StringDType: a list of texts, whatever stands for one that is missing.
     "text": lambda coerces, missing=None: Dtype(np.dtype(object)),
 }
-"""What each name does when it is called."""
+"""The action of each name when it is called."""
 
 
 def shown(value: Any) -> str:

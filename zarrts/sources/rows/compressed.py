@@ -41,7 +41,7 @@ PACKED_ERRORS: tuple[type[Exception], ...] = (
     OverflowError,
     struct.error,
 )
-"""What unpacking is known to raise where bytes are damaged or of a kind that is not supported."""
+"""Errors that unpacking raises where bytes are damaged or of a kind that is not supported."""
 
 
 class Packed(Protocol):

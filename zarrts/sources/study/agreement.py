@@ -25,7 +25,7 @@ _MAX_NAMES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Adjusted:
-    """How a recording is brought into the form of the others; see `AdjustedRows`."""
+    """The changes that bring a recording into the form of the others; see `AdjustedRows`."""
 
     columns: tuple[int, ...] | None = None
     factors: tuple[float, ...] | None = None

@@ -26,7 +26,7 @@ from zarrts.sources.study.label_every import rows_of_label
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
 LINE_OF_A_TABLE = "a line of a table"
-"""What was recognised, where nothing else is said of a line."""
+"""The text of a line that was recognised, where nothing else is said of it."""
 
 SUFFIX = ".csv"
 COLUMNS = ("subject", "x", "y", "label", "start", "stop", "offset")

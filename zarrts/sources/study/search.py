@@ -27,7 +27,7 @@ _ZARR_REMEDY = (
 _ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
-"""What Windows leaves in folders; what macOS leaves there is hidden."""
+"""Files that Windows leaves in folders; those of macOS are hidden."""
 
 
 @dataclass

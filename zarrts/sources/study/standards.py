@@ -48,7 +48,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked of recordings: by options, by a reference, or by none of them.
+    """The demands on recordings: by options, by a reference, or by none of them.
 
     Attributes
     ----------

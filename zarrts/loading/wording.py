@@ -1,4 +1,4 @@
-"""How the options of a loader are said: what its batches are, in one line."""
+"""Describe the batches that options of a loader give, in one line."""
 
 from collections.abc import Mapping
 

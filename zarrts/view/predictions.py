@@ -1,4 +1,4 @@
-"""What a network said of the stretches of each recording, and where to look first."""
+"""Sort what a network said of the stretches of each recording: where to look first."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,7 +114,7 @@ class Said:
 
     @cached_property
     def certainty(self) -> NDArray[np.float32]:
-        """What the network gave for the class that it chose."""
+        """The value that the network gave for the class that it chose."""
         return np.asarray(self.probabilities.max(axis=1))
 
     @cached_property
