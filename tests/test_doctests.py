@@ -6,6 +6,8 @@ from importlib import import_module
 import pytest
 
 MODULES = [
+    "zarrts.conversion.plan",
+    "zarrts.conversion.tasks",
     "zarrts.indexing.indexes",
     "zarrts.ordering.rolling",
     "zarrts.reading.memory",

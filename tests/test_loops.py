@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.loops import library
-from zarrts.loops.gathering import Affine, Gathering, Linear, wide_dtype
+from zarrts.loops.gathering import Affine, Gathering, Shifted, wide_dtype
 from zarrts.loops.own_scaling import OwnScaling
 from zarrts.loops.packing import MISSING, pack, scaled_unpacking, unpacking
 from zarrts.loops.sums import count_sums, deviation_sums, number_sums, plain_sums
@@ -213,7 +213,9 @@ def tables_of(rng, source, dtype, kind, n_tables, n_channels):
         )
     if kind == "linear":
         wide = wide_dtype(source, dtype)
-        return Linear(rng.normal(size=shape).astype(wide), rng.uniform(0.1, 9, shape).astype(dtype))
+        return Shifted(
+            rng.normal(size=shape).astype(wide), rng.uniform(0.1, 9, shape).astype(dtype)
+        )
     return None
 
 

@@ -136,7 +136,18 @@ def lay_out_in(
 
 
 def shard_tasks(lengths: Sequence[int], shard_rows: int) -> tuple[ShardTask, ...]:
-    """Return the shards of recordings of some lengths, and which of their rows are in each."""
+    """Return the shards of recordings of some lengths, and which of their rows are in each.
+
+    Examples
+    --------
+    Of two recordings, the second shard takes the end of one and the beginning of the other:
+
+    >>> for task in shard_tasks([4, 5], shard_rows=3):
+    ...     print(task.shard, [(it.recording, it.start, it.stop) for it in task.spans])
+    0 [(0, 0, 3)]
+    1 [(0, 3, 4), (1, 0, 2)]
+    2 [(1, 2, 5)]
+    """
     starts = np.cumsum([0, *lengths])
     tasks = []
     for shard in range(-(-int(starts[-1]) // shard_rows)):

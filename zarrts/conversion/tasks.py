@@ -114,6 +114,21 @@ def chains_of(
     """Return the tasks in chains, each to be written in order; most are chains of one.
 
     Shards that begin in one compressed file are a chain, so that it is read only once.
+
+    Examples
+    --------
+    Recording 0 can only be read from its start, recording 1 from anywhere:
+
+    >>> from types import SimpleNamespace as Rows
+    >>> from zarrts.conversion.plan import shard_tasks
+    >>> packed, plain = Rows(is_sequential=True), Rows(is_sequential=False)
+    >>> recordings = {
+    ...     number: Rows(x=x, y=plain, paths=(f"{number}.npz",), origin=f"{number}.npz")
+    ...     for number, x in enumerate([packed, plain])
+    ... }
+    >>> chains = chains_of(shard_tasks([6, 4], shard_rows=3), recordings)
+    >>> [[task.shard for task in chain] for chain in chains]
+    [[0, 1], [2], [3]]
     """
     chains: dict[object, list[ShardTask]] = {}
     for task in tasks:

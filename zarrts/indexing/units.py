@@ -202,11 +202,6 @@ class ChunkUnits:
         head = -(-(self.index.max_rows - 1) // self._chunk_rows) * self._chunk_rows
         return int((self._unit_rows + head).max())
 
-    @property
-    def amplification(self) -> float:
-        """Rows that are read for each row of the store, at most."""
-        return 1 + self.head_chunks / self.run
-
     def starts(self, units: IntArray) -> IntArray:
         """Return the first row of each unit; of `n_units`, the number of rows."""
         segment = np.minimum(self.segment_of(units), len(self._unit_rows) - 1)

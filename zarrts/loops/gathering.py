@@ -44,7 +44,7 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Shifted:
     """x becomes (x - shift) * scale; the difference is rounded to the dtype of the result.
 
     Attributes
@@ -58,7 +58,7 @@ class Linear:
 
 
 def wide_dtype(source: np.dtype[Any], dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which `Linear` subtracts: rows are shifted before they lose digits."""
+    """Return the dtype in which `Shifted` subtracts: rows are shifted before they lose digits."""
     return np.result_type(source, dtype, np.float32)
 
 
@@ -72,7 +72,7 @@ class Gathering:
         Of what is handed out.
     n_channels : int
         Values that parameters differ in; the last axis of a row.
-    change : Affine, Linear or None
+    change : Affine, Shifted or None
         None: only the dtype changes.
     fill : shape (n_tables, n_channels), or None
         What stands for NaN, after all else; None: they stay.
@@ -82,7 +82,7 @@ class Gathering:
 
     dtype: np.dtype[Any]
     n_channels: int
-    change: Affine | Linear | None = None
+    change: Affine | Shifted | None = None
     fill: AnyArray | None = None
     missing: int | None = None
     _tiles: dict[int, tuple[AnyArray, ...]] = field(default_factory=dict, init=False, repr=False)
@@ -177,7 +177,7 @@ class Gathering:
             (self.dtype.kind == "f" or not has_change)
             and (self.missing is None or source == np.int16)
             and (
-                not isinstance(self.change, Linear)
+                not isinstance(self.change, Shifted)
                 or self.change.shift.dtype == wide_dtype(source, self.dtype)
             )
         )
@@ -185,7 +185,7 @@ class Gathering:
     def _tiled(self, n_steps: int) -> tuple[int, tuple[AnyArray, ...]]:
         """Return the kind of the change, and its parameters laid side by side for some steps."""
         kind = _COPY if self.change is None else _AFFINE
-        kind = _LINEAR if isinstance(self.change, Linear) else kind
+        kind = _LINEAR if isinstance(self.change, Shifted) else kind
         folds = min(n_steps, -(-_LEAST_LANES // self.n_channels))
         return kind, self._side_by_side(folds)
 
@@ -239,7 +239,7 @@ class Gathering:
             numbers *= parameters[1]
             numbers += parameters[2]
             np.copyto(out, numbers, casting="unsafe")
-        elif isinstance(self.change, Linear):
+        elif isinstance(self.change, Shifted):
             np.subtract(rows, parameters[0], out=out, casting="unsafe")
             np.multiply(out, parameters[1], out=out)
         else:
@@ -249,8 +249,8 @@ class Gathering:
             np.copyto(out, parameters[-1], where=where)
 
 
-def _arrays_of(change: Affine | Linear) -> tuple[AnyArray, ...]:
-    if isinstance(change, Linear):
+def _arrays_of(change: Affine | Shifted) -> tuple[AnyArray, ...]:
+    if isinstance(change, Shifted):
         return change.shift, change.scale
     return change.origin, change.gain, change.offset
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.indexing.units import ChunkUnits
 from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
 from zarrts.ordering.blocks import BlockPlan
-from zarrts.ordering.order import Batching, Piece, Units, filled_units
+from zarrts.ordering.order import Batching, Piece, filled_units
 from zarrts.ordering.rolling import unit_order
 from zarrts.types import IntArray
 
@@ -52,7 +53,7 @@ class Strata:
     count: IntArray
 
     @staticmethod
-    def of(codes: IntArray, units: Units) -> "Strata":
+    def of(codes: IntArray, units: ChunkUnits) -> "Strata":
         """Sort samples into strata.
 
         Parameters
@@ -101,7 +102,7 @@ class BalancedOrder:
 
     Parameters
     ----------
-    units : Units
+    units : ChunkUnits
     batching : Batching
         Of n_strata · draws · world_size samples.
     strata : Strata
@@ -117,7 +118,7 @@ class BalancedOrder:
 
     def __init__(
         self,
-        units: Units,
+        units: ChunkUnits,
         batching: Batching,
         strata: Strata,
         *,

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from zarrts.ordering.order import Batching, Piece, Units
+from zarrts.indexing.units import ChunkUnits
+from zarrts.ordering.order import Batching, Piece
 from zarrts.types import IntArray
 
 
@@ -15,7 +16,7 @@ class ListedOrder:
 
     Parameters
     ----------
-    units : Units
+    units : ChunkUnits
     batching : Batching
         Of as many samples as the list has.
     numbers : int64, shape (n,)
@@ -25,7 +26,7 @@ class ListedOrder:
     """
 
     def __init__(
-        self, units: Units, batching: Batching, numbers: IntArray, slots: int | None
+        self, units: ChunkUnits, batching: Batching, numbers: IntArray, slots: int | None
     ) -> None:
         self.batching = batching
         self._numbers = numbers[batching.start : batching.stop]

@@ -18,30 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import SampleError
+from zarrts.indexing.units import ChunkUnits
 from zarrts.types import IntArray
 
 UNITS_PER_PART = 1 << 18
-
-
-class Units(Protocol):
-    """The selected samples, as they lie in units."""
-
-    @property
-    def n_units(self) -> int:
-        """Number of units in the store, those without selected samples included."""
-        ...
-
-    def edges(self, units: IntArray) -> IntArray:
-        """Return the number of the first selected sample at or after each unit's start."""
-        ...
-
-    def unit_of_number(self, numbers: IntArray) -> IntArray:
-        """Return the unit that holds each of the selected samples."""
-        ...
-
-    def groups(self) -> tuple[IntArray, IntArray]:
-        """Return (first unit, group) of every run of units of one subject, units ascending."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +154,7 @@ class Seated(Protocol):
 class SourceOrder:
     """Samples one after the other, as they lie in the store."""
 
-    def __init__(self, units: Units, batching: Batching) -> None:
+    def __init__(self, units: ChunkUnits, batching: Batching) -> None:
         self.batching = batching
         self._units = units
         self._starts = filled_units(units).astype(np.int64)
@@ -213,13 +193,13 @@ class SourceOrder:
             )
 
 
-def unit_sizes(units: Units, some: NDArray[Any]) -> IntArray:
+def unit_sizes(units: ChunkUnits, some: NDArray[Any]) -> IntArray:
     """Return how many selected samples some units hold."""
     some = some.astype(np.int64)
     return units.edges(some + 1) - units.edges(some)
 
 
-def filled_units(units: Units) -> NDArray[np.uint32]:
+def filled_units(units: ChunkUnits) -> NDArray[np.uint32]:
     """Return the units that hold selected samples, ascending."""
     parts = []
     for start in range(0, units.n_units, UNITS_PER_PART):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.indexing.units import ChunkUnits
 from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
-from zarrts.ordering.order import UNITS_PER_PART, Batching, Piece, Units, filled_units, unit_sizes
+from zarrts.ordering.order import UNITS_PER_PART, Batching, Piece, filled_units, unit_sizes
 from zarrts.types import IntArray
 
 _PLACES_PER_SUM = 1024
@@ -27,7 +28,7 @@ class RollingOrder:
 
     Parameters
     ----------
-    units : Units
+    units : ChunkUnits
     batching : Batching
     span : int
         How many units are open at once, at least 2. From twice the number of units on, every
@@ -62,7 +63,7 @@ class RollingOrder:
 
     def __init__(
         self,
-        units: Units,
+        units: ChunkUnits,
         batching: Batching,
         *,
         span: int,
@@ -304,7 +305,7 @@ class _Shares:
         return which, steps[np.clip(virtual - first, 0, len(steps) - 1)], nth
 
 
-def _sums_of_parts(units: Units, order: NDArray[np.uint32]) -> IntArray:
+def _sums_of_parts(units: ChunkUnits, order: NDArray[np.uint32]) -> IntArray:
     """Return how many samples lie before every 1,024th place and, last, in all."""
     starts = np.arange(0, len(order), _PLACES_PER_SUM)
     sums = np.zeros(len(starts) + 1, np.int64)

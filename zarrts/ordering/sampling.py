@@ -7,9 +7,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.indexing.units import ChunkUnits
 from zarrts.ordering.balance import BalancedOrder, Strata, draws_per_rank
 from zarrts.ordering.listed import ListedOrder
-from zarrts.ordering.order import Batching, Order, Units
+from zarrts.ordering.order import Batching, Order
 from zarrts.types import AnyArray, IntArray
 
 Resample = Literal["oversample", "undersample"]
@@ -23,7 +24,7 @@ class Sampling(Protocol):
         ...
 
     def order(
-        self, units: Units, batching: Batching, *, slots: int | None, seed: int, epoch: int
+        self, units: ChunkUnits, batching: Batching, *, slots: int | None, seed: int, epoch: int
     ) -> Order:
         """Return the order of an epoch; `slots` units may be open at once, or all if None."""
         ...
@@ -57,7 +58,7 @@ class Balanced:
             raise SampleError("There is nothing to balance: no sample is in a group.")
         self._resample = resample
         self._codes = np.maximum(inverse - n_none, -1)
-        self._strata: tuple[Units, Strata] | None = None  # of the units asked for last
+        self._strata: tuple[ChunkUnits, Strata] | None = None  # of the units asked for last
 
     @property
     def sizes(self) -> IntArray:
@@ -70,7 +71,7 @@ class Balanced:
         return len(self.sizes) * draws * world_size
 
     def order(
-        self, units: Units, batching: Batching, *, slots: int | None, seed: int, epoch: int
+        self, units: ChunkUnits, batching: Batching, *, slots: int | None, seed: int, epoch: int
     ) -> Order:
         """Return the order of an epoch."""
         if self._strata is None or self._strata[0] is not units:
@@ -95,7 +96,7 @@ class Listed:
         return len(self.numbers)
 
     def order(
-        self, units: Units, batching: Batching, *, slots: int | None, seed: int, epoch: int
+        self, units: ChunkUnits, batching: Batching, *, slots: int | None, seed: int, epoch: int
     ) -> Order:
         """Return the order, the same for all epochs."""
         return ListedOrder(units, batching, self.numbers, slots)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from zarrts.indexing.units import ChunkUnits
 from zarrts.keyed import derive_key, permute
-from zarrts.ordering.order import Batching, Piece, Units
+from zarrts.ordering.order import Batching, Piece
 from zarrts.types import IntArray
 
 _STREAM = 5
@@ -19,7 +20,7 @@ class UniformOrder:
 
     Parameters
     ----------
-    units : Units
+    units : ChunkUnits
     batching : Batching
     seed, epoch : int
         Not negative.
@@ -28,7 +29,7 @@ class UniformOrder:
     """
 
     def __init__(
-        self, units: Units, batching: Batching, *, seed: int, epoch: int, max_samples: int
+        self, units: ChunkUnits, batching: Batching, *, seed: int, epoch: int, max_samples: int
     ) -> None:
         self.batching = batching
         self._units = units

@@ -131,13 +131,13 @@ class LinearScaler:
     def _gathering(self) -> gathering.Gathering:
         linear = self.linear
         is_far = (linear.spread < _SPREADS[0]) | (linear.spread > _SPREADS[1])
-        change: gathering.Linear | gathering.Affine
+        change: gathering.Shifted | gathering.Affine
         if self.dtype.itemsize < _LEAST.itemsize or is_far.any():
             # float16 holds neither small signals nor large ones: it comes last.
             shift, gain = np.atleast_2d(linear.shift), np.atleast_2d(1 / linear.spread)
             change = gathering.Affine(shift, gain, np.zeros_like(shift))
         else:
-            change = gathering.Linear(
+            change = gathering.Shifted(
                 np.atleast_2d(linear.shift.astype(gathering.wide_dtype(self.stored, self.dtype))),
                 np.atleast_2d((1 / linear.spread).astype(self.dtype)),
             )

@@ -66,7 +66,7 @@ class OpenFile(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-class NewFile(Protocol):
+class WritableFile(Protocol):
     """A file that is written from its start, and appears, whole, at `commit`."""
 
     def write(self, content: memoryview) -> None:
@@ -188,7 +188,7 @@ def open_file(path: Location) -> OpenFile:
     return ObjectFile(path) if isinstance(path, ObjectPath) else PositionalFile(path)
 
 
-def new_file(path: Location, attempt: str = "") -> NewFile:
+def new_file(path: Location, attempt: str = "") -> WritableFile:
     """Begin a file; other attempts at it may be going on, each with a text of its own."""
     if isinstance(path, ObjectPath):
         return Upload(path)

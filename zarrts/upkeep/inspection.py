@@ -19,7 +19,7 @@ from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
 from zarrts.upkeep.matching import Sources, match_sources
-from zarrts.upkeep.problems import Places, Problem
+from zarrts.upkeep.problems import Problem, SourcePlaces
 
 _TOLERANCE = 1e-9
 
@@ -29,7 +29,7 @@ def check_content(
     segment: Segment,
     labels: LabelScheme,
     table: RecordingTable,
-    places: Places,
+    places: SourcePlaces,
     pool: ThreadPoolExecutor,
 ) -> Iterator[Problem]:
     """Decode every chunk of a segment, and compare labels, owners and statistics with the table."""
@@ -87,7 +87,7 @@ class _RecordingCheck:
         table: RecordingTable,
         number: int,
         readers: Mapping[str, ChunkReader],
-        places: Places,
+        places: SourcePlaces,
     ) -> None:
         self._segment, self._labels, self._table = segment, labels, table
         self._number, self._places = number, places
@@ -180,7 +180,7 @@ def check_sources(
     header: StoreHeader,
     tables: Mapping[str, RecordingTable | None],
     source: Sources,
-    places: Places,
+    places: SourcePlaces,
 ) -> Iterator[Problem]:
     """Compare every sample and label of a store with the files that it was made from."""
     for segment in header.segments:
@@ -200,7 +200,7 @@ def _compare(
     table: RecordingTable,
     number: int,
     recording: SourceRecording,
-    places: Places,
+    places: SourcePlaces,
 ) -> Iterator[Problem]:
     """Compare every sample and label of a recording with its source."""
     first = int(table.starts[number])

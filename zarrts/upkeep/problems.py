@@ -34,7 +34,7 @@ class Problem:
     key: str | None = None
 
 
-class Places:
+class SourcePlaces:
     """Says in words which samples a file of a store holds."""
 
     def __init__(self, header: StoreHeader, tables: Mapping[str, RecordingTable | None]) -> None:

@@ -29,7 +29,7 @@ from zarrts.storage.table import RecordingTable, read_table
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec
 from zarrts.upkeep.matching import Sources, match_sources
-from zarrts.upkeep.problems import Places, Problem
+from zarrts.upkeep.problems import Problem, SourcePlaces
 from zarrts.upkeep.verification import check_checksums, check_listing, sizes_of
 
 
@@ -69,7 +69,7 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
             raise StoreError(
                 f"{str(error).removesuffix(REMEDY).strip()} This cannot be repaired. {REMEDY}"
             ) from error
-        problems += _damages(root, header, entries, Places(header, tables), workers)
+        problems += _damages(root, header, entries, SourcePlaces(header, tables), workers)
         for segment in header.segments:
             keys = {it.key for it in problems if it.segment == segment.name and it.key}
             repair = _SegmentRepair(root, header, segment, tables[segment.name], entries, workers)
@@ -106,7 +106,7 @@ def _is_as_written(path: Location, entry: tuple[int, int]) -> bool:
 
 
 def _damages(
-    root: Location, header: StoreHeader, entries: Entries, places: Places, workers: int
+    root: Location, header: StoreHeader, entries: Entries, places: SourcePlaces, workers: int
 ) -> list[Problem]:
     sizes = sizes_of(root, header)
     found = [it for it in check_listing(entries, sizes, places) if it.key is not None]
@@ -128,7 +128,7 @@ class _SegmentRepair:
     ) -> None:
         self._root, self._header, self._segment = root, header, segment
         self._table, self._entries, self._workers = table, entries, workers
-        self._places = Places(header, {segment.name: table})
+        self._places = SourcePlaces(header, {segment.name: table})
 
     def run(self, keys: set[str], source: Sources) -> None:
         """Mend some files."""

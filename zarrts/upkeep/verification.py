@@ -31,7 +31,7 @@ from zarrts.storage.store import (
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.upkeep.inspection import check_content, check_sources
 from zarrts.upkeep.matching import Sources
-from zarrts.upkeep.problems import Places, Problem
+from zarrts.upkeep.problems import Problem, SourcePlaces
 
 _TRIES = 5
 
@@ -126,7 +126,7 @@ def _verified(
     )
     problems += _remains(root, header, unnamed)
     tables = {it.name: _read_table(root, it, problems) for it in header.segments}
-    places = Places(header, tables)
+    places = SourcePlaces(header, tables)
     if entries:
         problems += check_listing(entries, sizes, places)
     if is_deep:
@@ -181,7 +181,9 @@ def sizes_of(root: Location, header: StoreHeader) -> dict[str, int]:
     }
 
 
-def check_listing(entries: Entries, sizes: Mapping[str, int], places: Places) -> Iterator[Problem]:
+def check_listing(
+    entries: Entries, sizes: Mapping[str, int], places: SourcePlaces
+) -> Iterator[Problem]:
     """Compare the names and sizes of files with the manifest."""
     for key in sorted(entries.keys() | sizes.keys()):
         if key not in sizes:
@@ -196,7 +198,7 @@ def check_checksums(
     root: Location,
     entries: Entries,
     sizes: Mapping[str, int],
-    places: Places,
+    places: SourcePlaces,
     pool: ThreadPoolExecutor,
 ) -> Iterator[Problem]:
     """Compare the content of files that have the right size with the manifest."""

@@ -24,7 +24,7 @@ _KEPT_RUNS = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class Jump:
     """The aim of a jump: a stretch of a recording, in time steps; and what is there, in words."""
 
     recording: int
@@ -241,7 +241,7 @@ class Content:
 
     def jump(
         self, kind: str, number: int, at: int, *, code: int = -1, place: int = -1, back: bool
-    ) -> Found | None:
+    ) -> Jump | None:
         """Return the next stretch worth a look, or the one before it; None behind the last.
 
         Parameters
@@ -275,16 +275,16 @@ class Content:
             chosen = wrong[behind][:1]
         return self._found(int(chosen[0])) if len(chosen) else None
 
-    def _found(self, i: int, place: int = -1) -> Found:
+    def _found(self, i: int, place: int = -1) -> Jump:
         said = self.said
         assert said is not None
         names = [str(name) for name in said.class_names]
         text = f"predicted {names[said.codes[i]]} ({said.certainty[i]:.0%})"
         if said.true[i] >= 0:
             text = f"labelled {names[said.true[i]]}, {text}"
-        return Found(int(said.recordings[i]), int(said.starts[i]), int(said.stops[i]), text, place)
+        return Jump(int(said.recordings[i]), int(said.starts[i]), int(said.stops[i]), text, place)
 
-    def _jump_to_class(self, number: int, at: int, code: int, back: bool) -> Found | None:
+    def _jump_to_class(self, number: int, at: int, code: int, back: bool) -> Jump | None:
         counts = self._store.catalog.class_counts
         others = self.numbers[self.numbers < number][::-1] if back else None
         others = self.numbers[self.numbers > number] if others is None else others
@@ -305,11 +305,11 @@ class Content:
                 chosen = np.arange(len(starts))[-1:] if back else np.arange(len(starts))
             if len(chosen):
                 i = int(chosen[0])
-                return Found(other, int(starts[i]), int(stops[i]), name)
+                return Jump(other, int(starts[i]), int(stops[i]), name)
         return None
 
 
-def as_dict(found: Found | None) -> dict[str, Any] | None:
+def as_dict(found: Jump | None) -> dict[str, Any] | None:
     """Return it as JSON has it."""
     return None if found is None else asdict(found)
 
