@@ -61,7 +61,7 @@ def test_what_only_unix_has_is_named_in_one_place():
     assert found == {
         "system.py": {
             *("os.POSIX_FADV_WILLNEED", "os.posix_fadvise", "os.preadv"),
-            *("os.sched_getaffinity", "resource"),
+            *("os.register_at_fork", "os.sched_getaffinity", "resource"),
         }
     }
 

@@ -309,10 +309,13 @@ def view(store: str, results: str | None, port: int, browser: bool, **address: A
     from zarrts.view import view as serve
 
     options: dict[str, Any] = {"port": port, "browser": browser}
-    with open_store(store, **address) as opened, serve(opened, results, **options) as viewer:
+    with (
+        suppress(KeyboardInterrupt),  # whenever it comes
+        open_store(store, **address) as opened,
+        serve(opened, results, **options) as viewer,
+    ):
         click.echo(f"{store} is at {viewer.url} until you press Ctrl-C.")
-        with suppress(KeyboardInterrupt):
-            viewer.wait()
+        viewer.wait()
 
 
 @main.command(short_help="Measure how fast this machine reads a store.")

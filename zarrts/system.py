@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,12 @@ class NewFile:
             with contextlib.suppress(OSError):  # of what is still to be flushed to a full disk
                 self._file.close()
             self._partial.unlink(missing_ok=True)
+
+
+def call_after_fork(function: Callable[[], object]) -> None:
+    """Call a function in each child of this process, where there are forks."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
 
 
 def sync_file(fd: int) -> None:

@@ -1,7 +1,6 @@
 """One budget of open files for all arrays of a process, and a check that a store is still there."""
 
 import errno
-import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -11,7 +10,7 @@ from typing import Protocol
 
 from zarrts.errors import AccessError, StoreError
 from zarrts.storage.store import read_header
-from zarrts.system import open_file_limit
+from zarrts.system import call_after_fork, open_file_limit
 
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
@@ -95,8 +94,7 @@ class OpenFiles:
 
 
 OPEN_FILES = OpenFiles()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=OPEN_FILES.reset)
+call_after_fork(OPEN_FILES.reset)
 
 
 def too_many(where: object) -> AccessError:
