@@ -642,7 +642,7 @@ def damaged_root(target: Path) -> None:
 
 
 def newer_root(target: Path) -> None:
-    (target / "zarr.json").write_text('{"attributes": {"zarrts": {"schema": 2}}}')
+    (target / "zarr.json").write_text('{"attributes": {"zarrts": {"schema": 3}}}')
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -654,7 +654,7 @@ def newer_root(target: Path) -> None:
         (unfinished_with_notes, r"is not empty: it holds notes\.txt,"),
         (group_of_a_user, "is a Zarr group, but no zarrts store.*It is not replaced"),
         (damaged_root, "is damaged.*It is not replaced"),
-        (newer_root, "has schema 2.*upgrade.*It is not replaced"),
+        (newer_root, "has schema 3.*upgrade.*It is not replaced"),
     ],
 )
 def test_what_others_wrote_is_never_deleted(

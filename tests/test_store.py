@@ -189,13 +189,25 @@ def test_root_that_is_no_json_is_a_store_error(tmp_path: Path, content: bytes) -
     assert str(tmp_path) in refusal(tmp_path)
 
 
-def test_newer_schema_asks_for_an_upgrade(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("attributes", "why"),
+    [
+        ({"schema": 3}, "has schema 3, but this version of zarrts reads schemas 1 and 2"),
+        (
+            {"schema": 2, "needs": ["colour", "smell"]},
+            "needs colour, smell, which this version of zarrts does not know",
+        ),
+        ({"schema": 2}, "needs more, which this version of zarrts does not know"),
+    ],
+)
+def test_newer_schema_asks_for_an_upgrade(
+    path: Path, tmp_path: Path, attributes: dict[str, object], why: str
+) -> None:
     document = json.loads((path / "zarr.json").read_bytes())
-    document["attributes"]["zarrts"] = {"schema": 2, "surprise": True}
+    document["attributes"]["zarrts"] = attributes | {"surprise": True}
     (tmp_path / "zarr.json").write_text(json.dumps(document))
     assert refusal(tmp_path) == (
-        f"{tmp_path} has schema 2, but this version of zarrts reads schema 1; upgrade zarrts: "
-        "python -m pip install --upgrade zarrts."
+        f"{tmp_path} {why}; upgrade zarrts: python -m pip install --upgrade zarrts."
     )
 
 

@@ -25,11 +25,17 @@ from zarrts.storage.location import (
     write_files,
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
-from zarrts.storage.segments import CHECKSUMS, ROOT_KEY, Segment, read_documents, read_segment
+from zarrts.storage.schema import schema_of
+from zarrts.storage.segments import (
+    CHECKSUMS,
+    ROOT_KEY,
+    SEGMENT_MARK,
+    Segment,
+    read_documents,
+    read_segment,
+)
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import (
-    SCHEMA,
-    SEGMENT_MARK,
     StoreHeader,
     manifest_key,
     read_manifest,
@@ -53,6 +59,7 @@ def create_segment(
     axes: Sequence[str] | None = None,
     labels_per: LabelsPer = "sample",
     n_recordings: int = 0,
+    needs: Sequence[str] = (),
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
@@ -75,6 +82,8 @@ def create_segment(
         "sample" for a dense segment, "row" or "recording" for a ragged one.
     n_recordings : int
         Of a ragged segment.
+    needs : sequence of str
+        What its readers have to know beyond schema 1.
     """
     import zarr
     from zarr.storage import MemoryStore
@@ -92,7 +101,7 @@ def create_segment(
         n_edges = n_recordings + 1
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
     files: dict[str, Any] = {}
-    mark = {SEGMENT_MARK: {"schema": SCHEMA}}
+    mark = {SEGMENT_MARK: schema_of(needs)}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
     for array, (shape, dtype, names, (chunk, shard)) in arrays.items():
         group.create_array(
@@ -291,7 +300,7 @@ def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:
 
 def _attributes(header: StoreHeader) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        **schema_of(name for it in header.segments for name in it.needs),
         "version": header.version,
         "kind": header.kind,
         "write_id": header.write_id,

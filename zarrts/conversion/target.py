@@ -17,10 +17,9 @@ from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
 from zarrts.storage.location import Location, open_file
-from zarrts.storage.segments import ROOT_KEY
+from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK
 from zarrts.storage.store import (
     MANIFESTS,
-    SEGMENT_MARK,
     NewerSchemaError,
     StoreHeader,
     header_of,

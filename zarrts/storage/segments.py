@@ -15,6 +15,7 @@ from zarrts.storage.location import Location, list_files, read_files
 from zarrts.types import AnyArray, ArraySpec, LabelsPer
 
 ROOT_KEY = "zarr.json"
+SEGMENT_MARK = "zarrts_segment"
 CHECKSUMS = "checksum"
 _LABELS_PER: Mapping[str, LabelsPer] = {"row": "row", "recording_id": "recording"}
 
@@ -48,6 +49,8 @@ class Segment:
         Of the files of its table.
     axes : tuple of str
         What the axes of x are called.
+    needs : tuple of str
+        What a reader has to know beyond schema 1, of `storage.schema.FEATURES`.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Segment:
     options: Mapping[str, Any] = field(default_factory=dict)
     table_sha256: str = ""
     axes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @cached_property
     def y(self) -> ArraySpec:
@@ -139,6 +143,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
         raise ValueError(f"segment {name} has no labels")
     if ("recording" in specs) == ("offsets" in specs):
         raise ValueError(f"segment {name} has to hold either recording or offsets")
+    mark = metadata.get(name, {}).get("attributes", {}).get(SEGMENT_MARK, {})
     entry = metadata[next(iter(labels.values())).path]["dimension_names"][0]
     return Segment(
         name=name,
@@ -148,6 +153,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
         offsets=specs.get("offsets"),
         labels_per=_LABELS_PER.get(entry, "sample"),
         axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
+        needs=tuple(mark.get("needs", ())),
     )
 
 

@@ -33,15 +33,14 @@ from zarrts.errors import BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme, joint_scheme
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.metadata import root_checksum
-from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
+from zarrts.storage.schema import why_unreadable
+from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK, Segment, segment_of
 from zarrts.types import Description, LabelsPer
 
 Entries = Mapping[str, tuple[int, int]]
 """Size and crc32c of files, by their paths below the store."""
 
-SCHEMA = 1
 MANIFESTS = "manifests"
-SEGMENT_MARK = "zarrts_segment"
 REMEDY = "Copy the store again, or convert again with overwrite=True (--overwrite)."
 _MAKE = "zarrts convert SOURCES study.zarr"
 
@@ -257,10 +256,10 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
         attributes = document.get("attributes", {}).get("zarrts")
         if attributes is None:
             raise StoreError(_why_not_ours(root, document))
-        if attributes["schema"] != SCHEMA:
+        newer = why_unreadable(attributes)
+        if newer is not None:
             raise NewerSchemaError(
-                f"{root} has schema {attributes['schema']}, but this version of zarrts reads "
-                f"schema {SCHEMA}; upgrade zarrts: python -m pip install --upgrade zarrts."
+                f"{root} {newer}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
         if attributes["crc32c"] != root_checksum(document):
             raise ValueError("it does not match its checksum")

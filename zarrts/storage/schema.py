@@ -1,0 +1,31 @@
+"""The schemas of a store: which versions of zarrts can read it.
+
+Schema 1 is what every version reads. A store that needs more of its reader has schema 2 and names
+what it needs, so that a version which does not know it refuses the store instead of misreading it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+FEATURES: frozenset[str] = frozenset()
+"""What this version reads beyond schema 1."""
+
+
+def schema_of(needs: Iterable[str]) -> dict[str, Any]:
+    """Return the attributes that say which schema a store or a segment has."""
+    named = sorted(set(needs))
+    return {"schema": 2, "needs": named} if named else {"schema": 1}
+
+
+def why_unreadable(attributes: Mapping[str, Any]) -> str | None:
+    """Return what is beyond this version in a store, or None where it reads all of it."""
+    schema = attributes["schema"]
+    if schema == 1:
+        return None
+    if schema != 2:
+        return f"has schema {schema}, but this version of zarrts reads schemas 1 and 2"
+    needs = set(attributes.get("needs", ()))
+    unknown = sorted(needs - FEATURES) if needs else ["more"]
+    if not unknown:
+        return None
+    return f"needs {', '.join(unknown)}, which this version of zarrts does not know"
