@@ -21,13 +21,14 @@ from zarrts.errors import (
 
 if TYPE_CHECKING:
     from zarrts import transforms
-    from zarrts.api import append, convert, open, remove, repair, verify
+    from zarrts.api import append, convert, open, remove, repair, scan, verify
     from zarrts.keras.prediction import SubjectMetrics, evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
     from zarrts.samples import Samples
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
+    from zarrts.study import Study
     from zarrts.types import Batch, Recording
 
 try:
@@ -47,6 +48,7 @@ __all__ = [
     "Split",
     "Store",
     "StoreError",
+    "Study",
     "SubjectMetrics",
     "ZarrSequence",
     "ZarrtsError",
@@ -58,6 +60,7 @@ __all__ = [
     "predict",
     "remove",
     "repair",
+    "scan",
     "transforms",
     "verify",
 ]
@@ -70,6 +73,7 @@ _HOMES = {
     "Samples": "zarrts.samples",
     "Split": "zarrts.split",
     "Store": "zarrts.store",
+    "Study": "zarrts.study",
     "ZarrSequence": "zarrts.keras.sequence",
     "SubjectMetrics": "zarrts.keras.prediction",
     "append": "zarrts.api",
@@ -80,6 +84,7 @@ _HOMES = {
     "predict": "zarrts.keras.prediction",
     "remove": "zarrts.api",
     "repair": "zarrts.api",
+    "scan": "zarrts.api",
     "verify": "zarrts.api",
 }
 _MODULES = {"transforms"}

@@ -61,6 +61,13 @@ def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[s
     return found or None
 
 
+def _steps_of(context: Any, parameter: Any, values: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return steps, each written as its name and what it takes."""
+    from zarrts.sources.step_options import steps_given
+
+    return steps_given(values)
+
+
 storage_options = click.option(
     "--storage-options",
     multiple=True,
@@ -147,6 +154,16 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
         click.option("--missing", type=float, help="A value of x that is missing, such as -32768."),
+        click.option(
+            "--step",
+            "--steps",
+            "steps",
+            multiple=True,
+            callback=_steps_of,
+            metavar="STEP",
+            help="Done before anything is stored, such as 'filter 1 40' or 'resample 100Hz'; give "
+            "it once for each, in their order.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)

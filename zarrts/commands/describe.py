@@ -14,11 +14,14 @@ from zarrts.commands.wording import (
     describe_shape,
 )
 from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.understanding import Understood
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of
 from zarrts.types import IntArray, Label
+
+Understanding = Prepared | Understood
 
 _FEW_PERCENT = 10
 _MAX_LACKS = 3
@@ -29,6 +32,28 @@ _LABELLED = {"recording": "recording", "row": "time step"}
 
 def describe_plan(prepared: Prepared) -> list[str]:
     """Return what a conversion would do, one sentence a line."""
+    return [
+        *_describe_content(prepared),
+        f"reads {format_size(prepared.source_bytes)}, "
+        f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
+        f"memory {format_budget(prepared.options.memory_bytes)}, about "
+        f"{_duration(prepared.seconds)}",
+        *(f"Warning: {warning}" for warning in prepared.warnings),
+    ]
+
+
+def describe_study(study: Understood) -> list[str]:
+    """Return what would be stored of a study, one sentence a line."""
+    raw_bytes = study.layout.n_rows * study.layout.row_bytes
+    return [
+        *_describe_content(study),
+        f"reads {format_size(study.source_bytes)}, {format_size(raw_bytes)} as arrays; nothing is "
+        "read or written yet",
+        *(f"Warning: {warning}" for warning in study.warnings),
+    ]
+
+
+def _describe_content(prepared: Understanding) -> list[str]:
     recordings, layout = prepared.recordings, prepared.layout
     subjects = list(dict.fromkeys(it.subject for it in recordings))
     dtypes = sorted({it.x.dtype.name for it in recordings})
@@ -54,7 +79,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
     missing = prepared.options.missing
     if missing is not None:
         dtype += f"; {missing:g} is missing (NaN)"
-    lines = [
+    return [
         _describe_files(prepared, subjects),
         *_describe_kinds(prepared),
         f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
@@ -62,12 +87,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
         *prepared.notes,
         *(f"labels of {it.origin} are in {it.labels_from}" for it in recordings if it.labels_from),
         *_describe_passed_over(prepared.passed_over),
-        f"reads {format_size(prepared.source_bytes)}, "
-        f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
-        f"memory {format_budget(prepared.options.memory_bytes)}, about "
-        f"{_duration(prepared.seconds)}",
     ]
-    return lines + [f"Warning: {warning}" for warning in prepared.warnings]
 
 
 def next_lines(store: str, prepared: Prepared) -> list[str]:
@@ -91,7 +111,7 @@ def next_lines(store: str, prepared: Prepared) -> list[str]:
     return [*lines, f"model.fit({sequence}, epochs=10)"]
 
 
-def _describe_unlabelled(prepared: Prepared) -> str:
+def _describe_unlabelled(prepared: Understanding) -> str:
     """Return how many labels that are text are missing, and how to make them a class."""
     counts = [it.counts for it in prepared.counters if it.kind == "text" and it.counts is not None]
     n_all, n_missing = sum(it.total() for it in counts), sum(it[""] for it in counts)
@@ -105,7 +125,7 @@ def _describe_unlabelled(prepared: Prepared) -> str:
     )
 
 
-def _describe_labelled(prepared: Prepared) -> str:
+def _describe_labelled(prepared: Understanding) -> str:
     """Return what has a label; of labels for stretches of time, how long these are."""
     readers = [it.y for it in prepared.recordings]
     spread = [(every, it.shape[0]) for it in readers if (every := every_of(it)) is not None]
@@ -124,7 +144,7 @@ def _describe_room(prepared: Prepared) -> str:
     return "" if free is None else f" ({format_size(free)} free)"
 
 
-def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
+def _describe_files(prepared: Understanding, subjects: Sequence[str]) -> str:
     recordings = prepared.recordings
     n_files = len({path for it in recordings for path in it.paths})
     one, many, found = "file", "files", format_count(n_files, "file")
@@ -146,7 +166,7 @@ def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
     return f"{head}: {', '.join(shown)}{more}"
 
 
-def _describe_kinds(prepared: Prepared) -> list[str]:
+def _describe_kinds(prepared: Understanding) -> list[str]:
     kinds = Counter(it.found for it in prepared.recordings if it.found)
     if not kinds:
         return []
@@ -155,7 +175,7 @@ def _describe_kinds(prepared: Prepared) -> list[str]:
     return ["; ".join(f"{count:,} times {kind}" for kind, count in kinds.most_common())]
 
 
-def _describe_whole(prepared: Prepared) -> str:
+def _describe_whole(prepared: Understanding) -> str:
     """Return how to make classes of labels that look like some, though they are floats."""
     found: set[float] = set()
     for rows in (it.y for it in prepared.recordings[:_FEW_RECORDINGS]):
@@ -186,7 +206,7 @@ def _name(names: Sequence[str]) -> str:
     return repr(names[0]) if len(set(names)) == 1 else f"{names[0]!r} ..."
 
 
-def _describe_samples(prepared: Prepared) -> str:
+def _describe_samples(prepared: Understanding) -> str:
     layout = prepared.layout
     if not prepared.is_ragged:
         return f"{layout.n_rows:,} samples, {describe_shape(layout.row_shape)}"

@@ -14,6 +14,7 @@ from zarrts.commands.wording import (
 from zarrts.loops import library
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
+from zarrts.sources.step_records import described_steps
 from zarrts.split import Split
 from zarrts.store import Store
 
@@ -61,6 +62,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "channels": store.channels,
         "rate_hz": store.rate_hz,
         "units": store.units,
+        "steps": store.header.segments[0].options.get("steps", []),
         "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,
@@ -109,6 +111,8 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"units     {', '.join(units)}")
     if summary["rate_hz"]:
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
+    if summary["steps"]:
+        lines.append(f"steps     {'; '.join(described_steps(summary['steps']))}")
     raw, stored = summary["raw_bytes"], summary["stored_bytes"]
     lines.append(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
     piece = "samples" if summary["lengths"] is None else "time steps"

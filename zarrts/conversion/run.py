@@ -36,6 +36,7 @@ from zarrts.storage.journal import (
     WrittenTask,
 )
 from zarrts.storage.location import Location
+from zarrts.storage.schema import STEPS
 from zarrts.storage.segments import Segment, read_segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import digest_of_table, write_table
@@ -192,6 +193,7 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         axes=stored_axes(prepared.options.axes),
         labels_per=prepared.labels_per,
         n_recordings=n_recordings,
+        needs=(STEPS,) if prepared.options.steps else (),
     )
 
 

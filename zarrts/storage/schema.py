@@ -7,7 +7,10 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-FEATURES: frozenset[str] = frozenset()
+STEPS = "steps"
+"""Rows are not those of the sources: whoever appends, or predicts, has to take steps first."""
+
+FEATURES: frozenset[str] = frozenset({STEPS})
 """What this version reads beyond schema 1."""
 
 

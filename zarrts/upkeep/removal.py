@@ -191,6 +191,7 @@ class _Rewrite:
             axes=old.axes,
             labels_per=old.labels_per,
             n_recordings=len(kept),
+            needs=old.needs,
         )
         files: list[WrittenShard] = []
         results = self._write(segment, kept.tolist(), lengths, files)

@@ -9,11 +9,11 @@ from typing import Any
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import registry
-from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.formats.registry import find_drafts, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
-from zarrts.sources.rows.views import AdjustedRows
+from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
     class_folders,
@@ -25,14 +25,32 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
-from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
+from zarrts.sources.study.joining import join
 from zarrts.sources.study.search import search
-from zarrts.sources.study.standards import Described, Reference, Wanted
+from zarrts.sources.study.standards import Reference
 from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Result of `scan`: recordings that need not mean the same yet.
+
+    Attributes
+    ----------
+    problems : mapping
+        See `Findings`.
+    recordings, has_subjects_given, passed_over
+        As of `Found`.
+    """
+
+    recordings: tuple[SourceRecording, ...]
+    problems: Mapping[Kind, tuple[str, ...]]
+    has_subjects_given: bool
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,10 @@ class Found:
     description : Description
         What columns and rows of all of them mean.
     notes : tuple of str
-        What was done so that columns and rows mean the same, and which files say nothing of it.
+        What was done so that columns and rows mean the same, the steps among it, and which files
+        say nothing of it.
+    before_steps : Description, or None
+        What columns and rows meant before the first step that computes; None without steps.
     """
 
     recordings: tuple[SourceRecording, ...]
@@ -65,6 +86,7 @@ class Found:
     misfits: tuple[str, ...] = ()
     description: Description = field(default_factory=Description.unknown)
     notes: tuple[str, ...] = ()
+    before_steps: Description | None = None
 
 
 def find(
@@ -103,6 +125,21 @@ def find(
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
     options = options or SourceOptions()
+    scanned = scan(
+        source, options, has_subject_arrays=has_subject_arrays, mounts=mounts, reference=reference
+    )
+    return brought_together(scanned, options, reference)
+
+
+def scan(
+    source: Source | Sequence[Source],
+    options: SourceOptions,
+    *,
+    has_subject_arrays: bool | None = None,
+    mounts: Mounts | None = None,
+    reference: Reference | None = None,
+) -> Scanned:
+    """Find the recordings in `source`, whose columns and rows are not compared; see `find`."""
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = mounts or Mounts()
@@ -119,7 +156,8 @@ def find(
         _note_single_arrays(findings)
     timed = options
     if reference is not None and options.rate_hz is None:
-        timed = replace(options, rate_hz=reference.description.rate_hz)
+        known = options.before_steps or reference.description
+        timed = replace(options, rate_hz=known.rate_hz)
     findings.drafts = label_every.spread(findings.drafts, timed, findings, "file")
     if has_subject_arrays is None:
         has_subject_arrays = options.subject is None and options.folders == "auto"
@@ -134,60 +172,31 @@ def find(
     settled = ragged.settle([*of_files, *of_arrays], options, findings)
     # A value that is missing is one of the file, before units are converted.
     settled = as_declared(settled, options)
-    alike, description, notes = _brought_together(settled, options, reference, findings)
-    return Found(
-        recordings=tuple(alike),
-        problems=findings.sentences(),
+    return Scanned(
+        recordings=tuple(settled),
+        problems={kind: tuple(some) for kind, some in findings.problems.items()},
         has_subjects_given=options.subject is not None or are_given,
         passed_over=tuple(found.others),
-        misfits=tuple(findings.problems.get("meaning", ())),
-        description=description,
-        notes=notes,
     )
 
 
-def _brought_together(
-    recordings: Sequence[SourceRecording],
-    options: SourceOptions,
-    reference: Reference | None,
-    findings: Findings,
-) -> tuple[list[SourceRecording], Description, tuple[str, ...]]:
-    """Return recordings whose columns and rows mean the same, what they mean, and notes."""
-    # Of no rows nothing is stored, and another problem is said of them.
-    filled = [it for it in recordings if it.x.shape[0] or it.labels_per != "sample"]
-    described = [_described(it.origin, it.x, it.description) for it in filled]
-    agreed = agree(described, _wanted(options, reference))
-    findings.note("meaning", agreed.problems)
-    by_id = {id(it): adjusted for it, adjusted in zip(filled, agreed.adjusted, strict=True)}
-    alike = [
-        replace(it, x=_adjusted(it.x, by_id[id(it)]), description=agreed.description)
-        if id(it) in by_id
-        else it
-        for it in recordings
-    ]
-    return alike, agreed.description, agreed.notes
-
-
-def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
-    return Wanted(
-        channels=options.channels,
-        units=options.units,
-        rate_hz=options.rate_hz,
-        override=options.override,
-        reference=reference,
-        picks=options.channels is not None,
+def brought_together(
+    scanned: Scanned, options: SourceOptions, reference: Reference | None = None
+) -> Found:
+    """Return recordings whose columns and rows mean the same, after the steps of the options."""
+    findings = Findings(problems={kind: [*some] for kind, some in scanned.problems.items()})
+    joined = join(scanned.recordings, options, reference)
+    findings.note("meaning", joined.problems)
+    return Found(
+        recordings=joined.recordings,
+        problems=findings.sentences(),
+        has_subjects_given=scanned.has_subjects_given,
+        passed_over=scanned.passed_over,
+        misfits=joined.problems,
+        description=joined.description,
+        notes=joined.notes,
+        before_steps=joined.before,
     )
-
-
-def _described(origin: str, x: RowReader, description: Description) -> Described:
-    n_columns = x.shape[-1] if len(x.shape) > 1 else 0
-    return Described(origin=origin, n_columns=n_columns, description=description)
-
-
-def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
-    if adjusted.is_same:
-        return x
-    return AdjustedRows(x, adjusted.columns, adjusted.factors)
 
 
 def find_inputs(
@@ -257,16 +266,34 @@ def _as_in(
     SourceError
         Naming every file that cannot be brought to that.
     """
-    if reference is None:
+    if reference is None and not options.steps:
         return [(origin, x) for origin, x, _ in found]
-    described = [_described(*it) for it in found]
-    agreed = agree(described, _wanted(options, reference))
-    if agreed.problems:
-        raise SourceError("\n".join(agreed.problems))
-    for text in (*agreed.notes, *unsaid_in(agreed)):
-        warnings.warn(text, stacklevel=4)
-    pairs = zip(found, agreed.adjusted, strict=True)
-    return [(origin, _adjusted(x, adjusted)) for (origin, x, _), adjusted in pairs]
+    recordings = [_unlabelled(*it, options) for it in found]
+    joined = join(recordings, options, reference)
+    if joined.problems:
+        raise SourceError("\n".join(joined.problems))
+    for text in (*joined.notes, *joined.warnings):
+        if text not in joined.steps:
+            warnings.warn(text, stacklevel=4)
+    return [(it.origin, it.x) for it in joined.recordings]
+
+
+def _unlabelled(
+    origin: str, x: RowReader, description: Description, options: SourceOptions
+) -> SourceRecording:
+    """Return inputs as a recording without labels."""
+    return SourceRecording(
+        subject=origin,
+        origin=origin,
+        x=x,
+        y=ConstantRows("", x.shape[0]),
+        x_name="x",
+        y_name="y",
+        size_bytes=0,
+        fingerprint="",
+        description=description,
+        labels_per="sample" if options.kind == "dense" else "row",
+    )
 
 
 def _sorted_out(
