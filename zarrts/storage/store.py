@@ -32,7 +32,7 @@ import numpy as np
 from zarrts.errors import BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme, joint_scheme
 from zarrts.storage.location import Location, list_files
-from zarrts.storage.metadata import root_checksum
+from zarrts.storage.metadata import is_root_whole
 from zarrts.storage.schema import why_unreadable
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK, Segment, segment_of
 from zarrts.types import Description, LabelsPer
@@ -171,7 +171,19 @@ def manifest_key(version: int) -> str:
 
 
 def read_manifest(root: Location, header: StoreHeader) -> Entries:
-    """Return size and crc32c of every file of a store, as it was written.
+    """Return size and crc32c of every file of a store, as it was written; see `load_manifest`."""
+    return entries_of(load_manifest(root, header))
+
+
+def entries_of(manifest: Mapping[str, Any]) -> Entries:
+    """Return size and crc32c of every file that a manifest lists."""
+    return {name: (size, crc) for name, (size, crc) in manifest["objects"].items()}
+
+
+def load_manifest(root: Location, header: StoreHeader) -> Mapping[str, Any]:
+    """Return what the manifest of a store says, as it was written.
+
+    "objects" are its files; a store of several segments has "tables", see `joint_tables`.
 
     Raises
     ------
@@ -187,7 +199,8 @@ def read_manifest(root: Location, header: StoreHeader) -> Entries:
         raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
         raise StoreError(f"{root}: {key} does not match its checksum.")
-    return {name: (size, crc) for name, (size, crc) in json.loads(content)["objects"].items()}
+    found: Mapping[str, Any] = json.loads(content)
+    return found
 
 
 def sizes_below(root: Location, name: str) -> dict[str, int]:
@@ -238,7 +251,12 @@ def read_header(root: Location) -> StoreHeader:
 
 
 def header_of(root: Location, content: bytes) -> StoreHeader:
-    """Parse the root of a store.
+    """Parse the root of a store; see `parse_root`."""
+    return parse_root(root, content)[0]
+
+
+def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, Mapping[str, Any]]:
+    """Return what the root of a store says, and the document that it is.
 
     Raises
     ------
@@ -261,9 +279,9 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
             raise NewerSchemaError(
                 f"{root} {newer}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
-        if attributes["crc32c"] != root_checksum(document):
+        if not is_root_whole(content, document):
             raise ValueError("it does not match its checksum")
-        return _header(document, attributes)
+        return _header(document, attributes), document
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
