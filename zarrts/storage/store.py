@@ -20,7 +20,6 @@ sha256 of a manifest that lists every other object with size and crc32c. What ot
 the root (attributes, arrays, groups) is in no checksum, and stays.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -160,6 +159,8 @@ def describe_removal(root: Location, removal: Removal) -> str:
 
 def combined_id(segments: Sequence[Segment]) -> str:
     """Return the write id of a store of several segments; of one, its own."""
+    import hashlib
+
     if len(segments) == 1:
         return segments[0].write_id
     return hashlib.sha256(" ".join(it.write_id for it in segments).encode()).hexdigest()[:32]
@@ -190,6 +191,8 @@ def load_manifest(root: Location, header: StoreHeader) -> Mapping[str, Any]:
     StoreError
         If the manifest is damaged.
     """
+    import hashlib
+
     key = manifest_key(header.latest)
     try:
         content = (root / key).read_bytes()

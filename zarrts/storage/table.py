@@ -1,6 +1,5 @@
 """The table of recordings of a segment: whose samples they are, where from, and what they hold."""
 
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numcodecs import zstd
-from numcodecs.vlen import VLenUTF8
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import BucketError, StoreError
@@ -110,6 +107,8 @@ def _published_keys(path: Location) -> Iterator[str]:
 
 
 def _digest(files: Mapping[str, bytes]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for key, content in files.items():
         digest.update(f"{key} {len(content)} ".encode())
@@ -211,11 +210,15 @@ def _column(files: Mapping[str, bytes], name: str) -> AnyArray:
     # Without zarr-python this takes a twentieth of the time, of which a store of many parts has
     # little: one chunk, as all but very large tables are.
     if content is not None and chunk_shape == shape:
+        from numcodecs import zstd
+
         if codecs == ["bytes", "zstd", "crc32c"]:
             dtype = np.dtype(spec["data_type"]).newbyteorder("<")
             values = np.frombuffer(zstd.decompress(content[:-_CRC_BYTES]), dtype)
             return values.astype(values.dtype.newbyteorder("=")).reshape(shape)
         if codecs == ["vlen-utf8", "zstd", "crc32c"]:
+            from numcodecs.vlen import VLenUTF8
+
             texts: AnyArray = VLenUTF8().decode(zstd.decompress(content[:-_CRC_BYTES]))
             return texts.reshape(shape)
     return _column_by_zarr(files, name)
