@@ -26,7 +26,7 @@ from zarrts.storage.location import (
     write_files,
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
-from zarrts.storage.schema import schema_of
+from zarrts.storage.schema import MASK, schema_of
 from zarrts.storage.segments import (
     CHECKSUMS,
     ROOT_KEY,
@@ -102,6 +102,8 @@ def create_segment(
     else:
         n_edges = n_recordings + 1
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
+    if MASK in needs:
+        arrays["mask"] = ((x[0][0],), np.dtype(np.uint8), ("row",), sizes)
     files: dict[str, Any] = {}
     mark = {SEGMENT_MARK: schema_of(needs)}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
