@@ -24,7 +24,7 @@ from zarrts.labels.label_sets import extended_scheme, scheme_of_study
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.store import StoreHeader
-from zarrts.storage.table import RecordingTable
+from zarrts.storage.table import RecordingNames
 from zarrts.types import Description, LabelsPer, SourceRecording
 
 
@@ -103,7 +103,7 @@ def understand(
     found: sources.Found,
     options: ConvertOptions,
     store: StoreHeader | None = None,
-    tables: Sequence[RecordingTable] = (),
+    tables: Sequence[RecordingNames] = (),
 ) -> Understood:
     """Check recordings against each other, and against the store that they are added to.
 

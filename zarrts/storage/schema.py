@@ -7,10 +7,13 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+MASK = "mask"
+"""A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
+
 STEPS = "steps"
 """Rows are not those of the sources: whoever appends, or predicts, has to take steps first."""
 
-FEATURES: frozenset[str] = frozenset({STEPS})
+FEATURES: frozenset[str] = frozenset({MASK, STEPS})
 """What this version reads beyond schema 1."""
 
 

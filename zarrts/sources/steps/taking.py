@@ -156,6 +156,7 @@ def _taken(step: Step, it: SourceRecording, place: Place) -> SourceRecording:
         it,
         x=x,
         y=it.y if is_one_label else resampled_labels(it.y, x.stretches),
+        mask=None if it.mask is None else resampled_labels(it.mask, x.stretches),
         description=description,
         first_row=n_resampled(it.first_row, x.stretches.ratio),
     )

@@ -29,7 +29,13 @@ from zarrts.sources.study.declared import as_declared, inputs_as_declared
 from zarrts.sources.study.joining import join
 from zarrts.sources.study.search import search
 from zarrts.sources.study.standards import Reference
-from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
+from zarrts.types import (
+    Description,
+    Recording,
+    SeriesList,
+    SourceInput,
+    SourceRecording,
+)
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
@@ -204,8 +210,8 @@ def find_inputs(
     options: SourceOptions,
     storage_options: Mapping[str, Any] | None = None,
     reference: Reference | None = None,
-) -> list[tuple[str, RowReader]]:
-    """Return (name of the file, reader) of the inputs in sources that need no labels.
+) -> list[SourceInput]:
+    """Return the inputs in sources that need no labels.
 
     Warns of columns that are put in order, units that are converted, and of what files do not say.
 
@@ -240,15 +246,14 @@ def find_inputs(
         recording_table.find_drafts(table, options, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
     inputs = [
-        (it.origin, inputs_as_declared(it.x, options), it.description)
+        (SourceInput(origin=it.origin, x=inputs_as_declared(it.x, options)), it.description)
         for it in findings.drafts
         if not isinstance(it.x, SeriesList)
     ]
-    unlabelled = [Recording(it.subject, it.x, None) for it in recordings]
-    inputs += [
-        (it.origin, inputs_as_declared(it.x, options), it.description)
-        for it in in_memory.find_recordings(unlabelled, options, findings)
-    ]
+    unlabelled = [replace(it, y=None) for it in recordings]
+    for it in in_memory.find_recordings(unlabelled, options, findings):
+        x = inputs_as_declared(it.x, options)
+        inputs.append((SourceInput(origin=it.origin, x=x, mask=it.mask), it.description))
     if problems := findings.sentences():
         raise SourceError("\n".join(problems))
     return _as_in(reference, inputs, options)
@@ -256,9 +261,9 @@ def find_inputs(
 
 def _as_in(
     reference: Reference | None,
-    found: Sequence[tuple[str, RowReader, Description]],
+    found: Sequence[tuple[SourceInput, Description]],
     options: SourceOptions,
-) -> list[tuple[str, RowReader]]:
+) -> list[SourceInput]:
     """Return inputs whose columns and rows mean what they have to mean.
 
     Raises
@@ -267,7 +272,7 @@ def _as_in(
         Naming every file that cannot be brought to that.
     """
     if reference is None and not options.steps:
-        return [(origin, x) for origin, x, _ in found]
+        return [it for it, _ in found]
     recordings = [_unlabelled(*it, options) for it in found]
     joined = join(recordings, options, reference)
     if joined.problems:
@@ -275,24 +280,25 @@ def _as_in(
     for text in (*joined.notes, *joined.warnings):
         if text not in joined.steps:
             warnings.warn(text, stacklevel=4)
-    return [(it.origin, it.x) for it in joined.recordings]
+    return [SourceInput(origin=it.origin, x=it.x, mask=it.mask) for it in joined.recordings]
 
 
 def _unlabelled(
-    origin: str, x: RowReader, description: Description, options: SourceOptions
+    it: SourceInput, description: Description, options: SourceOptions
 ) -> SourceRecording:
     """Return inputs as a recording without labels."""
     return SourceRecording(
-        subject=origin,
-        origin=origin,
-        x=x,
-        y=ConstantRows("", x.shape[0]),
+        subject=it.origin,
+        origin=it.origin,
+        x=it.x,
+        y=ConstantRows("", it.x.shape[0]),
         x_name="x",
         y_name="y",
         size_bytes=0,
         fingerprint="",
         description=description,
         labels_per="sample" if options.kind == "dense" else "row",
+        mask=it.mask,
     )
 
 
