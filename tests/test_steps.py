@@ -15,9 +15,10 @@ from zarrts.errors import PlanError, SourceError
 from zarrts.loops.resampling import weighted_sums
 from zarrts.sources.rows.views import DerivedRows, ValueRows
 from zarrts.sources.step_options import step_given
+from zarrts.sources.steps.chains import finished, whole_bytes, working_bytes
 from zarrts.sources.steps.filters import branches_of, ratio_of, response_of, taps_of
 from zarrts.sources.steps.frames import FrameCache, Tails
-from zarrts.sources.steps.taking import finished, take, whole_bytes, working_bytes
+from zarrts.sources.steps.taking import take
 from zarrts.types import Description, SourceRecording
 
 CHAINS = [
@@ -311,6 +312,87 @@ def test_missing_values_stay_where_they_were_at_another_rate():
     assert not np.isnan(values[:, 1:]).any()
 
 
+# Masks ---
+
+FAULTS = st.sampled_from(["flat", "nan", "large"])
+
+
+def masked_naively(x, flat, amplitude, around):
+    """Return the mask row by row: 1 for NaN, 2 for amplitude, 4 for flat, also close by."""
+    found = np.zeros(len(x), np.uint8)
+    for row in range(len(x)):
+        what = int(np.isnan(x[row]).any()) + 2 * int((np.abs(x[row]) > amplitude).any())
+        for column in x.T:
+            first, last = row, row
+            while first > 0 and column[first - 1] == column[row]:
+                first -= 1
+            while last < len(x) - 1 and column[last + 1] == column[row]:
+                last += 1
+            what |= 4 * (last - first + 1 >= flat and column[row] == column[row])
+        for bit in (1, 2, 4):
+            if what & bit:
+                found[max(0, row - around) : row + around + 1] |= bit
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_rows=st.integers(1, 400),
+    bad=st.lists(
+        st.tuples(
+            st.integers(0, 399), st.integers(1, 40), st.sampled_from(["flat", "nan", "large"])
+        ),
+        max_size=5,
+    ),
+    flat=st.integers(2, 12),
+    around=st.integers(0, 9),
+    cuts=st.lists(st.integers(0, 400), max_size=6),
+)
+def test_a_mask_says_what_is_wrong_whatever_the_cut(n_rows, bad, flat, around, cuts):
+    x = walk(n_rows, 2)
+    for start, length, what in bad:
+        part = x[start : start + length, start % 2]
+        part[:] = {"nan": np.nan, "large": 5_000, "flat": part[0] if len(part) else 0}[what]
+    step = ("clean", {"flat": flat, "amplitude": 4_000, "around": around})
+    found = after(recording(x), [step])
+    assert found.x.read(0, n_rows).tobytes() == x.tobytes()
+    assert found.mask.dtype == np.uint8
+    expected = masked_naively(x, flat, 4_000, around)
+    assert found.mask.read(0, n_rows).tolist() == expected.tolist()
+    assert read_cut(found.mask, cuts).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("to", [50, 300])
+def test_a_row_at_another_rate_is_masked_if_any_in_its_time_is(to):
+    x = walk(1_000)
+    for row in (3, 500, 501, 999):
+        x[row] = 9_000
+    found = after(recording(x), [("clean", {"amplitude": 5_000}), ("resample", to)])
+    bad = np.abs(x).max(axis=1) > 5_000
+    expected = []
+    for j in range(found.x.shape[0]):
+        first, last = j * 128 // to, max(j * 128 // to + 1, (j + 1) * 128 // to)
+        expected.append(2 * int(bad[first:last].any()))
+    assert found.mask.read(0, len(expected)).tolist() == expected
+    assert read_cut(found.mask, [7, 100, 333]).tolist() == expected
+
+
+def test_masks_join_and_go_forward_too():
+    x = walk(30_000)
+    x[7_000] = np.nan
+    x[20_000, 1] = 9_000
+    steps = [("clean", {"amplitude": 5_000, "nan": False}), "clean", "resample 100Hz"]
+    plain = after(recording(x), steps)
+    whole = plain.mask.read(0, plain.mask.shape[0])
+    assert sorted({*whole.tolist()}) == [0, 1, 2]
+    forward = after(recording(x, rows=OnlyForward(x)), steps)
+    n_rows = forward.x.shape[0]
+    for start in range(0, n_rows, 1_000):
+        stop = min(n_rows, start + 1_000)
+        assert forward.x.read(start, stop).tobytes() == plain.x.read(start, stop).tobytes()
+        assert forward.mask.read(start, stop).tolist() == whole[start:stop].tolist()
+
+
 # Labels ---
 
 
@@ -402,6 +484,9 @@ def test_a_step_without_a_rate_names_the_option():
         (("map", np.abs, {"halo": "2 parsecs"}), "halo='2 parsecs' has to be"),
         (("map", np.abs, {"halo": 2, "whole": True}), "a whole recording has no halo"),
         (("map", np.abs, {"with_": [1]}), "has to be text, a number"),
+        ("clean nan=no", "say what is no good"),
+        ("clean amplitude=large", "amplitude='large' has to be a number"),
+        ("clean flat=0", "flat=0 is no time"),
         ("map no.such:module", "cannot be imported"),
         (3, "3 is not a step"),
     ],

@@ -315,3 +315,37 @@ def test_a_whole_recording_that_does_not_fit_is_refused_with_the_number(folder, 
         study.resample(100).x.compute(),
         rtol=1e-6,
     )
+
+
+# Rows that are no good ---------------------------------------------------------------------------
+
+
+def test_masked_rows_are_counted_and_left_out(tmp_path):
+    folder = write_study(tmp_path / "subjects", names=["s01", "s03"])
+    with np.load(folder / "s01.npz") as file:
+        arrays = dict(file)
+    arrays["x"][1_280:1_536, 0] = 5_000  # two of forty seconds
+    np.savez(folder / "s01.npz", **arrays)
+    words = ["convert", str(folder), str(tmp_path / "a.zarr"), "--kind", "ragged", "--dry-run"]
+    words += ["--step", "pick C3=c3,C4", "--step", "clean amplitude=500", "--step", "resample 100"]
+    run = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert "clean beyond 500, NaN: masked, and x stays as it is" in run.output
+    assert "masked: 2.5 % of all time steps: s01 5.0 %; none of 1 subject" in run.output
+    study = zarrts.scan(folder, kind="ragged").pick(NAMES).clean(amplitude=500).resample(100)
+    with zarrts.convert(study, tmp_path / "a.zarr", **SMALL) as store:
+        assert store.header.segments[0].needs == ("mask", "steps")
+        every, good = (
+            store.samples.windows(100, stride=100, label="majority", nan=nan)
+            for nan in ("keep", "drop")
+        )
+        assert (len(every), len(good)) == (80, 78)
+    assert zarrts.verify(tmp_path / "a.zarr", deep=True, sources=folder).problems == ()
+    (tmp_path / "a.zarr" / "0" / "mask" / "c" / "0").write_bytes(b"damaged")
+    zarrts.repair(tmp_path / "a.zarr", folder)
+    assert zarrts.verify(tmp_path / "a.zarr", deep=True, sources=folder).problems == ()
+
+
+def test_samples_have_no_time_steps_to_mask(tmp_path):
+    np.savez(tmp_path / "s01.npz", x=np.zeros((5, 100, 2)), y=np.arange(5), fs=100)
+    with pytest.raises(zarrts.SourceError, match="clean: masks time steps of series, but its rows"):
+        _ = zarrts.scan(tmp_path).clean().x

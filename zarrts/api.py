@@ -330,6 +330,7 @@ def append(
     axes: Sequence[str] | None = None,
     override: Sequence[str] = (),
     label_every: int | str | None = None,
+    functions: Mapping[str, Any] | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
     scheduler: Any = None,
@@ -352,6 +353,9 @@ def append(
         otherwise; by default such a file is refused.
     label_every : int or str, optional
         As in `convert`, and as it was said there by default; 1 where each time step has a label.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the store called, where they cannot be
+        imported. The steps of the store are taken on new sources, too.
     source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
     restart, progress, storage_options
         As in `convert`.
@@ -385,7 +389,7 @@ def append(
         scheduler=scheduler,
         restart=restart,
     )
-    prepared = prepare_append(with_table(source, table), store, options, storage_options)
+    prepared = prepare_append(with_table(source, table), store, options, storage_options, functions)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
@@ -397,6 +401,7 @@ def verify(
     *,
     deep: bool = False,
     sources: Any = None,
+    functions: Mapping[str, Any] | None = None,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
@@ -409,7 +414,10 @@ def verify(
     deep : bool
         Read everything: the checksum of each file, each chunk, label and statistic.
     sources : path or address, or list of them, optional
-        What was converted, where it was then: each sample and label is compared with it.
+        What was converted, where it was then: each sample and label is compared with it, after
+        the steps that the store was made with.
+    functions : dict, optional
+        From name to function, of those that a step `map` called, where they cannot be imported.
     workers : int, optional
         Files that are read at once; as many as there are processors by default.
     storage_options
@@ -430,7 +438,7 @@ def verify(
     refuse_unknown(verify, unknown)
     refuse_unused(storage_options, sources, store)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        given = None if sources is None else Sources(sources, storage_options, store)
+        given = None if sources is None else Sources(sources, storage_options, store, functions)
         return verify_store(root, is_deep=deep, source=given, workers=workers)
 
 
@@ -438,6 +446,7 @@ def repair(
     store: str | Path,
     sources: Any,
     *,
+    functions: Mapping[str, Any] | None = None,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
@@ -456,7 +465,7 @@ def repair(
     refuse_unknown(repair, unknown)
     refuse_unused(storage_options, sources, store)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        return repair_store(root, Sources(sources, storage_options, store), workers)
+        return repair_store(root, Sources(sources, storage_options, store, functions), workers)
 
 
 def remove(

@@ -320,6 +320,39 @@ class Study:
 
         return self._with(Map.of(function, halo=halo, whole=whole, channels=channels, **keywords))
 
+    def clean(
+        self,
+        *,
+        flat: int | str | None = None,
+        amplitude: float | None = None,
+        nan: bool = True,
+        around: int | str = 0,
+    ) -> "Study":
+        """Mask time steps that are no good; x stays as it is.
+
+        The mask is stored beside x, and `samples.windows(..., nan="drop")` leaves windows with
+        masked steps out. What is looked at are the rows as they are at this place among the steps,
+        before a filter smooths what is wrong. The dry run counts the mask for each subject.
+
+        Parameters
+        ----------
+        flat : int or str, optional
+            Rows, or time such as "5s", for which a channel keeps one value.
+        amplitude : float, optional
+            Values beyond it, of either sign, in the unit of the channel.
+        nan : bool
+            Missing values.
+        around : int or str
+            Rows, or time, before and after what is no good that are masked, too.
+
+        Returns
+        -------
+        Study
+        """
+        from zarrts.sources.step_options import Clean
+
+        return self._with(Clean.of(flat, amplitude, nan, around))
+
     # For `convert` ---------------------------------------------------------------------------
 
     def for_conversion(

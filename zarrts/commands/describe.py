@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,14 @@ from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of
-from zarrts.types import IntArray, Label
+from zarrts.sources.step_options import Clean
+from zarrts.types import IntArray, Label, RowReader
 
 Understanding = Prepared | Understood
 
 _FEW_PERCENT = 10
 _MAX_LACKS = 3
+_MAX_MASKED = 8
 _FEW_FILES = 4
 _FEW_RECORDINGS, _FEW_LABELS = 100, 10_000
 _LABELLED = {"recording": "recording", "row": "time step"}
@@ -88,6 +91,43 @@ def _describe_content(prepared: Understanding) -> list[str]:
         *(f"labels of {it.origin} are in {it.labels_from}" for it in recordings if it.labels_from),
         *_describe_passed_over(prepared.passed_over),
     ]
+
+
+def describe_masks(prepared: Prepared) -> list[str]:
+    """Return how many rows of each subject are masked, which reads all of them.
+
+    Nothing where no step masks rows.
+    """
+    if not any(isinstance(it, Clean) for it in prepared.options.steps):
+        return []
+    n_rows: Counter[str] = Counter()
+    n_masked: Counter[str] = Counter()
+    for it in prepared.recordings:
+        n_rows[it.subject] += it.x.shape[0]
+        if it.mask is not None:
+            n_masked[it.subject] += _count_masked(it.mask, prepared.layout.chunk_rows)
+    total = sum(n_masked.values())
+    lines = [f"masked: {_share(total, sum(n_rows.values()))} of all time steps"]
+    worst = [name for name, count in n_masked.most_common(_MAX_MASKED) if count]
+    shown = [f"{name} {_share(n_masked[name], n_rows[name])}" for name in worst]
+    n_more = sum(count > 0 for count in n_masked.values()) - len(worst)
+    more = f" and {n_more} more" if n_more else ""
+    n_none = len(n_rows) - sum(count > 0 for count in n_masked.values())
+    none = f"; none of {format_count(n_none, 'subject')}" if n_none else ""
+    return [f"{lines[0]}: {', '.join(shown)}{more}{none}"] if shown else lines
+
+
+def _count_masked(mask: RowReader, step: int) -> int:
+    with closing(mask):
+        return sum(
+            int(np.count_nonzero(mask.read(start, min(start + step, mask.shape[0]))))
+            for start in range(0, mask.shape[0], step)
+        )
+
+
+def _share(count: int, total: int) -> str:
+    share = 100 * count / max(1, total)
+    return f"{share:.1f} %" if share >= 0.05 or not count else "below 0.1 %"
 
 
 def next_lines(store: str, prepared: Prepared) -> list[str]:

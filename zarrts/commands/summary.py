@@ -62,7 +62,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "channels": store.channels,
         "rate_hz": store.rate_hz,
         "units": store.units,
-        "steps": store.header.segments[0].options.get("steps", []),
+        "steps": store.header.steps,
         "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,

@@ -192,7 +192,9 @@ def task_bytes(recordings: Sequence[SourceRecording], layout: ShardLayout) -> in
     chunk_bytes = layout.chunk_rows * (row_bytes + _OWNER_BYTES)
     if any(it.is_remote for it in recordings):
         read_bytes += REMOTE_BYTES
-    read_bytes += max(sources.working_bytes(it.x) for it in recordings)
+    read_bytes += max(
+        sources.working_bytes(it.x) + sources.working_bytes(it.mask) for it in recordings
+    )
     return _WORKING_CHUNKS * chunk_bytes + read_bytes + _FIXED_BYTES
 
 

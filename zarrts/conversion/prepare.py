@@ -204,6 +204,7 @@ def prepare_append(
     store: str | Path,
     options: ConvertOptions,
     storage_options: Mapping[str, Any] | None = None,
+    functions: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Do the same as `prepare` for sources that are added to a store.
 
@@ -221,7 +222,7 @@ def prepare_append(
     refuse_unused(storage_options, source, store, options.subject)
     target = read_target(root)
     header = target.header or read_header(root)  # which says why there is none
-    options = _as_in_store(options, header)
+    options = _as_in_store(options, header, functions)
     reference = sources.Reference(
         description=header.description, owner="the store has", is_all=False
     )
@@ -237,10 +238,12 @@ def prepare_append(
     return _prepared(found, target, options, base)
 
 
-def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
+def _as_in_store(
+    options: ConvertOptions, header: StoreHeader, functions: Mapping[str, Any] | None
+) -> ConvertOptions:
     """Return options with what was said when the store was made, unless it is said otherwise."""
     first = header.segments[0]
-    then = sources.SourceOptions.from_recorded(first.options)
+    then = sources.SourceOptions.from_recorded(first.options, functions)
     is_certain = len(first.x.shape) == 2 or header.kind == "ragged"
     if not then.steps:  # before which rows have the rates of their files
         then = replace(then, rate_hz=header.rate_hz)

@@ -49,6 +49,7 @@ def predict(
     x: str | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
+    functions: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Predictions:
@@ -75,6 +76,9 @@ def predict(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the training called, where they cannot
+        be imported. Steps are taken on source files as they were in the training.
     storage_options : dict, optional
         Of addresses, as for `convert`.
     progress : bool
@@ -101,9 +105,8 @@ def predict(
                 x=x,
                 axes=axes,
                 y=False,
-                channels=spec.channels,
                 missing=spec.missing,
-                kind="dense" if spec.takes_rows else "ragged",
+                **spec.of_files(functions),
             )
             reference = reference_of(spec.description)
             given = as_recordings(samples, spec)
@@ -113,7 +116,7 @@ def predict(
             locate_samples = partial(places_of_files, cuts)
         else:
             opened = Opening(storage_options).samples_of(samples)
-            refuse_other_meaning(opened.store, spec.description)
+            refuse_other_meaning(opened.store, spec.description, spec.steps)
             seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
             locate_samples = partial(places_of_samples, seq.samples)
@@ -134,6 +137,7 @@ def evaluate(
     subject: Any = None,
     label_every: int | str | None = None,
     stride: int | None = None,
+    functions: Mapping[str, Any] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     predictions: bool = False,
     progress: bool = True,
@@ -155,6 +159,9 @@ def evaluate(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the training called, where they cannot
+        be imported. Steps are taken on source files as they were in the training.
     storage_options : dict, optional
         Of an address; by default those of `like`, where that is a sequence.
     predictions : bool
@@ -184,8 +191,7 @@ def evaluate(
             axes=axes,
             subject=subject,
             label_every=label_every,
-            channels=spec.channels,
-            kind="dense" if spec.takes_rows else "ragged",
+            **spec.of_files(functions),
         )
         found = labelled_batches(samples, options, spec, stride, more)
         counts = Confusion(model, found.subjects, names, keeps=predictions)

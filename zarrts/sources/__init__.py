@@ -14,7 +14,7 @@ from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import SourceOptions, recorded_description
-from zarrts.sources.steps.taking import whole_bytes, working_bytes
+from zarrts.sources.steps.chains import whole_bytes, working_bytes
 from zarrts.sources.study.finding import Found, Scanned, brought_together, find, find_inputs, scan
 from zarrts.sources.study.fingerprint import refuse_changes
 from zarrts.sources.study.ragged import as_in_store

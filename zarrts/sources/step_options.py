@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -159,12 +159,7 @@ class Map:
     name = "map"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.whole, bool):
-            raise PlanError(f"map: whole={self.whole!r} has to be True or False.")
-        try:
-            n_rows = rows_of_time("halo", self.halo, 1e9)
-        except ValueError as error:
-            raise PlanError(f"map: {error}") from error
+        n_rows = _rows(self.name, "halo", self.halo)
         if n_rows < 0:
             raise PlanError(f"map: halo={self.halo!r} has to be at least 0.")
         if self.whole and n_rows:
@@ -175,21 +170,52 @@ class Map:
         cls, function: Any, halo: Any = 0, whole: Any = False, channels: Any = None, **keywords: Any
     ) -> "Map":
         """Return the step from what users write."""
-        if isinstance(whole, str):
-            whole = whole.lower() in ("true", "yes", "1")
         if isinstance(channels, str):
             channels = channels.split(",")
         return cls(
             function=NamedFunction.of(function),
-            halo=int(halo) if isinstance(halo, str) and halo.isdecimal() else halo,
-            whole=whole,
+            halo=_counted(halo),
+            whole=_truth("whole", whole),
             channels=None if channels is None else tuple(map(str, channels)),
             keywords=_plain_keywords(keywords),
         )
 
 
-Step = Pick | Resample | Filter | Notch | Map
-_KINDS: tuple[type[Step], ...] = (Pick, Resample, Filter, Notch, Map)
+@dataclass(frozen=True, kw_only=True)
+class Clean:
+    """Mask rows that are no good; see `Study.clean`."""
+
+    flat: int | str | None = None
+    amplitude: float | None = None
+    nan: bool = True
+    around: int | str = 0
+
+    name = "clean"
+
+    def __post_init__(self) -> None:
+        for option, given in (("flat", self.flat), ("around", self.around)):
+            if given is not None and _rows(self.name, option, given) < (option == "flat"):
+                raise PlanError(f"clean: {option}={given!r} is no time; leave it out.")
+        amplitude = self.amplitude
+        if amplitude is not None and not (amplitude > 0 and math.isfinite(amplitude)):
+            raise PlanError(f"clean: amplitude={amplitude} has to be above 0, and finite.")
+        if self.flat is None and amplitude is None and not self.nan:
+            raise PlanError("clean: say what is no good: flat=, amplitude= or nan=True.")
+
+    @classmethod
+    def of(cls, flat: Any = None, amplitude: Any = None, nan: Any = True, around: Any = 0) -> Self:
+        """Return the step from what users write."""
+        try:
+            limit = None if amplitude is None else float(amplitude)
+        except (TypeError, ValueError) as error:
+            raise PlanError(f"clean: amplitude={amplitude!r} has to be a number.") from error
+        return cls(
+            flat=_counted(flat), amplitude=limit, nan=_truth("nan", nan), around=_counted(around)
+        )
+
+
+Step = Pick | Resample | Filter | Notch | Map | Clean
+_KINDS: tuple[type[Step], ...] = (Pick, Resample, Filter, Notch, Map, Clean)
 STEPS: Mapping[str, type[Step]] = {kind.name: kind for kind in _KINDS}
 """The kinds of steps by name."""
 
@@ -222,7 +248,7 @@ def steps_given(steps: Any) -> tuple[Step, ...]:
 
 def step_given(given: Any) -> Step:
     """Return one step; see `steps_given`."""
-    if isinstance(given, Pick | Resample | Filter | Notch | Map):
+    if isinstance(given, Step):
         return given
     if isinstance(given, str):
         name, positional, keywords = _words(given)
@@ -324,6 +350,28 @@ def _hertz(step: str, which: str, given: Any) -> float | None:
     if match is None:
         raise PlanError(f"{step}: {which}={given!r} has to be a frequency, such as 100 or '100Hz'.")
     return float(match[1]) * (1000 if match[2] else 1)
+
+
+def _rows(step: str, option: str, given: int | str) -> int:
+    """Return a number of rows, or of nanoseconds, so that any time is a whole number."""
+    try:
+        return rows_of_time(option, given, 1e9)
+    except ValueError as error:
+        raise PlanError(f"{step}: {error}") from error
+
+
+def _counted(given: Any) -> Any:
+    """Return a number of rows that is given as text as a number."""
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+
+
+def _truth(option: str, given: Any) -> bool:
+    """Return True or False, as such or as text."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    found = words.get(given.lower()) if isinstance(given, str) else given
+    if not isinstance(found, bool):
+        raise PlanError(f"{option}={given!r} has to be True or False.")
+    return found
 
 
 def _check_hertz(step: str, which: str, value: float) -> None:

@@ -87,7 +87,19 @@ def _described(it: Mapping[str, Any]) -> str:
         return f"filter {band(it['low_hz'], it['high_hz'])}{method}"
     if name == "notch":
         return f"notch {', '.join(f'{one:g}' for one in it['frequencies_hz'])} Hz"
-    return f"{name} {it['function']['path']}" if name == "map" else name
+    return f"{name} {it['function']['path']}" if name == "map" else f"clean {faults(it)}"
+
+
+def faults(it: Mapping[str, Any]) -> str:
+    """Return in words what a step `clean` masks."""
+    units = {name: "" if isinstance(it[name], str) else " rows" for name in ("flat", "around")}
+    found = [
+        f"flat for {it['flat']}{units['flat']}" if it["flat"] is not None else "",
+        f"beyond {it['amplitude']:g}" if it["amplitude"] is not None else "",
+        "NaN" if it["nan"] else "",
+        f"and {it['around']}{units['around']} around" if it["around"] else "",
+    ]
+    return ", ".join(filter(None, found))
 
 
 def band(low_hz: float | None, high_hz: float | None) -> str:

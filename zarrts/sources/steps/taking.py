@@ -10,17 +10,17 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count, rows_of_time
-from zarrts.sources.rows.views import CastRows, DerivedRows, ValueRows
-from zarrts.sources.step_options import Filter, Map, Notch, Pick, Resample, Step
-from zarrts.sources.step_records import band
+from zarrts.sources.rows.views import ValueRows
+from zarrts.sources.step_options import Clean, Filter, Map, Notch, Pick, Resample, Step
+from zarrts.sources.step_records import band, faults
+from zarrts.sources.steps.cleaning import FaultyRows, JoinedMasks, ResampledMask
 from zarrts.sources.steps.filtering import FirRows, IirRows
 from zarrts.sources.steps.filters import Response, n_resampled, ratio_of, refuse_beyond, response_of
-from zarrts.sources.steps.frames import ForwardRows, FrameCache, Place, Tails
+from zarrts.sources.steps.frames import FrameCache, Place
 from zarrts.sources.steps.mapping import MappedRows, WholeMappedRows
 from zarrts.sources.steps.per_sample import PerSampleRows
 from zarrts.sources.steps.picking import PickedRows, picked_from
 from zarrts.sources.steps.resampling import ResampledRows, Stretches, resampled_labels
-from zarrts.sources.steps.whole import WholeRows
 from zarrts.types import Description, RowReader, SourceRecording
 
 _MAX_NAMES = 6
@@ -39,11 +39,14 @@ class Taken:
         A sentence for each recording that the step cannot be taken on; it is not among the others.
     lines : tuple of str
         What changes, in words.
+    notes : tuple of str
+        Which recordings lack something.
     """
 
     recordings: tuple[SourceRecording, ...]
     problems: tuple[str, ...]
     lines: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def take(
@@ -103,13 +106,14 @@ def _pick(step: Pick, recordings: Sequence[SourceRecording]) -> Taken:
     counts = sorted({it.x.shape[-1] for it in recordings if it.x.shape})
     of = f" of {', '.join(map(str, counts))}" if counts else ""
     reference = ", minus their mean" if step.reference else ""
-    lines = [f"pick {len(step.columns)}{of} channels: {_names(step)}{reference}"]
+    line = f"pick {len(step.columns)}{of} channels: {_names(step)}{reference}"
+    notes = []
     for name, lacking in absent.items():
         shown = ", ".join(it.origin for it in lacking[:_MAX_SHOWN])
         more = f" and {len(lacking) - _MAX_SHOWN} more" if len(lacking) > _MAX_SHOWN else ""
         what = "is NaN there" if step.absent == "nan" else "these are left out"
-        lines.append(f"no {name} in {shown}{more}: {what}")
-    return Taken(tuple(found), tuple(problems), tuple(lines))
+        notes.append(f"no {name} in {shown}{more}: {what}")
+    return Taken(tuple(found), tuple(problems), (line,), tuple(notes))
 
 
 def _names(step: Pick) -> str:
@@ -124,7 +128,9 @@ def _names(step: Pick) -> str:
 # Rows ----------------------------------------------------------------------------------------
 
 
-def _taken(step: Step, it: SourceRecording, place: Place) -> SourceRecording:
+def _taken(
+    step: Clean | Filter | Map | Notch | Resample, it: SourceRecording, place: Place
+) -> SourceRecording:
     if it.x.dtype.kind not in "biuf":
         raise SourceError(f"{step.name}: its inputs are {it.x.dtype}, not numbers")
     is_dense = it.labels_per == "sample"
@@ -136,10 +142,12 @@ def _taken(step: Step, it: SourceRecording, place: Place) -> SourceRecording:
             f"{it.x.shape[1:]}" + ("; say kind='ragged' if rows follow in time" if is_dense else "")
         )
     rate_hz = it.description.rate_hz
-    if rate_hz is None and not (isinstance(step, Map) and not isinstance(step.halo, str)):
+    if rate_hz is None and _needs_rate(step):
         raise SourceError(f"{step.name}: its rate is not known; say it with rate_hz= (--rate-hz)")
     if isinstance(step, Resample) and _is_same_rate(step, it):
         return it
+    if isinstance(step, Clean):
+        return _cleaned(step, it, rate_hz)
     make = _maker(step, rate_hz, it.origin)
     bounds = (0, shape[0])
     description = _described(step, it.description)
@@ -156,16 +164,39 @@ def _taken(step: Step, it: SourceRecording, place: Place) -> SourceRecording:
         it,
         x=x,
         y=it.y if is_one_label else resampled_labels(it.y, x.stretches),
-        mask=None if it.mask is None else resampled_labels(it.mask, x.stretches),
+        mask=None if it.mask is None else ResampledMask(it.mask, x.stretches),
         description=description,
         first_row=n_resampled(it.first_row, x.stretches.ratio),
     )
 
 
+def _needs_rate(step: Step) -> bool:
+    if isinstance(step, Map):
+        return isinstance(step.halo, str)
+    if isinstance(step, Clean):
+        return isinstance(step.flat, str) or isinstance(step.around, str)
+    return True
+
+
+def _cleaned(step: Clean, it: SourceRecording, rate_hz: float | None) -> SourceRecording:
+    if it.labels_per == "sample":
+        raise SourceError(
+            "clean: masks time steps of series, but its rows are samples; say kind='ragged' where "
+            "rows follow in time"
+        )
+    try:
+        flat = rows_of_time("flat", 0 if step.flat is None else step.flat, rate_hz)
+        around = rows_of_time("around", step.around, rate_hz)
+    except ValueError as error:
+        raise SourceError(f"clean: {error}") from error
+    mask: RowReader = FaultyRows(it.x, flat, step.amplitude, step.nan, around)
+    return replace(it, mask=mask if it.mask is None else JoinedMasks(mask, it.mask))
+
+
 _Make = Callable[[RowReader, tuple[int, ...], Place], RowReader]
 
 
-def _maker(step: Step, rate_hz: float | None, origin: str) -> _Make:
+def _maker(step: Filter | Map | Notch | Resample, rate_hz: float | None, origin: str) -> _Make:
     """Return the function that makes rows after a step.
 
     Raises
@@ -181,7 +212,7 @@ def _maker(step: Step, rate_hz: float | None, origin: str) -> _Make:
         except ValueError as error:
             raise SourceError(f"map: {error}") from error
         return partial(_mapped, step, halo, origin)
-    assert rate_hz is not None and not isinstance(step, Pick)
+    assert rate_hz is not None
     if isinstance(step, Resample):
         return partial(_resampled, ratio_of(rate_hz, step.rate_hz))
     if isinstance(step, Filter) and step.method == "iir":
@@ -246,68 +277,6 @@ def _is_same_rate(step: Resample, it: SourceRecording) -> bool:
     return abs(rate_hz - step.rate_hz) <= _SAME_RATE * step.rate_hz
 
 
-# A chain of steps ----------------------------------------------------------------------------
-
-
-def finished(before: SourceRecording, after: SourceRecording, tails: Tails) -> SourceRecording:
-    """Return a recording after all steps, in the dtype of its source, or the float that holds it.
-
-    Parameters
-    ----------
-    before : SourceRecording
-        As it was before the first step.
-    """
-    x = after.x
-    if before.x.is_sequential:
-        n_kept = _look_back(x, before.x)
-        if n_kept:
-            name = f"{after.subject} {after.origin}"
-            forward = ForwardRows(before.x, name, n_kept, tails)
-            x = _rebased(x, before.x, forward)
-    if x.dtype.kind == "f":
-        to = np.result_type(before.x.dtype, np.float32)
-        x = x if x.dtype == to else CastRows(x, to)
-    return replace(after, x=x)
-
-
-def _chain(rows: RowReader, base: RowReader | None = None) -> Iterator[DerivedRows]:
-    """Yield the views of a chain, the last one first, down to `base`."""
-    while isinstance(rows, DerivedRows) and rows is not base:
-        yield rows
-        rows = rows.rows
-
-
-def _look_back(rows: RowReader, base: RowReader) -> int:
-    """Return how many rows of the base before the last one that was read may be read again."""
-    total, scale = 0.0, 1.0
-    for it in reversed([*_chain(rows, base)]):
-        if isinstance(it, FirRows):
-            total += (it.frame_rows + 2 * it.response.n_taps) * scale
-        elif isinstance(it, MappedRows):
-            total += (it.frame_rows + 2 * it.halo) * scale
-        elif isinstance(it, ResampledRows):
-            total += (2 * it.reach + 2) * scale
-            scale /= float(it.stretches.ratio)
-    return int(total)
-
-
-def _rebased(rows: RowReader, base: RowReader, new: RowReader) -> RowReader:
-    if rows is base:
-        return new
-    assert isinstance(rows, DerivedRows)
-    return replace(rows, rows=_rebased(rows.rows, base, new))
-
-
-def working_bytes(rows: RowReader) -> int:
-    """Return what the steps of rows take in memory, beside the rows that are asked for."""
-    return sum(int(getattr(it, "working_bytes", 0)) for it in _chain(rows))
-
-
-def whole_bytes(rows: RowReader) -> int:
-    """Return what steps on whole recordings take in memory; 0 where there are none."""
-    return sum(it.working_bytes for it in _chain(rows) if isinstance(it, WholeRows))
-
-
 # In words ------------------------------------------------------------------------------------
 
 
@@ -337,6 +306,8 @@ def _lines(
             how = f"blocks with {step.halo}{unit} on each side"
         channels = f" -> {len(step.channels)} channels" if step.channels is not None else ""
         yield f"map {step.function.path} ({how}){channels}"
+    elif isinstance(step, Clean):
+        yield f"clean {faults(vars(step))}: masked, and x stays as it is"
 
 
 def _length(recordings: Sequence[SourceRecording]) -> str:

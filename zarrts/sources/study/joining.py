@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.step_options import Pick, Step
+from zarrts.sources.steps.chains import finished
 from zarrts.sources.steps.frames import FrameCache, Tails
-from zarrts.sources.steps.taking import finished, take
+from zarrts.sources.steps.taking import take
 from zarrts.sources.study.agreement import Adjusted, Agreement, agree, unsaid_in
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import Description, RowReader, SourceRecording
@@ -73,6 +74,7 @@ def _after_steps(
     named = [_named(it, options) if n_picks else it for it in recordings]
     problems: list[str] = []
     notes: list[str] = []
+    lines: list[str] = []
 
     def taken(
         some: Sequence[SourceRecording], kinds: Sequence[Step], first: int
@@ -80,7 +82,8 @@ def _after_steps(
         for number, step in enumerate(kinds, start=first):
             result = take(step, number, some, cache)
             problems.extend(result.problems)
-            notes.extend(result.lines)
+            lines.extend(result.lines)
+            notes.extend((*result.lines, *result.notes))
             some = result.recordings
         return [*some]
 
@@ -116,7 +119,7 @@ def _after_steps(
         problems=tuple(problems),
         notes=(*agreed.notes, *notes, *end.notes),
         warnings=unsaid_in(agreed) if before is not None else (),
-        steps=tuple(notes),
+        steps=tuple(lines),
         before=replace(agreed.description, rate_hz=rates.pop() if len(rates) == 1 else None),
     )
 
