@@ -10,7 +10,10 @@ from typing import Any
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
-FEATURES: frozenset[str] = frozenset({MASK})
+GAPS = "gaps"
+"""The table of recordings has gaps between rows; without these, windows cross them."""
+
+FEATURES: frozenset[str] = frozenset({GAPS, MASK})
 """What this version reads beyond schema 1."""
 
 
