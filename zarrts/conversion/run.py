@@ -167,10 +167,10 @@ def _write_store(
     write_id = write_id_of(prepared.provenance, segment.name, written)
     header = header_of_store(prepared, replace(segment, write_id=write_id), target)
     hold.check()
-    publish(target, header, written)
+    published = publish(target, header, written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
         _write_stamps(prepared, header)
-        sweep(read_target(root))
+        sweep(read_target(root, published))
 
 
 # Beginning, and beginning again ---------------------------------------------------------------

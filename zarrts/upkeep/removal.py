@@ -18,6 +18,7 @@ from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.chunks import open_chunks
+from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
 from zarrts.storage.readers import open_labels, open_mask
@@ -82,7 +83,7 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 "or give it up with restart=True (--restart)."
             )
         sweep(target)
-        tables = {it.name: read_table(root, it) for it in header.segments}
+        tables = read_names(root, header)
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
             if earlier is not None and earlier.subject in (subject, ""):
@@ -97,10 +98,10 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
         written: list[WrittenShard] = []
         try:
             for segment in header.segments:
-                table = tables[segment.name]
-                if subject not in table.subject:
+                if subject not in tables[segment.name].subject:
                     segments.append(segment)
                     continue
+                table = read_table(root, segment)
                 kept = np.array([name != subject for name in table.subject])
                 lengths = np.diff(table.starts)[~kept]
                 n_removed += len(lengths) if segment.is_ragged else int(lengths.sum())
