@@ -1,8 +1,8 @@
 """Steps on rows: the same bits for any cut, and what SciPy makes of whole recordings."""
 
-import copy
 import itertools
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -19,6 +19,7 @@ from zarrts.sources.steps.chains import finished, whole_bytes, working_bytes
 from zarrts.sources.steps.filters import branches_of, ratio_of, response_of, taps_of
 from zarrts.sources.steps.frames import FrameCache, Tails
 from zarrts.sources.steps.taking import take
+from zarrts.timeline import Gaps
 from zarrts.types import Description, SourceRecording
 
 CHAINS = [
@@ -393,6 +394,34 @@ def test_masks_join_and_go_forward_too():
         assert forward.mask.read(start, stop).tolist() == whole[start:stop].tolist()
 
 
+def test_what_lies_between_gaps_is_a_recording_of_its_own():
+    x = walk(6_000)
+    it = replace(recording(x), gaps=Gaps.of([1_001, 4_000], [2.5, 0.0]))
+    parts = [(0, 1_001), (1_001, 4_000), (4_000, 6_000)]
+    steps = ["filter 1 20", ("map", twice_smooth, {"halo": 40}), "resample 100Hz"]
+    found = after(it, steps)
+    alone = [after(recording(x[start:stop]), steps).x for start, stop in parts]
+    values = np.concatenate([rows.read(0, rows.shape[0]) for rows in alone])
+    np.testing.assert_allclose(found.x.read(0, found.x.shape[0]), values, rtol=1e-5, atol=1e-4)
+    lengths = [rows.shape[0] for rows in alone]
+    assert lengths == [783, 2_343, 1_563]
+    assert found.gaps.rows.tolist() == [783, 783 + 2_343]
+    # Row 1,001 was 2.5 s later than it would have been without the gap, and so it is still.
+    later = 1_001 / 128 + 2.5
+    assert found.gaps.seconds[0] == pytest.approx(later - 783 / 100)
+    assert found.gaps.seconds[1] == 0
+    cut = read_cut(found.x, [500, 784, 790, 3_126, 4_000])
+    assert cut.tobytes() == found.x.read(0, found.x.shape[0]).tobytes()
+    rows = [a + j * 128 // 100 for (a, _), n in zip(parts, lengths, strict=True) for j in range(n)]
+    assert found.y.read(0, len(rows)).tolist() == rows
+    iir = after(it, ["filter 1 20 method=iir"]).x.read(0, 6_000)
+    for start, stop in parts:
+        expected = after(recording(x[start:stop]), ["filter 1 20 method=iir"]).x
+        np.testing.assert_allclose(
+            iir[start:stop], expected.read(0, stop - start), rtol=1e-5, atol=1e-3
+        )
+
+
 # Labels ---
 
 
@@ -411,11 +440,7 @@ def test_a_row_has_the_label_of_the_row_that_covers_its_time(to):
 
 def test_samples_are_series_of_their_own():
     x = walk(3 * 700).reshape(3, 700, 3)
-    it = copy.replace(recording(x), labels_per="sample") if hasattr(copy, "replace") else None
-    if it is None:
-        from dataclasses import replace
-
-        it = replace(recording(x), labels_per="sample")
+    it = replace(recording(x), labels_per="sample")
     steps = ["filter 2 20", "resample 100Hz"]
     found = after(it, steps).x
     assert found.shape == (3, 547, 3)

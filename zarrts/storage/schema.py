@@ -10,10 +10,13 @@ from typing import Any
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
+GAPS = "gaps"
+"""The table of recordings has gaps between rows; without these, windows cross them."""
+
 STEPS = "steps"
 """Rows are not those of the sources: whoever appends, or predicts, has to take steps first."""
 
-FEATURES: frozenset[str] = frozenset({MASK, STEPS})
+FEATURES: frozenset[str] = frozenset({GAPS, MASK, STEPS})
 """What this version reads beyond schema 1."""
 
 

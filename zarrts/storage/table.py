@@ -15,14 +15,16 @@ from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
 from zarrts.storage.segments import ROOT_KEY, Segment
+from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14
 _CRC_BYTES = 4
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
-_OPTIONAL = ("label_count", "mean_rest", "sketch")
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch")
+_GAPS = ("gap_row", "gap_s")
+_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS)
+_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch", *_GAPS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class RecordingTable(RecordingNames):
     moments : Moments, shape (n_recordings, n_channels)
     sketch : array, shape (n_recordings, n_points, n_channels), or None
         Values evenly spaced in rank; see `sketches`. None in older stores.
+    gaps : Gaps, or None
+        Rows of the segment before which something is missing, of all recordings.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
     """
@@ -65,6 +69,7 @@ class RecordingTable(RecordingNames):
     label_counts: IntArray | None
     moments: Moments
     sketch: AnyArray | None = None
+    gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
 
     def points(self) -> AnyArray | None:
@@ -132,7 +137,7 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
             dtype=str if is_text else values.dtype,
             chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            dimension_names=("recording_id", *axes),
+            dimension_names=("gap" if name in _GAPS else "recording_id", *axes),
             config={"write_empty_chunks": True},
         )
         array[:] = values
@@ -156,6 +161,8 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.gaps is not None:
+        columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
     return columns
 
 
@@ -197,6 +204,7 @@ def table_of_columns(columns: Mapping[str, AnyArray], n_rows: int) -> RecordingT
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
     )
 
 

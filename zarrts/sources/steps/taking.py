@@ -21,6 +21,7 @@ from zarrts.sources.steps.mapping import MappedRows, WholeMappedRows
 from zarrts.sources.steps.per_sample import PerSampleRows
 from zarrts.sources.steps.picking import PickedRows, picked_from
 from zarrts.sources.steps.resampling import ResampledRows, Stretches, resampled_labels
+from zarrts.timeline import Gaps
 from zarrts.types import Description, RowReader, SourceRecording
 
 _MAX_NAMES = 6
@@ -149,7 +150,7 @@ def _taken(
     if isinstance(step, Clean):
         return _cleaned(step, it, rate_hz)
     make = _maker(step, rate_hz, it.origin)
-    bounds = (0, shape[0])
+    bounds = (0, *([] if it.gaps is None else it.gaps.rows.tolist()), shape[0])
     description = _described(step, it.description)
     if is_dense:
         after = _sample_shape(step, shape, rate_hz)
@@ -165,9 +166,24 @@ def _taken(
         x=x,
         y=it.y if is_one_label else resampled_labels(it.y, x.stretches),
         mask=None if it.mask is None else ResampledMask(it.mask, x.stretches),
+        gaps=_moved_gaps(it.gaps, x.stretches, rate_hz, step.rate_hz),
         description=description,
         first_row=n_resampled(it.first_row, x.stretches.ratio),
     )
+
+
+def _moved_gaps(
+    gaps: Gaps | None, stretches: Stretches, rate_hz: float | None, to_hz: float
+) -> Gaps | None:
+    """Return gaps at another rate, so long that what is behind them stays at its time."""
+    if gaps is None:
+        return None
+    assert rate_hz is not None
+    before = np.diff(stretches.before[:-1]) / rate_hz
+    after = np.diff(stretches.after[:-1]) / to_hz
+    # Of a gap of unknown length, nothing is known afterwards either.
+    seconds = np.where(gaps.seconds > 0, np.maximum(gaps.seconds + before - after, 0), 0)
+    return Gaps.of(np.array(stretches.after[1:-1]), seconds)
 
 
 def _needs_rate(step: Step) -> bool:
