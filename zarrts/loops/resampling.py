@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from zarrts.loops.library import compiled_for
 from zarrts.types import AnyArray, IntArray
 
 _PIECE_BYTES = 256 << 10  # of sums that stay in the cache while all weights are added
@@ -25,6 +26,12 @@ def weighted_sums(
     float64, shape (n_sums, n_columns)
     """
     out = np.zeros((len(firsts), rows.shape[1]))
+    compiled = compiled_for(rows, weights, branches, firsts)
+    if compiled is not None:
+        compiled.weighted_sums(
+            rows, *rows.shape, weights, *weights.shape, branches, firsts, len(firsts), out
+        )
+        return out
     step = max(1, _PIECE_BYTES // max(1, rows.shape[1] * 8))
     for start in range(0, len(firsts), step):
         sums, some = out[start : start + step], firsts[start : start + step]
