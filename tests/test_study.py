@@ -349,3 +349,36 @@ def test_samples_have_no_time_steps_to_mask(tmp_path):
     np.savez(tmp_path / "s01.npz", x=np.zeros((5, 100, 2)), y=np.arange(5), fs=100)
     with pytest.raises(zarrts.SourceError, match="clean: masks time steps of series, but its rows"):
         _ = zarrts.scan(tmp_path).clean().x
+
+
+# A store as Dask arrays ------------------------------------------------------------------------
+
+
+def test_samples_are_dask_arrays(folder, tmp_path):
+    with zarrts.convert(folder, tmp_path / "a.zarr", kind="ragged", steps=STEPS, **SMALL) as store:
+        samples = store.samples
+        xs, ys = samples.to_dask()
+        for number, (x, y) in enumerate(zip(xs, ys, strict=True)):
+            assert x.compute().tobytes() == samples[number][0].tobytes()
+            assert y.compute().tolist() == samples[number][1].tolist()
+        assert xs[0].name != xs[1].name
+        windows = samples.windows(200, stride=100, label="majority")
+        expected = windows.load()
+        x, y = windows.to_dask()
+        np.testing.assert_array_equal(x.compute(), expected[0])
+        np.testing.assert_array_equal(y.compute(), expected[1])
+        chosen = windows.select(subjects=["s02"])
+        assert chosen.to_dask()[0].name != x.name
+        np.testing.assert_array_equal(chosen.to_dask()[0].compute(), chosen.load()[0])
+        assert pickle.loads(pickle.dumps(x)).sum().compute() == x.sum().compute()
+
+
+def test_dense_samples_are_dask_arrays_of_whole_files(tmp_path):
+    x = np.random.default_rng(0).normal(size=(500, 20, 2)).astype(np.float32)
+    y = {"stage": np.arange(500) % 3, "age": np.arange(500.0)}
+    with zarrts.convert([zarrts.Recording("s01", x, y)], tmp_path / "a.zarr", **SMALL) as store:
+        found, labels = store.samples.to_dask()
+        np.testing.assert_array_equal(found.compute(), x)
+        assert labels["stage"].compute().tolist() == y["stage"].tolist()
+        assert labels["age"].compute().tolist() == y["age"].tolist()
+        assert found.mean().compute() == pytest.approx(x.mean(), abs=1e-6)
