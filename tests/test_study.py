@@ -1,6 +1,7 @@
 """zarrts.scan: a study before it is stored, steps on it, and the store that it becomes."""
 
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,14 @@ def test_a_whole_recording_that_does_not_fit_is_refused_with_the_number(folder, 
         study.resample(100).x.compute(),
         rtol=1e-6,
     )
+
+
+def test_iir_filters_name_the_extra(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    study = zarrts.scan(folder / "s01.npz", kind="ragged").filter(1, 40, method="iir")
+    with pytest.raises(zarrts.SourceError, match=r"needs SciPy; install it: .* 'zarrts\[filter\]'"):
+        study[0].x.compute()
+    assert study.filter(1, 40).steps[-1].method == "fir"
 
 
 # Rows that are no good ---------------------------------------------------------------------------
