@@ -20,7 +20,6 @@ from zarrts.storage.catalog import Catalog, RecordingInfo
 from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
 from zarrts.storage.store import StoreHeader, describe_removal, read_header
-from zarrts.storage.table import read_table
 from zarrts.types import Label
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ class Store:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of x as stored."""
-        return self.header.segments[0].x.dtype
+        """The dtype of x: of the values, also where 16-bit counts are stored."""
+        return self.header.segments[0].x.of_values.dtype
 
     @property
     def kind(self) -> str:
@@ -152,14 +151,7 @@ class Store:
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
-        tables = []
-        for segment in self.header.segments:
-            try:
-                tables.append(read_table(self._root, segment))
-            except StoreError:
-                if self.readers.still_there is not None:
-                    self.readers.still_there.check(segment.name)
-                raise
+        tables = self.readers.tables.every
         return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
 
     @cached_property

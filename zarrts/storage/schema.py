@@ -7,7 +7,10 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-FEATURES: frozenset[str] = frozenset()
+PACKED = "packed"
+"""Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
+
+FEATURES: frozenset[str] = frozenset({PACKED})
 """What this version reads beyond schema 1."""
 
 

@@ -17,6 +17,7 @@ from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
+from zarrts.storage.packing import Packing
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.types import AnyArray, IntArray
 
@@ -24,8 +25,13 @@ _TABLE_ROWS = 1 << 14
 _CRC_BYTES = 4
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
-_OPTIONAL = ("label_count", "mean_rest", "sketch")
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch")
+_OPTIONAL = ("label_count", "mean_rest", "sketch", "gain", "offset")
+_COLUMNS = (
+    *_TEXTS,
+    *("start", "stop", "source_start", "label_count"),
+    *STATISTICS,
+    *("sketch", "gain", "offset"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,8 @@ class RecordingTable:
     moments : Moments, shape (n_recordings, n_channels)
     sketch : array, shape (n_recordings, n_points, n_channels), or None
         Values evenly spaced in rank; see `sketches`. None in older stores.
+    packing : Packing, or None
+        How counts stand for values, where x is packed.
     """
 
     subject: tuple[str, ...]
@@ -56,6 +64,7 @@ class RecordingTable:
     label_counts: IntArray | None
     moments: Moments
     sketch: AnyArray | None = None
+    packing: Packing | None = None
 
 
 def digest_of_table(root: Location, segment: str) -> str:
@@ -121,6 +130,9 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.packing is not None:
+        columns["gain"] = (table.packing.gain, ("channel",))
+        columns["offset"] = (table.packing.offset, ("channel",))
     files: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3)
     for name, (values, axes) in columns.items():
@@ -149,6 +161,8 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
+        if segment.x.packed is not None and not {"gain", "offset"} <= columns.keys():
+            raise ValueError("it has no gains")
     except BucketError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -171,6 +185,9 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        packing=None
+        if segment.x.packed is None
+        else Packing(segment.x.packed, columns["gain"], columns["offset"]),
     )
 
 
