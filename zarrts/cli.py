@@ -59,6 +59,13 @@ def main() -> None:
     show_default=True,
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
+@click.option(
+    "--pack",
+    default="auto",
+    show_default=True,
+    help="Store floats as 16-bit counts: auto, where nothing is lost; no; or the largest error, "
+    "such as 0.1uV.",
+)
 @worker_options
 @click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.target import Target
 from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.sketches import count_points
@@ -42,6 +42,7 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
             (first, it.gaps)
             for first, it in zip(starts[:-1].tolist(), prepared.recordings, strict=True)
         ),
+        packing=prepared.recorded_packing,
     )
 
 

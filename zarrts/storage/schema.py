@@ -13,7 +13,16 @@ MASK = "mask"
 GAPS = "gaps"
 """The table of recordings has gaps between rows; without these, windows cross them."""
 
-FEATURES: frozenset[str] = frozenset({GAPS, MASK})
+PACKED = "packed"
+"""Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
+
+FEATURES: frozenset[str] = frozenset(
+    {
+        GAPS,
+        MASK,
+        PACKED,
+    }
+)
 """What this version reads beyond schema 1."""
 
 
