@@ -57,6 +57,8 @@ class Contents:
         Returns the annotations, where the file can have some.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
+    notes : tuple of str
+        Clauses on what a user should know of the file, such as which channels are bad.
     """
 
     names: tuple[str, ...]
@@ -69,6 +71,7 @@ class Contents:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scoring: Callable[[], Scoring] | None = None
     more_paths: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def names_for(self, asked: Iterable[str | None]) -> tuple[str, ...]:
         """Return the names to choose from, where some are asked for already.

@@ -53,6 +53,8 @@ class Draft:
         Row of the array in the file that is the recording's first.
     labels_per, labels_from : str
         See `SourceRecording`.
+    notes : tuple of str
+        See `Contents`.
     """
 
     origin: str
@@ -71,6 +73,7 @@ class Draft:
     first_row: int = 0
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
+    notes: tuple[str, ...] = ()
 
 
 Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]
@@ -174,6 +177,7 @@ def draft_of(
         description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
+        notes=contents.notes,
     )
 
 

@@ -25,7 +25,7 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
-from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
+from zarrts.sources.study.agreement import Adjusted, agree, gathered, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
 from zarrts.sources.study.search import search
 from zarrts.sources.study.standards import Described, Reference, Wanted
@@ -128,6 +128,7 @@ def find(
     are_given = all(it.subject is not None for it in findings.drafts)
     subject_names.assign(options.subject, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    drafts = findings.drafts
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
@@ -139,11 +140,22 @@ def find(
         recordings=tuple(alike),
         problems=findings.sentences(),
         has_subjects_given=options.subject is not None or are_given,
-        passed_over=tuple(found.others),
+        passed_over=_passed_over(found.others, drafts),
         misfits=tuple(findings.problems.get("meaning", ())),
         description=description,
-        notes=notes,
+        notes=(*gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes), *notes),
     )
+
+
+def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ...]:
+    """Return the files of other kinds that belong to no recording: a header names its data."""
+    taken = {
+        "/".join(filter(None, (it.origin.rpartition("/")[0], os.path.basename(path))))
+        for it in drafts
+        for path in it.paths
+        if isinstance(path, str)
+    }
+    return tuple(it for it in others if it not in taken)
 
 
 def _brought_together(
