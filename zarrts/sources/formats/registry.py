@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import edf, hdf5, matlab, mne_files, npy, npy_pairs, npz
+from zarrts.sources.formats import edf, hdf5, matlab, mne_files, npy, npy_pairs, npz, wfdb_files
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
 from zarrts.sources.formats.format import Format
@@ -22,6 +22,7 @@ GROUP = "zarrts.formats"
 _OWN = (
     *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT),
     *mne_files.FORMATS,
+    wfdb_files.FORMAT,
 )
 
 
