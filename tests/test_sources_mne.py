@@ -233,8 +233,8 @@ def test_a_study_is_converted_appended_to_and_predicted_on(tmp_path):
     for values, seed in zip(x, (1, 2, 3), strict=True):
         np.testing.assert_array_equal(values, (counts(1200, 3, seed) * 0.5).astype("f4"))
     store.close()
-    ((_, rows),) = sources.find_inputs([str(tmp_path / "c")], SourceOptions(y=False))
-    assert_pieces(rows, (counts(1200, 3, 4) * 0.5).astype("f4"), n=5)
+    (it,) = sources.find_inputs([str(tmp_path / "c")], SourceOptions(y=False))
+    assert_pieces(it.x, (counts(1200, 3, 4) * 0.5).astype("f4"), n=5)
 
 
 @pytest.mark.slow

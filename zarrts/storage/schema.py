@@ -10,7 +10,10 @@ from typing import Any
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
-FEATURES: frozenset[str] = frozenset({MASK})
+GROUPS = "groups"
+"""The table of recordings has a column `groups`, which is part of its checksum."""
+
+FEATURES: frozenset[str] = frozenset({MASK, GROUPS})
 """What this version reads beyond schema 1."""
 
 

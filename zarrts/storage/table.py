@@ -21,8 +21,17 @@ _TABLE_ROWS = 1 << 14
 _CRC_BYTES = 4
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
-_OPTIONAL = ("label_count", "mean_rest", "sketch")
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch")
+_OPTIONAL = ("label_count", "mean_rest", "sketch", "groups")
+_COLUMNS = (
+    *_TEXTS,
+    "start",
+    "stop",
+    "source_start",
+    "label_count",
+    *STATISTICS,
+    "sketch",
+    "groups",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,8 @@ class RecordingTable(RecordingNames):
         Values evenly spaced in rank; see `sketches`. None in older stores.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
+    groups : tuple of dict
+        What the study said of each recording, by the name of a column; empty where it said nothing.
     """
 
     source_starts: IntArray
@@ -66,6 +77,7 @@ class RecordingTable(RecordingNames):
     moments: Moments
     sketch: AnyArray | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
+    groups: tuple[Mapping[str, str], ...] = ()
 
     def points(self) -> AnyArray | None:
         """Return the sketch, which may have to be read."""
@@ -156,6 +168,9 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.groups:
+        texts = [json.dumps(it, sort_keys=True) for it in table.groups]
+        columns["groups"] = (np.array(texts, object), ())
     return columns
 
 
@@ -197,6 +212,7 @@ def table_of_columns(columns: Mapping[str, AnyArray], n_rows: int) -> RecordingT
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        groups=tuple(json.loads(str(it)) for it in columns.get("groups", ())),
     )
 
 

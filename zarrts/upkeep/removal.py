@@ -257,4 +257,5 @@ class _Rewrite:
             label_counts=None if old.label_counts is None else old.label_counts[kept],
             moments=merged_moments(results, len(kept), self._old.x.row_shape),
             sketch=None if old.sketch is None else old.sketch[kept],
+            groups=tuple(old.groups[number] for number in kept) if old.groups else (),
         )

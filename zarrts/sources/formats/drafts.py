@@ -1,7 +1,7 @@
 """Recordings as files hold them, before it is known whose they are, and what is wrong with them."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -55,6 +55,8 @@ class Draft:
         See `SourceRecording`.
     notes : tuple of str
         See `Contents`.
+    groups : dict of str
+        See `SourceRecording`.
     """
 
     origin: str
@@ -74,6 +76,7 @@ class Draft:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     notes: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]

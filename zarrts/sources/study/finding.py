@@ -16,6 +16,7 @@ from zarrts.sources.rows.records import are_named
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
+    bids,
     class_folders,
     fingerprint,
     in_memory,
@@ -118,7 +119,9 @@ def find(
         raise found.nothing(paths, suffixes())
     findings = Findings()
     findings.note("place", found.problems)
-    _find_in_folders(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    _find_in_folders(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -147,10 +150,14 @@ def find(
         recordings=tuple(alike),
         problems=findings.sentences(),
         has_subjects_given=options.subject is not None or are_given,
-        passed_over=_passed_over(found.others, drafts),
+        passed_over=_passed_over(data_sets.others, drafts),
         misfits=tuple(findings.problems.get("meaning", ())),
         description=description,
-        notes=(*gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes), *notes),
+        notes=(
+            *data_sets.notes,
+            *gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes),
+            *notes,
+        ),
     )
 
 
@@ -244,7 +251,9 @@ def find_inputs(
     if found.problems or not (found.files or tables or recordings):
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
     findings = Findings()
-    registry.find_inputs(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    registry.find_inputs(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -365,6 +374,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
                 labels_from=draft.labels_from,
+                groups=draft.groups,
             )
         ]
 
