@@ -32,6 +32,9 @@ class Format:
     parts : function of files, optional
         Returns the origins of those files, of whatever kind, that belong to another one, which is
         read in their place: data beside a header, the rest of a recording that is split.
+    recognises : function of a file, optional
+        Returns whether a file of these suffixes is of this format, where others have the same; by
+        default each is. Others are passed over, as files of other kinds are.
     family : str
         Files of formats of one family may be in one study; others could be the same recordings
         twice, and are refused together. By default a format is a family of its own.
@@ -41,6 +44,7 @@ class Format:
     open: Opener
     group: Group | None = None
     parts: Callable[[Sequence[SourceFile]], Collection[str]] | None = None
+    recognises: Callable[[SourceFile], bool] | None = None
     family: str = ""
 
     def find(self, files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:

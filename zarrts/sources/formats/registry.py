@@ -8,7 +8,17 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import edf, hdf5, matlab, mne_files, npy, npy_pairs, npz, wfdb_files
+from zarrts.sources.formats import (
+    edf,
+    hdf5,
+    matlab,
+    mne_files,
+    npy,
+    npy_pairs,
+    npz,
+    ts_files,
+    wfdb_files,
+)
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
 from zarrts.sources.formats.format import Format
@@ -20,7 +30,7 @@ GROUP = "zarrts.formats"
 """The group of entry points by which another package adds a format."""
 
 _OWN = (
-    *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT),
+    *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT, ts_files.FORMAT),
     *mne_files.FORMATS,
     wfdb_files.FORMAT,
 )
@@ -95,6 +105,17 @@ def without_parts(files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return files without those that belong to another one, such as data beside a header."""
     parts = {origin for it in formats() if it.parts for origin in it.parts(files)}
     return [it for it in files if it.origin not in parts]
+
+
+def is_readable(file: SourceFile) -> bool:
+    """Return whether a file with a known suffix is of that format; a damaged one is."""
+    one = next((it for it in formats() if file.is_kind(it.suffixes)), None)
+    if one is None or one.recognises is None:
+        return True
+    try:
+        return one.recognises(file)
+    except SourceError:
+        return True  # whoever opens it says why not
 
 
 def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:

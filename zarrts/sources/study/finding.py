@@ -10,7 +10,7 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.formats.registry import find_drafts, suffixes
+from zarrts.sources.formats.registry import find_drafts, is_readable, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.rows.views import AdjustedRows
@@ -28,7 +28,7 @@ from zarrts.sources.study import (
 )
 from zarrts.sources.study.agreement import Adjusted, agree, gathered, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
-from zarrts.sources.study.search import search
+from zarrts.sources.study.search import Search, search
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import (
     Description,
@@ -114,7 +114,7 @@ def find(
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = mounts or Mounts()
-    found = search(paths, suffixes(), follow_links=options.follow_links, mounts=mounts)
+    found = _search(paths, mounts, options.follow_links)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
@@ -159,6 +159,14 @@ def find(
             *notes,
         ),
     )
+
+
+def _search(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
+    """Find files; those that have a known suffix, but are of another kind, are such files."""
+    found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
+    unlike = {it.origin for it in found.files if not is_readable(it)}
+    files = [it for it in found.files if it.origin not in unlike]
+    return replace(found, files=files, others=sorted([*found.others, *unlike]))
 
 
 def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ...]:
@@ -247,7 +255,7 @@ def find_inputs(
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = Mounts(storage_options)
-    found = search(paths, suffixes(), mounts=mounts)
+    found = _search(paths, mounts)
     if found.problems or not (found.files or tables or recordings):
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
     findings = Findings()
