@@ -9,6 +9,7 @@ from typing import Any
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import (
+    actipy_files,
     edf,
     hdf5,
     matlab,
@@ -32,6 +33,7 @@ GROUP = "zarrts.formats"
 _OWN = (
     *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT, ts_files.FORMAT),
     *mne_files.FORMATS,
+    *actipy_files.FORMATS,
     wfdb_files.FORMAT,
 )
 
