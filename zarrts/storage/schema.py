@@ -13,7 +13,20 @@ MASK = "mask"
 GROUPS = "groups"
 """The table of recordings has a column `groups`, which is part of its checksum."""
 
-FEATURES: frozenset[str] = frozenset({MASK, GROUPS})
+GAPS = "gaps"
+"""The table of recordings has gaps between rows; without these, windows cross them."""
+
+PACKED = "packed"
+"""Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
+
+FEATURES: frozenset[str] = frozenset(
+    {
+        GAPS,
+        GROUPS,
+        MASK,
+        PACKED,
+    }
+)
 """What this version reads beyond schema 1."""
 
 
