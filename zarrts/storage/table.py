@@ -25,12 +25,12 @@ _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
 _GAPS = ("gap_row", "gap_s")
 _PACKING = ("gain", "offset")
-_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING)
+_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING, "groups")
 _COLUMNS = (
     *_TEXTS,
     *("start", "stop", "source_start", "label_count"),
     *STATISTICS,
-    *("sketch", *_GAPS, *_PACKING),
+    *("sketch", *_GAPS, *_PACKING, "groups"),
 )
 
 
@@ -70,6 +70,8 @@ class RecordingTable(RecordingNames):
         Rows of the segment before which something is missing, of all recordings.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
+    groups : tuple of dict
+        What the study said of each recording, by the name of a column; empty where it said nothing.
     packing : Packing, or None
         How counts stand for values, where x is packed.
     """
@@ -80,6 +82,7 @@ class RecordingTable(RecordingNames):
     sketch: AnyArray | None = None
     gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
+    groups: tuple[Mapping[str, str], ...] = ()
     packing: Packing | None = None
 
     def points(self) -> AnyArray | None:
@@ -171,6 +174,9 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.groups:
+        texts = [json.dumps(it, sort_keys=True) for it in table.groups]
+        columns["groups"] = (np.array(texts, object), ())
     if table.gaps is not None:
         columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
     if table.packing is not None:
@@ -219,6 +225,7 @@ def table_of_columns(columns: Mapping[str, AnyArray], segment: Segment) -> Recor
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        groups=tuple(json.loads(str(it)) for it in columns.get("groups", ())),
         gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
         packing=None
         if segment.x.packed is None
