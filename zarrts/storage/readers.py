@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
-from zarrts.storage.open_files import StillThere
 from zarrts.storage.segments import Segment, label_name
+from zarrts.storage.still_there import StillThere
 from zarrts.types import AnyArray
 
 
@@ -26,11 +25,9 @@ class Readers:
     still_there: StillThere | None = None
 
     @staticmethod
-    def of(root: Location, segments: Sequence[Segment]) -> "Readers":
-        """Return the readers of some segments; no file is opened before it is read."""
-        there = None
-        if isinstance(root, Path):
-            there = StillThere(root, {it.name: it.write_id for it in segments})
+    def of(root: Location, segments: Sequence[Segment], write_id: str) -> "Readers":
+        """Return the readers of some segments of a store; no file is opened before it is read."""
+        there = StillThere(root, {it.name: it.write_id for it in segments}, write_id)
         return Readers(
             x=tuple(open_chunks(root, segment.x, there) for segment in segments),
             y=tuple(open_labels(root, segment, there) for segment in segments),
