@@ -11,10 +11,11 @@ from zarrts.commands.wording import (
     MAX_NAMES,
     count_lengths,
     describe_classes,
+    describe_error,
     describe_lengths,
     describe_shape,
 )
-from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.understanding import Understood
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
@@ -79,6 +80,8 @@ def _describe_content(prepared: Understanding) -> list[str]:
     if prepared.is_ragged:
         labels += f"; one for each {_describe_labelled(prepared)}"
     labels += _describe_unlabelled(prepared)
+    if isinstance(prepared, Prepared):
+        dtype += _describe_packing(prepared)
     missing = prepared.options.missing
     if missing is not None:
         dtype += f"; {missing:g} is missing (NaN)"
@@ -128,6 +131,16 @@ def _count_masked(mask: RowReader, step: int) -> int:
 def _share(count: int, total: int) -> str:
     share = 100 * count / max(1, total)
     return f"{share:.1f} %" if share >= 0.05 or not count else "below 0.1 %"
+
+
+def _describe_packing(prepared: Prepared) -> str:
+    """Return how inputs are stored, where they are not stored as they are."""
+    if prepared.packing is None:
+        error = prepared.options.packing.recorded
+        asked = prepared.base is None and prepared.options.packing.error
+        return f"; not within {error} in 16 bits, and so as it is" if asked else ""
+    error = prepared.packing.counting.packing.packed.error
+    return f", in 16 bits{describe_error(error)}"
 
 
 def next_lines(store: str, prepared: Prepared) -> list[str]:

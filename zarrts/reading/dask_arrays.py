@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from zarrts.indexing.cuts import Cut, TargetOf, View
+from zarrts.indexing.indexes import WindowIndex
 from zarrts.indexing.units import Ranges
-from zarrts.indexing.windows import WindowIndex
 from zarrts.labels.label_sets import by_name
 from zarrts.reading.load import ids_by_unit
 from zarrts.reading.selection import Selection

@@ -9,14 +9,16 @@ are for packages that add a file format.
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.registry import load_arrays
+from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
 from zarrts.sources.source_options import SourceOptions, recorded_description
 from zarrts.sources.steps.chains import whole_bytes, working_bytes
-from zarrts.sources.study.finding import Found, Scanned, brought_together, find, find_inputs, scan
+from zarrts.sources.study.finding import Found, Scanned, brought_together, find, scan
 from zarrts.sources.study.fingerprint import refuse_changes
+from zarrts.sources.study.inputs import find_inputs
 from zarrts.sources.study.ragged import as_in_store
 from zarrts.sources.study.recording_table import LINE_OF_A_TABLE, with_table
 from zarrts.sources.study.standards import Reference
@@ -28,6 +30,7 @@ __all__ = [
     "LINE_OF_A_TABLE",
     "ByteLayout",
     "Contents",
+    "Counted",
     "Description",
     "Format",
     "Found",
@@ -39,6 +42,7 @@ __all__ = [
     "StridedRows",
     "as_in_store",
     "brought_together",
+    "counted_of",
     "every_of",
     "find",
     "find_inputs",

@@ -1,7 +1,7 @@
 """Chains of views that steps have made: their dtype, their memory, and how far back they read."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,17 +16,44 @@ from zarrts.sources.steps.whole import WholeRows
 from zarrts.types import RowReader, SourceRecording
 
 
-def finished(before: SourceRecording, after: SourceRecording, tails: Tails) -> SourceRecording:
+class Starts:
+    """The recordings before their steps, found by what was made of them; names may be alike."""
+
+    def __init__(self, recordings: Sequence[SourceRecording]) -> None:
+        self._numbers = {id(it.x): number for number, it in enumerate(recordings)}
+        self._recordings = recordings  # so that no other object gets one of these ids
+
+    def number_of(self, it: SourceRecording) -> int:
+        """Return the number of the recording that another was made of."""
+        rows: RowReader = it.x
+        while id(rows) not in self._numbers:
+            assert isinstance(rows, DerivedRows), "made of no recording here"
+            rows = rows.rows
+        return self._numbers[id(rows)]
+
+    def name_of(self, it: SourceRecording) -> str:
+        """Return a name that no other has."""
+        return str(self.number_of(it))
+
+    def of(self, it: SourceRecording) -> SourceRecording:
+        """Return the recording that another was made of."""
+        return self._recordings[self.number_of(it)]
+
+
+def finished(
+    before: SourceRecording, after: SourceRecording, tails: Tails, name: str = ""
+) -> SourceRecording:
     """Return a recording after all steps, in the dtype of its source, or the float that holds it.
 
     Parameters
     ----------
     before : SourceRecording
         As it was before the first step.
+    name : str
+        Names it among those that share `tails`.
     """
     x, mask = after.x, after.mask
     if before.x.is_sequential:
-        name = f"{after.subject} {after.origin}"
         x = _forward(x, before.x, before.x, name, tails)
         if mask is not None:
             mask = _own_forward(mask, before.x, name, tails)

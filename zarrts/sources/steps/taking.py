@@ -51,14 +51,21 @@ class Taken:
 
 
 def take(
-    step: Step, number: int, recordings: Sequence[SourceRecording], cache: FrameCache
+    step: Step,
+    number: int,
+    recordings: Sequence[SourceRecording],
+    cache: FrameCache,
+    name_of: Callable[[SourceRecording], str] = lambda it: f"{it.subject} {it.origin}",
 ) -> Taken:
-    """Take one step, the one of some number, on all recordings."""
+    """Take one step, the one of some number, on all recordings.
+
+    `name_of` gives each recording a name in the cache that no other has.
+    """
     if isinstance(step, Pick):
         return _pick(step, recordings)
     found, problems = [], []
-    for index, it in enumerate(recordings):
-        place = Place(f"{index} {it.origin}", number, cache)
+    for it in recordings:
+        place = Place(name_of(it), number, cache)
         try:
             found.append(_taken(step, it, place))
         except SourceError as error:

@@ -1,21 +1,18 @@
 """Find the recordings of a study, whatever kind of files they are in."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
-from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings, Kind
-from zarrts.sources.formats.registry import find_drafts, suffixes
+from zarrts.sources.formats.registry import find_drafts, is_readable, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
-from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
+    bids,
     class_folders,
     fingerprint,
     in_memory,
@@ -25,16 +22,15 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
-from zarrts.sources.study.declared import as_declared, inputs_as_declared
+from zarrts.sources.study.agreement import gathered
+from zarrts.sources.study.declared import as_declared
 from zarrts.sources.study.joining import join
-from zarrts.sources.study.search import search
+from zarrts.sources.study.search import Search, search
 from zarrts.sources.study.standards import Reference
 from zarrts.types import (
     Description,
     Recording,
-    RowReader,
     SeriesList,
-    SourceInput,
     SourceRecording,
 )
 
@@ -50,7 +46,7 @@ class Scanned:
     ----------
     problems : mapping
         See `Findings`.
-    recordings, has_subjects_given, passed_over
+    recordings, has_subjects_given, passed_over, notes
         As of `Found`.
     """
 
@@ -58,6 +54,7 @@ class Scanned:
     problems: Mapping[Kind, tuple[str, ...]]
     has_subjects_given: bool
     passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,14 +145,16 @@ def scan(
 ) -> Scanned:
     """Find the recordings in `source`, whose columns and rows are not compared; see `find`."""
     options.check_axes()
-    paths, tables, recordings = _sorted_out(source)
+    paths, tables, recordings = sorted_out(source)
     mounts = mounts or Mounts()
-    found = search(paths, suffixes(), follow_links=options.follow_links, mounts=mounts)
+    found = search_files(paths, mounts, options.follow_links)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
     findings.note("place", found.problems)
-    _find_in_folders(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    _find_in_folders(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -173,6 +172,7 @@ def scan(
     are_given = all(it.subject is not None for it in findings.drafts)
     subject_names.assign(options.subject, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    drafts = findings.drafts
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
@@ -183,7 +183,11 @@ def scan(
         recordings=tuple(settled),
         problems={kind: tuple(some) for kind, some in findings.problems.items()},
         has_subjects_given=options.subject is not None or are_given,
-        passed_over=tuple(found.others),
+        passed_over=_passed_over(data_sets.others, drafts),
+        notes=(
+            *data_sets.notes,
+            *gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes),
+        ),
     )
 
 
@@ -201,119 +205,31 @@ def brought_together(
         passed_over=scanned.passed_over,
         misfits=joined.problems,
         description=joined.description,
-        notes=joined.notes,
+        notes=(*scanned.notes, *joined.notes),
         before_steps=joined.before,
     )
 
 
-def find_inputs(
-    source: Source | Sequence[Source],
-    options: SourceOptions,
-    storage_options: Mapping[str, Any] | None = None,
-    reference: Reference | None = None,
-) -> list[SourceInput]:
-    """Return the inputs in sources that need no labels.
-
-    Warns of columns that are put in order, units that are converted, and of what files do not say.
-
-    Parameters
-    ----------
-    source : path, address, glob pattern, Recording, or a list of these
-        Files come in sorted order; then what tables (`.csv`) name, and recordings, in theirs.
-    options : SourceOptions
-        What files hold.
-        `y` is False. `channels` are those of files that hold signals by name; no other file is
-        asked for them.
-    storage_options : mapping, optional
-        Of addresses.
-    reference : Reference, optional
-        What columns and rows have to mean, as those that a network was trained with.
-
-    Raises
-    ------
-    SourceError
-        Naming every file that cannot be used.
-    """
-    options.check_axes()
-    paths, tables, recordings = _sorted_out(source)
-    mounts = Mounts(storage_options)
-    found = search(paths, suffixes(), mounts=mounts)
-    if found.problems or not (found.files or tables or recordings):
-        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
-    findings = Findings()
-    registry.find_inputs(found.files, options, findings)
-    findings.drafts.sort(key=lambda draft: draft.origin)
-    for table in tables:
-        recording_table.find_drafts(table, options, mounts, findings)
-    ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
-    inputs = [
-        (_input(it, it.x, options), it.description)
-        for it in findings.drafts
-        if not isinstance(it.x, SeriesList)
-    ]
-    unlabelled = [replace(it, y=None) for it in recordings]
-    inputs += [
-        (_input(it, it.x, options), it.description)
-        for it in in_memory.find_recordings(unlabelled, options, findings)
-    ]
-    if problems := findings.sentences():
-        raise SourceError("\n".join(problems))
-    return _as_in(reference, inputs, options)
+def search_files(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
+    """Find files; those that have a known suffix, but are of another kind, are such files."""
+    found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
+    unlike = {it.origin for it in found.files if not is_readable(it)}
+    files = [it for it in found.files if it.origin not in unlike]
+    return replace(found, files=files, others=sorted([*found.others, *unlike]))
 
 
-def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
-    declared = inputs_as_declared(x, options)
-    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps)
+def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ...]:
+    """Return the files of other kinds that belong to no recording: a header names its data."""
+    taken = {
+        "/".join(filter(None, (it.origin.rpartition("/")[0], os.path.basename(path))))
+        for it in drafts
+        for path in it.paths
+        if isinstance(path, str)
+    }
+    return tuple(it for it in others if it not in taken)
 
 
-def _as_in(
-    reference: Reference | None,
-    found: Sequence[tuple[SourceInput, Description]],
-    options: SourceOptions,
-) -> list[SourceInput]:
-    """Return inputs whose columns and rows mean what they have to mean.
-
-    Raises
-    ------
-    SourceError
-        Naming every file that cannot be brought to that.
-    """
-    if reference is None and not options.steps:
-        return [it for it, _ in found]
-    recordings = [_unlabelled(*it, options) for it in found]
-    joined = join(recordings, options, reference)
-    if joined.problems:
-        raise SourceError("\n".join(joined.problems))
-    for text in (*joined.notes, *joined.warnings):
-        if text not in joined.steps:
-            warnings.warn(text, stacklevel=4)
-    return [
-        SourceInput(origin=it.origin, x=it.x, mask=it.mask, gaps=it.gaps)
-        for it in joined.recordings
-    ]
-
-
-def _unlabelled(
-    it: SourceInput, description: Description, options: SourceOptions
-) -> SourceRecording:
-    """Return inputs as a recording without labels."""
-    return SourceRecording(
-        subject=it.origin,
-        origin=it.origin,
-        x=it.x,
-        y=ConstantRows("", it.x.shape[0]),
-        x_name="x",
-        y_name="y",
-        size_bytes=0,
-        fingerprint="",
-        description=description,
-        labels_per="sample" if options.kind == "dense" else "row",
-        mask=it.mask,
-        gaps=it.gaps,
-    )
-
-
-def _sorted_out(
+def sorted_out(
     source: Source | Sequence[Source],
 ) -> tuple[list[str], list[str], list[Recording]]:
     """Return the paths, the tables and the arrays in `source`, each in the order given."""
@@ -391,6 +307,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
                 labels_from=draft.labels_from,
+                groups=draft.groups,
                 mask=draft.mask,
                 gaps=draft.gaps,
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.step_options import Pick, Step
-from zarrts.sources.steps.chains import finished
+from zarrts.sources.steps.chains import Starts, finished
 from zarrts.sources.steps.frames import FrameCache, Tails
 from zarrts.sources.steps.taking import take
 from zarrts.sources.study.agreement import Adjusted, Agreement, agree, unsaid_in
@@ -79,8 +79,9 @@ def _after_steps(
     def taken(
         some: Sequence[SourceRecording], kinds: Sequence[Step], first: int
     ) -> list[SourceRecording]:
+        starts = Starts(some)
         for number, step in enumerate(kinds, start=first):
-            result = take(step, number, some, cache)
+            result = take(step, number, some, cache, starts.name_of)
             problems.extend(result.problems)
             lines.extend(result.lines)
             notes.extend((*result.lines, *result.notes))
@@ -106,8 +107,8 @@ def _after_steps(
     ends, end = _agreed(found, Wanted(reference=reference))
     if not problems:
         problems.extend(end.problems)
-    of_origin = {(it.subject, it.origin): it for it in started}
-    ends = [finished(of_origin[it.subject, it.origin], it, tails) for it in ends]
+    starts = Starts(started)
+    ends = [finished(starts.of(it), it, tails, starts.name_of(it)) for it in ends]
     rates = {it.description.rate_hz for it in started}
     description = replace(
         end.description,
