@@ -455,7 +455,7 @@ def test_a_network_that_is_gone_is_no_damage(
 def test_one_line_says_what_is_wrong_and_no_secret(
     s3: FakeS3, tmp_path: Path, place: str, status: Any, text: str
 ) -> None:
-    s3.objects |= {"a.txt": b"text", "a.zarr/zarr.json": b"{}"}
+    s3.objects |= {"a.txt": b"text", "a.zarr/zarr.json": b'{"attributes": {"zarrts": {}}}'}
     s3.fault = lambda method, key: status
     with pytest.raises(SourceError, match=text) as caught:
         convert(place, tmp_path / "a.zarr", storage_options=s3.options)

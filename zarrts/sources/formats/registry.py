@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import edf, hdf5, matlab, npy, npy_pairs, npz
+from zarrts.sources.formats import edf, hdf5, matlab, npy, npy_pairs, npz, zarr_folders
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
 from zarrts.sources.formats.format import Format
@@ -19,7 +19,7 @@ from zarrts.types import RowReader
 GROUP = "zarrts.formats"
 """The group of entry points by which another package adds a format."""
 
-_OWN = (npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT)
+_OWN = (npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT, zarr_folders.FORMAT)
 
 
 @functools.cache
@@ -122,8 +122,11 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             empty.append(str(error))
             return []
 
-    in_groups = [file for file in files if file.is_kind(hdf5.FORMAT.suffixes)]
-    hdf5.FORMAT.find(in_groups, options, findings)
+    in_groups = []
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT):
+        of_format = [file for file in files if file.is_kind(it.suffixes)]
+        it.find(of_format, options, findings)
+        in_groups += of_format
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
     findings.drafts += findings.collect("file", ahead(some), draft)
     if not findings.drafts:
