@@ -17,10 +17,10 @@ from zarrts.indexing.units import Ranges
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.sizes import format_count, parse_size
 from zarrts.storage.catalog import Catalog, RecordingInfo
+from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
 from zarrts.storage.store import StoreHeader, describe_removal, read_header
-from zarrts.storage.table import read_table
 from zarrts.types import Label
 
 if TYPE_CHECKING:
@@ -152,15 +152,14 @@ class Store:
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
-        tables = []
-        for segment in self.header.segments:
-            try:
-                tables.append(read_table(self._root, segment))
-            except StoreError:
-                if self.readers.still_there is not None:
+        try:
+            tables = read_tables(self._root, self.header)
+        except StoreError:
+            if self.readers.still_there is not None:
+                for segment in self.header.segments:
                     self.readers.still_there.check(segment.name)
-                raise
-        return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
+            raise
+        return Catalog([*tables.values()], self.n_classes, is_ragged=self.is_ragged)
 
     @cached_property
     def view(self) -> View:

@@ -15,10 +15,14 @@ from zarrts.types import AnyArray
 
 @dataclass(frozen=True)
 class Readers:
-    """Readers of x and y of every segment, in the order of the store."""
+    """Readers of the arrays of every segment, in the order of the store.
+
+    `mask` is None of a segment whose rows are all good.
+    """
 
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
+    mask: tuple[ChunkReader | None, ...]
     still_there: StillThere | None = None
 
     @staticmethod
@@ -30,6 +34,7 @@ class Readers:
         return Readers(
             x=tuple(open_chunks(root, segment.x, there) for segment in segments),
             y=tuple(open_labels(root, segment, there) for segment in segments),
+            mask=tuple(open_mask(root, segment, there) for segment in segments),
             still_there=there,
         )
 
@@ -40,7 +45,7 @@ class Readers:
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
-        for reader in (*self.x, *self.y):
+        for reader in (*self.x, *self.y, *filter(None, self.mask)):
             reader.close()
 
 
@@ -55,6 +60,13 @@ def open_labels(
         for array, spec in segment.labels.items()
     }
     return JoinedReader(segment, readers)
+
+
+def open_mask(
+    root: Location, segment: Segment, still_there: StillThere | None = None
+) -> ChunkReader | None:
+    """Return what reads the mask of a segment, if it has one."""
+    return None if segment.mask is None else open_chunks(root, segment.mask, still_there)
 
 
 class JoinedReader:

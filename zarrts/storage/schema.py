@@ -7,7 +7,10 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-FEATURES: frozenset[str] = frozenset()
+MASK = "mask"
+"""A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
+
+FEATURES: frozenset[str] = frozenset({MASK})
 """What this version reads beyond schema 1."""
 
 
