@@ -246,8 +246,8 @@ def _read(file: SourceFile) -> Hierarchy:
     hierarchy = read_hierarchy(Folder.of(file.path), file.origin)
     if is_ours(hierarchy.attributes):
         raise SourceError(
-            f"{file.origin}: is a Zarr store, not a folder of recordings; give what it was made "
-            "from."
+            f"{file.origin}: is a store of zarrts, or a part of one; stores are given by "
+            "themselves: zarrts convert a.zarr b.zarr both.zarr."
         )
     if not hierarchy.arrays:
         raise SourceError(f"{file.origin}: holds no arrays; leave it out.")

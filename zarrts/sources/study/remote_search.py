@@ -90,8 +90,8 @@ class RemoteFinder:
         if any(it.key == start + mark for it in entries for mark in MARKS):
             if is_ours(top_attributes(Folder(remote.url(key), remote, key))):
                 raise SourceError(
-                    f"{given}: is a Zarr store, not a folder of recordings; give what it was made "
-                    "from."
+                    f"{given}: is a store of zarrts, or a part of one; such a source needs a name "
+                    "that ends with .zarr: zarrts convert s3://lab/a.zarr s3://lab/b.zarr."
                 )
             top = key.rpartition("/")[0]
             self.bases.append(remote.url(top))

@@ -24,7 +24,7 @@ _TABLE_REMEDY = (
     "read them with pandas or pyarrow, and give what is in them as zarrts.Recording('s01', x, y): "
     "examples/recording_tables.py"
 )
-_ZARR_REMEDY = "give what it was made from"
+_ZARR_REMEDY = "stores of zarrts are given by themselves: zarrts convert a.zarr b.zarr both.zarr"
 
 _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
 """Files that Windows leaves in folders; those of macOS are hidden."""
@@ -92,7 +92,7 @@ class _Finder:
             if _is_zarr(path):
                 if is_ours(top_attributes(Folder(path))):
                     raise SourceError(
-                        f"{given}: is a Zarr store, not a folder of recordings; {_ZARR_REMEDY}."
+                        f"{given}: is a store of zarrts, or a part of one; {_ZARR_REMEDY}."
                     )
                 self.bases.append(os.path.dirname(path))
                 self.zarrs.setdefault(path, os.path.dirname(path))
