@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from edf_files import write_raw_edf
 
 import zarrts
@@ -181,7 +182,14 @@ def _with_gaps(folder: Path) -> None:
     group.create_array("y", data=LABELS)
 
 
+def _sound(folder: Path) -> None:
+    pytest.importorskip("soundfile", reason="pip install 'zarrts[audio]'").write(
+        folder / "s01.wav", np.zeros((900, 1)), 8000
+    )
+
+
 FAULTY = {
+    "a sound file holds no labels": Fault(_sound, {}, {"y": False}),
     "of its 3 chunks are not there": Fault(_with_gaps, {}, {"missing_chunks": "fill"}),
     "labels have no 1, and all others have one": Fault(_one_hot, {}, {}, _with_a_column),
     "is packed with the HDF5 filter": Fault(

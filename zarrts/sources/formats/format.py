@@ -29,6 +29,14 @@ class Format:
     group : function of files, options and findings, optional
         Finds the recordings, where a file is not one recording by itself: pairs of files, files
         of several recordings.
+    name : str
+        What users call it; by default the name of the entry point.
+    needs : tuple of str
+        Modules that are imported to read it, where they are not always there.
+    extra : str
+        The extra of zarrts that installs them, or else what to install.
+    partial : str
+        Which of its files need them, where it is not all.
     family : str
         Files of formats of one family may be in one study; others could be the same recordings
         twice, and are refused together. By default a format is a family of its own.
@@ -37,6 +45,10 @@ class Format:
     suffixes: tuple[str, ...]
     open: Opener
     group: Group | None = None
+    name: str = ""
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+    partial: str = ""
     family: str = ""
 
     def find(self, files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:

@@ -247,4 +247,11 @@ def _below(datasets: dict[str, Any], top: str) -> dict[str, Any]:
     return {path.removeprefix(start): it for path, it in datasets.items() if path.startswith(start)}
 
 
-FORMAT = Format(suffixes=(".h5", ".hdf5", ".hdf"), open=open_contents, group=_find_drafts)
+FORMAT = Format(
+    name="HDF5",
+    needs=("h5py",),
+    extra="hdf5",
+    suffixes=(".h5", ".hdf5", ".hdf"),
+    open=open_contents,
+    group=_find_drafts,
+)

@@ -190,4 +190,6 @@ def _draft_of_pair(
     )
 
 
-FORMAT = Format(suffixes=(".npy",), open=open_contents, group=_find_drafts, family="numpy")
+FORMAT = Format(
+    name="NumPy arrays", suffixes=(".npy",), open=open_contents, group=_find_drafts, family="numpy"
+)

@@ -314,4 +314,4 @@ def _as_series(draft: Draft, x: Node, options: SourceOptions) -> Draft:
     return replace(draft, labels_per="recording" if n_labels == 1 != n_rows else "row")
 
 
-FORMAT = Format(suffixes=(SUFFIX,), open=open_contents, group=find_drafts)
+FORMAT = Format(name="Zarr", suffixes=(SUFFIX,), open=open_contents, group=find_drafts)
