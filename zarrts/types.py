@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -149,6 +149,9 @@ class SourceRecording:
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
         address, whose tag covers all of it.
+    groups : dict of str
+        What a study says of whom it is from, by the name of a column: {"site": "Leiden"}. Splits
+        can keep such groups whole.
     mask : RowReader, or None
         uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
         number may say why. None: all are good.
@@ -172,6 +175,7 @@ class SourceRecording:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     is_sampled: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
 
@@ -240,6 +244,27 @@ class Recording:
     times: Any = None
 
 
+@dataclass(frozen=True)
+class Packed:
+    """The meaning of 16-bit counts in an array: value = dtype(count * gain + offset).
+
+    Gain and offset are those of a recording and channel, in the table of recordings.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the values.
+    missing : int or None
+        The count that stands for NaN.
+    error : float
+        The largest that rounding made, in the unit of the values; 0: none, they are exact.
+    """
+
+    dtype: np.dtype[Any]
+    missing: int | None
+    error: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArraySpec:
     """One sharded array of a store, as its metadata describe it.
@@ -261,6 +286,8 @@ class ArraySpec:
     checksums : str, or None
         Path below the store of a file that holds the crc32c of every chunk, as little-endian
         uint32.
+    packed : Packed, or None
+        Where what is stored are counts, and not values.
     """
 
     path: str
@@ -271,6 +298,12 @@ class ArraySpec:
     codecs: tuple[str, ...] | None
     compressor: Mapping[str, Any] = field(default_factory=dict)
     checksums: str | None = None
+    packed: Packed | None = None
+
+    @property
+    def of_values(self) -> "ArraySpec":
+        """The array as its readers see it: of values, whatever is stored."""
+        return self if self.packed is None else replace(self, dtype=self.packed.dtype, packed=None)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.errors import BucketError, StoreError
+from zarrts.errors import AccessError, BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
+from zarrts.storage.open_files import within_limit
+from zarrts.storage.packing import Packing
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, IntArray
@@ -23,8 +25,14 @@ _CRC_BYTES = 4
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
 _GAPS = ("gap_row", "gap_s")
-_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS)
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch", *_GAPS)
+_PACKING = ("gain", "offset")
+_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING, "groups")
+_COLUMNS = (
+    *_TEXTS,
+    *("start", "stop", "source_start", "label_count"),
+    *STATISTICS,
+    *("sketch", *_GAPS, *_PACKING, "groups"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,10 @@ class RecordingTable(RecordingNames):
         Rows of the segment before which something is missing, of all recordings.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
+    groups : tuple of dict
+        What the study said of each recording, by the name of a column; empty where it said nothing.
+    packing : Packing, or None
+        How counts stand for values, where x is packed.
     """
 
     source_starts: IntArray
@@ -71,6 +83,8 @@ class RecordingTable(RecordingNames):
     sketch: AnyArray | None = None
     gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
+    groups: tuple[Mapping[str, str], ...] = ()
+    packing: Packing | None = None
 
     def points(self) -> AnyArray | None:
         """Return the sketch, which may have to be read."""
@@ -161,15 +175,21 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.groups:
+        texts = [json.dumps(it, sort_keys=True) for it in table.groups]
+        columns["groups"] = (np.array(texts, object), ())
     if table.gaps is not None:
         columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
+    if table.packing is not None:
+        columns["gain"] = (table.packing.gain, ("channel",))
+        columns["offset"] = (table.packing.offset, ("channel",))
     return columns
 
 
 def read_table(root: Location, segment: Segment) -> RecordingTable:
     """Read the table of recordings of a segment."""
     try:
-        files = _read_files(root, segment.name)
+        files = within_limit(lambda: _read_files(root, segment.name), root / segment.name)
         if _digest(files) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
         columns = {
@@ -177,7 +197,9 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
-    except BucketError:
+        if segment.x.packed is not None and not columns.keys() >= {*_PACKING}:
+            raise ValueError("it has no gains")
+    except (AccessError, BucketError):
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
@@ -189,22 +211,26 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
             "Copy the store again, or convert again with overwrite=True (--overwrite)."
         ) from error
-    return table_of_columns(columns, segment.n_rows)
+    return table_of_columns(columns, segment)
 
 
-def table_of_columns(columns: Mapping[str, AnyArray], n_rows: int) -> RecordingTable:
-    """Return the table of a segment of so many rows, from its columns by name."""
+def table_of_columns(columns: Mapping[str, AnyArray], segment: Segment) -> RecordingTable:
+    """Return the table of a segment, from its columns by name."""
     columns = {"mean_rest": np.zeros_like(columns["mean"]), **columns}
     return RecordingTable(
         subject=tuple(str(value) for value in columns["subject"]),
         source=tuple(str(value) for value in columns["source"]),
         fingerprint=tuple(str(value) for value in columns["fingerprint"]),
-        starts=np.append(columns["start"], n_rows).astype(np.int64),
+        starts=np.append(columns["start"], segment.n_rows).astype(np.int64),
         source_starts=columns["source_start"],
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        groups=tuple(json.loads(str(it)) for it in columns.get("groups", ())),
         gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
+        packing=None
+        if segment.x.packed is None
+        else Packing(segment.x.packed, columns["gain"], columns["offset"]),
     )
 
 

@@ -17,6 +17,7 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
+from zarrts.sources.formats.edf_counts import EdfCounts
 from zarrts.sources.formats.edf_header import (
     Annotation,
     EdfHeader,
@@ -28,6 +29,7 @@ from zarrts.sources.formats.edf_header import (
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.edf_pairs import pair_up, shared_name
 from zarrts.sources.formats.format import Format
+from zarrts.sources.rows.counted import Counted
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.reader import Rows
@@ -37,6 +39,7 @@ from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, Description, RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
+_COUNT_BYTES = 2
 
 _SAME_S = 1e-3
 """Records that are so near to each other follow each other."""
@@ -84,6 +87,13 @@ class EdfRows(Rows):
     def block_rows(self) -> int:
         """Rows of a record."""
         return max(1, min(self.signals[0].n_samples, self.shape[0]))
+
+    @property
+    def counted(self) -> Counted | None:
+        """The integers of the file, where they are of 16 bits."""
+        if self.header.sample_bytes > _COUNT_BYTES:
+            return None
+        return EdfCounts(self.stamp, self.header, self.signals, self.label).counted
 
     def _read(self, start: int, stop: int) -> AnyArray:
         out = np.empty((stop - start, len(self.signals)), np.float32)
