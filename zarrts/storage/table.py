@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.errors import BucketError, StoreError
+from zarrts.errors import AccessError, BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
+from zarrts.storage.open_files import within_limit
 from zarrts.storage.packing import Packing
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.timeline import Gaps
@@ -188,7 +189,7 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
 def read_table(root: Location, segment: Segment) -> RecordingTable:
     """Read the table of recordings of a segment."""
     try:
-        files = _read_files(root, segment.name)
+        files = within_limit(lambda: _read_files(root, segment.name), root / segment.name)
         if _digest(files) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
         columns = {
@@ -198,7 +199,7 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
         }
         if segment.x.packed is not None and not columns.keys() >= {*_PACKING}:
             raise ValueError("it has no gains")
-    except BucketError:
+    except (AccessError, BucketError):
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
