@@ -218,6 +218,7 @@ class Samples:
         channels: Sequence[int | str] | None = None,
         gaps: Gaps | None = None,
         min_labelled: float = 0.5,
+        nan: Literal["keep", "drop"] = "keep",
         **unknown: object,
     ) -> "Samples":
         """Return windows of these recordings as samples; nothing is copied or read.
@@ -260,6 +261,11 @@ class Samples:
         min_labelled : float
             With label="majority": the share of its rows that have to have a label, or the window
             has none, and counts in `n_unlabelled`.
+        nan : "keep" or "drop"
+            "drop": leave out windows in whose x a row is NaN in some channel, or marked by the
+            mask of its recording. The mask is read once for that, and x of recordings that hold
+            NaN. Ids stay those of all windows, so that everything that follows (splits, weights,
+            sequences, evaluation) is without them; new data are cut alike.
 
         Raises
         ------
@@ -281,7 +287,7 @@ class Samples:
         }
         return Samples(
             windowing.windows(
-                self.selection, horizon=horizon, channels=channels, gaps=gaps, **options
+                self.selection, horizon=horizon, channels=channels, gaps=gaps, nan=nan, **options
             )
         )
 

@@ -39,7 +39,7 @@ class Store:
         # What is relative would be another store after os.chdir.
         self._given, self.header = root, header
         self._root = root.absolute() if isinstance(root, Path) else root
-        self.readers = Readers.of(self._root, header.segments)
+        self.readers = Readers.of(self._root, header)
 
     @property
     def samples(self) -> "Samples":

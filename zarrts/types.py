@@ -147,6 +147,9 @@ class SourceRecording:
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
         address, whose tag covers all of it.
+    mask : RowReader, or None
+        uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
+        number may say why. None: all are good.
     """
 
     subject: str
@@ -165,11 +168,21 @@ class SourceRecording:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     is_sampled: bool = False
+    mask: RowReader | None = None
 
     @property
     def is_remote(self) -> bool:
         """Whether it is read from an address."""
         return any(not isinstance(path, str) for path in self.paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInput:
+    """The inputs of a recording whose labels are not asked for; see `SourceRecording`."""
+
+    origin: str
+    x: RowReader
+    mask: RowReader | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +209,10 @@ class Recording:
         Physical unit of all columns, or of each, such as "uV".
     rate_hz : float, optional
         Time steps per second.
+    mask : array-like, optional
+        True (or a number from 1 to 255, which may say why) in time steps of x that are no good, as
+        many as there are time steps. It is stored beside x, which stays as it is; windows with
+        such steps are left out by `windows(..., nan="drop")`.
     """
 
     subject: str
@@ -204,6 +221,7 @@ class Recording:
     channels: Any = None
     units: Any = None
     rate_hz: Any = None
+    mask: Any = None
 
 
 @dataclass(frozen=True)

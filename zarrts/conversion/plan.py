@@ -10,6 +10,7 @@ import numpy as np
 from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
+from zarrts.storage.schema import MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -222,6 +223,11 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
     if axes is None:
         return None
     return tuple(sorted(axes, key=axis_rank))
+
+
+def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
+    """Return what readers of a segment of some recordings have to know beyond schema 1."""
+    return (MASK,) if any(it.mask is not None for it in recordings) else ()
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:

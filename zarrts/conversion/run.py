@@ -14,7 +14,7 @@ from zarrts.conversion.counting import UnfitError
 from zarrts.conversion.header import header_of_store, n_points_of, table_of
 from zarrts.conversion.lock import Hold, only_writer
 from zarrts.conversion.packing import as_counted
-from zarrts.conversion.plan import ShardTask, stored_axes, task_bytes
+from zarrts.conversion.plan import ShardTask, needs_of, stored_axes, task_bytes
 from zarrts.conversion.prepare import refuse_writing
 from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.provenance import write_id_of
@@ -183,10 +183,10 @@ def _write_store(
     write_id = write_id_of(prepared.provenance, segment.name, written)
     header = header_of_store(prepared, replace(segment, write_id=write_id), target)
     hold.check()
-    publish(target, header, written)
+    published = publish(target, header, written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
         _write_stamps(prepared, header)
-        sweep(read_target(root))
+        sweep(read_target(root, published))
 
 
 # Beginning, and beginning again ---------------------------------------------------------------
@@ -208,6 +208,7 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         axes=stored_axes(prepared.options.axes),
         labels_per=prepared.labels_per,
         n_recordings=n_recordings,
+        needs=needs_of(prepared.recordings),
         packing=prepared.recorded_packing,
         shuffle=prepared.packing.shuffle if prepared.packing else "shuffle",
     )

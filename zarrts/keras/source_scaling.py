@@ -1,56 +1,49 @@
 """Scale source files that no store has as samples of a store would be."""
 
 import math
-from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.indexing.indexes import RecordingIndex, RowIndex, SampleIndex, WindowIndex
+from zarrts.indexing.indexes import SampleIndex
 from zarrts.indexing.occurrences import count_occurrences
 from zarrts.indexing.units import Ranges
+from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.spec import Spec
 from zarrts.stats.moments import Moments, measure_repeated, merge_all
 from zarrts.stats.sketches import Sketch, draw, places
 from zarrts.stats.statistics import Linear, Statistics
-from zarrts.types import AnyArray, IntArray, RowReader
+from zarrts.types import AnyArray, RowReader
 
 _BLOCK_VALUES = 1 << 20
 _DRAWN = 1 << 14
 
 
-def linear_of_files(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, stride: int
-) -> list[Linear | None]:
+def linear_of_files(cuts: SourceCuts) -> list[Linear | None]:
     """Return what scales each of some arrays: the statistics of all arrays of its file.
 
     Nothing is read, and None returned, where the network was not trained with those of subjects.
-
-    Parameters
-    ----------
-    stride : int
-        Of windows, in rows.
     """
+    spec = cuts.spec
     if spec.scaling is None or spec.scaling.per != "subject":
-        return [None for _ in readers]
+        return [None for _ in cuts.inputs]
     parts: dict[str, list[tuple[Moments, Sketch]]] = {}
-    for origin, reader in readers:
-        with closing(reader):
-            parts.setdefault(origin, []).append(_measure(reader, spec, stride))
+    for it, index in zip(cuts.inputs, cuts.indexes, strict=True):
+        with closing(it.x):
+            parts.setdefault(it.origin, []).append(_measure(it.x, index, cuts))
     found: dict[str, Linear] = {}
     for origin, some in parts.items():
         moments, sketches = merge_all([it for it, _ in some]), [it for _, it in some]
         stats = Statistics.with_sketch(moments, partial(Sketch.joined, sketches))
         found[origin] = Linear.of(stats, spec.scaling.scale)
-    return [found[origin] for origin, _ in readers]
+    return [found[it.origin] for it in cuts.inputs]
 
 
-def _measure(reader: RowReader, spec: Spec, stride: int) -> tuple[Moments, Sketch]:
+def _measure(reader: RowReader, index: SampleIndex, cuts: SourceCuts) -> tuple[Moments, Sketch]:
+    spec, steps = cuts.spec, cuts.steps
     n_rows, n_channels = reader.shape[0], spec.row_shape[-1] if spec.row_shape else 1
-    steps = None if spec.x_steps is None else np.array(spec.x_steps, np.int64)
-    index = _index_of(n_rows, steps, stride)
     every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([index.n_samples]))
     per_row = math.prod(spec.row_shape) // n_channels
     step = max(1, n_rows * per_row // _DRAWN)
@@ -67,15 +60,6 @@ def _measure(reader: RowReader, spec: Spec, stride: int) -> tuple[Moments, Sketc
             weights = np.repeat(counts[drawn, None], n_channels, axis=1).astype(np.float64)
             sketches.append(Sketch(draw(rows, low, step).astype(np.float64), weights))
     return merge_all(moments), Sketch.joined(sketches)
-
-
-def _index_of(n_rows: int, steps: IntArray | None, stride: int) -> SampleIndex:
-    bounds = np.array([0, n_rows], np.int64)
-    if steps is None:
-        return RecordingIndex.of(bounds)
-    if steps.ndim == 0:
-        return RowIndex(n_rows)
-    return WindowIndex.of(bounds[:1], bounds[1:], int(steps.max()) + 1, stride)
 
 
 def refuse_nan_in(rows: AnyArray, spec: Spec, origin: str) -> None:

@@ -69,6 +69,8 @@ class Spec:
         has to be there, where the most frequent one is. None where it is not known.
     missing : float, or None
         A value of x in source files that stands for one that is missing.
+    drops_bad : bool
+        Windows with NaN, or rows that are masked, are left out.
     """
 
     class_names: tuple[Label, ...] | None
@@ -92,6 +94,7 @@ class Spec:
     y_of: str | None = None
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
+    drops_bad: bool = False
 
     @property
     def description(self) -> Description:
@@ -280,4 +283,5 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         y_of=cut.y_of if cut.reduce is None or share is not None else None,
         majority=share,
         by_hand=tuple(sorted(header.description.by_hand)),
+        drops_bad=selection.view.drops_bad,
     )

@@ -1,6 +1,6 @@
 """Read the arrays of all segments of a store; several arrays of labels as one of records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,16 +9,18 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.storage.chunks import ChunkReader, open_chunks
+from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location
 from zarrts.storage.open_files import StillThere
 from zarrts.storage.packing import PackedRows, Packing, ValueReader
 from zarrts.storage.segments import Segment, label_name
-from zarrts.storage.table import RecordingTable, read_table
+from zarrts.storage.store import StoreHeader
+from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray
 
 
 class Tables:
-    """The tables of recordings of some segments, read when they are first asked for.
+    """The tables of recordings of a store, read when they are first asked for.
 
     Parameters
     ----------
@@ -26,38 +28,36 @@ class Tables:
         Asked where one cannot be read.
     """
 
-    def __init__(
-        self, root: Location, segments: Sequence[Segment], still_there: StillThere | None
-    ) -> None:
-        self._root, self._segments, self._still_there = root, tuple(segments), still_there
+    def __init__(self, root: Location, header: StoreHeader, still_there: StillThere | None) -> None:
+        self._root, self._header, self._still_there = root, header, still_there
 
     @cached_property
     def every(self) -> tuple[RecordingTable, ...]:
         """Those of all segments, in their order."""
-        return tuple(self._read(segment) for segment in self._segments)
+        try:
+            return tuple(read_tables(self._root, self._header).values())
+        except StoreError:
+            if self._still_there is not None:
+                for segment in self._header.segments:
+                    self._still_there.check(segment.name)
+            raise
 
     @cached_property
     def packing(self) -> Packing:
         """How the counts of all recordings stand for values, where all x is counts."""
         return Packing.joined([it.packing for it in self.every if it.packing is not None])
 
-    def _read(self, segment: Segment) -> RecordingTable:
-        try:
-            return read_table(self._root, segment)
-        except StoreError:
-            if self._still_there is not None:
-                self._still_there.check(segment.name)
-            raise
-
 
 @dataclass(frozen=True)
 class Readers:
-    """Readers of x and y of every segment, in the order of the store.
+    """Readers of the arrays of every segment, in the order of the store.
 
     Attributes
     ----------
     x, y : tuple of ChunkReader
         Of values, whatever is stored.
+    mask : tuple of ChunkReader or None
+        None of a segment whose rows are all good.
     tables : Tables
     are_counts : bool
         All of x is stored as counts, in which NaN are the same count.
@@ -65,17 +65,19 @@ class Readers:
 
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
+    mask: tuple[ChunkReader | None, ...]
     tables: Tables
     still_there: StillThere | None = None
     are_counts: bool = False
 
     @staticmethod
-    def of(root: Location, segments: Sequence[Segment]) -> "Readers":
-        """Return the readers of some segments; no file is opened before it is read."""
+    def of(root: Location, header: StoreHeader) -> "Readers":
+        """Return the readers of a store; no file is opened before it is read."""
+        segments = header.segments
         there = None
         if isinstance(root, Path):
             there = StillThere(root, {it.name: it.write_id for it in segments})
-        tables = Tables(root, segments, there)
+        tables = Tables(root, header, there)
         packed = {it.x.packed and replace(it.x.packed, error=0.0) for it in segments}
         return Readers(
             x=tuple(
@@ -83,6 +85,7 @@ class Readers:
                 for number, segment in enumerate(segments)
             ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
+            mask=tuple(open_mask(root, segment, there) for segment in segments),
             tables=tables,
             still_there=there,
             are_counts=len(packed) == 1 and None not in packed,
@@ -102,7 +105,7 @@ class Readers:
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
-        for reader in (*self.x, *self.y):
+        for reader in (*self.x, *self.y, *filter(None, self.mask)):
             reader.close()
 
 
@@ -146,6 +149,13 @@ def open_labels(
         for array, spec in segment.labels.items()
     }
     return JoinedReader(segment, readers)
+
+
+def open_mask(
+    root: Location, segment: Segment, still_there: StillThere | None = None
+) -> ChunkReader | None:
+    """Return what reads the mask of a segment, if it has one."""
+    return None if segment.mask is None else open_chunks(root, segment.mask, still_there)
 
 
 class JoinedReader:

@@ -7,10 +7,13 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+MASK = "mask"
+"""A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
+
 PACKED = "packed"
 """Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
 
-FEATURES: frozenset[str] = frozenset({PACKED})
+FEATURES: frozenset[str] = frozenset({MASK, PACKED})
 """What this version reads beyond schema 1."""
 
 

@@ -19,10 +19,11 @@ from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.chunks import open_chunks
+from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
 from zarrts.storage.packing import Packing
-from zarrts.storage.readers import open_labels
+from zarrts.storage.readers import open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
@@ -83,7 +84,7 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 "or give it up with restart=True (--restart)."
             )
         sweep(target)
-        tables = {it.name: read_table(root, it) for it in header.segments}
+        tables = read_names(root, header)
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
             if earlier is not None and earlier.subject in (subject, ""):
@@ -98,10 +99,10 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
         written: list[WrittenShard] = []
         try:
             for segment in header.segments:
-                table = tables[segment.name]
-                if subject not in table.subject:
+                if subject not in tables[segment.name].subject:
                     segments.append(segment)
                     continue
+                table = read_table(root, segment)
                 kept = np.array([name != subject for name in table.subject])
                 lengths = np.diff(table.starts)[~kept]
                 n_removed += len(lengths) if segment.is_ragged else int(lengths.sum())
@@ -194,6 +195,7 @@ class _Rewrite:
             axes=old.axes,
             labels_per=old.labels_per,
             n_recordings=len(kept),
+            needs=old.needs,
             packing=packing,
             shuffle=str(old.x.compressor.get("shuffle", "shuffle")),
         )
@@ -223,7 +225,8 @@ class _Rewrite:
     ) -> list[WrittenTask]:
         """Write every array; add its shards to `files`."""
         x, y = open_chunks(self._root, self._old.x), open_labels(self._root, self._old)
-        every = stored_recordings(self._old, self._table, x, y)
+        mask = open_mask(self._root, self._old)
+        every = stored_recordings(self._old, self._table, x, y, mask)
         recordings = [every[number] for number in kept]
         results: list[WrittenTask] = []
         # Labels are stored already, and stay as they are.
@@ -244,8 +247,9 @@ class _Rewrite:
             starts = np.cumsum([0, *lengths])
             files += write_recordwise(self._root, segment, starts, recordings, labels)
         finally:
-            x.close()
-            y.close()
+            for reader in (x, y, mask):
+                if reader is not None:
+                    reader.close()
         return results
 
     def _table_of(

@@ -29,7 +29,14 @@ from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
 from zarrts.sources.study.search import search
 from zarrts.sources.study.standards import Described, Reference, Wanted
-from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
+from zarrts.types import (
+    Description,
+    Recording,
+    RowReader,
+    SeriesList,
+    SourceInput,
+    SourceRecording,
+)
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
@@ -195,8 +202,8 @@ def find_inputs(
     options: SourceOptions,
     storage_options: Mapping[str, Any] | None = None,
     reference: Reference | None = None,
-) -> list[tuple[str, RowReader]]:
-    """Return (name of the file, reader) of the inputs in sources that need no labels.
+) -> list[SourceInput]:
+    """Return the inputs in sources that need no labels.
 
     Warns of columns that are put in order, units that are converted, and of what files do not say.
 
@@ -231,15 +238,14 @@ def find_inputs(
         recording_table.find_drafts(table, options, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
     inputs = [
-        (it.origin, inputs_as_declared(it.x, options), it.description)
+        (SourceInput(origin=it.origin, x=inputs_as_declared(it.x, options)), it.description)
         for it in findings.drafts
         if not isinstance(it.x, SeriesList)
     ]
-    unlabelled = [Recording(it.subject, it.x, None) for it in recordings]
-    inputs += [
-        (it.origin, inputs_as_declared(it.x, options), it.description)
-        for it in in_memory.find_recordings(unlabelled, options, findings)
-    ]
+    unlabelled = [replace(it, y=None) for it in recordings]
+    for it in in_memory.find_recordings(unlabelled, options, findings):
+        x = inputs_as_declared(it.x, options)
+        inputs.append((SourceInput(origin=it.origin, x=x, mask=it.mask), it.description))
     if problems := findings.sentences():
         raise SourceError("\n".join(problems))
     return _as_in(reference, inputs, options)
@@ -247,9 +253,9 @@ def find_inputs(
 
 def _as_in(
     reference: Reference | None,
-    found: Sequence[tuple[str, RowReader, Description]],
+    found: Sequence[tuple[SourceInput, Description]],
     options: SourceOptions,
-) -> list[tuple[str, RowReader]]:
+) -> list[SourceInput]:
     """Return inputs whose columns and rows mean what they have to mean.
 
     Raises
@@ -258,15 +264,15 @@ def _as_in(
         Naming every file that cannot be brought to that.
     """
     if reference is None:
-        return [(origin, x) for origin, x, _ in found]
-    described = [_described(*it) for it in found]
+        return [it for it, _ in found]
+    described = [_described(it.origin, it.x, description) for it, description in found]
     agreed = agree(described, _wanted(options, reference))
     if agreed.problems:
         raise SourceError("\n".join(agreed.problems))
     for text in (*agreed.notes, *unsaid_in(agreed)):
         warnings.warn(text, stacklevel=4)
     pairs = zip(found, agreed.adjusted, strict=True)
-    return [(origin, _adjusted(x, adjusted)) for (origin, x, _), adjusted in pairs]
+    return [replace(it, x=_adjusted(it.x, adjusted)) for (it, _), adjusted in pairs]
 
 
 def _sorted_out(
