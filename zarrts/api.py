@@ -46,6 +46,7 @@ def convert(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    missing_chunks: Literal["fill"] | None = None,
     steps: Sequence[Any] = (),
     dtype: Any = "auto",
     memory: int | str = "1GiB",
@@ -132,6 +133,9 @@ def convert(
     missing : number, optional
         A value of x that stands for a missing one, such as -32768. It becomes NaN, and integers
         become floats.
+    missing_chunks : "fill", optional
+        Chunks that were never written into an array of Zarr hold its fill value, as Zarr has it; by
+        default they are counted, and refused.
     steps : list of tuple or str
         What is done with recordings before they are stored, in this order: the methods of `Study`,
         as [("pick", ["C3", "C4"]), ("filter", 1, 40), ("resample", "100Hz")], or as the command
@@ -252,6 +256,7 @@ def scan(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    missing_chunks: Literal["fill"] | None = None,
     steps: Sequence[Any] = (),
     dtype: Any = "auto",
     memory: int | str = "1GiB",
@@ -268,7 +273,8 @@ def scan(
     Parameters
     ----------
     source, folders, subject, x, y, table, class_names, follow_links, kind, axes, channels, rate_hz,
-    units, override, label_every, annotations, unlabelled, missing, steps, storage_options
+    units, override, label_every, annotations, unlabelled, missing, missing_chunks,
+    steps, storage_options
         As in `convert`.
     dtype, memory, chunk, shard
         As in `convert`, which takes those of the study unless it is given others. Blocks of the
@@ -306,6 +312,7 @@ def scan(
         else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
+        missing_chunks=missing_chunks,
         steps=steps_given(steps),
         dtype=dtype_given(dtype),
         memory_bytes=size_given("memory", memory),
@@ -393,5 +400,6 @@ def append(
     prepared = prepare_append(with_table(source, table), store, options, storage_options, functions)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
-        run(prepared, on_rows)
-    return open_store(prepared.target.root)
+        header = run(prepared, on_rows)
+    root = prepared.target.root
+    return open_store(root) if header is None else Store(root, header)

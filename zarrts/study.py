@@ -90,7 +90,7 @@ class Study:
         if scanned is None:
             from zarrts.conversion.prepare import scan
 
-            scanned = scan(source, options, storage_options)
+            self._options, scanned = scan(source, options, storage_options)
         self._scanned = scanned
 
     # What it holds ---------------------------------------------------------------------------

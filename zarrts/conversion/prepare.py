@@ -7,10 +7,10 @@ from typing import Any
 
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
-from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
 from zarrts.conversion.lock import only_writer
+from zarrts.conversion.merging import find_all, scan_all
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.packing import plan_packing
 from zarrts.conversion.plan import (
@@ -28,8 +28,8 @@ from zarrts.sizes import format_size
 from zarrts.sources.study.declared import refuse_unused_choice
 from zarrts.storage.joint_tables import read_names
 from zarrts.storage.location import (
+    Location,
     free_bytes,
-    has_table,
     locate,
     refuse_large,
     refuse_read_only,
@@ -80,7 +80,7 @@ def prepare(
         scanned = source
     else:
         refuse_unused(storage_options, source, target, options.subject)
-        scanned = scan(source, options, storage_options, target)
+        options, scanned = scan(source, options, storage_options, root)
     return _prepared(brought_together(scanned, options), read_target(root), options, None)
 
 
@@ -88,9 +88,13 @@ def scan(
     source: Any,
     options: ConvertOptions,
     storage_options: Mapping[str, Any] | None = None,
-    store: str | Path | None = None,
-) -> sources.Scanned:
+    target: Location | None = None,
+) -> tuple[ConvertOptions, sources.Scanned]:
     """Find the recordings in sources, for `prepare`, or for more steps on them.
+
+    Returns
+    -------
+    options, with what stores among the sources say; and what was found.
 
     Raises
     ------
@@ -98,11 +102,7 @@ def scan(
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
     _refuse_nothing_given(options)
-    mounts = Mounts(storage_options)
-    scanned = sources.scan(source, options, mounts=mounts)
-    if has_table(source):
-        mounts.warn_of_unused(store)
-    return scanned
+    return scan_all(source, target, options, storage_options)
 
 
 def brought_together(scanned: sources.Scanned, options: ConvertOptions) -> sources.Found:
@@ -149,7 +149,7 @@ def prepare_append(
     reference = sources.Reference(
         description=header.description, owner="the store has", is_all=False
     )
-    found = _find(source, options, storage_options, store, reference)
+    _, found = find_all(source, root, options, storage_options, reference)
     base = Base(header, read_names(root, header))
     if len(header.versions) > 1:
         latest = base.tables[header.segments[-1].name]
@@ -174,20 +174,6 @@ def _as_in_store(
         options.or_else(then),
         kind=header.kind if is_certain else options.kind,
     )
-
-
-def _find(
-    source: Any,
-    options: ConvertOptions,
-    storage_options: Mapping[str, Any] | None,
-    store: str | Path,
-    reference: sources.Reference | None = None,
-) -> sources.Found:
-    mounts = Mounts(storage_options)
-    found = sources.find(source, options, mounts=mounts, reference=reference)
-    if has_table(source):
-        mounts.warn_of_unused(store)
-    return found
 
 
 def _prepared(

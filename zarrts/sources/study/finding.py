@@ -130,7 +130,11 @@ def find(
     """
     options = options or SourceOptions()
     scanned = scan(
-        source, options, has_subject_arrays=has_subject_arrays, mounts=mounts, reference=reference
+        source,
+        options,
+        has_subject_arrays=has_subject_arrays,
+        mounts=mounts,
+        reference=reference,
     )
     return brought_together(scanned, options, reference)
 
@@ -142,13 +146,20 @@ def scan(
     has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
     reference: Reference | None = None,
+    stored: Sequence[SourceRecording] = (),
 ) -> Scanned:
-    """Find the recordings in `source`, whose columns and rows are not compared; see `find`."""
+    """Find the recordings in `source`, whose columns and rows are not compared; see `find`.
+
+    Parameters
+    ----------
+    stored : sequence of SourceRecording
+        Recordings of stores, which are found already; with some, there need be no source.
+    """
     options.check_axes()
-    paths, tables, recordings = sorted_out(source)
+    paths, tables, recordings = sorted_out(source, may_be_none=bool(stored))
     mounts = mounts or Mounts()
     found = search_files(paths, mounts, options.follow_links)
-    if not (found.files or found.problems or tables or recordings):
+    if not (stored or found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
     findings.note("place", found.problems)
@@ -176,7 +187,7 @@ def scan(
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
-    settled = ragged.settle([*of_files, *of_arrays], options, findings)
+    settled = ragged.settle([*of_files, *of_arrays, *stored], options, findings)
     # A value that is missing is one of the file, before units are converted.
     settled = as_declared(settled, options)
     return Scanned(
@@ -230,7 +241,7 @@ def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, .
 
 
 def sorted_out(
-    source: Source | Sequence[Source],
+    source: Source | Sequence[Source], *, may_be_none: bool = False
 ) -> tuple[list[str], list[str], list[Recording]]:
     """Return the paths, the tables and the arrays in `source`, each in the order given."""
     items = source if isinstance(source, list | tuple) else [source]
@@ -250,7 +261,7 @@ def sorted_out(
                 "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
                 f"{type(item).__name__}."
             )
-    if not items:
+    if not items and not may_be_none:
         raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
     return paths, tables, recordings
 
