@@ -1,11 +1,10 @@
-"""The functions that make, open, check and change a store."""
+"""The functions that make and open a store."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zarrts.buckets.addresses import is_remote
 from zarrts.conversion.options import (
     ConvertOptions,
     dtype_given,
@@ -18,12 +17,7 @@ from zarrts.conversion.run import run
 from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
 from zarrts.sources import with_table
-from zarrts.storage.location import opened, refuse_unused
 from zarrts.store import Store, open_store
-from zarrts.upkeep.matching import Sources
-from zarrts.upkeep.removal import Removed, remove_subject
-from zarrts.upkeep.repair import Repaired, repair_store
-from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
 
@@ -300,94 +294,3 @@ def append(
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
     return open_store(prepared.target.root)
-
-
-def verify(
-    store: str | Path,
-    *,
-    deep: bool = False,
-    sources: Any = None,
-    workers: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    **unknown: object,
-) -> Verification:
-    """Compare a store with its list of files, in seconds; or all of it, or with its sources.
-
-    Parameters
-    ----------
-    store : path
-    deep : bool
-        Read everything: the checksum of each file, each chunk, label and statistic.
-    sources : path or address, or list of them, optional
-        What was converted, where it was then: each sample and label is compared with it.
-    workers : int, optional
-        Files that are read at once; as many as there are processors by default.
-    storage_options
-        As in `convert`.
-
-    Returns
-    -------
-    Verification
-        Its `problems` are empty where nothing is wrong; each names file, subjects and sample ids.
-
-    Raises
-    ------
-    StoreError
-        If there is no complete store, or its root is damaged.
-    SourceError
-        If there are no sources to be read.
-    """
-    refuse_unknown(verify, unknown)
-    refuse_unused(storage_options, sources, store)
-    with opened(store, storage_options if is_remote(store) else None) as root:
-        given = None if sources is None else Sources(sources, storage_options, store)
-        return verify_store(root, is_deep=deep, source=given, workers=workers)
-
-
-def repair(
-    store: str | Path,
-    sources: Any,
-    *,
-    workers: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    **unknown: object,
-) -> Repaired:
-    """Write the damaged files of a store anew, from the files that were converted.
-
-    Raises
-    ------
-    StoreError
-        If what is damaged cannot be repaired.
-    SourceError
-        If the files that are needed are not there, or have changed.
-    PlanError
-        If somebody else writes to the store.
-    """
-    refuse_unknown(repair, unknown)
-    refuse_unused(storage_options, sources, store)
-    with opened(store, storage_options if is_remote(store) else None) as root:
-        return repair_store(root, Sources(sources, storage_options, store), workers)
-
-
-def remove(
-    store: str | Path,
-    *,
-    subject: str,
-    workers: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    **unknown: object,
-) -> Removed:
-    """Take a subject out of a store, whose files are not needed; nothing of it is left.
-
-    Versions of the store that hold the subject are gone after that.
-
-    Raises
-    ------
-    SampleError
-        If the store has no such subject, or no other.
-    PlanError
-        If somebody else writes to the store.
-    """
-    refuse_unknown(remove, unknown)
-    with opened(store, storage_options) as root:
-        return remove_subject(root, subject, workers)

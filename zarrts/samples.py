@@ -257,7 +257,8 @@ class Samples:
             With target="x": these channels only, by number or name.
         gaps : mapping, optional
             For some recordings (by number, or by source as in `store.recordings`), the rows before
-            which something is missing; no window crosses them.
+            which something is missing; no window crosses them. Gaps that the store knows of, from
+            EDF+D files, time stamps or `Recording(gaps=...)`, need not be given.
         min_labelled : float
             With label="majority": the share of its rows that have to have a label, or the window
             has none, and counts in `n_unlabelled`.
@@ -352,8 +353,9 @@ class Samples:
         stratify : bool
             Whom counts and fractions draw is chosen so that all parts have about the same
             proportions of classes.
-        group : "recording", dict, callable or array, optional
-            What stays whole (and is named, counted and drawn) instead of the subject: the group
+        group : str, dict, callable or array, optional
+            What stays whole (and is named, counted and drawn) instead of the subject:
+            "recording", a column of what the study says of each (such as "site"), or the group
             of each subject, or of each recording of the store.
         within : "subject" or "recording", optional
             Divide each subject (or recording) in time instead: its first samples train, the last

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.timeline import Gaps
+
 IntArray = NDArray[np.int64]
 AnyArray = NDArray[Any]
 Label = str | int | bool
@@ -147,9 +149,14 @@ class SourceRecording:
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
         address, whose tag covers all of it.
+    groups : dict of str
+        What a study says of whom it is from, by the name of a column: {"site": "Leiden"}. Splits
+        can keep such groups whole.
     mask : RowReader, or None
         uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
         number may say why. None: all are good.
+    gaps : Gaps, or None
+        Rows, counted in the recording, before which something is missing.
     """
 
     subject: str
@@ -168,7 +175,9 @@ class SourceRecording:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     is_sampled: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
+    gaps: Gaps | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -183,6 +192,7 @@ class SourceInput:
     origin: str
     x: RowReader
     mask: RowReader | None = None
+    gaps: Gaps | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +223,12 @@ class Recording:
         True (or a number from 1 to 255, which may say why) in time steps of x that are no good, as
         many as there are time steps. It is stored beside x, which stays as it is; windows with
         such steps are left out by `windows(..., nan="drop")`.
+    gaps : sequence of int, or of (int, float), optional
+        The time steps before which something is missing, counted from 0, and for how many seconds
+        where that is known. No window crosses one.
+    times : array-like, optional
+        Instead: when each time step was, in seconds, or as text or datetime64. Rate and gaps
+        follow from that.
     """
 
     subject: str
@@ -222,6 +238,8 @@ class Recording:
     units: Any = None
     rate_hz: Any = None
     mask: Any = None
+    gaps: Any = None
+    times: Any = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,22 @@ def count_points(n_recordings: int, n_channels: int) -> int:
     return min(max(_POINT_VALUES // n_sketches, _MIN_POINTS), _MAX_POINTS)
 
 
+def count_joined_points(n_points: Sequence[int], n_recordings: int, n_channels: int) -> int:
+    """Return how many points are kept of recordings of parts that become one; 0: none.
+
+    As many as the part has that has fewest, unless these are too many in all.
+
+    Parameters
+    ----------
+    n_points : sequence of int
+        Of each recording, in each part.
+    """
+    fewest = min(n_points)
+    if fewest * n_recordings * n_channels <= _MOST_VALUES:
+        return fewest
+    return min(fewest, count_points(n_recordings, n_channels))
+
+
 def step_of(n_values: int, n_points: int) -> int:
     """Return from how many values of a channel one is drawn."""
     wanted = min(_DRAWN_PER_POINT * n_points, n_values // _DRAWN_SHARE)

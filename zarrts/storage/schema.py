@@ -10,10 +10,23 @@ from typing import Any
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
+GROUPS = "groups"
+"""The table of recordings has a column `groups`, which is part of its checksum."""
+
+GAPS = "gaps"
+"""The table of recordings has gaps between rows; without these, windows cross them."""
+
 PACKED = "packed"
 """Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
 
-FEATURES: frozenset[str] = frozenset({MASK, PACKED})
+FEATURES: frozenset[str] = frozenset(
+    {
+        GAPS,
+        GROUPS,
+        MASK,
+        PACKED,
+    }
+)
 """What this version reads beyond schema 1."""
 
 

@@ -9,25 +9,29 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.errors import BucketError, StoreError
+from zarrts.errors import AccessError, BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
+from zarrts.storage.open_files import within_limit
 from zarrts.storage.packing import Packing
 from zarrts.storage.segments import ROOT_KEY, Segment
+from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14
 _CRC_BYTES = 4
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
-_OPTIONAL = ("label_count", "mean_rest", "sketch", "gain", "offset")
+_GAPS = ("gap_row", "gap_s")
+_PACKING = ("gain", "offset")
+_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING, "groups")
 _COLUMNS = (
     *_TEXTS,
     *("start", "stop", "source_start", "label_count"),
     *STATISTICS,
-    *("sketch", "gain", "offset"),
+    *("sketch", *_GAPS, *_PACKING, "groups"),
 )
 
 
@@ -63,18 +67,24 @@ class RecordingTable(RecordingNames):
     moments : Moments, shape (n_recordings, n_channels)
     sketch : array, shape (n_recordings, n_points, n_channels), or None
         Values evenly spaced in rank; see `sketches`. None in older stores.
-    packing : Packing, or None
-        How counts stand for values, where x is packed.
+    gaps : Gaps, or None
+        Rows of the segment before which something is missing, of all recordings.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
+    groups : tuple of dict
+        What the study said of each recording, by the name of a column; empty where it said nothing.
+    packing : Packing, or None
+        How counts stand for values, where x is packed.
     """
 
     source_starts: IntArray
     label_counts: IntArray | None
     moments: Moments
     sketch: AnyArray | None = None
-    packing: Packing | None = None
+    gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
+    groups: tuple[Mapping[str, str], ...] = ()
+    packing: Packing | None = None
 
     def points(self) -> AnyArray | None:
         """Return the sketch, which may have to be read."""
@@ -141,7 +151,7 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
             dtype=str if is_text else values.dtype,
             chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            dimension_names=("recording_id", *axes),
+            dimension_names=("gap" if name in _GAPS else "recording_id", *axes),
             config={"write_empty_chunks": True},
         )
         array[:] = values
@@ -165,6 +175,11 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.groups:
+        texts = [json.dumps(it, sort_keys=True) for it in table.groups]
+        columns["groups"] = (np.array(texts, object), ())
+    if table.gaps is not None:
+        columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
     if table.packing is not None:
         columns["gain"] = (table.packing.gain, ("channel",))
         columns["offset"] = (table.packing.offset, ("channel",))
@@ -174,7 +189,7 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
 def read_table(root: Location, segment: Segment) -> RecordingTable:
     """Read the table of recordings of a segment."""
     try:
-        files = _read_files(root, segment.name)
+        files = within_limit(lambda: _read_files(root, segment.name), root / segment.name)
         if _digest(files) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
         columns = {
@@ -182,9 +197,9 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
-        if segment.x.packed is not None and not {"gain", "offset"} <= columns.keys():
+        if segment.x.packed is not None and not columns.keys() >= {*_PACKING}:
             raise ValueError("it has no gains")
-    except BucketError:
+    except (AccessError, BucketError):
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
@@ -211,6 +226,8 @@ def table_of_columns(columns: Mapping[str, AnyArray], segment: Segment) -> Recor
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        groups=tuple(json.loads(str(it)) for it in columns.get("groups", ())),
+        gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
         packing=None
         if segment.x.packed is None
         else Packing(segment.x.packed, columns["gain"], columns["offset"]),

@@ -29,6 +29,7 @@ from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.system import count_cpus
+from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import IntArray
 
 _WHY = "a subject was removed, which version {} is without"
@@ -258,15 +259,20 @@ class _Rewrite:
         lengths: IntArray,
         results: list[WrittenTask],
     ) -> RecordingTable:
-        old = self._table
+        old, starts = self._table, np.cumsum([0, *lengths])
         return RecordingTable(
             subject=tuple(old.subject[number] for number in kept),
             source=tuple(old.source[number] for number in kept),
             fingerprint=tuple(old.fingerprint[number] for number in kept),
-            starts=np.cumsum([0, *lengths]),
+            starts=starts,
             source_starts=old.source_starts[kept],
             label_counts=None if old.label_counts is None else old.label_counts[kept],
             moments=merged_moments(results, len(kept), self._old.x.row_shape),
             sketch=None if old.sketch is None else old.sketch[kept],
+            groups=tuple(old.groups[number] for number in kept) if old.groups else (),
+            gaps=Gaps.joined(
+                (first, part_of_gaps(old.gaps, *old.starts[number : number + 2].tolist()))
+                for first, number in zip(starts[:-1].tolist(), kept, strict=True)
+            ),
             packing=old.packing and old.packing.rows(kept),
         )
