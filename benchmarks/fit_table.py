@@ -2,7 +2,9 @@
 
 Each way does the same work in each round: an epoch that is not counted, and then some of which
 the fastest counts. A ratio is that of neighbours in one round, the median of all rounds, so that
-other work on the machine, which comes and goes, weighs on both sides.
+other work on the machine, which comes and goes, weighs on both sides. Milliseconds of processor
+time, of all threads, hardly depend on other work: they say what a way costs, and seconds say how
+well its parts overlap.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,7 +24,16 @@ from numpy.typing import NDArray
 import zarrts
 
 WITHIN, ALL = "128MiB", "2GiB"
-Ways = dict[str, Callable[[], float]]
+
+
+class Taken(NamedTuple):
+    """Seconds of an epoch: by the clock, and of all processors together."""
+
+    wall: float
+    processors: float
+
+
+Ways = dict[str, Callable[[], Taken]]
 
 
 class Clock(keras.callbacks.Callback):
@@ -30,13 +41,13 @@ class Clock(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds: list[float] = []
+        self.taken: list[Taken] = []
 
     def _start_now(self, *_: Any) -> None:
-        self._started = time.perf_counter()
+        self._started = now()
 
     def _note(self, *_: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._started)
+        self.taken.append(since(self._started))
 
     on_epoch_begin = on_test_begin = on_predict_begin = _start_now
     on_epoch_end = on_test_end = on_predict_end = _note
@@ -75,19 +86,29 @@ def almost_nothing(sample_shape: tuple[int, ...], n_classes: int) -> keras.Model
     return model
 
 
-def later_epochs(run: Callable[[Clock], Any]) -> float:
-    """Return the seconds of the fastest but the first of what a clock saw."""
+def now() -> Taken:
+    """Return both clocks."""
+    return Taken(time.perf_counter(), time.process_time())
+
+
+def since(started: Taken) -> Taken:
+    """Return what both clocks have counted."""
+    return Taken(*(b - a for a, b in zip(started, now(), strict=True)))
+
+
+def later_epochs(run: Callable[[Clock], Any]) -> Taken:
+    """Return the least but the first of what a clock saw."""
     clock = Clock()
     run(clock)
-    return min(clock.seconds[1:] or clock.seconds)
+    return Taken(*(min(each) for each in zip(*clock.taken[1:], strict=True)))
 
 
-def seconds_of(batches: Iterable[Any]) -> float:
-    """Return how long a loop over batches takes."""
-    started = time.perf_counter()
+def loop(batches: Iterable[Any]) -> Taken:
+    """Return what a loop over batches takes."""
+    started = now()
     for _ in batches:
         pass
-    return time.perf_counter() - started
+    return since(started)
 
 
 def batches_of_keras(feed: Any) -> Iterable[Any]:
@@ -113,13 +134,13 @@ def ways_of(
         opened.append(zarrts.ZarrSequence(store, batch_size, memory=memory, **options))
         return opened[-1]
 
-    def fit(**feed: Any) -> Callable[[], float]:
+    def fit(**feed: Any) -> Callable[[], Taken]:
         model = almost_nothing(x.shape[1:], n_classes)
         return lambda: later_epochs(
             lambda clock: model.fit(**feed, epochs=1 + epochs, verbose=0, callbacks=[clock])
         )
 
-    def once(method: str, *data: Any, **options: Any) -> Callable[[], float]:
+    def once(method: str, *data: Any, **options: Any) -> Callable[[], Taken]:
         model = almost_nothing(x.shape[1:], n_classes)
 
         def run(clock: Clock) -> None:
@@ -131,10 +152,10 @@ def ways_of(
     within, whole = sequence(WITHIN), sequence(ALL)
     in_ram: dict[str, Any] = {"x": x, "y": y, "batch_size": batch_size}
     ways: Ways = {
-        f"loop, {WITHIN}": lambda: seconds_of(within),
-        "loop, all in budget": lambda: seconds_of(whole),
-        f"Keras' batches, {WITHIN}": lambda: seconds_of(batches_of_keras(within)),
-        "Keras' batches, all in budget": lambda: seconds_of(batches_of_keras(whole)),
+        f"loop, {WITHIN}": lambda: loop(within),
+        "loop, all in budget": lambda: loop(whole),
+        f"Keras' batches, {WITHIN}": lambda: loop(batches_of_keras(within)),
+        "Keras' batches, all in budget": lambda: loop(batches_of_keras(whole)),
         "fit, one batch again and again": fit(x=SameBatch(x, y, batch_size)),
         "fit, arrays in RAM": fit(**in_ram),
         f"fit, {WITHIN}": fit(x=within),
@@ -164,9 +185,9 @@ def print_table(
     batch_sizes: list[int],
     rounds: int,
     epochs: int = 2,
-) -> dict[str, dict[str, list[float]]]:
+) -> dict[str, dict[str, list[Taken]]]:
     """Print and return the seconds of an epoch of each way, round by round."""
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[str, dict[str, list[Taken]]] = {}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(
         f"Keras {keras.__version__} on {keras.backend.backend()}, {len(y):,} samples of "
@@ -175,7 +196,7 @@ def print_table(
     for batch_size in batch_sizes:
         with zarrts.open(path) as store:
             ways, compared, opened = ways_of(store, x, y, batch_size, epochs)
-            seconds: dict[str, list[float]] = {name: [] for name in ways}
+            seconds: dict[str, list[Taken]] = {name: [] for name in ways}
             for number in range(rounds + 1):
                 for name, way in ways.items():
                     taken = way()
@@ -184,13 +205,16 @@ def print_table(
             for sequence in opened:
                 sequence.close()
         n_batches = -(-len(y) // batch_size)
-        print(f"\nbatches of {batch_size:<19}{'samples/s':>12}{'ms a batch':>12}{'to RAM':>9}")
+        print(
+            f"\nbatches of {batch_size:<19}{'samples/s':>12}{'ms a batch':>12}{'of CPU':>8}{'to RAM':>8}"
+        )
         for name, each in seconds.items():
             ratio = ""
             if name in compared:
                 pairs = zip(seconds[compared[name]], each, strict=True)
-                ratio = f"{median(ram / ours for ram, ours in pairs):.2f}"
-            mid = median(each)
-            print(f"{name:31}{len(y) / mid:12,.0f}{1e3 * mid / n_batches:12.2f}{ratio:>9}")
+                ratio = f"{median(ram.wall / ours.wall for ram, ours in pairs):.2f}"
+            mid, processors = (median(it) / n_batches for it in zip(*each, strict=True))
+            per_s = len(y) / n_batches / mid
+            print(f"{name:31}{per_s:12,.0f}{1e3 * mid:12.2f}{1e3 * processors:8.2f}{ratio:>8}")
         found[str(batch_size)] = seconds
     return found
