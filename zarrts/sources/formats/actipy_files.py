@@ -276,6 +276,14 @@ def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Finding
 
 
 FORMATS = tuple(
-    Format(suffixes=(suffix,), open=open_contents, group=_find, recognises=_is_one)
-    for suffix in DEVICES
+    Format(
+        name=device,
+        needs=("actipy",),
+        extra="actipy",
+        suffixes=(suffix,),
+        open=open_contents,
+        group=_find,
+        recognises=_is_one,
+    )
+    for suffix, device in DEVICES.items()
 )

@@ -301,4 +301,5 @@ FORMAT = Format(
     group=_find,
     parts=_parts,
     recognises=_is_one,
+    name="Empatica E4",
 )

@@ -356,13 +356,13 @@ def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Finding
 
 FORMATS = tuple(
     Format(
-        suffixes=suffixes,
+        name=name,
+        needs=("mne",),
+        extra="mne",
+        suffixes=tuple(suffix for suffix, it in KINDS.items() if it.name == name),
         open=open_contents,
         group=_find,
-        parts=_parts if suffixes in ((".eeg",), (".fif",)) else None,
+        parts=_parts if name in ("Nihon Kohden", "FIF") else None,
     )
-    for suffixes in (
-        *((".vhdr", ".ahdr"), (".fif",), (".gdf",), (".cnt",), (".eeg",), (".lay",)),
-        *((".nedf",), (".nxe",), (".snirf",), (".sqd", ".con"), (".cdt",)),
-    )
+    for name in dict.fromkeys(it.name for it in KINDS.values())
 )
