@@ -206,7 +206,8 @@ def print_table(
                 sequence.close()
         n_batches = -(-len(y) // batch_size)
         print(
-            f"\nbatches of {batch_size:<19}{'samples/s':>12}{'ms a batch':>12}{'of CPU':>8}{'to RAM':>8}"
+            f"\nbatches of {batch_size:<19}{'samples/s':>12}{'ms a batch':>12}{'of CPU':>8}"
+            f"{'to RAM':>8}"
         )
         for name, each in seconds.items():
             ratio = ""
