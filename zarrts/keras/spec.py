@@ -130,6 +130,10 @@ class Spec:
         A value of x in source files that stands for one that is missing.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
+    purity : float
+        Beside `majority`: the share that the most frequent label has to have.
+    before : int, or None
+        Of windows at events: rows from the first one to that of the event.
     counts : CountedInputs, or None
         Where the network gets 16-bit counts: what they stand for.
     """
@@ -156,6 +160,8 @@ class Spec:
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
     drops_bad: bool = False
+    purity: float = 0.0
+    before: int | None = None
     counts: CountedInputs | None = None
 
     @property
@@ -329,9 +335,9 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
     options, header = settings.options, selection.store.header
     cut, padding, x = selection.view.cut, options.padding, header.segments[0].x
     lengths, merges = settings.processing.lengths, selection.scheme.merges
-    share = None
+    share, purity = None, 0.0
     if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
-        share = cut.reduce.keywords["min_labelled"]
+        share, purity = (cut.reduce.keywords[name] for name in ("min_labelled", "purity"))
     return Spec(
         class_names=selection.scheme.class_names,
         row_shape=x.row_shape,
@@ -355,5 +361,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         majority=share,
         by_hand=tuple(sorted(header.description.by_hand)),
         drops_bad=selection.view.drops_bad,
+        purity=purity,
+        before=selection.view.before,
         counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
     )
