@@ -20,7 +20,9 @@ from zarrts.reading.selection import Selection
 from zarrts.types import Batch, IntArray, Labels
 
 _SOURCE_ORDER_SLOTS = 32
-_HELD_BATCHES = 2  # by the consumer
+# Most that a consumer was seen to hold at once: TensorFlow's queues, and what it learns from. They
+# are used again; memory for more than it does hold is never taken.
+_HELD_BATCHES = 8
 
 
 class EpochLoader:
@@ -165,7 +167,9 @@ class EpochLoader:
     def batch(self, epoch: int, index: int) -> Batch:
         """Return one batch by itself: the same as in the stream, without its speed."""
         every = self._ids_of(epoch, index)
-        ids = self._readable(every)
+        return self._batch_of(every, self._readable(every), epoch, index)
+
+    def _batch_of(self, every: IntArray, ids: IntArray, epoch: int, index: int) -> Batch:
         finish, reader = self._finish, self._reader
         # Of all of the batch, so that what is left of it has the same length.
         fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
@@ -181,6 +185,11 @@ class EpochLoader:
         if finish.target is not None:
             y = reader.cut.reduced(reader.fetch_y(ids, fit))
         return finish.complete(batch, y, epoch, index)
+
+    def example(self) -> Batch:
+        """Return a batch of one sample: what batches look like, without the time to read one."""
+        ids = self._ids_of(0, 0)[:1]
+        return self._batch_of(ids, ids, 0, 0)
 
     def first_batch(self) -> Batch:
         """Return the first batch of which a sample can be read, by itself.
