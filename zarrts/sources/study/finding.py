@@ -10,12 +10,13 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.formats.registry import find_drafts, suffixes
+from zarrts.sources.formats.registry import find_drafts, format_of, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
+    bids,
     class_folders,
     fingerprint,
     in_memory,
@@ -25,9 +26,9 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
-from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
+from zarrts.sources.study.agreement import Adjusted, agree, gathered, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
-from zarrts.sources.study.search import search
+from zarrts.sources.study.search import Search, search
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import (
     Description,
@@ -81,6 +82,7 @@ def find(
     has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
     reference: Reference | None = None,
+    stored: Sequence[SourceRecording] = (),
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -98,6 +100,8 @@ def find(
         How addresses are reached.
     reference : Reference, optional
         What columns and rows have to mean, such as those of a store that is added to.
+    stored : sequence of SourceRecording
+        Recordings of stores, which are found already; with some, there need be no source.
 
     Returns
     -------
@@ -111,14 +115,16 @@ def find(
     """
     options = options or SourceOptions()
     options.check_axes()
-    paths, tables, recordings = _sorted_out(source)
+    paths, tables, recordings = _sorted_out(source, may_be_none=bool(stored))
     mounts = mounts or Mounts()
-    found = search(paths, suffixes(), follow_links=options.follow_links, mounts=mounts)
-    if not (found.files or found.problems or tables or recordings):
+    found = _search(paths, mounts, options.follow_links)
+    if not (stored or found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
     findings.note("place", found.problems)
-    _find_in_folders(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    _find_in_folders(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -135,10 +141,11 @@ def find(
     are_given = all(it.subject is not None for it in findings.drafts)
     subject_names.assign(options.subject, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    drafts = findings.drafts
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
-    settled = ragged.settle([*of_files, *of_arrays], options, findings)
+    settled = ragged.settle([*of_files, *of_arrays, *stored], options, findings)
     # A value that is missing is one of the file, before units are converted.
     settled = as_declared(settled, options)
     alike, description, notes = _brought_together(settled, options, reference, findings)
@@ -146,11 +153,34 @@ def find(
         recordings=tuple(alike),
         problems=findings.sentences(),
         has_subjects_given=options.subject is not None or are_given,
-        passed_over=tuple(found.others),
+        passed_over=_passed_over(data_sets.others, drafts),
         misfits=tuple(findings.problems.get("meaning", ())),
         description=description,
-        notes=notes,
+        notes=(
+            *data_sets.notes,
+            *gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes),
+            *notes,
+        ),
     )
+
+
+def _search(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
+    """Find files; those that have a known suffix, but are of another kind, are such files."""
+    found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
+    unlike = {it.origin for it in found.files if format_of(it) is None}
+    files = [it for it in found.files if it.origin not in unlike]
+    return replace(found, files=files, others=sorted([*found.others, *unlike]))
+
+
+def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ...]:
+    """Return the files of other kinds that belong to no recording: a header names its data."""
+    taken = {
+        "/".join(filter(None, (it.origin.rpartition("/")[0], os.path.basename(path))))
+        for it in drafts
+        for path in it.paths
+        if isinstance(path, str)
+    }
+    return tuple(it for it in others if it not in taken)
 
 
 def _brought_together(
@@ -228,11 +258,13 @@ def find_inputs(
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = Mounts(storage_options)
-    found = search(paths, suffixes(), mounts=mounts)
+    found = _search(paths, mounts)
     if found.problems or not (found.files or tables or recordings):
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
     findings = Findings()
-    registry.find_inputs(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    registry.find_inputs(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -254,7 +286,7 @@ def find_inputs(
 
 def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
     declared = inputs_as_declared(x, options)
-    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps)
+    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps, subject=it.subject)
 
 
 def _as_in(
@@ -282,7 +314,7 @@ def _as_in(
 
 
 def _sorted_out(
-    source: Source | Sequence[Source],
+    source: Source | Sequence[Source], *, may_be_none: bool = False
 ) -> tuple[list[str], list[str], list[Recording]]:
     """Return the paths, the tables and the arrays in `source`, each in the order given."""
     items = source if isinstance(source, list | tuple) else [source]
@@ -302,7 +334,7 @@ def _sorted_out(
                 "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
                 f"{type(item).__name__}."
             )
-    if not items:
+    if not items and not may_be_none:
         raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
     return paths, tables, recordings
 
@@ -359,6 +391,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
                 labels_from=draft.labels_from,
+                groups=draft.groups,
                 mask=draft.mask,
                 gaps=draft.gaps,
             )
