@@ -104,10 +104,7 @@ def write_two_rates(folder):
 def test_of_several_rates_channels_of_one_are_chosen_with_all_their_samples(folder):
     ecg, resp = write_two_rates(folder)
     (problem,) = sources.find(folder).problems
-    assert (
-        "its signals have several rates: ECG (400 Hz), Resp (100 Hz), SpO2 (100"
-        in problem
-    )
+    assert "its signals have several rates: ECG (400 Hz), Resp (100 Hz), SpO2 (100" in problem
     it = only(folder, channels=("ECG",))
     assert (it.description.rate_hz, it.description.units) == (400, ("mV",))
     assert_pieces(it.x, ecg)
