@@ -23,6 +23,7 @@ from zarrts.sources.formats import (
     npz,
     ts_files,
     wfdb_files,
+    xdf_files,
     zarr_folders,
 )
 from zarrts.sources.formats.contents import Contents
@@ -41,6 +42,7 @@ _OWN = (
     *actipy_files.FORMATS,
     empatica.FORMAT,
     wfdb_files.FORMAT,
+    xdf_files.FORMAT,
     *(zarr_folders.FORMAT, audio.FORMAT),
 )
 
