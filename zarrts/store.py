@@ -17,7 +17,6 @@ from zarrts.indexing.units import Ranges
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.sizes import format_count, parse_size
 from zarrts.storage.catalog import Catalog, RecordingInfo
-from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
 from zarrts.storage.store import StoreHeader, describe_removal, read_header
@@ -40,7 +39,7 @@ class Store:
         # What is relative would be another store after os.chdir.
         self._given, self.header = root, header
         self._root = root.absolute() if isinstance(root, Path) else root
-        self.readers = Readers.of(self._root, header.segments)
+        self.readers = Readers.of(self._root, header)
 
     @property
     def samples(self) -> "Samples":
@@ -89,8 +88,8 @@ class Store:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of x as stored."""
-        return self.header.segments[0].x.dtype
+        """The dtype of x: of the values, also where 16-bit counts are stored."""
+        return self.header.segments[0].x.of_values.dtype
 
     @property
     def kind(self) -> str:
@@ -152,14 +151,8 @@ class Store:
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
-        try:
-            tables = read_tables(self._root, self.header)
-        except StoreError:
-            if self.readers.still_there is not None:
-                for segment in self.header.segments:
-                    self.readers.still_there.check(segment.name)
-            raise
-        return Catalog([*tables.values()], self.n_classes, is_ragged=self.is_ragged)
+        tables = self.readers.tables.every
+        return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
 
     @cached_property
     def view(self) -> View:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zarrts.timeline import Gaps
 
 IntArray = NDArray[np.int64]
 AnyArray = NDArray[Any]
@@ -150,6 +152,8 @@ class SourceRecording:
     mask : RowReader, or None
         uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
         number may say why. None: all are good.
+    gaps : Gaps, or None
+        Rows, counted in the recording, before which something is missing.
     """
 
     subject: str
@@ -169,6 +173,7 @@ class SourceRecording:
     labels_from: str = ""
     is_sampled: bool = False
     mask: RowReader | None = None
+    gaps: Gaps | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -183,6 +188,7 @@ class SourceInput:
     origin: str
     x: RowReader
     mask: RowReader | None = None
+    gaps: Gaps | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,12 @@ class Recording:
         True (or a number from 1 to 255, which may say why) in time steps of x that are no good, as
         many as there are time steps. It is stored beside x, which stays as it is; windows with
         such steps are left out by `windows(..., nan="drop")`.
+    gaps : sequence of int, or of (int, float), optional
+        The time steps before which something is missing, counted from 0, and for how many seconds
+        where that is known. No window crosses one.
+    times : array-like, optional
+        Instead: when each time step was, in seconds, or as text or datetime64. Rate and gaps
+        follow from that.
     """
 
     subject: str
@@ -222,6 +234,29 @@ class Recording:
     units: Any = None
     rate_hz: Any = None
     mask: Any = None
+    gaps: Any = None
+    times: Any = None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The meaning of 16-bit counts in an array: value = dtype(count * gain + offset).
+
+    Gain and offset are those of a recording and channel, in the table of recordings.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the values.
+    missing : int or None
+        The count that stands for NaN.
+    error : float
+        The largest that rounding made, in the unit of the values; 0: none, they are exact.
+    """
+
+    dtype: np.dtype[Any]
+    missing: int | None
+    error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +280,8 @@ class ArraySpec:
     checksums : str, or None
         Path below the store of a file that holds the crc32c of every chunk, as little-endian
         uint32.
+    packed : Packed, or None
+        Where what is stored are counts, and not values.
     """
 
     path: str
@@ -255,6 +292,12 @@ class ArraySpec:
     codecs: tuple[str, ...] | None
     compressor: Mapping[str, Any] = field(default_factory=dict)
     checksums: str | None = None
+    packed: Packed | None = None
+
+    @property
+    def of_values(self) -> "ArraySpec":
+        """The array as its readers see it: of values, whatever is stored."""
+        return self if self.packed is None else replace(self, dtype=self.packed.dtype, packed=None)
 
     @property
     def row_shape(self) -> tuple[int, ...]:

@@ -164,7 +164,7 @@ def _in_threads(
 def _read_only(samples: Samples, n_threads: int) -> Iterator[int]:
     readers = [
         reader
-        for reader in samples.store.readers.x
+        for reader in samples.store.readers.held
         if isinstance(reader, DirectReader | RangedReader)
     ]
 
@@ -176,7 +176,7 @@ def _read_only(samples: Samples, n_threads: int) -> Iterator[int]:
 
 
 def _decode(samples: Samples, n_threads: int) -> Iterator[int]:
-    readers = samples.store.readers.x
+    readers = samples.store.readers.held
     largest = max(readers, key=lambda reader: reader.spec.chunk_rows).spec
     buffers = [np.empty(largest.chunk_shape, largest.dtype) for _ in range(n_threads)]
 

@@ -10,7 +10,7 @@ import numpy as np
 from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
-from zarrts.storage.schema import MASK
+from zarrts.storage.schema import GAPS, MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -227,7 +227,9 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
     """Return what readers of a segment of some recordings have to know beyond schema 1."""
-    return (MASK,) if any(it.mask is not None for it in recordings) else ()
+    has_gaps = any(it.gaps is not None for it in recordings)
+    has_masks = any(it.mask is not None for it in recordings)
+    return (*[GAPS] * has_gaps, *[MASK] * has_masks)
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:

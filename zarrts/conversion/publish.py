@@ -26,9 +26,11 @@ from zarrts.storage.location import (
     write_files,
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
-from zarrts.storage.schema import MASK, schema_of
+from zarrts.storage.packing import COUNTS, Packing
+from zarrts.storage.schema import MASK, PACKED, schema_of
 from zarrts.storage.segments import (
     CHECKSUMS,
+    PACKED_MARK,
     ROOT_KEY,
     SEGMENT_MARK,
     Segment,
@@ -62,6 +64,8 @@ def create_segment(
     labels_per: LabelsPer = "sample",
     n_recordings: int = 0,
     needs: Sequence[str] = (),
+    packing: Packing | None = None,
+    shuffle: str = "shuffle",
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
@@ -73,7 +77,8 @@ def create_segment(
     Parameters
     ----------
     x, y : (shape, dtype)
-        The dtype of several arrays of labels has a field for each.
+        The dtype of several arrays of labels has a field for each. That of x is of values, whether
+        or not they are packed.
     chunk_rows, shard_rows : int
     codec : str
         One of `CODECS`.
@@ -86,6 +91,10 @@ def create_segment(
         Of a ragged segment.
     needs : sequence of str
         What its readers have to know beyond schema 1.
+    packing : Packing, optional
+        x is stored as counts that stand for values so.
+    shuffle : str
+        Of x; see `compressors_of`.
     """
     import zarr
     from zarr.storage import MemoryStore
@@ -104,6 +113,9 @@ def create_segment(
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
     if MASK in needs:
         arrays["mask"] = ((x[0][0],), np.dtype(np.uint8), ("row",), sizes)
+    if packing is not None:
+        needs = [*needs, PACKED]
+        arrays["x"] = (x[0], COUNTS, *arrays["x"][2:])
     files: dict[str, Any] = {}
     mark = {SEGMENT_MARK: schema_of(needs)}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
@@ -114,8 +126,9 @@ def create_segment(
             dtype=dtype,
             chunks=(chunk, *shape[1:]),
             shards=(shard, *shape[1:]),
-            compressors=compressors_of(codec, dtype),
+            compressors=compressors_of(codec, dtype, shuffle if array == "x" else "shuffle"),
             fill_value=dtype.type(0),
+            attributes={} if packing is None or array != "x" else packed_attributes(packing),
             dimension_names=names,
             config={"write_empty_chunks": True},
         )
@@ -134,6 +147,26 @@ def create_segment(
         )
     write_files(root / name, zarr_files(files))
     return read_segment(root, name)
+
+
+def packed_attributes(packing: Packing) -> dict[str, Any]:
+    """Return the attributes of an array of counts.
+
+    Where one gain and offset hold for all of it, they stand there as well, by the names of the
+    conventions for climate and forecast data, which xarray applies. Lists stand nowhere: it refuses
+    them.
+    """
+    packed = packing.packed
+    mark: dict[str, Any] = {"dtype": packed.dtype.name, "missing": packed.missing}
+    if packed.error:
+        mark["largest_error"] = packed.error
+    found: dict[str, Any] = {PACKED_MARK: mark}
+    if packed.missing is not None:
+        found["_FillValue"] = packed.missing
+    pairs = {*zip(packing.gain.ravel().tolist(), packing.offset.ravel().tolist(), strict=True)}
+    if len(pairs) == 1:
+        found["scale_factor"], found["add_offset"] = pairs.pop()
+    return found
 
 
 def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> Sequence[str]:

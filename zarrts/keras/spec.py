@@ -265,7 +265,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         class_names=selection.scheme.class_names,
         row_shape=x.row_shape,
         x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
-        stored_dtype=x.dtype.str,
+        stored_dtype=x.of_values.dtype.str,
         dtype=settings.processing.dtype.str,
         scaling=settings.scaling,
         batch_size=options.batch_size,

@@ -85,10 +85,14 @@ class Gatherer:
             out[...] = self._reader.spread(job.label_rows)
         elif memory.labels is not None:
             _take(memory.labels.y, cut.y_rows(job.label_rows, job.fit), out)
-        elif cut.y_channels is None:
-            _take(memory.rows_of_x, cut.y_rows(job.rows, job.fit), out)
         else:
-            out[...] = memory.rows_of_x[cut.y_rows(job.rows, job.fit)][..., cut.y_channels]
+            rows, source = cut.y_rows(job.rows, job.fit), memory.rows_of_x
+            values = out
+            if cut.y_channels is not None:
+                values = np.empty((*rows.shape, *source.shape[1:]), out.dtype)
+            self._finish.take_values(source, rows, values, job.ids)
+            if cut.y_channels is not None:
+                out[...] = values[..., cut.y_channels]
 
 
 def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:

@@ -171,9 +171,9 @@ class EpochLoader:
         fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
         if fit is not None:
             fit = fit[np.isin(every, ids)]
-        stored = reader.fetch_x(ids, fit)
+        stored = reader.fetch_x(ids, fit, as_held=True)
         x = aligned_empty(stored.shape, finish.dtype)
-        finish.scale_into(stored, x, ids, fit)
+        finish.turn_into(stored, x, ids, fit)
         if fit is not None:
             x[fit.is_behind] = finish.pad_value
         batch = Batch(x, None, ids, None if fit is None else fit.kept)

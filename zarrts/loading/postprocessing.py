@@ -12,6 +12,7 @@ from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import each_array
+from zarrts.loading.unpacking import Unpacking
 from zarrts.loops.gathering import Gathering, take_runs
 from zarrts.loops.library import compiled_for
 from zarrts.loops.scratch import scratch
@@ -57,6 +58,8 @@ class PostProcessing:
         Each step of a sample of any length has a label.
     weigh : callable, or None
         Adds weights to a batch, from it and the stored labels.
+    unpacking : Unpacking, or None
+        Where rows as stored are counts, and batches are of values.
     """
 
     dtype: np.dtype[Any]
@@ -70,11 +73,12 @@ class PostProcessing:
     pad_value: float = 0.0
     has_step_labels: bool = False
     weigh: Weigh | None = None
+    unpacking: Unpacking | None = None
 
     def scale_into(
         self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None = None
     ) -> None:
-        """Turn stored rows into what the network gets; `rows` may be `out` itself."""
+        """Turn values into what the network gets; `rows` may be `out` itself."""
         if self.scaler is not None:
             self.scaler.into(rows, out, ids, fit)
             return
@@ -106,6 +110,14 @@ class PostProcessing:
         fit : Fit, or None
             How samples of unequal lengths got the same.
         """
+        if self.unpacking is not None:
+            if not self.unpacking.gather(memory, starts, length, out, ids, fit):
+                rows = out
+                if out.dtype != self.unpacking.packing.packed.dtype:
+                    rows = scratch("rows", out.shape, self.unpacking.packing.packed.dtype)
+                self.unpacking.values_into(memory, starts, length, rows, ids)
+                self.scale_into(rows, out, ids, fit)
+            return
         is_changed = self.scaler is not None or self.fills or memory.dtype != out.dtype
         least = _LONG_ROW_BYTES if length == 1 else _LONG_RUN_BYTES
         is_long = length * memory.strides[0] >= least
@@ -119,6 +131,27 @@ class PostProcessing:
             self.scaler.gather(memory, starts, length, out, ids, fit)
         else:
             self._unscaled.into(memory, starts, length, out)
+
+    def turn_into(self, stored: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
+        """Turn stored samples (n, ...) into what the network gets, the same as `gather` does."""
+        if self.unpacking is None or len(stored) == 0:
+            self.scale_into(stored, out, ids, fit)
+            return
+        n_channels = self.unpacking.packing.gain.shape[1]
+        rows = stored.reshape(-1, n_channels)
+        length = len(rows) // len(stored)
+        self.gather(rows, np.arange(len(stored)) * length, length, out, ids, fit)
+
+    def take_values(self, memory: AnyArray, rows: IntArray, out: AnyArray, ids: IntArray) -> None:
+        """Write the values of rows of memory, `rows` (n_samples, ...) of each sample, into `out`.
+
+        They are neither scaled nor filled.
+        """
+        if self.unpacking is not None:
+            self.unpacking.values_into(memory, rows.ravel(), 1, out, ids)
+        else:
+            # mode="clip" because "raise" copies through a buffer; the rows are in range.
+            memory.take(rows, axis=0, out=out, mode="clip")
 
     @cached_property
     def _unscaled(self) -> Gathering:

@@ -11,6 +11,7 @@ from zarrts.indexing.padding import BatchLengths, Padding, describe_lengths
 from zarrts.labels.label_sets import targets_of
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.unpacking import Unpacking
 from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
@@ -91,6 +92,7 @@ class Settings:
             lengths=_lengths(reader, options.padding),
             pad_value=options.pad_value,
             has_step_labels=reader.cut.y_steps is None,
+            unpacking=_unpacking(selection, scaling, scaler, dtype=dtype, fills=fills),
         )
         processing = _with_target(processing, selection, options)
         return Settings(options=options, scaling=scaling, sampling=sampling, processing=processing)
@@ -129,8 +131,7 @@ def _scaler(
     spec = selection.store.readers.x[0].spec
     row_of: Callable[[IntArray], IntArray] | None = None
     if scaling.subjects:
-        rows = {name: row for row, name in enumerate(scaling.subjects)}
-        by_code = np.array([rows.get(name, -1) for name in selection.store.subjects], np.int64)
+        by_code = _rows_of_subjects(selection, scaling)
         units = selection.units
 
         def row_of(ids: IntArray) -> IntArray:
@@ -144,6 +145,37 @@ def _scaler(
         has_nan=has_nan,
         fills=fills,
         row_of=row_of,
+    )
+
+
+def _rows_of_subjects(selection: Selection, scaling: Scaling) -> IntArray:
+    """Return which numbers of a scaling each subject of the store gets; -1 where it has none."""
+    rows = {name: row for row, name in enumerate(scaling.subjects)}
+    return np.array([rows.get(name, -1) for name in selection.store.subjects], np.int64)
+
+
+def _unpacking(
+    selection: Selection,
+    scaling: Scaling | None,
+    scaler: Scaler | None,
+    *,
+    dtype: np.dtype[Any],
+    fills: bool,
+) -> Unpacking | None:
+    """Return what turns counts into batches; None where the memory of chunks holds values."""
+    store = selection.store
+    if not store.readers.are_counts:
+        return None
+    linear_rows = None
+    if scaling is not None and scaling.subjects:
+        linear_rows = _rows_of_subjects(selection, scaling)[store.catalog.subject_codes]
+    return Unpacking(
+        packing=store.readers.tables.packing,
+        recordings_of=selection.recordings_of,
+        scaler=scaler,
+        linear_rows=linear_rows,
+        dtype=dtype,
+        fills=fills,
     )
 
 

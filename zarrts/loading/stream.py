@@ -63,7 +63,7 @@ class Resources:
         """Return the jobs of an epoch."""
         readers, ahead = self.reader.readers, None
         if readers.is_remote:
-            ahead = PlacesAhead((readers.x, readers.y), order.n_places, self.fetched_bytes)
+            ahead = PlacesAhead((readers.held, readers.y), order.n_places, self.fetched_bytes)
         return JobQueue(
             order,
             schedule,
@@ -113,7 +113,7 @@ class _Work:
 
     def _decode(self, job: Decode) -> None:
         readers = self.reader.readers
-        x, y = readers.x[job.segment], readers.y[job.segment]
+        x, y = readers.held[job.segment], readers.y[job.segment]
         started = time.perf_counter()
         elapsed = 0.0
         try:

@@ -228,7 +228,7 @@ class UnitMemory:
             self._filled = filled_units(units).astype(np.int64)
             slots = len(self._filled)
         self.slots = slots
-        x = readers.x[0].spec
+        x = readers.held[0].spec
         self.x = aligned_empty((slots, self.rows, *x.row_shape), x.dtype)
         self.labels = LabelMemory(units, readers, slots, label_bytes) if has_labels else None
         self.held = np.full(slots, -1, np.int64)

@@ -46,8 +46,8 @@ class SampleReader:
 
     @property
     def unit_row_bytes(self) -> int:
-        """Memory that a row of an open unit takes, its label included."""
-        x, y = self.readers.x[0].spec, self.readers.y[0].spec
+        """Memory that a row of an open unit takes, as it is held there, its label included."""
+        x, y = self.readers.held[0].spec, self.readers.y[0].spec
         return x.row_bytes + (y.row_bytes if self.has_row_labels else 0)
 
     @property
@@ -116,12 +116,19 @@ class SampleReader:
         """
         return self.fetch_x(ids, fit), self.fetch_y(ids, fit)
 
-    def fetch_x(self, ids: IntArray, fit: Fit | None = None) -> AnyArray:
-        """Return stored inputs of some samples."""
-        spec = self.readers.x[0].spec
+    def fetch_x(self, ids: IntArray, fit: Fit | None = None, *, as_held: bool = False) -> AnyArray:
+        """Return inputs of some samples.
+
+        Parameters
+        ----------
+        as_held : bool
+            As the memory of open chunks holds them: counts, where all of x is counts.
+        """
+        readers = self.readers.held if as_held else self.readers.x
+        spec = readers[0].spec
         rows = self.cut.x_rows(self.units.index.first_rows(ids), fit)
         out = aligned_empty((*rows.shape, *spec.row_shape), spec.dtype)
-        self._fill(out, rows, self.readers.x, self.units.unit_of(ids))
+        self._fill(out, rows, readers, self.units.unit_of(ids))
         return out
 
     def fetch_y(self, ids: IntArray, fit: Fit | None = None) -> AnyArray:

@@ -1,42 +1,102 @@
 """Read the arrays of all segments of a store; several arrays of labels as one of records."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
+from zarrts.errors import StoreError
 from zarrts.storage.chunks import ChunkReader, open_chunks
+from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location
 from zarrts.storage.open_files import StillThere
+from zarrts.storage.packing import PackedRows, Packing, ValueReader
 from zarrts.storage.segments import Segment, label_name
+from zarrts.storage.store import StoreHeader
+from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray
+
+
+class Tables:
+    """The tables of recordings of a store, read when they are first asked for.
+
+    Parameters
+    ----------
+    still_there : StillThere, optional
+        Asked where one cannot be read.
+    """
+
+    def __init__(self, root: Location, header: StoreHeader, still_there: StillThere | None) -> None:
+        self._root, self._header, self._still_there = root, header, still_there
+
+    @cached_property
+    def every(self) -> tuple[RecordingTable, ...]:
+        """Those of all segments, in their order."""
+        try:
+            return tuple(read_tables(self._root, self._header).values())
+        except StoreError:
+            if self._still_there is not None:
+                for segment in self._header.segments:
+                    self._still_there.check(segment.name)
+            raise
+
+    @cached_property
+    def packing(self) -> Packing:
+        """How the counts of all recordings stand for values, where all x is counts."""
+        return Packing.joined([it.packing for it in self.every if it.packing is not None])
 
 
 @dataclass(frozen=True)
 class Readers:
     """Readers of the arrays of every segment, in the order of the store.
 
-    `mask` is None of a segment whose rows are all good.
+    Attributes
+    ----------
+    x, y : tuple of ChunkReader
+        Of values, whatever is stored.
+    mask : tuple of ChunkReader
+        None of a segment whose rows are all good.
+    tables : Tables
+    are_counts : bool
+        All of x is stored as counts, in which NaN are the same count.
     """
 
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
     mask: tuple[ChunkReader | None, ...]
+    tables: Tables
     still_there: StillThere | None = None
+    are_counts: bool = False
 
     @staticmethod
-    def of(root: Location, segments: Sequence[Segment]) -> "Readers":
-        """Return the readers of some segments; no file is opened before it is read."""
+    def of(root: Location, header: StoreHeader) -> "Readers":
+        """Return the readers of a store; no file is opened before it is read."""
+        segments = header.segments
         there = None
         if isinstance(root, Path):
             there = StillThere(root, {it.name: it.write_id for it in segments})
+        tables = Tables(root, header, there)
+        packed = {it.x.packed and replace(it.x.packed, error=0.0) for it in segments}
         return Readers(
-            x=tuple(open_chunks(root, segment.x, there) for segment in segments),
+            x=tuple(
+                open_values(root, segment, partial(_numbered, tables, number), there)
+                for number, segment in enumerate(segments)
+            ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
             mask=tuple(open_mask(root, segment, there) for segment in segments),
+            tables=tables,
             still_there=there,
+            are_counts=len(packed) == 1 and None not in packed,
         )
+
+    @property
+    def held(self) -> tuple[ChunkReader, ...]:
+        """Readers of x as the memory of open chunks holds it: counts, where all of it is counts."""
+        if not self.are_counts:
+            return self.x
+        return tuple(it.counts if isinstance(it, ValueReader) else it for it in self.x)
 
     @property
     def is_remote(self) -> bool:
@@ -47,6 +107,35 @@ class Readers:
         """Close the files; a later read opens them again."""
         for reader in (*self.x, *self.y, *filter(None, self.mask)):
             reader.close()
+
+
+def _numbered(tables: Tables, number: int) -> RecordingTable:
+    return tables.every[number]
+
+
+def open_values(
+    root: Location,
+    segment: Segment,
+    table: Callable[[], RecordingTable],
+    still_there: StillThere | None = None,
+) -> ChunkReader:
+    """Return what reads the values of x of a segment, whether it holds these or counts.
+
+    Parameters
+    ----------
+    table : callable
+        Returns the table of recordings of the segment.
+    """
+    reader = open_chunks(root, segment.x, still_there)
+    if segment.x.packed is None:
+        return reader
+
+    def rows() -> PackedRows:
+        found = table()
+        assert found.packing is not None
+        return PackedRows(found.packing, found.starts)
+
+    return ValueReader(reader, rows)
 
 
 def open_labels(

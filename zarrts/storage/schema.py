@@ -10,7 +10,19 @@ from typing import Any
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
-FEATURES: frozenset[str] = frozenset({MASK})
+GAPS = "gaps"
+"""The table of recordings has gaps between rows; without these, windows cross them."""
+
+PACKED = "packed"
+"""Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
+
+FEATURES: frozenset[str] = frozenset(
+    {
+        GAPS,
+        MASK,
+        PACKED,
+    }
+)
 """What this version reads beyond schema 1."""
 
 
