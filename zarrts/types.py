@@ -149,6 +149,9 @@ class SourceRecording:
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
         address, whose tag covers all of it.
+    groups : dict of str
+        What a study says of whom it is from, by the name of a column: {"site": "Leiden"}. Splits
+        can keep such groups whole.
     mask : RowReader, or None
         uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
         number may say why. None: all are good.
@@ -172,6 +175,7 @@ class SourceRecording:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     is_sampled: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
 

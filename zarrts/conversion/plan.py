@@ -10,7 +10,7 @@ import numpy as np
 from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
-from zarrts.storage.schema import GAPS, MASK
+from zarrts.storage.schema import GAPS, GROUPS, MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -227,9 +227,12 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
     """Return what readers of a segment of some recordings have to know beyond schema 1."""
-    has_gaps = any(it.gaps is not None for it in recordings)
-    has_masks = any(it.mask is not None for it in recordings)
-    return (*[GAPS] * has_gaps, *[MASK] * has_masks)
+    has = {
+        GAPS: any(it.gaps is not None for it in recordings),
+        GROUPS: any(it.groups for it in recordings),
+        MASK: any(it.mask is not None for it in recordings),
+    }
+    return tuple(name for name, is_there in has.items() if is_there)
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:

@@ -1,6 +1,6 @@
 """A file format, as the registry knows it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from zarrts.sources.formats.contents import Opener
@@ -37,6 +37,12 @@ class Format:
         The extra of zarrts that installs them, or else what to install.
     partial : str
         Which of its files need them, where it is not all.
+    parts : function of files, optional
+        Returns the origins of those files, of whatever kind, that belong to another one, which is
+        read in their place: data beside a header, the rest of a recording that is split.
+    recognises : function of a file, optional
+        Returns whether a file of these suffixes is of this format, where others have the same; by
+        default each is. Others are passed over, as files of other kinds are.
     family : str
         Files of formats of one family may be in one study; others could be the same recordings
         twice, and are refused together. By default a format is a family of its own.
@@ -49,6 +55,8 @@ class Format:
     needs: tuple[str, ...] = ()
     extra: str = ""
     partial: str = ""
+    parts: Callable[[Sequence[SourceFile]], Collection[str]] | None = None
+    recognises: Callable[[SourceFile], bool] | None = None
     family: str = ""
 
     def find(self, files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
