@@ -14,6 +14,7 @@ from zarrts.sources.formats import (
     actipy_files,
     audio,
     edf,
+    eeglab,
     hdf5,
     matlab,
     mne_files,
@@ -39,7 +40,7 @@ _OWN = (
     *mne_files.FORMATS,
     *actipy_files.FORMATS,
     wfdb_files.FORMAT,
-    *(zarr_folders.FORMAT, audio.FORMAT),
+    *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT),
 )
 
 
@@ -224,7 +225,7 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             return []
 
     in_groups = []
-    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT):
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT):
         of_format = [file for file in files if file.is_kind(it.suffixes)]
         it.find(of_format, options, findings)
         in_groups += of_format
