@@ -93,7 +93,7 @@ def test_groups_are_kept_by_append_and_remove_and_make_schema_2(root, tmp_path):
     zarrts.append(place, more, progress=False).close()
     zarrts.remove(place, subject="sub-02")
     root_json = json.loads((place / "zarr.json").read_text())["attributes"]["zarrts"]
-    assert (root_json["schema"], root_json["needs"]) == (2, ["groups"])
+    assert root_json["schema"] == 2 and "groups" in root_json["needs"]
     with zarrts.open(place) as store:
         sites = [(it.subject, it.groups["site"]) for it in store.recordings]
         assert sites == [

@@ -151,12 +151,16 @@ def test_persyst_is_read_and_its_pauses_are_refused(tmp_path):
     assert "has a gap before row 1,000 (it was recorded at 36060 s of the day, not 36010" in problem
 
 
-def test_segments_of_brainvision_that_were_joined_are_refused(tmp_path):
+def test_segments_of_brainvision_that_were_joined_have_a_gap_between_them(tmp_path):
     write_brainvision(tmp_path, "s01", counts(1200, 3), 100, CHANNELS, MARKS)
     place = tmp_path / "s01.vmrk"
     place.write_text(place.read_text() + "Mk4=New Segment,,601,1,0,20200101120000000000\n")
-    (problem,) = problems_of(tmp_path)
-    assert "s01.vhdr: has a gap before row 600 (6 s)" in problem
+    found = sources.find(tmp_path, SourceOptions(annotations="^Comment"))
+    (it,) = found.recordings
+    assert it.gaps.rows.tolist() == [600]
+    assert "s01.vhdr: has 1 joins of segments, which no window crosses" in found.notes
+    # Markers are counted in samples, and so lie where they did.
+    assert it.y.read(0, 1200).tolist() == ["Comment/W"] * 500 + ["Comment/N1"] * 700
 
 
 def test_what_a_reader_gives_otherwise_by_pieces_is_refused(tmp_path, monkeypatch):

@@ -297,5 +297,6 @@ def append(
     prepared = prepare_append(with_table(source, table), store, options, storage_options)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
-        run(prepared, on_rows)
-    return open_store(prepared.target.root)
+        header = run(prepared, on_rows)
+    root = prepared.target.root
+    return open_store(root) if header is None else Store(root, header)

@@ -14,18 +14,77 @@ from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
-from zarrts.loading.options import BatchOptions
+from zarrts.loading.options import STORED, BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.settings import Settings
+from zarrts.loops.packing import pack
 from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
+from zarrts.store import Store
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedInputs:
+    """Inputs that the network gets as counts: value = float32(count * gain + offset).
+
+    Attributes
+    ----------
+    gain, offset : tuple of float
+        Of each channel.
+    missing : int, or None
+        The count that stands for NaN.
+    error : float
+        The largest that rounding to counts made in the training, and may make again.
+    """
+
+    gain: tuple[float, ...]
+    offset: tuple[float, ...]
+    missing: int | None
+    error: float
+
+    @staticmethod
+    def of(store: Store) -> "CountedInputs | None":
+        """Return that of a store; None where it holds values."""
+        packed = store.header.segments[0].x.packed
+        pair = store.readers.tables.packing.of_all if packed is not None else None
+        if packed is None or pair is None:
+            return None
+        gain, offset = (tuple(it.tolist()) for it in pair)
+        return CountedInputs(gain=gain, offset=offset, missing=packed.missing, error=packed.error)
+
+    def counts(self, values: AnyArray) -> AnyArray:
+        """Return the counts of new values (n, ...).
+
+        Raises
+        ------
+        SampleError
+            If there are none.
+        """
+        n_channels = len(self.gain)
+        rows = np.ascontiguousarray(values, np.float32).reshape(-1, n_channels)
+        counts, unfit = pack(
+            rows,
+            np.array(self.gain),
+            np.array(self.offset),
+            tolerance=self.error,
+            missing=self.missing,
+        )
+        if unfit is not None:
+            row, channel = divmod(unfit, n_channels)
+            raise SampleError(
+                f"The network was trained on 16-bit counts (dtype='stored'), of steps of "
+                f"{self.gain[channel]:g} in channel {channel}, and {rows[row, channel]:g} is none "
+                "of them: the new data come from another converter. Train on values, without "
+                "dtype='stored', to predict for these too."
+            )
+        return counts.reshape(values.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +130,12 @@ class Spec:
         A value of x in source files that stands for one that is missing.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
+    purity : float
+        Beside `majority`: the share that the most frequent label has to have.
+    before : int, or None
+        Of windows at events: rows from the first one to that of the event.
+    counts : CountedInputs, or None
+        Where the network gets 16-bit counts: what they stand for.
     """
 
     class_names: tuple[Label, ...] | None
@@ -95,6 +160,9 @@ class Spec:
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
     drops_bad: bool = False
+    purity: float = 0.0
+    before: int | None = None
+    counts: CountedInputs | None = None
 
     @property
     def description(self) -> Description:
@@ -128,6 +196,7 @@ class Spec:
             values = json.loads(Path(path).read_text("utf-8"))
             if values.pop("format") != _FORMAT:
                 raise ValueError("of another format")
+            counts = values.pop("counts", None)
             scaling = values.pop("scaling")
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
@@ -143,6 +212,7 @@ class Spec:
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
+                counts=None if counts is None else _counted_inputs(counts),
                 **values,
             )
         except OSError as error:
@@ -211,7 +281,7 @@ class Spec:
             label_mode=label_mode,
             stats=self.scaling,
             nan=self.nan,
-            dtype=self.dtype,
+            dtype=self.dtype if self.counts is None else STORED,
             mask=self.has_mask,
             memory=self.memory_bytes,
             **padding,
@@ -228,6 +298,8 @@ class Spec:
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
         rows = rows.astype(self.stored_dtype, copy=False)
+        if self.counts is not None:
+            return self.counts.counts(rows)
         dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
         if self.scaling is not None:
             scaler = make_scaler(
@@ -246,6 +318,11 @@ class Spec:
         return out
 
 
+def _counted_inputs(found: Mapping[str, Any]) -> CountedInputs:
+    pairs = {name: tuple(map(float, found[name])) for name in ("gain", "offset")}
+    return CountedInputs(missing=found["missing"], error=float(found["error"]), **pairs)
+
+
 def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
     return tuple(
         (old, names[code] if code >= 0 else None)
@@ -258,9 +335,9 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
     options, header = settings.options, selection.store.header
     cut, padding, x = selection.view.cut, options.padding, header.segments[0].x
     lengths, merges = settings.processing.lengths, selection.scheme.merges
-    share = None
+    share, purity = None, 0.0
     if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
-        share = cut.reduce.keywords["min_labelled"]
+        share, purity = (cut.reduce.keywords[name] for name in ("min_labelled", "purity"))
     return Spec(
         class_names=selection.scheme.class_names,
         row_shape=x.row_shape,
@@ -284,4 +361,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         majority=share,
         by_hand=tuple(sorted(header.description.by_hand)),
         drops_bad=selection.view.drops_bad,
+        purity=purity,
+        before=selection.view.before,
+        counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
     )

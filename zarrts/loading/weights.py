@@ -201,8 +201,8 @@ def _of_subjects(selection: Selection, given: Mapping[Any, float] | None) -> Flo
 def _classes_of(selection: Selection, name: str) -> LabelScheme:
     """Return the scheme of some labels, if each sample or step has one class."""
     scheme = selection.scheme.parts.get(name, selection.scheme)
-    spec = selection.reader.readers.y[0].spec
-    shape = spec.row_shape if name == _WHOLE else spec.dtype[name].shape
+    row_shape, dtype = selection.reader.label_step
+    shape = row_shape if name == _WHOLE else dtype[name].shape
     n_axes = len(shape) - (scheme.encoding == "one_hot")
     steps = selection.view.cut.y_steps
     inside = count_step_axes(selection.reader) if steps is not None and steps.ndim == 0 else 0

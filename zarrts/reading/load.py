@@ -200,8 +200,8 @@ def read_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
 def _refuse_several_labels(
     reader: SampleReader, scheme: LabelScheme, array: str | None = None
 ) -> None:
-    spec = reader.readers.y[0].spec
-    shape = spec.row_shape if array is None else spec.dtype[array].shape
+    row_shape, dtype = reader.label_step
+    shape = row_shape if array is None else dtype[array].shape
     n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
     steps = reader.cut.y_steps
     has_one_step = steps is not None and reader.cut.n_label_axes == 0

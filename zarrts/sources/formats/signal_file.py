@@ -20,6 +20,7 @@ from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.rows.files import FileStamp, SourceFile, ahead
 from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.timeline import Gaps
 from zarrts.types import Description, RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
@@ -46,6 +47,8 @@ class SignalFile:
         among texts.
     started : function, optional
         Returns date and time of the first row.
+    gaps : Gaps, optional
+        Rows before which something is missing.
     paths : tuple of str
         All files that it consists of, absolute.
     notes : tuple of str
@@ -58,6 +61,7 @@ class SignalFile:
     annotations: Callable[[SourceOptions], Sequence[Annotation]]
     names_file: Callable[[SourceOptions], bool] = lambda options: False
     started: Callable[[], datetime] | None = None
+    gaps: Gaps | None = None
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
 
@@ -74,6 +78,7 @@ class SignalFile:
             scoring=lambda: Scoring(
                 annotations=tuple(self.annotations(everything)), started=self.started
             ),
+            gaps=lambda name, options: self.gaps,
             more_paths=list(self.paths),
             notes=self.notes,
         )
@@ -93,7 +98,8 @@ class SignalFile:
         annotations = self.annotations(options)
         if self.names_file(options):
             options = replace(options, annotations=None)
-        return labels_of(annotations, rate_hz, rows.shape[0], options, self.origin)
+        n_rows = rows.shape[0]
+        return labels_of(annotations, rate_hz, n_rows, options, self.origin, gaps=self.gaps)
 
 
 def chosen(

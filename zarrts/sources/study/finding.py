@@ -286,7 +286,7 @@ def find_inputs(
 
 def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
     declared = inputs_as_declared(x, options)
-    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps)
+    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps, subject=it.subject)
 
 
 def _as_in(
