@@ -32,7 +32,7 @@ from zarrts.timeline import part_of_gaps
 from zarrts.types import Label, SourceRecording
 
 _READ = {GAPS, MASK, PACKED}
-FOUND = "a store of zarrts"
+FOUND = "a recording of a zarrts store"
 _ABOUT_FILES = ("x", "y", "axes", "label_every", "annotations", "missing_chunks")
 _KEPT = ("x", "y", "axes", "folders", "channels", "units", "rate_hz", "annotations")
 
