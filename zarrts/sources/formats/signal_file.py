@@ -47,6 +47,8 @@ class SignalFile:
         among texts.
     started : function, optional
         Returns date and time of the first row.
+    name : str
+        Of the recording, where it has another one than its file.
     gaps : Gaps, optional
         Rows before which something is missing.
     paths : tuple of str
@@ -61,6 +63,7 @@ class SignalFile:
     annotations: Callable[[SourceOptions], Sequence[Annotation]]
     names_file: Callable[[SourceOptions], bool] = lambda options: False
     started: Callable[[], datetime] | None = None
+    name: str = ""
     gaps: Gaps | None = None
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
@@ -80,6 +83,7 @@ class SignalFile:
             ),
             gaps=lambda name, options: self.gaps,
             more_paths=list(self.paths),
+            name=self.name,
             notes=self.notes,
         )
 

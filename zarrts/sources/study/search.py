@@ -81,7 +81,7 @@ class _Finder:
     """Collects files; lives for one `search`."""
 
     def __init__(self, suffixes: Sequence[str], follow_links: bool) -> None:
-        self.suffixes = frozenset(suffixes)
+        self.suffixes = tuple(suffixes)
         self.follow_links = follow_links
         self.paths: dict[str, str] = {}  # and the folder that was given
         self.folders: set[str] = set()
@@ -110,9 +110,12 @@ class _Finder:
             self.walk(path, path)
         elif os.path.lexists(path):
             self.bases.append(os.path.dirname(path))
-            if _suffix(path) not in self.suffixes:
+            if not path.lower().endswith(self.suffixes):
                 self.unreadable.append(
-                    (path, f"is not of a kind that can be read ({listed(sorted(self.suffixes))})")
+                    (
+                        path,
+                        f"is not of a kind that can be read ({listed(self.suffixes, _MAX_KINDS)})",
+                    )
                 )
             else:
                 self.add_file(path, os.path.dirname(path))
@@ -175,7 +178,7 @@ class _Finder:
         self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
 
     def add_file(self, path: str, top: str) -> None:
-        if _suffix(path) not in self.suffixes:
+        if not path.lower().endswith(self.suffixes):
             self.others.append(path)
         elif os.path.isfile(path):
             self.paths.setdefault(path, top)
