@@ -15,7 +15,6 @@ from zarrts.commands.wording import (
 from zarrts.loops import library
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
-from zarrts.sources.step_records import described_steps
 from zarrts.split import Split
 from zarrts.store import Store
 
@@ -128,6 +127,9 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     if summary["rate_hz"]:
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
     if summary["steps"]:
+        # What reads sources comes in with it, and most stores have none.
+        from zarrts.sources.step_records import described_steps
+
         lines.append(f"steps     {'; '.join(described_steps(summary['steps']))}")
     if summary["packed"]:
         packed = summary["packed"]

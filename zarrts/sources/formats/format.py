@@ -23,6 +23,7 @@ class Format:
     ----------
     suffixes : tuple of str
         Ends of the names of its files, in lower case and with the point, such as (".npz",).
+        Whole names, such as "eda.csv", will do.
     open : function of a SourceFile
         Opens a file: a context manager that gives its `Contents`, with its headers read and no
         more. Raises SourceError where the file is damaged.

@@ -14,6 +14,8 @@ from zarrts.sources.formats import (
     actipy_files,
     audio,
     edf,
+    eeglab,
+    empatica,
     hdf5,
     matlab,
     mne_files,
@@ -22,6 +24,7 @@ from zarrts.sources.formats import (
     npz,
     ts_files,
     wfdb_files,
+    xdf_files,
     zarr_folders,
 )
 from zarrts.sources.formats.contents import Contents
@@ -38,8 +41,10 @@ _OWN = (
     *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT, ts_files.FORMAT),
     *mne_files.FORMATS,
     *actipy_files.FORMATS,
+    empatica.FORMAT,
     wfdb_files.FORMAT,
-    *(zarr_folders.FORMAT, audio.FORMAT),
+    xdf_files.FORMAT,
+    *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT),
 )
 
 
@@ -160,30 +165,36 @@ def suffixes() -> tuple[str, ...]:
     return tuple(suffix for it in formats() for suffix in it.suffixes)
 
 
+def format_of(file: SourceFile) -> Format | None:
+    """Return the format of a file; None if nobody reads it. A damaged file has one."""
+    for it in formats():
+        if file.is_kind(it.suffixes) and _recognises(it, file):
+            return it
+    return None
+
+
+def _recognises(one: Format, file: SourceFile) -> bool:
+    if one.recognises is None:
+        return True
+    try:
+        return one.recognises(file)
+    except SourceError:
+        return True  # whoever opens it says why not
+
+
 def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     """Open a file of any format for reading its headers; SourceError if its format is unknown."""
-    for it in formats():
-        if file.is_kind(it.suffixes):
-            return it.open(file)
-    known = ", ".join(suffixes())
-    raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+    found = format_of(file)
+    if found is None:
+        known = ", ".join(suffixes())
+        raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+    return found.open(file)
 
 
 def without_parts(files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return files without those that belong to another one, such as data beside a header."""
     parts = {origin for it in formats() if it.parts for origin in it.parts(files)}
     return [it for it in files if it.origin not in parts]
-
-
-def is_readable(file: SourceFile) -> bool:
-    """Return whether a file with a known suffix is of that format; a damaged one is."""
-    one = next((it for it in formats() if file.is_kind(it.suffixes)), None)
-    if one is None or one.recognises is None:
-        return True
-    try:
-        return one.recognises(file)
-    except SourceError:
-        return True  # whoever opens it says why not
 
 
 def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
@@ -195,7 +206,11 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         If files of several formats could be one study twice.
     """
     files = without_parts(files)
-    of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in formats()}
+    of_format: dict[Format, list[SourceFile]] = {it: [] for it in formats()}
+    for file in files:
+        found = format_of(file)
+        if found is not None:
+            of_format[found].append(file)
     _refuse_mixture(of_format)
     if options.is_unlabelled:
         find_inputs(files, options, findings)
@@ -224,7 +239,7 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             return []
 
     in_groups = []
-    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT):
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT):
         of_format = [file for file in files if file.is_kind(it.suffixes)]
         it.find(of_format, options, findings)
         in_groups += of_format

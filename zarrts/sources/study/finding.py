@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats.drafts import Draft, Findings, Kind
-from zarrts.sources.formats.registry import find_drafts, is_readable, suffixes
+from zarrts.sources.formats.registry import find_drafts, format_of, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.source_options import SourceOptions
@@ -224,7 +224,7 @@ def brought_together(
 def search_files(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
     """Find files; those that have a known suffix, but are of another kind, are such files."""
     found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
-    unlike = {it.origin for it in found.files if not is_readable(it)}
+    unlike = {it.origin for it in found.files if format_of(it) is None}
     files = [it for it in found.files if it.origin not in unlike]
     return replace(found, files=files, others=sorted([*found.others, *unlike]))
 

@@ -24,7 +24,10 @@ _TABLE_REMEDY = (
     "read them with pandas or pyarrow, and give what is in them as zarrts.Recording('s01', x, y): "
     "examples/recording_tables.py"
 )
-_ZARR_REMEDY = "stores of zarrts are given by themselves: zarrts convert a.zarr b.zarr both.zarr"
+_ZARR_REMEDY = (
+    "such a store is opened with zarrts.open, or given to convert by itself: "
+    "zarrts convert a.zarr b.zarr both.zarr"
+)
 
 _MAX_KINDS = 8
 
@@ -78,7 +81,7 @@ class _Finder:
     """Collects files; lives for one `search`."""
 
     def __init__(self, suffixes: Sequence[str], follow_links: bool) -> None:
-        self.suffixes = frozenset(suffixes)
+        self.suffixes = tuple(suffixes)
         self.follow_links = follow_links
         self.paths: dict[str, str] = {}  # and the folder that was given
         self.folders: set[str] = set()
@@ -107,9 +110,12 @@ class _Finder:
             self.walk(path, path)
         elif os.path.lexists(path):
             self.bases.append(os.path.dirname(path))
-            if _suffix(path) not in self.suffixes:
+            if not path.lower().endswith(self.suffixes):
                 self.unreadable.append(
-                    (path, f"is not of a kind that can be read ({listed(sorted(self.suffixes))})")
+                    (
+                        path,
+                        f"is not of a kind that can be read ({listed(self.suffixes, _MAX_KINDS)})",
+                    )
                 )
             else:
                 self.add_file(path, os.path.dirname(path))
@@ -172,7 +178,7 @@ class _Finder:
         self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
 
     def add_file(self, path: str, top: str) -> None:
-        if _suffix(path) not in self.suffixes:
+        if not path.lower().endswith(self.suffixes):
             self.others.append(path)
         elif os.path.isfile(path):
             self.paths.setdefault(path, top)
