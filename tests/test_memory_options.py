@@ -105,3 +105,50 @@ def test_samples_that_are_scaled_by_their_own_take_no_more_memory(tmp_path: Path
     plain = peak_of(path, 0, "160MiB", "{}")
     for options in ("dict(stats='sample')", "dict(stats='sample', scale='minmax')"):
         assert peak_of(path, 0, "160MiB", options) <= plain + 8 * MIB
+
+
+REPORT = """
+import sys, threading, time
+from zarrts.report import write_report
+
+def anonymous():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(it.split()[1]) << 10 for it in lines if it.startswith("RssAnon"))
+
+short, long, out = sys.argv[1:]
+write_report(short, out)  # all that it imports is there now
+before = anonymous()
+peak, stop = [before], threading.Event()
+
+def watch():
+    while not stop.is_set():
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.002)
+
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    write_report(long, out)
+finally:
+    stop.set()
+    thread.join()
+print(peak[0] - before)
+"""
+
+
+def test_a_report_of_long_recordings_takes_no_more_than_one_of_short_ones(
+    long: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra plot")
+    short = tmp_path / "short.zarr"
+    rng = np.random.default_rng(0)
+    recordings = [
+        zarrts.Recording(f"p{it}", rng.standard_normal((999, 1)).astype("f4"), np.arange(999) % 5)
+        for it in range(4)
+    ]
+    zarrts.convert(recordings, short, kind="ragged", pack=False, progress=False).close()
+    command = [sys.executable, "-c", REPORT, str(short), str(long), str(tmp_path / "r.html")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    # A million labels of each recording are 8 MB, its values 4; of both, pieces are read.
+    assert int(done.stdout) <= 32 * MIB
