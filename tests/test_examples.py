@@ -158,3 +158,77 @@ def test_jax_loop_learns_what_holds_for_other_subjects(folder):
     found = re.fullmatch(r"s03: (\d\.\d\d) correct\n", said)
     assert found, said
     assert float(found[1]) > 0.8
+
+
+def write_edf(path, rate, seconds, channels, annotations=()):
+    """Write noise whose height and rhythm follow the annotations (onset, duration, text)."""
+    pyedflib = pytest.importorskip("pyedflib", reason="pyEDFlib has no wheel for every Python")
+    rng = np.random.default_rng(sum(path.name.encode()))
+    time = np.arange(rate * seconds) / rate
+    wave = rng.normal(0, 5, len(time))
+    for onset, duration, text in annotations:
+        inside = (time >= onset) & (time < onset + duration)
+        wave[inside] += 40 * np.sin(2 * np.pi * (3 + 3 * (ord(text[-1]) % 5)) * time[inside])
+    limits = {
+        "physical_min": -500,
+        "physical_max": 500,
+        "digital_min": -32768,
+        "digital_max": 32767,
+    }
+    with pyedflib.EdfWriter(str(path), len(channels), pyedflib.FILETYPE_EDFPLUS) as file:
+        common = {"dimension": "uV", "sample_frequency": rate, "transducer": "", "prefilter": ""}
+        file.setSignalHeaders([{"label": it, **common, **limits} for it in channels])
+        file.writeSamples([wave + rng.normal(0, 2, len(wave)) for _ in channels])
+        for onset, duration, text in annotations:
+            file.writeAnnotation(onset, duration, text)
+
+
+def lines_of(name):
+    """Return the lines of an example but for its first one, blank ones and imports."""
+    lines = (EXAMPLES / name).read_text("utf-8").splitlines()[1:]
+    return [line for line in lines if line.strip() and not line.startswith(("import", "from"))]
+
+
+@needs_keras
+def test_sleep_is_scored_from_files_as_they_come(tmp_path, run_here):
+    stages, n = ["W", "N1", "N2", "N3", "R"], 40
+    scored = [(30 * i, 30, stages[i // 4 % 5]) for i in range(n)]
+    people = {
+        "anna": (64, ["EOG horizontal", "EEG Fpz-Cz"]),
+        "bert": (50, ["Fpz-Cz", "EOG horizontal", "EMG"]),
+        "cora": (100, ["EEG Fpz-Cz"]),
+    }
+    for name, (rate, channels) in people.items():
+        write_edf(tmp_path / f"{name}.edf", rate, 30 * n, channels, scored)
+    rows = [f"{onset},{duration},{stage}" for onset, duration, stage in scored]
+    (tmp_path / "bert.csv").write_text("\n".join(["onset,duration,label", *rows]))
+    np.save(tmp_path / "cora.npy", np.array([stage for _, _, stage in scored]))
+    lines = ["anna,anna.edf,anna.edf", "bert,bert.edf,bert.csv", "cora,cora.edf,cora.npy"]
+    (tmp_path / "nights.csv").write_text("\n".join(["subject,x,y", *lines]))
+    said = run_here("sleep.py", tmp_path)
+    assert len(lines_of("sleep.py")) <= 15
+    assert re.search(r"kappa -?\d\.\d+", said) and "macro F1" in said, said
+    with zarrts.open(tmp_path / "sleep.zarr") as store:
+        assert (store.rate_hz, store.channels) == (50, ["EEG", "EOG"])
+        assert store.subjects == ["anna", "bert", "cora"]
+        assert np.isnan(store.samples[2][0]).mean(axis=0).tolist() == [0, 1]
+        names = store.class_names
+        for _, codes in (store.samples[i] for i in range(3)):
+            assert [names[code] for code in codes[750::1500]] == [stage for *_, stage in scored]
+
+
+@needs_keras
+def test_eeg_is_classified_at_events(tmp_path, run_here):
+    (tmp_path / "eeg").mkdir()
+    events = [(4 + 5 * i, 2, "left" if i % 2 else "right") for i in range(16)]
+    for name, rate in (("s01", 128), ("s02", 200), ("s03", 128)):
+        channels = ["C4", "C3", "Cz"] if name == "s02" else ["C3", "C4"]
+        write_edf(tmp_path / "eeg" / f"{name}.edf", rate, 90, channels, events)
+    said = run_here("eeg_at_events.py", tmp_path)
+    assert len(lines_of("eeg_at_events.py")) <= 15
+    assert re.search(r"^s02 +16 ", said, re.MULTILINE), said
+    with zarrts.open(tmp_path / "eeg.zarr") as store:
+        trials = store.samples.windows(at="annotations", before="0.5s", after="2s")
+        x, y = trials.load()
+        assert x.shape == (48, 250, 2)
+        assert [store.class_names[code] for code in y[:4]] == ["right", "left", "right", "left"]

@@ -201,7 +201,8 @@ def test_a_single_folder_of_a_data_set_is_no_data_set(root):
 
 def test_new_files_of_a_data_set_need_no_events(root):
     (root / "task-nap_events.tsv").unlink()
-    assert len(sources.find(root).problems) == 4
+    problems = sources.find(root).problems
+    assert len(problems) == 4 and all("has no table of events" in it for it in problems)
     inputs = sources.find_inputs(str(root), SourceOptions(y=False))
     assert [it.x.shape for it in inputs] == [(1000, 3)] * 4
 

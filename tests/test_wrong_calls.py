@@ -258,6 +258,25 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "HDF5 files are read with h5py, which is not installed": hdf5,
     "the file format 'toy' of the package toy-format": broken_format,
     "This cannot be repaired": repair_without_a_manifest,
+    "is not a step; there are": lambda it: convert(it, steps=["filtre 1 40"]),
+    "its rate is not known; say it with rate_hz=": lambda it: convert(it, steps=["filter 1 4"]),
+    "has to be below half of the rate": lambda it: unlike(
+        it, {"rate_hz": 10}, {"rate_hz": 10}, steps=["filter 1 9"]
+    ),
+    "has no channel": lambda it: unlike(
+        it, {"channels": ["C3", "C4"]}, {"channels": ["C4", "EEG C3"]}, steps=["pick C3"]
+    ),
+    "so that none can be picked": lambda it: convert(it, steps=["pick C3"]),
+    "are about sources, which a study has found": lambda it: convert(
+        it, zarrts.scan(it.subjects), kind="dense", rate_hz=9
+    ),
+    "a step takes it whole": lambda it: convert(
+        it, described("a"), kind="ragged", memory="1KiB", steps=[("map", abs, {"whole": True})]
+    ),
+    "it has to return as many rows": lambda it: convert(
+        it, described("a"), kind="ragged", steps=[("map", lambda rows: rows[1:])]
+    ),
+    "clean: masks time steps of series": lambda it: convert(it, steps=["clean"]),
     "not found:": lambda it: convert(it, it.tmp / "subjcts"),
     "Choose a new folder for the store": lambda it: convert(it, it.study.path, it.tmp / "subjects"),
     "have a subject s01 each": lambda it: convert(it, [it.study.path, copy_of_store(it)]),
@@ -418,6 +437,24 @@ RAISED_IN = {
     "is not part of the store.": "test_remove.py",
     "of an earlier version": "test_remove.py",
     "being changed by somebody else": "test_remove.py",
+    "which is not installed; pip install": "test_sources_mne.py",
+    "needs Java, and there is no program java": "test_sources_actipy.py",
+    "reads files of this machine only": "test_sources_mne.py",
+    "MNE cannot read it": "test_sources_mne.py",
+    "otherwise by themselves than": "test_sources_mne.py",
+    "several rates (10 and 100 samples in a record)": "test_sources_mne.py",
+    "it was recorded at": "test_sources_mne.py",
+    "its signals have several rates": "test_sources_wfdb.py",
+    "several annotation files beside it": "test_sources_wfdb.py",
+    "how many samples": "test_sources_wfdb.py",
+    "@timeStamps true": "test_sources_ts.py",
+    "never on at the same time": "test_sources_empatica.py",
+    "has no table of events": "test_sources_bids.py",
+    "has no column participant_id": "test_sources_bids.py",
+    "group='city' is unknown": "test_sources_bids.py",
+    "changed since it was scanned": "test_study.py",
+    "which cannot be imported here, or has changed": "test_study_new_data.py",
+    "needs SciPy": "test_study.py",
     "follow no fixed rate": "test_gaps.py",
     "do not grow from row": "test_gaps.py",
     "write times as 2026-03-01": "test_gaps.py",

@@ -20,7 +20,7 @@ from zarrts.errors import (
 
 if TYPE_CHECKING:
     from zarrts import transforms
-    from zarrts.api import append, convert, open
+    from zarrts.api import append, convert, open, scan
     from zarrts.keras.prediction import evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zarrts.samples import Samples
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
+    from zarrts.study import Study
     from zarrts.types import Batch, Recording
     from zarrts.upkeep.operations import compact, remove, repair, verify
 
@@ -45,6 +46,7 @@ __all__ = [
     "Split",
     "Store",
     "StoreError",
+    "Study",
     "SubjectMetrics",
     "ZarrSequence",
     "ZarrtsError",
@@ -57,6 +59,7 @@ __all__ = [
     "predict",
     "remove",
     "repair",
+    "scan",
     "transforms",
     "verify",
 ]
@@ -69,6 +72,7 @@ _HOMES = {
     "Samples": "zarrts.samples",
     "Split": "zarrts.split",
     "Store": "zarrts.store",
+    "Study": "zarrts.study",
     "ZarrSequence": "zarrts.keras.sequence",
     "SubjectMetrics": "zarrts.keras.subject_metrics",
     "append": "zarrts.api",
@@ -80,6 +84,7 @@ _HOMES = {
     "predict": "zarrts.keras.prediction",
     "remove": "zarrts.upkeep.operations",
     "repair": "zarrts.upkeep.operations",
+    "scan": "zarrts.api",
     "verify": "zarrts.upkeep.operations",
 }
 _MODULES = {"transforms"}

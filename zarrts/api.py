@@ -14,10 +14,13 @@ from zarrts.conversion.options import (
 )
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.conversion.run import run
+from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
 from zarrts.sources import with_table
+from zarrts.sources.step_options import steps_given
 from zarrts.store import Store, open_store
+from zarrts.study import Study
 
 open = open_store
 
@@ -44,6 +47,7 @@ def convert(
     unlabelled: str | None = None,
     missing: float | None = None,
     missing_chunks: Literal["fill"] | None = None,
+    steps: Sequence[Any] = (),
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -66,10 +70,10 @@ def convert(
 
     Parameters
     ----------
-    source : path, address, glob pattern, or a list of them or of Recording; or None, with a table
-        A folder, or what lies below an address such as s3://lab/subjects/, is searched for `.npz`,
-        `.npy`, HDF5 (extra hdf5), MATLAB (7.3: extra mat), EDF and BDF files; docs/files.md says
-        what may be in them.
+    source : path, address, glob pattern, or a list of them or of Recording; or Study
+        A study is what `zarrts.scan` found; None goes with a table. A folder, or what lies below
+        an address such as s3://lab/subjects/, is searched for `.npz`, `.npy`, HDF5 (extra hdf5),
+        MATLAB (7.3: extra mat), EDF and BDF files; docs/files.md says what may be in them.
     target : path
         Folder of the store to be made, or its address, such as s3://lab/study.zarr (extra cloud).
     folders : str
@@ -132,6 +136,10 @@ def convert(
     missing_chunks : "fill", optional
         Chunks that were never written into an array of Zarr hold its fill value, as Zarr has it; by
         default they are counted, and refused.
+    steps : list of tuple or str
+        What is done with recordings before they are stored, in this order: the methods of `Study`,
+        as [("pick", ["C3", "C4"]), ("filter", 1, 40), ("resample", "100Hz")], or as the command
+        has them, ["filter 1 40"]. The store keeps them; `append` and `predict` repeat them.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -182,6 +190,109 @@ def convert(
         If the bucket cannot be read or written.
     """
     refuse_unknown(convert, unknown)
+    given = ConvertOptions(
+        folders=folders,
+        subject=subject,
+        x=x,
+        y=y if isinstance(y, str) or y is None or y is False else tuple(y),
+        class_names=names_given("class_names", class_names),
+        follow_links=follow_links,
+        kind=kind,
+        axes=names_given("axes", axes),
+        channels=names_given("channels", channels),
+        rate_hz=rate_hz,
+        units=units if isinstance(units, str) or units is None else tuple(units),
+        override=override_given(override),
+        label_every=label_every,
+        annotations=annotations
+        if isinstance(annotations, str)
+        else names_given("annotations", annotations),
+        unlabelled=unlabelled,
+        missing=missing,
+        steps=steps_given(steps),
+        dtype=dtype_given(dtype),
+        memory_bytes=size_given("memory", memory),
+        chunk_bytes=size_given("chunk", chunk),
+        shard_bytes=size_given("shard", shard),
+        codec=codec,
+        workers=workers,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        restart=restart,
+    )
+    if isinstance(source, Study):
+        scanned, options = source.for_conversion(given, table)
+        prepared = prepare(scanned, target, options, storage_options)
+    else:
+        prepared = prepare(with_table(source, table), target, given, storage_options)
+    is_shown = progress and not (prepared.is_done and not prepared.touched)
+    if not prepared.is_done:
+        for warning in prepared.warnings:
+            warnings.warn(warning, stacklevel=2)
+    with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
+        run(prepared, on_rows)
+    if prepared.is_done and prepared.target.header is not None:
+        return Store(prepared.target.root, prepared.target.header)
+    return open_store(prepared.target.root)
+
+
+def scan(
+    source: Any,
+    *,
+    folders: str = "auto",
+    subject: Any = None,
+    x: str | None = None,
+    y: str | Sequence[str] | Literal[False] | None = None,
+    table: str | Path | None = None,
+    class_names: Sequence[str | int] | None = None,
+    follow_links: bool = False,
+    kind: str = "auto",
+    axes: Sequence[str] | None = None,
+    channels: Sequence[str] | None = None,
+    rate_hz: float | None = None,
+    units: str | Sequence[str] | None = None,
+    override: Sequence[str] = (),
+    label_every: int | str | None = None,
+    annotations: str | Sequence[str] | None = None,
+    unlabelled: str | None = None,
+    missing: float | None = None,
+    missing_chunks: Literal["fill"] | None = None,
+    steps: Sequence[Any] = (),
+    dtype: Any = "auto",
+    memory: int | str = "1GiB",
+    chunk: int | str = "1MiB",
+    shard: int | str = "64MiB",
+    storage_options: Mapping[str, Any] | None = None,
+    **unknown: object,
+) -> Study:
+    """Find the recordings of a study, and read none of their rows.
+
+    Print the study to see what `convert` would store of it, look at its rows as Dask arrays, and
+    take steps on it: `zarrts.scan("subjects/").pick(["C3", "C4"]).resample("100Hz")`.
+
+    Parameters
+    ----------
+    source, folders, subject, x, y, table, class_names, follow_links, kind, axes, channels, rate_hz,
+    units, override, label_every, annotations, unlabelled, missing, missing_chunks,
+    steps, storage_options
+        As in `convert`.
+    dtype, memory, chunk, shard
+        As in `convert`, which takes those of the study unless it is given others. Blocks of the
+        Dask arrays are as large as a shard.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    SourceError
+        If a path does not exist, there is nothing to read, or an option cannot be used. What is
+        wrong with single files is said where the study is printed, used or converted.
+    PlanError
+        If an option cannot be meant so.
+    """
+    refuse_unknown(scan, unknown)
     options = ConvertOptions(
         folders=folders,
         subject=subject,
@@ -202,27 +313,15 @@ def convert(
         unlabelled=unlabelled,
         missing=missing,
         missing_chunks=missing_chunks,
+        steps=steps_given(steps),
         dtype=dtype_given(dtype),
         memory_bytes=size_given("memory", memory),
         chunk_bytes=size_given("chunk", chunk),
         shard_bytes=size_given("shard", shard),
-        codec=codec,
-        pack=pack,
-        workers=workers,
-        scheduler=scheduler,
-        overwrite=overwrite,
-        restart=restart,
     )
-    prepared = prepare(with_table(source, table), target, options, storage_options)
-    is_shown = progress and not (prepared.is_done and not prepared.touched)
-    if not prepared.is_done:
-        for warning in prepared.warnings:
-            warnings.warn(warning, stacklevel=2)
-    with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
-        run(prepared, on_rows)
-    if prepared.is_done and prepared.target.header is not None:
-        return Store(prepared.target.root, prepared.target.header)
-    return open_store(prepared.target.root)
+    if isinstance(source, Study):
+        raise PlanError("scan takes files and recordings; this is a study already.")
+    return Study(with_table(source, table), options, storage_options)
 
 
 def append(
@@ -239,6 +338,7 @@ def append(
     axes: Sequence[str] | None = None,
     override: Sequence[str] = (),
     label_every: int | str | None = None,
+    functions: Mapping[str, Any] | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
     scheduler: Any = None,
@@ -261,6 +361,9 @@ def append(
         otherwise; by default such a file is refused.
     label_every : int or str, optional
         As in `convert`, and as it was said there by default; 1 where each time step has a label.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the store called, where they cannot be
+        imported. The steps of the store are taken on new sources, too.
     source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
     restart, progress, storage_options
         As in `convert`.
@@ -294,7 +397,7 @@ def append(
         scheduler=scheduler,
         restart=restart,
     )
-    prepared = prepare_append(with_table(source, table), store, options, storage_options)
+    prepared = prepare_append(with_table(source, table), store, options, storage_options, functions)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         header = run(prepared, on_rows)

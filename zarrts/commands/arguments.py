@@ -61,6 +61,13 @@ def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[s
     return found or None
 
 
+def _steps_of(context: Any, parameter: Any, values: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return steps, each written as its name and what it takes."""
+    from zarrts.sources.step_options import steps_given
+
+    return steps_given(values)
+
+
 storage_options = click.option(
     "--storage-options",
     multiple=True,
@@ -151,6 +158,16 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
             "--missing-chunks",
             type=click.Choice(["fill"]),
             help="fill: what was never written into Zarr is its fill value, and not an error.",
+        ),
+        click.option(
+            "--step",
+            "--steps",
+            "steps",
+            multiple=True,
+            callback=_steps_of,
+            metavar="STEP",
+            help="Done before anything is stored, such as 'filter 1 40' or 'resample 100Hz'; give "
+            "it once for each, in their order.",
         ),
     ]
     for option in reversed(options):

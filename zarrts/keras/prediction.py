@@ -61,6 +61,7 @@ def predict(
     x: str | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
+    functions: Mapping[str, Any] | None = None,
     at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -88,6 +89,9 @@ def predict(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the training called, where they cannot
+        be imported. Steps are taken on source files as they were in the training.
     at : optional
         Of networks that were trained on windows at events: where events are in source files, or in
         recordings of a store that are not cut; see `Samples.windows`.
@@ -117,9 +121,8 @@ def predict(
                 x=x,
                 axes=axes,
                 y=False,
-                channels=spec.channels,
                 missing=spec.missing,
-                kind="dense" if spec.takes_rows else "ragged",
+                **spec.of_files(functions),
             )
             reference = reference_of(spec.description)
             given = as_recordings(samples, spec)
@@ -132,7 +135,7 @@ def predict(
             locate_samples = partial(places_of_files, cuts)
         else:
             opened = Opening(storage_options).samples_of(samples)
-            refuse_other_meaning(opened.store, spec.description)
+            refuse_other_meaning(opened.store, spec.description, spec.steps)
             if at is not None:
                 opened = cut_at(opened, spec, at, stride, has_labels=False)
             seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
@@ -155,6 +158,7 @@ def evaluate(
     subject: Any = None,
     label_every: int | str | None = None,
     stride: int | None = None,
+    functions: Mapping[str, Any] | None = None,
     at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     predictions: bool = False,
@@ -177,6 +181,9 @@ def evaluate(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the training called, where they cannot
+        be imported. Steps are taken on source files as they were in the training.
     at : optional
         As for `predict`; the labels are those of the events.
     storage_options : dict, optional
@@ -208,8 +215,7 @@ def evaluate(
             axes=axes,
             subject=subject,
             label_every=label_every,
-            channels=spec.channels,
-            kind="dense" if spec.takes_rows else "ragged",
+            **spec.of_files(functions),
         )
         found = labelled_batches(samples, options, spec, stride, more, at)
         counts = Confusion(model, found.subjects, names, keeps=predictions)

@@ -361,7 +361,8 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             If they have others, or their channels, units or rate are not as here.
         """
         found = self._opening.samples_of_more(samples).selection
-        refuse_other_meaning(found.store, self.samples.store.header.description)
+        header = self.samples.store.header
+        refuse_other_meaning(found.store, header.description, header.steps)
         mine = self.samples.selection.scheme
         other = found.with_scheme(alike(mine, found.scheme))
         if not have_same_classes(mine, other.scheme):

@@ -1,7 +1,7 @@
 """The treatment of samples that a network was trained with, kept beside the saved model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from zarrts.loops.packing import pack
 from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
+from zarrts.sources.source_options import description_from
+from zarrts.sources.step_records import steps_from_recorded
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
 from zarrts.store import Store
@@ -128,6 +130,12 @@ class Spec:
         has to be there, where the most frequent one is. None where it is not known.
     missing : float, or None
         A value of x in source files that stands for one that is missing.
+    steps : list of dict
+        What was done with recordings before they were stored, as the store keeps it.
+    before_steps : dict, or None
+        What columns and rows of the files meant before that.
+    source_channels : tuple of str, or None
+        The channels of files, before these steps.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
     purity : float
@@ -160,6 +168,9 @@ class Spec:
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
     drops_bad: bool = False
+    steps: Sequence[Mapping[str, Any]] = ()
+    before_steps: Mapping[str, Any] | None = None
+    source_channels: tuple[str, ...] | None = None
     purity: float = 0.0
     before: int | None = None
     counts: CountedInputs | None = None
@@ -173,6 +184,21 @@ class Spec:
             rate_hz=self.rate_hz,
             by_hand=frozenset(self.by_hand),
         )
+
+    def of_files(self, functions: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the options of sources that follow from the training.
+
+        Parameters
+        ----------
+        functions : mapping, optional
+            Those that a step calls, by name, where they cannot be imported.
+        """
+        return {
+            "channels": self.source_channels if self.steps else self.channels,
+            "kind": "dense" if self.takes_rows else "ragged",
+            "steps": steps_from_recorded(self.steps, functions),
+            "before_steps": description_from(self.before_steps),
+        }
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -201,6 +227,7 @@ class Spec:
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
             names, channels = values.pop("class_names"), values.pop("channels", None)
+            of_source = values.pop("source_channels", None)
             units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             lengths, merges = values.pop("lengths", None), values.pop("merges", None)
             return Spec(
@@ -208,6 +235,7 @@ class Spec:
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 channels=None if channels is None else tuple(channels),
+                source_channels=None if of_source is None else tuple(of_source),
                 units=None if units is None else tuple(units),
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
@@ -364,4 +392,19 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         purity=purity,
         before=selection.view.before,
         counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
+        **_steps_of(header.segments[0].options),
     )
+
+
+def _steps_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a spec keeps of the steps that a store was made with."""
+    steps = told.get("steps", ())
+    if not steps:
+        return {}
+    # Those that are picked have other names in files; else the files' are the names before.
+    channels = told["channels"] if steps[0]["step"] == "pick" else told["before_steps"]["channels"]
+    return {
+        "steps": list(steps),
+        "before_steps": dict(told["before_steps"]),
+        "source_channels": None if channels is None else tuple(channels),
+    }

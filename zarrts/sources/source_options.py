@@ -9,7 +9,9 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from zarrts.errors import PlanError, SourceError
-from zarrts.types import FOLDERS, axis_rank
+from zarrts.sources.step_options import Pick, Step
+from zarrts.sources.step_records import recorded_steps, steps_from_recorded
+from zarrts.types import FOLDERS, Description, axis_rank
 
 Role = Literal["x", "y"]
 """The role of an array: inputs or labels."""
@@ -81,6 +83,11 @@ class SourceOptions:
     missing_chunks : "fill", optional
         Chunks of Zarr arrays that were never written hold the fill value; by default they are
         refused.
+    steps : tuple of Step
+        What is done with recordings, in this order.
+    before_steps : Description, optional
+        What columns and rows have to mean before the first step that computes, as in the store or
+        the training that these steps come from; by default as the recordings have it.
 
     Raises
     ------
@@ -105,6 +112,8 @@ class SourceOptions:
     unlabelled: str | None = None
     missing: int | float | None = None
     missing_chunks: str | None = None
+    steps: tuple[Step, ...] = ()
+    before_steps: Description | None = None
 
     def __post_init__(self) -> None:
         for name in ("y", "axes", "class_names", "channels", "units", "override", "annotations"):
@@ -254,6 +263,12 @@ class SourceOptions:
         """Whether it is said that an axis of x counts samples."""
         return self.axes is not None and "sample" in self.axes
 
+    @property
+    def picked(self) -> frozenset[str] | None:
+        """Names of the channels that the first step picks, aliases among them; None: all."""
+        first = self.steps[0] if self.steps else None
+        return first.wanted if isinstance(first, Pick) else None
+
     def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
         """Return the order in which the axes come out: sample, time, others, channel.
 
@@ -303,17 +318,33 @@ class SourceOptions:
                 for name, it in said.items()
                 if it is not None and it != ()
             }
+            | self._recorded_steps()
         )
 
+    def _recorded_steps(self) -> dict[str, Any]:
+        if not self.steps:
+            return {}
+        before = self.before_steps or Description.unknown()
+        return {
+            "steps": recorded_steps(self.steps),
+            "before_steps": recorded_description(before),
+        }
+
     @classmethod
-    def from_recorded(cls, recorded: Mapping[str, Any]) -> Self:
+    def from_recorded(
+        cls, recorded: Mapping[str, Any], functions: Mapping[str, Any] | None = None
+    ) -> Self:
         """Return the options that a store keeps; those that older versions do not name are unset.
 
-        `label_every` is among them, in rows.
+        `label_every` is among them, in rows. `functions` are those that a step calls, by name,
+        where they cannot be imported.
         """
         names = (*_RECORDED, *_SAID, "label_every")
         known = {name: recorded[name] for name in names if name in recorded}
-        return cls(**known)
+        steps = steps_from_recorded(recorded.get("steps", ()), functions)
+        return cls(
+            **known, steps=steps, before_steps=description_from(recorded.get("before_steps"))
+        )
 
     def or_else(self, stored: "SourceOptions") -> Self:
         """Return these options; those that say nothing, as in `stored`."""
@@ -325,8 +356,31 @@ class SourceOptions:
         for name in _SAID:
             own = getattr(self, name)
             said[name] = getattr(stored, name) if own is None else own
+        said |= {"steps": stored.steps, "before_steps": stored.before_steps}
         folders = stored.folders if self.folders == "auto" else self.folders
         return replace(self, folders=folders, **said)
+
+
+def recorded_description(description: Description) -> dict[str, Any]:
+    """Return a description as plain values of JSON."""
+    return {
+        "channels": description.channels and list(description.channels),
+        "units": description.units and list(description.units),
+        "rate_hz": description.rate_hz,
+        "by_hand": sorted(description.by_hand),
+    }
+
+
+def description_from(recorded: Mapping[str, Any] | None) -> Description | None:
+    """Return the description that a store or a spec keeps as plain values."""
+    if recorded is None:
+        return None
+    return Description(
+        channels=recorded["channels"] and tuple(recorded["channels"]),
+        units=recorded["units"] and tuple(recorded["units"]),
+        rate_hz=recorded["rate_hz"],
+        by_hand=frozenset(recorded["by_hand"]),
+    )
 
 
 def check_number(name: str, value: Any, kind: type, least: int) -> None:

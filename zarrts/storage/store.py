@@ -122,6 +122,11 @@ class StoreHeader:
         )
 
     @property
+    def steps(self) -> list[Mapping[str, Any]]:
+        """The steps that were taken on recordings before they were stored, as plain values."""
+        return [*self.segments[0].options.get("steps", ())] if self.segments else []
+
+    @property
     def latest(self) -> int:
         """The latest version of the store that this is one of."""
         return max((it.version for it in self.versions), default=self.version)

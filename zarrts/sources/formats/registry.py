@@ -14,6 +14,7 @@ from zarrts.sources.formats import (
     actipy_files,
     audio,
     edf,
+    eeglab,
     empatica,
     hdf5,
     matlab,
@@ -23,6 +24,7 @@ from zarrts.sources.formats import (
     npz,
     ts_files,
     wfdb_files,
+    xdf_files,
     zarr_folders,
 )
 from zarrts.sources.formats.contents import Contents
@@ -41,7 +43,8 @@ _OWN = (
     *actipy_files.FORMATS,
     empatica.FORMAT,
     wfdb_files.FORMAT,
-    *(zarr_folders.FORMAT, audio.FORMAT),
+    xdf_files.FORMAT,
+    *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT),
 )
 
 
@@ -236,7 +239,7 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             return []
 
     in_groups = []
-    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT):
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT):
         of_format = [file for file in files if file.is_kind(it.suffixes)]
         it.find(of_format, options, findings)
         in_groups += of_format

@@ -78,14 +78,20 @@ class SignalFile:
             summary=lambda name: name,
             reader=self._reader,
             description=lambda name, options: self.pick(options)[1],
-            scoring=lambda: Scoring(
-                annotations=tuple(self.annotations(everything)), started=self.started
-            ),
+            scoring=self._scoring,
             gaps=lambda name, options: self.gaps,
             more_paths=list(self.paths),
             name=self.name,
             notes=self.notes,
         )
+
+    def _scoring(self) -> Scoring:
+        """Return the annotations for a table, which cannot say which of several files is meant."""
+        try:
+            annotations = tuple(self.annotations(SourceOptions()))
+        except SourceError:
+            annotations = ()  # labels are in another file, or labels_of says that there are none
+        return Scoring(annotations=annotations, started=self.started)
 
     def _reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         if options.axes is not None:

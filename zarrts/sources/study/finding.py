@@ -1,19 +1,15 @@
 """Find the recordings of a study, whatever kind of files they are in."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
-from zarrts.sources.formats import registry
-from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.formats.registry import find_drafts, format_of, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
-from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
     bids,
@@ -26,21 +22,39 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
-from zarrts.sources.study.agreement import Adjusted, agree, gathered, unsaid_in
-from zarrts.sources.study.declared import as_declared, inputs_as_declared
+from zarrts.sources.study.agreement import gathered
+from zarrts.sources.study.declared import as_declared
+from zarrts.sources.study.joining import join
 from zarrts.sources.study.search import Search, search
-from zarrts.sources.study.standards import Described, Reference, Wanted
+from zarrts.sources.study.standards import Reference
 from zarrts.types import (
     Description,
     Recording,
-    RowReader,
     SeriesList,
-    SourceInput,
     SourceRecording,
 )
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """Result of `scan`: recordings that need not mean the same yet.
+
+    Attributes
+    ----------
+    problems : mapping
+        See `Findings`.
+    recordings, has_subjects_given, passed_over, notes
+        As of `Found`.
+    """
+
+    recordings: tuple[SourceRecording, ...]
+    problems: Mapping[Kind, tuple[str, ...]]
+    has_subjects_given: bool
+    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,10 @@ class Found:
     description : Description
         What columns and rows of all of them mean.
     notes : tuple of str
-        What was done so that columns and rows mean the same, and which files say nothing of it.
+        What was done so that columns and rows mean the same, the steps among it, and which files
+        say nothing of it.
+    before_steps : Description, or None
+        What columns and rows meant before the first step that computes; None without steps.
     """
 
     recordings: tuple[SourceRecording, ...]
@@ -73,6 +90,7 @@ class Found:
     misfits: tuple[str, ...] = ()
     description: Description = field(default_factory=Description.unknown)
     notes: tuple[str, ...] = ()
+    before_steps: Description | None = None
 
 
 def find(
@@ -82,7 +100,6 @@ def find(
     has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
     reference: Reference | None = None,
-    stored: Sequence[SourceRecording] = (),
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -100,8 +117,6 @@ def find(
         How addresses are reached.
     reference : Reference, optional
         What columns and rows have to mean, such as those of a store that is added to.
-    stored : sequence of SourceRecording
-        Recordings of stores, which are found already; with some, there need be no source.
 
     Returns
     -------
@@ -114,10 +129,36 @@ def find(
         If an option cannot be used, a path does not exist, or there is nothing to read.
     """
     options = options or SourceOptions()
+    scanned = scan(
+        source,
+        options,
+        has_subject_arrays=has_subject_arrays,
+        mounts=mounts,
+        reference=reference,
+    )
+    return brought_together(scanned, options, reference)
+
+
+def scan(
+    source: Source | Sequence[Source],
+    options: SourceOptions,
+    *,
+    has_subject_arrays: bool | None = None,
+    mounts: Mounts | None = None,
+    reference: Reference | None = None,
+    stored: Sequence[SourceRecording] = (),
+) -> Scanned:
+    """Find the recordings in `source`, whose columns and rows are not compared; see `find`.
+
+    Parameters
+    ----------
+    stored : sequence of SourceRecording
+        Recordings of stores, which are found already; with some, there need be no source.
+    """
     options.check_axes()
-    paths, tables, recordings = _sorted_out(source, may_be_none=bool(stored))
+    paths, tables, recordings = sorted_out(source, may_be_none=bool(stored))
     mounts = mounts or Mounts()
-    found = _search(paths, mounts, options.follow_links)
+    found = search_files(paths, mounts, options.follow_links)
     if not (stored or found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
@@ -132,7 +173,8 @@ def find(
         _note_single_arrays(findings)
     timed = options
     if reference is not None and options.rate_hz is None:
-        timed = replace(options, rate_hz=reference.description.rate_hz)
+        known = options.before_steps or reference.description
+        timed = replace(options, rate_hz=known.rate_hz)
     findings.drafts = label_every.spread(findings.drafts, timed, findings, "file")
     if has_subject_arrays is None:
         has_subject_arrays = options.subject is None and options.folders == "auto"
@@ -148,23 +190,38 @@ def find(
     settled = ragged.settle([*of_files, *of_arrays, *stored], options, findings)
     # A value that is missing is one of the file, before units are converted.
     settled = as_declared(settled, options)
-    alike, description, notes = _brought_together(settled, options, reference, findings)
-    return Found(
-        recordings=tuple(alike),
-        problems=findings.sentences(),
+    return Scanned(
+        recordings=tuple(settled),
+        problems={kind: tuple(some) for kind, some in findings.problems.items()},
         has_subjects_given=options.subject is not None or are_given,
         passed_over=_passed_over(data_sets.others, drafts),
-        misfits=tuple(findings.problems.get("meaning", ())),
-        description=description,
         notes=(
             *data_sets.notes,
             *gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes),
-            *notes,
         ),
     )
 
 
-def _search(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
+def brought_together(
+    scanned: Scanned, options: SourceOptions, reference: Reference | None = None
+) -> Found:
+    """Return recordings whose columns and rows mean the same, after the steps of the options."""
+    findings = Findings(problems={kind: [*some] for kind, some in scanned.problems.items()})
+    joined = join(scanned.recordings, options, reference)
+    findings.note("meaning", joined.problems)
+    return Found(
+        recordings=joined.recordings,
+        problems=findings.sentences(),
+        has_subjects_given=scanned.has_subjects_given,
+        passed_over=scanned.passed_over,
+        misfits=joined.problems,
+        description=joined.description,
+        notes=(*scanned.notes, *joined.notes),
+        before_steps=joined.before,
+    )
+
+
+def search_files(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
     """Find files; those that have a known suffix, but are of another kind, are such files."""
     found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
     unlike = {it.origin for it in found.files if format_of(it) is None}
@@ -183,137 +240,7 @@ def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, .
     return tuple(it for it in others if it not in taken)
 
 
-def _brought_together(
-    recordings: Sequence[SourceRecording],
-    options: SourceOptions,
-    reference: Reference | None,
-    findings: Findings,
-) -> tuple[list[SourceRecording], Description, tuple[str, ...]]:
-    """Return recordings whose columns and rows mean the same, what they mean, and notes."""
-    # Of no rows nothing is stored, and another problem is said of them.
-    filled = [it for it in recordings if it.x.shape[0] or it.labels_per != "sample"]
-    described = [_described(it.origin, it.x, it.description) for it in filled]
-    agreed = agree(described, _wanted(options, reference))
-    findings.note("meaning", agreed.problems)
-    by_id = {id(it): adjusted for it, adjusted in zip(filled, agreed.adjusted, strict=True)}
-    alike = [
-        replace(it, x=_adjusted(it.x, by_id[id(it)]), description=agreed.description)
-        if id(it) in by_id
-        else it
-        for it in recordings
-    ]
-    return alike, agreed.description, agreed.notes
-
-
-def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
-    return Wanted(
-        channels=options.channels,
-        units=options.units,
-        rate_hz=options.rate_hz,
-        override=options.override,
-        reference=reference,
-        picks=options.channels is not None,
-    )
-
-
-def _described(origin: str, x: RowReader, description: Description) -> Described:
-    n_columns = x.shape[-1] if len(x.shape) > 1 else 0
-    return Described(origin=origin, n_columns=n_columns, description=description)
-
-
-def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
-    if adjusted.is_same:
-        return x
-    return AdjustedRows(x, adjusted.columns, adjusted.factors)
-
-
-def find_inputs(
-    source: Source | Sequence[Source],
-    options: SourceOptions,
-    storage_options: Mapping[str, Any] | None = None,
-    reference: Reference | None = None,
-) -> list[SourceInput]:
-    """Return the inputs in sources that need no labels.
-
-    Warns of columns that are put in order, units that are converted, and of what files do not say.
-
-    Parameters
-    ----------
-    source : path, address, glob pattern, Recording, or a list of these
-        Files come in sorted order; then what tables (`.csv`) name, and recordings, in theirs.
-    options : SourceOptions
-        What files hold.
-        `y` is False. `channels` are those of files that hold signals by name; no other file is
-        asked for them.
-    storage_options : mapping, optional
-        Of addresses.
-    reference : Reference, optional
-        What columns and rows have to mean, as those that a network was trained with.
-
-    Raises
-    ------
-    SourceError
-        Naming every file that cannot be used.
-    """
-    options.check_axes()
-    paths, tables, recordings = _sorted_out(source)
-    mounts = Mounts(storage_options)
-    found = _search(paths, mounts)
-    if found.problems or not (found.files or tables or recordings):
-        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
-    findings = Findings()
-    data_sets = bids.DataSets.of(found, options, mounts)
-    data_sets.find_drafts(options, findings)
-    registry.find_inputs(data_sets.elsewhere, options, findings)
-    findings.drafts.sort(key=lambda draft: draft.origin)
-    for table in tables:
-        recording_table.find_drafts(table, options, mounts, findings)
-    ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
-    inputs = [
-        (_input(it, it.x, options), it.description)
-        for it in findings.drafts
-        if not isinstance(it.x, SeriesList)
-    ]
-    unlabelled = [replace(it, y=None) for it in recordings]
-    inputs += [
-        (_input(it, it.x, options), it.description)
-        for it in in_memory.find_recordings(unlabelled, options, findings)
-    ]
-    if problems := findings.sentences():
-        raise SourceError("\n".join(problems))
-    return _as_in(reference, inputs, options)
-
-
-def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
-    declared = inputs_as_declared(x, options)
-    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps, subject=it.subject)
-
-
-def _as_in(
-    reference: Reference | None,
-    found: Sequence[tuple[SourceInput, Description]],
-    options: SourceOptions,
-) -> list[SourceInput]:
-    """Return inputs whose columns and rows mean what they have to mean.
-
-    Raises
-    ------
-    SourceError
-        Naming every file that cannot be brought to that.
-    """
-    if reference is None:
-        return [it for it, _ in found]
-    described = [_described(it.origin, it.x, description) for it, description in found]
-    agreed = agree(described, _wanted(options, reference))
-    if agreed.problems:
-        raise SourceError("\n".join(agreed.problems))
-    for text in (*agreed.notes, *unsaid_in(agreed)):
-        warnings.warn(text, stacklevel=4)
-    pairs = zip(found, agreed.adjusted, strict=True)
-    return [replace(it, x=_adjusted(it.x, adjusted)) for (it, _), adjusted in pairs]
-
-
-def _sorted_out(
+def sorted_out(
     source: Source | Sequence[Source], *, may_be_none: bool = False
 ) -> tuple[list[str], list[str], list[Recording]]:
     """Return the paths, the tables and the arrays in `source`, each in the order given."""
