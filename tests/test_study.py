@@ -391,3 +391,14 @@ def test_dense_samples_are_dask_arrays_of_whole_files(tmp_path):
         assert labels["stage"].compute().tolist() == y["stage"].tolist()
         assert labels["age"].compute().tolist() == y["age"].tolist()
         assert found.mean().compute() == pytest.approx(x.mean(), abs=1e-6)
+
+
+def test_parts_of_a_store_with_steps_are_joined(folder, tmp_path):
+    store, more = tmp_path / "a.zarr", tmp_path / "more"
+    zarrts.convert(folder, store, kind="ragged", steps=STEPS).close()
+    RATES["s05"], CHANNELS["s05"] = 200, ["C4", "C3"]
+    zarrts.append(store, write_study(more, names=["s05"])).close()
+    zarrts.compact(store, drop_versions=True)
+    with zarrts.open(store) as opened:
+        assert [it.needs for it in opened.header.segments] == [("steps",)]
+    assert zarrts.verify(store, deep=True, sources=[folder, more]).problems == ()

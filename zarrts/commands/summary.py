@@ -127,6 +127,7 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     if summary["rate_hz"]:
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
     if summary["steps"]:
+        # What reads sources comes in with it, and most stores have none.
         from zarrts.sources.step_records import described_steps
 
         lines.append(f"steps     {'; '.join(described_steps(summary['steps']))}")

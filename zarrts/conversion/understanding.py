@@ -112,7 +112,7 @@ def understand(
     SourceError
         Naming every recording that cannot be used, and why.
     """
-    if found.before_steps is not None:
+    if options.before_steps is None and found.before_steps is not None:
         options = replace(options, before_steps=found.before_steps)
     if store is not None:
         recordings = tuple(sources.as_in_store(it, store.labels_per) for it in found.recordings)
