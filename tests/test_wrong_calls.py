@@ -478,6 +478,10 @@ RAISED_IN = {
     "have no window without NaN or masked rows": "test_masks.py",
     "all hold NaN or masked rows": "test_masks.py",
     "a mask is True": "test_masks.py",
+    "joining 3 parts ends 2 earlier versions": "test_compact.py",
+    "joining its parts needs about": "test_compact.py",
+    "something else of part": "test_many_parts.py",
+    "balance= keeps 31MiB": "test_memory_options.py",
     "marks time steps, but its rows are samples": "test_masks.py",
 }
 OF_PIP = ["requires a different Python"]

@@ -12,12 +12,13 @@ import numpy as np
 from zarrts.backend import keras
 from zarrts.errors import SampleError
 from zarrts.keras import adapter
+from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.feed import Feed
 from zarrts.keras.loop import Loop
 from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.position import order_of
-from zarrts.keras.spec import CountedInputs, Spec, spec_of
+from zarrts.keras.spec import Spec, spec_of
 from zarrts.labels.label_sets import (
     alike,
     describe_classes,

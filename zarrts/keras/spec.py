@@ -12,12 +12,12 @@ import numpy as np
 from zarrts.errors import SampleError, StoreError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
+from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
 from zarrts.loading.options import STORED, BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.settings import Settings
-from zarrts.loops.packing import pack
 from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
@@ -25,68 +25,10 @@ from zarrts.sources.source_options import description_from
 from zarrts.sources.step_records import steps_from_recorded
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
-from zarrts.store import Store
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CountedInputs:
-    """Inputs that the network gets as counts: value = float32(count * gain + offset).
-
-    Attributes
-    ----------
-    gain, offset : tuple of float
-        Of each channel.
-    missing : int, or None
-        The count that stands for NaN.
-    error : float
-        The largest that rounding to counts made in the training, and may make again.
-    """
-
-    gain: tuple[float, ...]
-    offset: tuple[float, ...]
-    missing: int | None
-    error: float
-
-    @staticmethod
-    def of(store: Store) -> "CountedInputs | None":
-        """Return that of a store; None where it holds values."""
-        packed = store.header.segments[0].x.packed
-        pair = store.readers.tables.packing.of_all if packed is not None else None
-        if packed is None or pair is None:
-            return None
-        gain, offset = (tuple(it.tolist()) for it in pair)
-        return CountedInputs(gain=gain, offset=offset, missing=packed.missing, error=packed.error)
-
-    def counts(self, values: AnyArray) -> AnyArray:
-        """Return the counts of new values (n, ...).
-
-        Raises
-        ------
-        SampleError
-            If there are none.
-        """
-        n_channels = len(self.gain)
-        rows = np.ascontiguousarray(values, np.float32).reshape(-1, n_channels)
-        counts, unfit = pack(
-            rows,
-            np.array(self.gain),
-            np.array(self.offset),
-            tolerance=self.error,
-            missing=self.missing,
-        )
-        if unfit is not None:
-            row, channel = divmod(unfit, n_channels)
-            raise SampleError(
-                f"The network was trained on 16-bit counts (dtype='stored'), of steps of "
-                f"{self.gain[channel]:g} in channel {channel}, and {rows[row, channel]:g} is none "
-                "of them: the new data come from another converter. Train on values, without "
-                "dtype='stored', to predict for these too."
-            )
-        return counts.reshape(values.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +182,7 @@ class Spec:
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
-                counts=None if counts is None else _counted_inputs(counts),
+                counts=None if counts is None else CountedInputs.from_saved(counts),
                 **values,
             )
         except OSError as error:
@@ -344,11 +286,6 @@ class Spec:
         if fit is not None:
             out[fit.is_behind] = (self.padding or {}).get("value", 0.0)
         return out
-
-
-def _counted_inputs(found: Mapping[str, Any]) -> CountedInputs:
-    pairs = {name: tuple(map(float, found[name])) for name in ("gain", "offset")}
-    return CountedInputs(missing=found["missing"], error=float(found["error"]), **pairs)
 
 
 def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:

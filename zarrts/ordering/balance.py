@@ -23,9 +23,12 @@ from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
 from zarrts.ordering.blocks import BlockPlan
 from zarrts.ordering.order import Batching, Piece, filled_units
 from zarrts.ordering.rolling import unit_order
-from zarrts.types import IntArray
+from zarrts.types import AnyArray, IntArray
 
-_MAX_DRAWN = 1 << 20  # samples that are worked out at once
+MAX_DRAWN = 1 << 20
+"""Samples that are worked out at once."""
+
+_BLOCK = 1 << 16  # samples that are sorted at once
 _STREAM_TURNS, _STREAM_FIRST, _STREAM_SECOND, _STREAM_CHOICE = range(6, 10)
 
 
@@ -53,34 +56,78 @@ class Strata:
     count: IntArray
 
     @staticmethod
-    def of(codes: IntArray, units: ChunkUnits) -> "Strata":
+    def of(codes: AnyArray, units: ChunkUnits) -> "Strata":
         """Sort samples into strata.
 
         Parameters
         ----------
         codes : int, shape (n_samples,)
-            Of each selected sample its stratum, from 0 on without gaps; -1 for none.
+            Of each selected sample its stratum, from 0 on without gaps; below 0 for none.
         """
-        order = np.argsort(codes, kind="stable")
-        order = order[np.searchsorted(codes, 0, sorter=order) :]
-        sizes = np.bincount(codes[codes >= 0])
-        units_of = units.unit_of_number(order)
-        stratum = np.repeat(np.arange(len(sizes)), sizes)
-        is_new = (np.diff(units_of, prepend=-1) != 0) | (np.diff(stratum, prepend=-1) != 0)
-        first = np.flatnonzero(is_new)
+        starts = np.concatenate([[0], np.cumsum(sizes_of(codes))])
+        members = _sorted_by_code(codes, starts)
+        # Block by block: whole arrays of these would take fifty bytes a sample.
+        firsts, units_of, unit_before = [], [], -1
+        for block in blocks_of(len(members)):
+            found = units.unit_of_number(members[block].astype(np.int64))
+            is_new = np.diff(found, prepend=unit_before) != 0
+            is_new[starts[(starts >= block.start) & (starts < block.stop)] - block.start] = True
+            inside = np.flatnonzero(is_new)
+            firsts.append(inside + block.start)
+            units_of.append(found[inside])
+            unit_before = int(found[-1])
+        first = np.concatenate([np.zeros(0, np.int64), *firsts])
         return Strata(
-            members=order.astype(np.min_scalar_type(max(len(codes), 1))),
-            starts=np.concatenate([[0], np.cumsum(sizes)]),
-            stratum=stratum[first],
-            unit=units_of[first],
+            members=members,
+            starts=starts,
+            stratum=np.searchsorted(starts, first, "right") - 1,
+            unit=np.concatenate([np.zeros(0, np.int64), *units_of]),
             first=first,
-            count=np.diff(np.append(first, len(order))),
+            count=np.diff(np.append(first, len(members))),
         )
 
     @property
     def sizes(self) -> IntArray:
         """Number of samples of each stratum."""
         return np.diff(self.starts)
+
+
+def blocks_of(n: int) -> Iterator[slice]:
+    """Yield slices that together are all of `n` things, a bounded number each."""
+    for start in range(0, n, _BLOCK):
+        yield slice(start, min(start + _BLOCK, n))
+
+
+def sizes_of(codes: AnyArray) -> IntArray:
+    """Return how many times each code from 0 on occurs; others are below 0."""
+    n_codes = int(codes.max(initial=-1)) + 1
+    sizes = np.zeros(n_codes, np.int64)
+    for block in blocks_of(len(codes)):
+        some = codes[block]
+        sizes += np.bincount(some[some >= 0], minlength=n_codes)
+    return sizes
+
+
+def _sorted_by_code(codes: AnyArray, starts: IntArray) -> IntArray:
+    """Return which samples have code 0, then 1, and so on, ascending in each.
+
+    Parameters
+    ----------
+    starts : int64, shape (n_codes + 1,)
+        Where those of each code start.
+    """
+    members = np.empty(int(starts[-1]), np.min_scalar_type(max(len(codes), 1)))
+    filled = starts[:-1].copy()
+    for block in blocks_of(len(codes)):
+        some = codes[block]
+        order = np.argsort(some, kind="stable")
+        order = order[np.searchsorted(some, 0, sorter=order) :]
+        ordered = some[order].astype(np.int64)
+        counts = np.bincount(ordered, minlength=len(filled))
+        before = np.cumsum(counts) - counts
+        members[(filled - before)[ordered] + np.arange(len(ordered))] = order + block.start
+        filled += counts
+    return members
 
 
 def draws_per_rank(sizes: IntArray, world_size: int, *, repeats: bool) -> int:
@@ -109,6 +156,8 @@ class BalancedOrder:
     slots : int, or None
         How many units may be open at once; None if all fit.
     seed, epoch : int
+    max_drawn : int
+        How many samples are worked out at once; of more, the epoch is cut into blocks.
 
     Raises
     ------
@@ -125,9 +174,10 @@ class BalancedOrder:
         slots: int | None,
         seed: int,
         epoch: int,
+        max_drawn: int = MAX_DRAWN,
     ) -> None:
         self.batching = batching
-        self._strata, self._slots = strata, slots
+        self._strata, self._slots, self._max_drawn = strata, slots, max_drawn
         n_strata = len(strata.sizes)
         self._draws = (batching.stop - batching.start) // n_strata
         self._all_draws = self._draws * batching.world_size
@@ -321,7 +371,7 @@ class BalancedOrder:
                 is_spread=is_spread,
             )
 
-        n_blocks = -(-len(draws) * len(self._turns) // _MAX_DRAWN)
+        n_blocks = -(-len(draws) * len(self._turns) // self._max_drawn)
         block = -(-len(draws) // n_blocks)
         if self._slots is None:
             return layout(block)
