@@ -28,7 +28,7 @@ def convert(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
@@ -43,6 +43,8 @@ def convert(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    time: str | None = None,
+    labels: Any = None,
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -86,7 +88,9 @@ def convert(
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
         arrays of labels, and batches have a dictionary of them. y=False says that there are no
-        labels, whatever arrays the files hold.
+        labels, whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list
+        of columns, which are the channels, and y a column; CSV files are recordings only where x
+        is a list.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -128,6 +132,13 @@ def convert(
     missing : number, optional
         A value of x that stands for a missing one, such as -32768. It becomes NaN, and integers
         become floats.
+    time : str, optional
+        Of CSV and Parquet files: the column that says when each row was, in seconds or as dates;
+        rate and gaps follow from it.
+    labels : path, address or table, optional
+        Labels that are elsewhere: a CSV file (or a dictionary, a data frame) with the columns
+        subject or file; start and stop (or duration), in seconds from the first row or as dates;
+        and label. What no line covers has no label, or that of `unlabelled`.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -181,7 +192,7 @@ def convert(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         class_names=names_given("class_names", class_names),
         follow_links=follow_links,
@@ -197,6 +208,8 @@ def convert(
         else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
+        time=time,
+        labels=labels,
         dtype=dtype_given(dtype),
         memory_bytes=size_given("memory", memory),
         chunk_bytes=size_given("chunk", chunk),
@@ -226,7 +239,7 @@ def append(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     follow_links: bool = False,
@@ -234,6 +247,8 @@ def append(
     axes: Sequence[str] | None = None,
     override: Sequence[str] = (),
     label_every: int | str | None = None,
+    labels: Any = None,
+    unlabelled: str | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
     scheduler: Any = None,
@@ -256,8 +271,8 @@ def append(
         otherwise; by default such a file is refused.
     label_every : int or str, optional
         As in `convert`, and as it was said there by default; 1 where each time step has a label.
-    source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
-    restart, progress, storage_options
+    source, folders, subject, x, y, table, follow_links, kind, axes, labels, unlabelled, memory,
+    workers, scheduler, restart, progress, storage_options
         As in `convert`.
 
     Returns
@@ -277,13 +292,15 @@ def append(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,
         axes=names_given("axes", axes),
         override=override_given(override),
         label_every=label_every,
+        labels=labels,
+        unlabelled=unlabelled,
         memory_bytes=size_given("memory", memory),
         workers=workers,
         scheduler=scheduler,

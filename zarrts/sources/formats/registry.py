@@ -10,6 +10,7 @@ from typing import Any
 from zarrts.errors import SourceError
 from zarrts.sources.formats import (
     actipy_files,
+    csv_files,
     edf,
     hdf5,
     matlab,
@@ -17,6 +18,7 @@ from zarrts.sources.formats import (
     npy,
     npy_pairs,
     npz,
+    parquet_files,
     ts_files,
     wfdb_files,
 )
@@ -35,7 +37,12 @@ _OWN = (
     *mne_files.FORMATS,
     *actipy_files.FORMATS,
     wfdb_files.FORMAT,
+    parquet_files.FORMAT,
 )
+
+_MAYBE = csv_files.FORMAT
+"""Lists of files, of subjects and of labels are CSV files too: as recordings they are read where
+columns of x are named, and there are no files of another kind."""
 
 
 @functools.cache
@@ -89,14 +96,28 @@ def _named(point: EntryPoint) -> str:
     return f"the file format {point.name!r} of the package {package}"
 
 
-def suffixes() -> tuple[str, ...]:
-    """Return the suffixes of all files that can be read."""
-    return tuple(suffix for it in formats() for suffix in it.suffixes)
+def formats_for(options: SourceOptions) -> tuple[Format, ...]:
+    """Return the formats whose files are recordings."""
+    known = formats()
+    has_own = any({*it.suffixes} & {*_MAYBE.suffixes} for it in known)
+    return (*known, _MAYBE) if isinstance(options.x, tuple) and not has_own else known
+
+
+def suffixes(options: SourceOptions | None = None) -> tuple[str, ...]:
+    """Return the suffixes of all files that can be read as recordings."""
+    known = formats() if options is None else formats_for(options)
+    return tuple(suffix for it in known for suffix in it.suffixes)
+
+
+def are_lists(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return those files that are not recordings, because others are of another kind."""
+    some = [it for it in files if it.is_kind(_MAYBE.suffixes)]
+    return some if len(some) < len(files) else []
 
 
 def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     """Open a file of any format for reading its headers; SourceError if its format is unknown."""
-    for it in formats():
+    for it in (*formats(), _MAYBE):
         if file.is_kind(it.suffixes):
             return it.open(file)
     known = ", ".join(suffixes())
@@ -129,7 +150,8 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         If files of several formats could be one study twice.
     """
     files = without_parts(files)
-    of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in formats()}
+    known = formats_for(options)
+    of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in known}
     _refuse_mixture(of_format)
     if options.is_unlabelled:
         find_inputs(files, options, findings)
@@ -157,8 +179,11 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             empty.append(str(error))
             return []
 
-    in_groups = [file for file in files if file.is_kind(hdf5.FORMAT.suffixes)]
-    hdf5.FORMAT.find(in_groups, options, findings)
+    in_groups = []
+    for it in (hdf5.FORMAT, parquet_files.FORMAT, csv_files.FORMAT):
+        of_format = [file for file in files if file.is_kind(it.suffixes)]
+        it.find(of_format, options, findings)
+        in_groups += of_format
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
     findings.drafts += findings.collect("file", ahead(some), draft)
     if not findings.drafts:
