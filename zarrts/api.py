@@ -45,6 +45,7 @@ def convert(
     missing: float | None = None,
     time: str | None = None,
     labels: Any = None,
+    missing_chunks: Literal["fill"] | None = None,
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -139,6 +140,9 @@ def convert(
         Labels that are elsewhere: a CSV file (or a dictionary, a data frame) with the columns
         subject or file; start and stop (or duration), in seconds from the first row or as dates;
         and label. What no line covers has no label, or that of `unlabelled`.
+    missing_chunks : "fill", optional
+        Chunks that were never written into an array of Zarr hold its fill value, as Zarr has it; by
+        default they are counted, and refused.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -210,6 +214,7 @@ def convert(
         missing=missing,
         time=time,
         labels=labels,
+        missing_chunks=missing_chunks,
         dtype=dtype_given(dtype),
         memory_bytes=size_given("memory", memory),
         chunk_bytes=size_given("chunk", chunk),
@@ -309,5 +314,6 @@ def append(
     prepared = prepare_append(with_table(source, table), store, options, storage_options)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
-        run(prepared, on_rows)
-    return open_store(prepared.target.root)
+        header = run(prepared, on_rows)
+    root = prepared.target.root
+    return open_store(root) if header is None else Store(root, header)

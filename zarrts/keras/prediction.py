@@ -27,7 +27,7 @@ from zarrts.keras.new_data import (
 from zarrts.keras.opening import Opening
 from zarrts.keras.places import places_of_files, places_of_samples
 from zarrts.keras.prediction_files import new_values, publish_values, shortened
-from zarrts.keras.sequence import ZarrSequence
+from zarrts.keras.sequence import ZarrSequence, refuse_other_counts
 from zarrts.keras.source_batches import (
     Fed,
     batches_of_files,
@@ -295,6 +295,7 @@ def _sequence(
             f"{samples!r} has rows of shape {found.row_shape} cut at {found.x_steps}, but the "
             f"network was trained on {spec.row_shape} cut at {spec.x_steps}; cut the same windows."
         )
+    refuse_other_counts(seq, spec.counts)
     return seq
 
 

@@ -17,7 +17,7 @@ from zarrts.keras.loop import Loop
 from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.position import order_of
-from zarrts.keras.spec import Spec, spec_of
+from zarrts.keras.spec import CountedInputs, Spec, spec_of
 from zarrts.labels.label_sets import (
     alike,
     describe_classes,
@@ -347,7 +347,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         options = dataclasses.replace(
             self._options, **_OF_TRAINING, stats=scaling, scale=scale
         ).keywords()
-        return ZarrSequence(self.alike(samples), **options)
+        made = ZarrSequence(self.alike(samples), **options)
+        if self._options.hands_out_stored:
+            refuse_other_counts(made, self.spec.counts)
+        return made
 
     def alike(self, samples: "str | Path | Store | Samples") -> Samples:
         """Return other samples with the classes of these, merged in the same way.
@@ -402,6 +405,17 @@ def _of_these(values: Any, given: Samples, kept: Samples) -> Any:
     if kept is given or array.shape != (len(given),) or len(kept) == len(given):
         return values
     return array[given.selection.ids.count_below(kept.ids)]
+
+
+def refuse_other_counts(seq: ZarrSequence, counts: CountedInputs | None) -> None:
+    """Raise SampleError unless a sequence hands out the counts that a network was trained on."""
+    found = seq.spec.counts
+    if found != counts:
+        raise SampleError(
+            f"{seq.samples.store.path} stores other counts than the network was trained on "
+            "(dtype='stored'): their gains and offsets differ. Train on values, without "
+            "dtype='stored', to use both."
+        )
 
 
 def _refuse(name: str, value: object, reason: str) -> NoReturn:

@@ -14,18 +14,77 @@ from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
-from zarrts.loading.options import BatchOptions
+from zarrts.loading.options import STORED, BatchOptions
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.settings import Settings
+from zarrts.loops.packing import pack
 from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaling, make_scaler
 from zarrts.stats.statistics import Linear
+from zarrts.store import Store
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedInputs:
+    """Inputs that the network gets as counts: value = float32(count * gain + offset).
+
+    Attributes
+    ----------
+    gain, offset : tuple of float
+        Of each channel.
+    missing : int, or None
+        The count that stands for NaN.
+    error : float
+        The largest that rounding to counts made in the training, and may make again.
+    """
+
+    gain: tuple[float, ...]
+    offset: tuple[float, ...]
+    missing: int | None
+    error: float
+
+    @staticmethod
+    def of(store: Store) -> "CountedInputs | None":
+        """Return that of a store; None where it holds values."""
+        packed = store.header.segments[0].x.packed
+        pair = store.readers.tables.packing.of_all if packed is not None else None
+        if packed is None or pair is None:
+            return None
+        gain, offset = (tuple(it.tolist()) for it in pair)
+        return CountedInputs(gain=gain, offset=offset, missing=packed.missing, error=packed.error)
+
+    def counts(self, values: AnyArray) -> AnyArray:
+        """Return the counts of new values (n, ...).
+
+        Raises
+        ------
+        SampleError
+            If there are none.
+        """
+        n_channels = len(self.gain)
+        rows = np.ascontiguousarray(values, np.float32).reshape(-1, n_channels)
+        counts, unfit = pack(
+            rows,
+            np.array(self.gain),
+            np.array(self.offset),
+            tolerance=self.error,
+            missing=self.missing,
+        )
+        if unfit is not None:
+            row, channel = divmod(unfit, n_channels)
+            raise SampleError(
+                f"The network was trained on 16-bit counts (dtype='stored'), of steps of "
+                f"{self.gain[channel]:g} in channel {channel}, and {rows[row, channel]:g} is none "
+                "of them: the new data come from another converter. Train on values, without "
+                "dtype='stored', to predict for these too."
+            )
+        return counts.reshape(values.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +138,8 @@ class Spec:
         The column of time stamps in these.
     before : int, or None
         Of windows at events: rows from the first one to that of the event.
+    counts : CountedInputs, or None
+        Where the network gets 16-bit counts: what they stand for.
     """
 
     class_names: tuple[Label, ...] | None
@@ -107,6 +168,7 @@ class Spec:
     before: int | None = None
     columns: tuple[str, ...] | None = None
     time: str | None = None
+    counts: CountedInputs | None = None
 
     @property
     def description(self) -> Description:
@@ -140,6 +202,7 @@ class Spec:
             values = json.loads(Path(path).read_text("utf-8"))
             if values.pop("format") != _FORMAT:
                 raise ValueError("of another format")
+            counts = values.pop("counts", None)
             scaling = values.pop("scaling")
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
@@ -157,6 +220,7 @@ class Spec:
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
                 columns=_columns(columns),
+                counts=None if counts is None else _counted_inputs(counts),
                 **values,
             )
         except OSError as error:
@@ -225,7 +289,7 @@ class Spec:
             label_mode=label_mode,
             stats=self.scaling,
             nan=self.nan,
-            dtype=self.dtype,
+            dtype=self.dtype if self.counts is None else STORED,
             mask=self.has_mask,
             memory=self.memory_bytes,
             **padding,
@@ -242,6 +306,8 @@ class Spec:
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
         rows = rows.astype(self.stored_dtype, copy=False)
+        if self.counts is not None:
+            return self.counts.counts(rows)
         dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
         if self.scaling is not None:
             scaler = make_scaler(
@@ -263,6 +329,11 @@ class Spec:
 def _columns(x: Any) -> tuple[str, ...] | None:
     """Return the columns of tables that are x; None where it is named otherwise, or not at all."""
     return tuple(x) if isinstance(x, list | tuple) else None
+
+
+def _counted_inputs(found: Mapping[str, Any]) -> CountedInputs:
+    pairs = {name: tuple(map(float, found[name])) for name in ("gain", "offset")}
+    return CountedInputs(missing=found["missing"], error=float(found["error"]), **pairs)
 
 
 def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
@@ -307,4 +378,5 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         before=selection.view.before,
         columns=_columns(header.segments[0].options.get("x")),
         time=header.segments[0].options.get("time"),
+        counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
     )

@@ -16,9 +16,15 @@ from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
 from zarrts.reading.sample_reader import SampleReader
-from zarrts.reading.sample_statistics import may_hold_nan, refuse_infinite_samples, scaling_of
+from zarrts.reading.sample_statistics import (
+    may_hold_nan,
+    refuse_infinite_samples,
+    scale_of_counts,
+    scaling_of,
+)
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaler, Scaling, make_scaler
+from zarrts.storage.packing import COUNTS
 from zarrts.types import AnyArray, IntArray
 
 
@@ -79,6 +85,8 @@ class Settings:
         refuse_infinite_samples(selection, scaling, skips_damage=skips)
         fills = has_nan and options.nan == "fill"
         dtype = selection.store.dtype if options.dtype is None else options.dtype
+        if options.hands_out_stored:
+            dtype = _dtype_stored(selection, options, fills=fills)
         scaler = None
         if scaling is not None:
             scaler = _scaler(selection, scaling, dtype=dtype, has_nan=has_nan, fills=fills)
@@ -92,7 +100,9 @@ class Settings:
             lengths=_lengths(reader, options.padding),
             pad_value=options.pad_value,
             has_step_labels=reader.cut.y_steps is None,
-            unpacking=_unpacking(selection, scaling, scaler, dtype=dtype, fills=fills),
+            unpacking=None
+            if options.hands_out_stored
+            else _unpacking(selection, scaling, scaler, dtype=dtype, fills=fills),
         )
         processing = _with_target(processing, selection, options)
         return Settings(options=options, scaling=scaling, sampling=sampling, processing=processing)
@@ -148,6 +158,31 @@ def _scaler(
     )
 
 
+def _dtype_stored(selection: Selection, options: BatchOptions, *, fills: bool) -> np.dtype[Any]:
+    """Return the dtype of x as it lies in the store.
+
+    Raises
+    ------
+    SampleError
+        If counts do not mean the same everywhere, or something has to be done with values.
+    """
+    if scale_of_counts(selection) is None:
+        return selection.store.dtype
+    wrong = {
+        "stats=": options.stats is not None,
+        "pad=": options.padding is not None,
+        "nan='fill'": fills,
+        "target='x'": selection.view.cut.y_of == "x",
+    }
+    given = [name for name, is_given in wrong.items() if is_given]
+    if given:
+        raise SampleError(
+            f"dtype='stored' hands out 16-bit counts, which {given[0]} is not for: scale them in "
+            "the network, with samples.stats().as_layer(stored=True), or leave dtype= out."
+        )
+    return COUNTS
+
+
 def _rows_of_subjects(selection: Selection, scaling: Scaling) -> IntArray:
     """Return which numbers of a scaling each subject of the store gets; -1 where it has none."""
     rows = {name: row for row, name in enumerate(scaling.subjects)}
@@ -169,8 +204,12 @@ def _unpacking(
     linear_rows = None
     if scaling is not None and scaling.subjects:
         linear_rows = _rows_of_subjects(selection, scaling)[store.catalog.subject_codes]
+    packing = store.readers.tables.packing
+    if not store.catalog.moments.nan_count.any():
+        # To look for the count that stands for NaN takes a fifth of the time.
+        packing = replace(packing, packed=replace(packing.packed, missing=None))
     return Unpacking(
-        packing=store.readers.tables.packing,
+        packing=packing,
         recordings_of=selection.recordings_of,
         scaler=scaler,
         linear_rows=linear_rows,

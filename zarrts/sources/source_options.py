@@ -20,7 +20,16 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
-_SAID = ("annotations", "unlabelled", "missing", "units", "override", "time", "subject_column")
+_SAID = (
+    "annotations",
+    "unlabelled",
+    "missing",
+    "units",
+    "override",
+    "missing_chunks",
+    "time",
+    "subject_column",
+)
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
 OVERRIDES = ("channels", "units", "rate_hz")
 """The options that may win over what files say."""
@@ -84,6 +93,9 @@ class SourceOptions:
         A table of intervals that are the labels; see `study.elsewhere`.
     subject_column : str, optional
         The column that `subject` named when the store was made.
+    missing_chunks : "fill", optional
+        Chunks of Zarr arrays that were never written hold the fill value; by default they are
+        refused.
 
     Raises
     ------
@@ -110,6 +122,7 @@ class SourceOptions:
     time: str | None = None
     labels: Any = None
     subject_column: str | None = None
+    missing_chunks: str | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -205,6 +218,11 @@ class SourceOptions:
             isinstance(self.unlabelled, str) and self.unlabelled
         ):
             raise SourceError(f"unlabelled={self.unlabelled!r} has to be the name of a class.")
+        if self.missing_chunks not in (None, "fill"):
+            raise SourceError(
+                f"missing_chunks={self.missing_chunks!r} is unknown; say 'fill' for fill values, "
+                "or leave it out, and chunks that are missing are refused."
+            )
         value = self.missing
         if isinstance(value, np.number):
             object.__setattr__(self, "missing", value.item())

@@ -55,7 +55,7 @@ class Readers:
     ----------
     x, y : tuple of ChunkReader
         Of values, whatever is stored.
-    mask : tuple of ChunkReader
+    mask : tuple of ChunkReader or None
         None of a segment whose rows are all good.
     tables : Tables
     are_counts : bool

@@ -180,7 +180,8 @@ def draft_of(
         if options.is_unlabelled
         else _pick(contents, options, origin)
     )
-    path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
+    stem = "" if contents.name and file.folder else contents.name or file.stem
+    path_name = "/".join(part for part in (file.folder, stem, group) if part)
     x = contents.reader(x_name, "x", options)
     y: RowReader | SeriesList
     if options.is_unlabelled:
@@ -195,7 +196,7 @@ def draft_of(
         row_subjects = read_subjects(contents.reader(owner, "y", options), f"{origin}: {owner}")
     return Draft(
         origin=origin,
-        name=group.rpartition("/")[2] or file.stem,
+        name=group.rpartition("/")[2] or contents.name or file.stem,
         path_name=path_name,
         paths=tuple(dict.fromkeys((file.path, *contents.more_paths))),
         x=x,
@@ -248,7 +249,7 @@ def input_name(contents: Contents, x: str | None, origin: str) -> str:
     names = contents.names
     if x is not None and x in names:
         return x
-    usual = [it for it in names if array_names.usual_name(it) in array_names.X_NAMES]
+    usual = array_names.with_usual_name(names, array_names.X_NAMES)
     if x is None and len(names) == 1:
         return names[0]
     if x is None and len(usual) == 1:

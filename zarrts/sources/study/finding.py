@@ -78,6 +78,7 @@ def find(
     has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
     reference: Reference | None = None,
+    stored: Sequence[SourceRecording] = (),
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -95,6 +96,8 @@ def find(
         How addresses are reached.
     reference : Reference, optional
         What columns and rows have to mean, such as those of a store that is added to.
+    stored : sequence of SourceRecording
+        Recordings of stores, which are found already; with some, there need be no source.
 
     Returns
     -------
@@ -108,11 +111,11 @@ def find(
     """
     options = options or SourceOptions()
     options.check_axes()
-    paths, tables, recordings = sorted_out(source, options)
+    paths, tables, recordings = sorted_out(source, options, may_be_none=bool(stored))
     mounts = mounts or Mounts()
     intervals = None if options.labels is None else Intervals(options.labels, mounts)
     found = search_files(paths, mounts, options, intervals)
-    if not (found.files or found.problems or tables or recordings):
+    if not (stored or found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes(options))
     findings = Findings()
     findings.note("place", found.problems)
@@ -143,7 +146,7 @@ def find(
     if intervals is not None and not findings.sentences():
         findings.note("study", intervals.problems())
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
-    settled = ragged.settle([*of_files, *of_arrays], options, findings)
+    settled = ragged.settle([*of_files, *of_arrays, *stored], options, findings)
     # A value that is missing is one of the file, before units are converted.
     settled = as_declared(settled, options)
     alike, description, notes = _brought_together(settled, options, reference, findings)

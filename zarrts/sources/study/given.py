@@ -7,7 +7,7 @@ from dataclasses import replace
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats.drafts import Draft
-from zarrts.sources.formats.registry import are_lists, is_readable, suffixes
+from zarrts.sources.formats.registry import are_lists, format_of, suffixes
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import recording_table
 from zarrts.sources.study.elsewhere import Intervals
@@ -27,7 +27,7 @@ def search_files(
     """Find files; those that have a known suffix, but are of another kind, are such files."""
     known = suffixes(options)
     found = search(paths, known, follow_links=options.follow_links, mounts=mounts)
-    unlike = {it.origin for it in found.files if not is_readable(it)}
+    unlike = {it.origin for it in found.files if format_of(it, options) is None}
     unlike |= {it.origin for it in are_lists(found.files)}
     if intervals is not None:
         unlike |= {it.origin for it in found.files if it.path == intervals.path}
@@ -47,7 +47,7 @@ def passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ..
 
 
 def sorted_out(
-    source: Source | Sequence[Source], options: SourceOptions
+    source: Source | Sequence[Source], options: SourceOptions, *, may_be_none: bool = False
 ) -> tuple[list[str], list[str], list[Recording]]:
     """Return the paths, the tables and the arrays in `source`, each in the order given."""
     items = source if isinstance(source, list | tuple) else [source]
@@ -70,6 +70,6 @@ def sorted_out(
                 "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
                 f"{type(item).__name__}."
             )
-    if not items:
+    if not items and not may_be_none:
         raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
     return paths, tables, recordings
