@@ -176,7 +176,7 @@ def _draft(
     channels, events = tables.lowest(inside, "channels"), tables.lowest(inside, "events")
     with open_contents(file) as contents:
         is_signals = SIGNALS in contents.names
-        x_name = SIGNALS if is_signals else input_name(contents, options.x, file.origin)
+        x_name = SIGNALS if is_signals else input_name(contents, options.input_name, file.origin)
         x = contents.reader(x_name, "x", options)
         description = contents.description(x_name, options)
         notes, mask = contents.notes, mask_of(contents, x_name, options)
