@@ -205,10 +205,8 @@ def print_table(
             for sequence in opened:
                 sequence.close()
         n_batches = -(-len(y) // batch_size)
-        print(
-            f"\nbatches of {batch_size:<19}{'samples/s':>12}{'ms a batch':>12}{'of CPU':>8}"
-            f"{'to RAM':>8}"
-        )
+        heads = f"{'samples/s':>12}{'ms a batch':>12}{'of CPU':>8}{'to RAM':>8}"
+        print(f"\nbatches of {batch_size:<20}{heads}")
         for name, each in seconds.items():
             ratio = ""
             if name in compared:

@@ -396,6 +396,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 # These need a server, a kill or another process: the test that raises each quotes this of it.
 RAISED_IN = {
     "does not fit into 32 bits": "test_keras.py",
+    "A batch of shape": "test_keras_fit.py",
     "runs on NumPy:": "test_loops.py",
     "require: the compiled library is not there": "test_loops.py",
     "'yes' is unknown; use 0, 1 or require": "test_loops.py",

@@ -204,8 +204,12 @@ def _unpacking(
     linear_rows = None
     if scaling is not None and scaling.subjects:
         linear_rows = _rows_of_subjects(selection, scaling)[store.catalog.subject_codes]
+    packing = store.readers.tables.packing
+    if not store.catalog.moments.nan_count.any():
+        # To look for the count that stands for NaN takes a fifth of the time.
+        packing = replace(packing, packed=replace(packing.packed, missing=None))
     return Unpacking(
-        packing=store.readers.tables.packing,
+        packing=packing,
         recordings_of=selection.recordings_of,
         scaler=scaler,
         linear_rows=linear_rows,
