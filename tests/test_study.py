@@ -1,5 +1,6 @@
 """zarrts.scan: a study before it is stored, steps on it, and the store that it becomes."""
 
+import inspect
 import pickle
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 import zarrts
 from zarrts.cli import main
+from zarrts.conversion.options import ConvertOptions
 
 RATES = {"s01": 128, "s02": 160, "s03": 100}
 CHANNELS = {"s01": ["C3", "C4", "A1"], "s02": ["A1", "C3", "EOG", "C4"], "s03": ["c3", "C4", "A1"]}
@@ -402,3 +404,40 @@ def test_parts_of_a_store_with_steps_are_joined(folder, tmp_path):
     with zarrts.open(store) as opened:
         assert [it.needs for it in opened.header.segments] == [("steps",)]
     assert zarrts.verify(store, deep=True, sources=[folder, more]).problems == ()
+
+
+# Options -----------------------------------------------------------------------------------------
+
+GIVEN = {
+    "folders": "subjects", "subject": "s", "x": "a", "y": "b", "class_names": ["p"],
+    "follow_links": True, "kind": "ragged", "axes": ["channel", "time"], "channels": ["c"],
+    "rate_hz": 7, "units": "mV", "override": ["units"], "label_every": 3, "annotations": ["t"],
+    "unlabelled": "none", "missing": -1, "missing_chunks": "fill", "steps": ["notch 2"],
+    "dtype": "float64", "memory": "3MiB", "chunk": "3KiB", "shard": "6MiB", "codec": "zstd",
+    "pack": False, "workers": 3, "scheduler": "processes", "overwrite": True, "restart": True,
+}  # fmt: skip
+NO_OPTIONS = {"source", "target", "table", "progress", "storage_options", "unknown"}
+
+
+@pytest.mark.parametrize("function", ["convert", "scan"])
+def test_each_keyword_reaches_the_options(monkeypatch, function):
+    """A keyword that is taken and goes nowhere is the worst of all."""
+    seen = []
+
+    def catch(source, *rest, **more):
+        seen.append(next(it for it in rest if isinstance(it, ConvertOptions)))
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr("zarrts.api.prepare", catch)
+    monkeypatch.setattr(
+        "zarrts.api.Study", type("Caught", (), {"__init__": lambda _, *a: catch(*a)})
+    )
+    keywords = set(inspect.signature(getattr(zarrts, function)).parameters) - NO_OPTIONS
+    assert keywords <= GIVEN.keys()
+    for name in sorted(keywords):
+        with pytest.raises(RuntimeError, match="seen"):
+            getattr(zarrts, function)(
+                "in/", *["a.zarr"] * (function == "convert"), **{name: GIVEN[name]}
+            )
+        field = f"{name}_bytes" if name in ("memory", "chunk", "shard") else name
+        assert getattr(seen[-1], field) != getattr(ConvertOptions(), field), name
