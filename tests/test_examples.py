@@ -232,3 +232,39 @@ def test_eeg_is_classified_at_events(tmp_path, run_here):
         x, y = trials.load()
         assert x.shape == (48, 250, 2)
         assert [store.class_names[code] for code in y[:4]] == ["right", "left", "right", "left"]
+
+
+@needs_keras
+def test_watches_with_gaps_are_classified_by_labels_of_another_table(run_here, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra tables is not installed")
+    rng = np.random.default_rng(0)
+    start = np.datetime64("2026-03-01T10:00:00", "ms")
+    (tmp_path / "watches").mkdir()
+    lines = ["subject,start,stop,label"]
+    for name in ("ann", "bob", "eve"):
+        seconds = np.arange(6000) / 25
+        moves = (seconds // 20).astype(int) % 2 == 1
+        x = rng.normal(0, 0.1, (6000, 3)) + np.where(moves, np.sin(9 * seconds), 0)[:, None]
+        x[700:710, 1] = np.nan
+        seconds[3000:] += 60.25  # the watch was taken off
+        when = start + (seconds * 1000).round().astype("timedelta64[ms]")
+        rows = [
+            ",".join([str(it), *("" if np.isnan(v) else f"{v:.4f}" for v in some)])
+            for it, some in zip(when, x, strict=True)
+        ]
+        text = "\n".join(["when,ax,ay,az", *rows])
+        (tmp_path / "watches" / f"{name}.csv").write_text(text)
+        for first in range(0, 6000, 500):
+            last = min(first + 499, 5999)
+            label = "walk" if moves[first] else "sit"
+            lines.append(f"{name},{when[first]},{when[last]},{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    said = run_here("wearables.py", tmp_path)
+    assert float(re.search(r"accuracy (\d\.\d+)", said)[1]) > 0.9
+    with zarrts.open(tmp_path / "watches.zarr") as store:
+        assert (store.rate_hz, store.class_names) == (25, ["sit", "walk"])
+        assert store.catalog.gaps.rows.tolist() == [3000, 9000, 15000]
+        plain = store.samples.windows("4s", "2s", label="majority")
+        dropped = store.samples.windows("4s", "2s", label="majority", nan="drop")
+        x = plain.load()[0]
+        assert len(plain) - len(dropped) == np.isnan(x).any(axis=(1, 2)).sum() > 0

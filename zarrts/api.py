@@ -31,7 +31,7 @@ def convert(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
@@ -46,6 +46,8 @@ def convert(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    time: str | None = None,
+    labels: Any = None,
     missing_chunks: Literal["fill"] | None = None,
     steps: Sequence[Any] = (),
     dtype: Any = "auto",
@@ -91,7 +93,9 @@ def convert(
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
         arrays of labels, and batches have a dictionary of them. y=False says that there are no
-        labels, whatever arrays the files hold.
+        labels, whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list
+        of columns, which are the channels, and y a column; CSV files are recordings only where x
+        is a list.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -133,6 +137,13 @@ def convert(
     missing : number, optional
         A value of x that stands for a missing one, such as -32768. It becomes NaN, and integers
         become floats.
+    time : str, optional
+        Of CSV and Parquet files: the column that says when each row was, in seconds or as dates;
+        rate and gaps follow from it.
+    labels : path, address or table, optional
+        Labels that are elsewhere: a CSV file (or a dictionary, a data frame) with the columns
+        subject or file; start and stop (or duration), in seconds from the first row or as dates;
+        and label. What no line covers has no label, or that of `unlabelled`.
     missing_chunks : "fill", optional
         Chunks that were never written into an array of Zarr hold its fill value, as Zarr has it; by
         default they are counted, and refused.
@@ -193,7 +204,7 @@ def convert(
     given = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         class_names=names_given("class_names", class_names),
         follow_links=follow_links,
@@ -243,7 +254,7 @@ def scan(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
@@ -258,6 +269,8 @@ def scan(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    time: str | None = None,
+    labels: Any = None,
     missing_chunks: Literal["fill"] | None = None,
     steps: Sequence[Any] = (),
     dtype: Any = "auto",
@@ -275,7 +288,7 @@ def scan(
     Parameters
     ----------
     source, folders, subject, x, y, table, class_names, follow_links, kind, axes, channels, rate_hz,
-    units, override, label_every, annotations, unlabelled, missing, missing_chunks,
+    units, override, label_every, annotations, unlabelled, missing, time, labels, missing_chunks,
     steps, storage_options
         As in `convert`.
     dtype, memory, chunk, shard
@@ -298,7 +311,7 @@ def scan(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         class_names=names_given("class_names", class_names),
         follow_links=follow_links,
@@ -314,6 +327,8 @@ def scan(
         else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
+        time=time,
+        labels=labels,
         missing_chunks=missing_chunks,
         steps=steps_given(steps),
         dtype=dtype_given(dtype),
@@ -332,7 +347,7 @@ def append(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     follow_links: bool = False,
@@ -341,6 +356,8 @@ def append(
     override: Sequence[str] = (),
     label_every: int | str | None = None,
     functions: Mapping[str, Any] | None = None,
+    labels: Any = None,
+    unlabelled: str | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
     scheduler: Any = None,
@@ -366,8 +383,8 @@ def append(
     functions : dict, optional
         From name to function, of those that a step `map` of the store called, where they cannot be
         imported. The steps of the store are taken on new sources, too.
-    source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
-    restart, progress, storage_options
+    source, folders, subject, x, y, table, follow_links, kind, axes, labels, unlabelled, memory,
+    workers, scheduler, restart, progress, storage_options
         As in `convert`.
 
     Returns
@@ -387,13 +404,15 @@ def append(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,
         axes=names_given("axes", axes),
         override=override_given(override),
         label_every=label_every,
+        labels=labels,
+        unlabelled=unlabelled,
         memory_bytes=size_given("memory", memory),
         workers=workers,
         scheduler=scheduler,

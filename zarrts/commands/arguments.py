@@ -89,7 +89,16 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
             help="What folders stand for, from the top.",
         ),
         click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file."),
-        click.option("--x", help="Name of the array of inputs, where it is not obvious."),
+        click.option(
+            "--x",
+            callback=name_or_names,
+            help="Name of the array of inputs, where it is not obvious; of CSV and Parquet files "
+            "the columns, with commas.",
+        ),
+        click.option(
+            "--labels",
+            help="CSV file of labels: subject (or file), start, stop, label.",
+        ),
         click.option(
             "--y",
             callback=name_or_names,
@@ -153,6 +162,9 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
             help="EDF annotations that are labels: texts with commas, or /expression/.",
         ),
         click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
+        click.option(
+            "--time", metavar="COLUMN", help="When each row of a CSV or Parquet file was."
+        ),
         click.option("--missing", type=float, help="A value of x that is missing, such as -32768."),
         click.option(
             "--missing-chunks",

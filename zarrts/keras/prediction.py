@@ -58,7 +58,7 @@ def predict(
     like: Like,
     out: str | Path | None = None,
     merge: Merge | None = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
     functions: Mapping[str, Any] | None = None,
@@ -118,8 +118,9 @@ def predict(
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
             options = SourceOptions(
-                x=x,
+                x=_x(x, spec),
                 axes=axes,
+                time=spec.time,
                 y=False,
                 missing=spec.missing,
                 **spec.of_files(functions),
@@ -152,11 +153,13 @@ def evaluate(
     samples: Any,
     *,
     like: Like,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | None = None,
     axes: Sequence[str] | None = None,
     subject: Any = None,
     label_every: int | str | None = None,
+    labels: Any = None,
+    unlabelled: str | None = None,
     stride: int | None = None,
     functions: Mapping[str, Any] | None = None,
     at: Any = None,
@@ -176,8 +179,8 @@ def evaluate(
         A path or address is that of a store, or of source files with labels.
     like : ZarrSequence, Spec or path
         What the network was trained with, or what `seq.save_spec(path)` wrote.
-    x, y, axes, subject, label_every
-        Of source files, as for `convert`.
+    x, y, axes, subject, label_every, labels, unlabelled
+        Of source files, as for `convert`; columns of tables are by default those of the training.
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
@@ -210,8 +213,11 @@ def evaluate(
     if _is_source(samples, more):
         refuse_unused(storage_options, samples, None)
         options = SourceOptions(
-            x=x,
+            x=_x(x, spec),
             y=y,
+            time=spec.time,
+            labels=labels,
+            unlabelled=unlabelled,
             axes=axes,
             subject=subject,
             label_every=label_every,
@@ -266,6 +272,13 @@ def _spec_of(like: Any) -> Spec:
         f"like={like!r} has to say how the network was trained: the ZarrSequence, or the file that "
         "seq.save_spec(path) wrote. Without it, new data would be scaled otherwise."
     )
+
+
+def _x(given: str | Sequence[str] | None, spec: Spec) -> str | tuple[str, ...] | None:
+    """Return the name of x, or the columns that are x."""
+    if given is None:
+        return spec.columns
+    return given if isinstance(given, str) else tuple(given)
 
 
 def _on_error(like: Like) -> OnError:

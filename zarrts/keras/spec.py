@@ -82,6 +82,10 @@ class Spec:
         Windows with NaN, or rows that are masked, are left out.
     purity : float
         Beside `majority`: the share that the most frequent label has to have.
+    columns : tuple of str, or None
+        Of CSV and Parquet files, the columns that are x.
+    time : str, or None
+        The column of time stamps in these.
     before : int, or None
         Of windows at events: rows from the first one to that of the event.
     counts : CountedInputs, or None
@@ -115,6 +119,8 @@ class Spec:
     source_channels: tuple[str, ...] | None = None
     purity: float = 0.0
     before: int | None = None
+    columns: tuple[str, ...] | None = None
+    time: str | None = None
     counts: CountedInputs | None = None
 
     @property
@@ -172,6 +178,7 @@ class Spec:
             of_source = values.pop("source_channels", None)
             units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             lengths, merges = values.pop("lengths", None), values.pop("merges", None)
+            columns = values.pop("columns", None)
             return Spec(
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
@@ -182,6 +189,7 @@ class Spec:
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
+                columns=_columns(columns),
                 counts=None if counts is None else CountedInputs.from_saved(counts),
                 **values,
             )
@@ -288,6 +296,11 @@ class Spec:
         return out
 
 
+def _columns(x: Any) -> tuple[str, ...] | None:
+    """Return the columns of tables that are x; None where it is named otherwise, or not at all."""
+    return tuple(x) if isinstance(x, list | tuple) else None
+
+
 def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
     return tuple(
         (old, names[code] if code >= 0 else None)
@@ -328,6 +341,8 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         drops_bad=selection.view.drops_bad,
         purity=purity,
         before=selection.view.before,
+        columns=_columns(header.segments[0].options.get("x")),
+        time=header.segments[0].options.get("time"),
         counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
         **_steps_of(header.segments[0].options),
     )

@@ -8,16 +8,10 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.units import ChunkUnits
-from zarrts.ordering.balance import (
-    MAX_DRAWN,
-    BalancedOrder,
-    Strata,
-    blocks_of,
-    draws_per_rank,
-    sizes_of,
-)
+from zarrts.ordering.balance import MAX_DRAWN, BalancedOrder, draws_per_rank
 from zarrts.ordering.listed import ListedOrder
 from zarrts.ordering.order import Batching, Order
+from zarrts.ordering.strata import Strata, blocks_of, sizes_of
 from zarrts.types import AnyArray, IntArray
 
 _LISTED_BYTES = 32  # unit, place and lowest place of each, and itself

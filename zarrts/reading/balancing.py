@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 
 from zarrts.errors import SampleError
-from zarrts.ordering.balance import MAX_DRAWN, blocks_of
+from zarrts.ordering.balance import MAX_DRAWN
 from zarrts.ordering.sampling import Balanced, Listed, Resample, Sampling, distinct
+from zarrts.ordering.strata import blocks_of
 from zarrts.reading.load import read_classes
 from zarrts.reading.selection import Selection
 from zarrts.sizes import format_budget

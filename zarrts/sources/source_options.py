@@ -22,7 +22,16 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
-_SAID = ("annotations", "unlabelled", "missing", "units", "override", "missing_chunks")
+_SAID = (
+    "annotations",
+    "unlabelled",
+    "missing",
+    "units",
+    "override",
+    "missing_chunks",
+    "time",
+    "subject_column",
+)
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
 OVERRIDES = ("channels", "units", "rate_hz")
 """The options that may win over what files say."""
@@ -80,6 +89,12 @@ class SourceOptions:
         Name of the class of what has no label, where labels are text.
     missing : int or float, optional
         A value of x that stands for one that is missing, and becomes NaN.
+    time : str, optional
+        Of tables: the column of time stamps, from which rate and gaps follow.
+    labels : optional
+        A table of intervals that are the labels; see `study.elsewhere`.
+    subject_column : str, optional
+        The column that `subject` named when the store was made.
     missing_chunks : "fill", optional
         Chunks of Zarr arrays that were never written hold the fill value; by default they are
         refused.
@@ -95,7 +110,7 @@ class SourceOptions:
         If an option cannot be meant so; names the remedy.
     """
 
-    x: str | None = None
+    x: str | tuple[str, ...] | None = None
     y: str | tuple[str, ...] | Literal[False] | None = None
     axes: Sequence[str] | None = None
     folders: str = "auto"
@@ -111,12 +126,24 @@ class SourceOptions:
     annotations: tuple[str, ...] | str | None = None
     unlabelled: str | None = None
     missing: int | float | None = None
+    time: str | None = None
+    labels: Any = None
+    subject_column: str | None = None
     missing_chunks: str | None = None
     steps: tuple[Step, ...] = ()
     before_steps: Description | None = None
 
     def __post_init__(self) -> None:
-        for name in ("y", "axes", "class_names", "channels", "units", "override", "annotations"):
+        for name in (
+            "x",
+            "y",
+            "axes",
+            "class_names",
+            "channels",
+            "units",
+            "override",
+            "annotations",
+        ):
             value: Any = getattr(self, name)
             if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
@@ -142,6 +169,11 @@ class SourceOptions:
 
     def _check_arrays(self) -> None:
         x, y = self.x, self.y
+        if self.labels is not None and not (y is None and self.label_every is None):
+            raise SourceError(
+                "labels= is a table of intervals that are the labels; leave y= and label_every= "
+                "out."
+            )
         if y is False:
             if self.label_every is not None or self.has_class_folders:
                 said = "label_every=" if self.label_every is not None else "folders="
@@ -152,9 +184,15 @@ class SourceOptions:
                 raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
             if x in y or len({*y}) < len(y):
                 raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
-        for option, name in (("x", x), ("y", None if isinstance(y, tuple) else y)):
+        of_columns = isinstance(x, tuple) and all(isinstance(it, str) and it for it in x)
+        for option, name in (
+            ("x", None if of_columns else x),
+            ("y", None if isinstance(y, tuple) else y),
+        ):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
+        if isinstance(x, tuple) and (not x or len({*x}) < len(x)):
+            raise SourceError(f"x={list(x)!r} has to name columns, each of them once.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
 
@@ -231,14 +269,19 @@ class SourceOptions:
     # Questions ---------------------------------------------------------------------------------
 
     @property
+    def input_name(self) -> str | None:
+        """Name of the only array of inputs, where it is given."""
+        return self.x if isinstance(self.x, str) else None
+
+    @property
     def label_name(self) -> str | None:
         """Name of the only array of labels, where it is given."""
         return self.y if isinstance(self.y, str) else None
 
     @property
     def is_unlabelled(self) -> bool:
-        """Whether it is said that there are no labels."""
-        return self.y is False
+        """Whether it is said that there are no labels, or none in the files of x."""
+        return self.y is False or self.labels is not None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -310,6 +353,9 @@ class SourceOptions:
         plain = {name: list(it) if isinstance(it, tuple) else it for name, it in kept.items()}
         rate_hz = None if self.rate_hz is None else float(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
+        if isinstance(self.x, tuple) and isinstance(self.subject, str):
+            said["subject_column"] = self.subject  # if it is one
+        said["labels_elsewhere"] = True if self.labels is not None else None
         return (
             {name: it if it is False else it or None for name, it in plain.items()}
             | {"rate_hz": rate_hz}
@@ -352,7 +398,7 @@ class SourceOptions:
             name: getattr(self, name) or getattr(stored, name)
             for name in ("x", "axes", "channels", "rate_hz", "label_every")
         }
-        said["y"] = stored.y if self.y is None else self.y
+        said["y"] = stored.y if self.y is None and self.labels is None else self.y
         for name in _SAID:
             own = getattr(self, name)
             said[name] = getattr(stored, name) if own is None else own

@@ -60,6 +60,8 @@ class Draft:
         See `SourceRecording`.
     mask, gaps
         See `SourceRecording`; None of a list of series.
+    first_s : float, or None
+        The time stamp of its first row; of dates, in seconds since 1970.
     """
 
     origin: str
@@ -82,6 +84,7 @@ class Draft:
     groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
+    first_s: float | None = None
 
     def rows(self, start: int, stop: int) -> "Draft":
         """Return rows `start` to `stop` of it, which is not a list; labels stay as they are."""
@@ -108,12 +111,15 @@ class Findings:
     Attributes
     ----------
     drafts : list of Draft
+    names_subjects : bool
+        Whether `subject` is the name of a column, which said whose each recording is.
     problems : dict
         By `Kind`, one complete sentence for each thing that cannot be used.
     """
 
     drafts: list[Draft] = field(default_factory=list)
     problems: dict[Kind, list[str]] = field(default_factory=dict)
+    names_subjects: bool = False
 
     def note(self, kind: Kind, sentences: Iterable[str]) -> None:
         """Add problems."""
@@ -164,8 +170,13 @@ def draft_of(
         If inputs and labels cannot be told, or cannot be used.
     """
     origin = f"{file.origin}/{group}" if group else file.origin
+    if isinstance(options.x, tuple):
+        raise SourceError(
+            f"{origin}: x= names several columns, which only CSV and Parquet files have; name one "
+            "array."
+        )
     x_name, y_name = (
-        (input_name(contents, options.x, origin), "y")
+        (input_name(contents, options.input_name, origin), "y")
         if options.is_unlabelled
         else _pick(contents, options, origin)
     )
@@ -290,7 +301,7 @@ def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRo
 
 def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str, str]:
     describe = contents.summary
-    asked = (options.x, options.label_name, *options.label_names)
+    asked = (options.input_name, options.label_name, *options.label_names)
     names = contents.names_for(asked)
     owner = subject_array(names)
     candidates = [name for name in names if name != owner or name in asked]
@@ -300,11 +311,13 @@ def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str,
         rest = [name for name in candidates if name not in others]
         # One that is not there is named as the only one would be.
         wanted = lacking[0] if lacking else first
-        return array_names.pick(rest, x=options.x, y=wanted, origin=origin, describe=describe)
+        return array_names.pick(
+            rest, x=options.input_name, y=wanted, origin=origin, describe=describe
+        )
     is_obvious = len(contents.names) == 2 and options.x is None and options.label_name is None
     if contents.is_named or not is_obvious:
         return array_names.pick(
-            candidates, x=options.x, y=options.label_name, origin=origin, describe=describe
+            candidates, x=options.input_name, y=options.label_name, origin=origin, describe=describe
         )
     first, second = contents.names
     n_first, n_second = len(contents.shape(first)), len(contents.shape(second))

@@ -144,7 +144,7 @@ def find_pairs(
     found : str
         What a pair is called.
     """
-    pairs, unpaired = npy_pairs.pair_up(halves, x=options.x, y=options.label_name)
+    pairs, unpaired = npy_pairs.pair_up(halves, x=options.input_name, y=options.label_name)
     damaged = tuple(f"{origin}: " for origin in halves if origin not in opened)
     findings.note("file", (it for it in unpaired if not it.startswith(damaged)))
     for pair in pairs:

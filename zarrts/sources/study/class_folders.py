@@ -69,7 +69,7 @@ def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | 
                 f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "
                 "file in a class folder holds one series; save each in a file of its own."
             )
-        name = input_name(contents, options.x, file.origin)
+        name = input_name(contents, options.input_name, file.origin)
         rows = contents.reader(name, "x", options)
         description = description_of(contents, name, options)
         paths = tuple(dict.fromkeys((file.path, *contents.more_paths)))

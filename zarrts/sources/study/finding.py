@@ -1,13 +1,11 @@
 """Find the recordings of a study, whatever kind of files they are in."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zarrts.buckets.mounts import Mounts
-from zarrts.errors import SourceError
 from zarrts.sources.formats.drafts import Draft, Findings, Kind
-from zarrts.sources.formats.registry import find_drafts, format_of, suffixes
+from zarrts.sources.formats.registry import find_drafts, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.source_options import SourceOptions
@@ -24,18 +22,15 @@ from zarrts.sources.study import (
 )
 from zarrts.sources.study.agreement import gathered
 from zarrts.sources.study.declared import as_declared
+from zarrts.sources.study.elsewhere import Intervals, attach
+from zarrts.sources.study.given import Source, passed_over, search_files, sorted_out
 from zarrts.sources.study.joining import join
-from zarrts.sources.study.search import Search, search
 from zarrts.sources.study.standards import Reference
 from zarrts.types import (
     Description,
-    Recording,
     SeriesList,
     SourceRecording,
 )
-
-Source = str | os.PathLike[str] | Recording
-"""A file, a folder, a glob pattern, an address of any of these, or arrays."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +151,12 @@ def scan(
         Recordings of stores, which are found already; with some, there need be no source.
     """
     options.check_axes()
-    paths, tables, recordings = sorted_out(source, may_be_none=bool(stored))
+    paths, tables, recordings = sorted_out(source, options, may_be_none=bool(stored))
     mounts = mounts or Mounts()
-    found = search_files(paths, mounts, options.follow_links)
+    intervals = None if options.labels is None else Intervals(options.labels, mounts)
+    found = search_files(paths, mounts, options, intervals)
     if not (stored or found.files or found.problems or tables or recordings):
-        raise found.nothing(paths, suffixes())
+        raise found.nothing(paths, suffixes(options))
     findings = Findings()
     findings.note("place", found.problems)
     data_sets = bids.DataSets.of(found, options, mounts)
@@ -181,11 +177,15 @@ def scan(
     if has_subject_arrays:
         subject_runs.split(findings)
     are_given = all(it.subject is not None for it in findings.drafts)
-    subject_names.assign(options.subject, mounts, findings)
+    subject_names.assign(None if findings.names_subjects else options.subject, mounts, findings)
+    findings.drafts = attach(findings.drafts, intervals, timed, findings, "file")
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
     drafts = findings.drafts
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
+    of_arrays = attach(of_arrays, intervals, timed, findings, "array")
+    if intervals is not None and not findings.sentences():
+        findings.note("study", intervals.problems())
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
     settled = ragged.settle([*of_files, *of_arrays, *stored], options, findings)
     # A value that is missing is one of the file, before units are converted.
@@ -194,7 +194,7 @@ def scan(
         recordings=tuple(settled),
         problems={kind: tuple(some) for kind, some in findings.problems.items()},
         has_subjects_given=options.subject is not None or are_given,
-        passed_over=_passed_over(data_sets.others, drafts),
+        passed_over=passed_over(data_sets.others, drafts),
         notes=(
             *data_sets.notes,
             *gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes),
@@ -219,51 +219,6 @@ def brought_together(
         notes=(*scanned.notes, *joined.notes),
         before_steps=joined.before,
     )
-
-
-def search_files(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
-    """Find files; those that have a known suffix, but are of another kind, are such files."""
-    found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
-    unlike = {it.origin for it in found.files if format_of(it) is None}
-    files = [it for it in found.files if it.origin not in unlike]
-    return replace(found, files=files, others=sorted([*found.others, *unlike]))
-
-
-def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ...]:
-    """Return the files of other kinds that belong to no recording: a header names its data."""
-    taken = {
-        "/".join(filter(None, (it.origin.rpartition("/")[0], os.path.basename(path))))
-        for it in drafts
-        for path in it.paths
-        if isinstance(path, str)
-    }
-    return tuple(it for it in others if it not in taken)
-
-
-def sorted_out(
-    source: Source | Sequence[Source], *, may_be_none: bool = False
-) -> tuple[list[str], list[str], list[Recording]]:
-    """Return the paths, the tables and the arrays in `source`, each in the order given."""
-    items = source if isinstance(source, list | tuple) else [source]
-    paths: list[str] = []
-    tables: list[str] = []
-    recordings: list[Recording] = []
-    for item in items:
-        if isinstance(item, Recording):
-            recordings.append(item)
-        elif isinstance(item, str | os.PathLike):
-            path = os.fspath(item)
-            if not (isinstance(path, str) and path):
-                raise SourceError(f"a source must be a path, not {path!r}.")
-            (tables if path.lower().endswith(recording_table.SUFFIX) else paths).append(path)
-        else:
-            raise SourceError(
-                "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
-                f"{type(item).__name__}."
-            )
-    if not items and not may_be_none:
-        raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
-    return paths, tables, recordings
 
 
 def _find_in_folders(
@@ -321,6 +276,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 groups=draft.groups,
                 mask=draft.mask,
                 gaps=draft.gaps,
+                first_s=draft.first_s,
             )
         ]
 

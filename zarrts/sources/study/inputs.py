@@ -14,7 +14,7 @@ from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import bids, in_memory, ragged, recording_table
 from zarrts.sources.study.declared import inputs_as_declared
-from zarrts.sources.study.finding import Source, search_files, sorted_out
+from zarrts.sources.study.given import Source, search_files, sorted_out
 from zarrts.sources.study.joining import join
 from zarrts.sources.study.standards import Reference
 from zarrts.types import Description, RowReader, SeriesList, SourceInput, SourceRecording
@@ -49,11 +49,11 @@ def find_inputs(
         Naming every file that cannot be used.
     """
     options.check_axes()
-    paths, tables, recordings = sorted_out(source)
+    paths, tables, recordings = sorted_out(source, options)
     mounts = Mounts(storage_options)
-    found = search_files(paths, mounts)
+    found = search_files(paths, mounts, options)
     if found.problems or not (found.files or tables or recordings):
-        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
+        raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes(options))))
     findings = Findings()
     data_sets = bids.DataSets.of(found, options, mounts)
     data_sets.find_drafts(options, findings)
