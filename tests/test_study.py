@@ -412,7 +412,8 @@ GIVEN = {
     "folders": "subjects", "subject": "s", "x": "a", "y": "b", "class_names": ["p"],
     "follow_links": True, "kind": "ragged", "axes": ["channel", "time"], "channels": ["c"],
     "rate_hz": 7, "units": "mV", "override": ["units"], "label_every": 3, "annotations": ["t"],
-    "unlabelled": "none", "missing": -1, "missing_chunks": "fill", "steps": ["notch 2"],
+    "unlabelled": "none", "missing": -1, "time": "when",
+    "labels": "labels.csv", "missing_chunks": "fill", "steps": ["notch 2"],
     "dtype": "float64", "memory": "3MiB", "chunk": "3KiB", "shard": "6MiB", "codec": "zstd",
     "pack": False, "workers": 3, "scheduler": "processes", "overwrite": True, "restart": True,
 }  # fmt: skip
@@ -430,7 +431,7 @@ def test_each_keyword_reaches_the_options(monkeypatch, function):
 
     monkeypatch.setattr("zarrts.api.prepare", catch)
     monkeypatch.setattr(
-        "zarrts.api.Study", type("Caught", (), {"__init__": lambda _, *a: catch(*a)})
+        "zarrts.scanning.Study", type("Caught", (), {"__init__": lambda _, *a: catch(*a)})
     )
     keywords = set(inspect.signature(getattr(zarrts, function)).parameters) - NO_OPTIONS
     assert keywords <= GIVEN.keys()

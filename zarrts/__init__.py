@@ -20,12 +20,13 @@ from zarrts.errors import (
 
 if TYPE_CHECKING:
     from zarrts import transforms
-    from zarrts.api import append, convert, open, scan
+    from zarrts.api import append, convert, open
     from zarrts.keras.prediction import evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
     from zarrts.keras.subject_metrics import SubjectMetrics
     from zarrts.samples import Samples
+    from zarrts.scanning import scan
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
     from zarrts.study import Study
@@ -84,7 +85,7 @@ _HOMES = {
     "predict": "zarrts.keras.prediction",
     "remove": "zarrts.upkeep.operations",
     "repair": "zarrts.upkeep.operations",
-    "scan": "zarrts.api",
+    "scan": "zarrts.scanning",
     "verify": "zarrts.upkeep.operations",
 }
 _MODULES = {"transforms"}
