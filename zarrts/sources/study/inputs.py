@@ -79,7 +79,7 @@ def find_inputs(
 
 def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
     declared = inputs_as_declared(x, options)
-    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps)
+    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps, subject=it.subject)
 
 
 def _as_in(
@@ -104,7 +104,7 @@ def _as_in(
         if text not in joined.steps:
             warnings.warn(text, stacklevel=4)
     return [
-        SourceInput(origin=it.origin, x=it.x, mask=it.mask, gaps=it.gaps)
+        SourceInput(origin=it.origin, x=it.x, mask=it.mask, gaps=it.gaps, subject=it.subject)
         for it in joined.recordings
     ]
 
@@ -114,7 +114,7 @@ def _unlabelled(
 ) -> SourceRecording:
     """Return inputs as a recording without labels."""
     return SourceRecording(
-        subject=it.origin,
+        subject=it.subject or it.origin,
         origin=it.origin,
         x=it.x,
         y=ConstantRows("", it.x.shape[0]),
