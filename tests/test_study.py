@@ -414,7 +414,8 @@ GIVEN = {
     "rate_hz": 7, "units": "mV", "override": ["units"], "label_every": 3, "annotations": ["t"],
     "unlabelled": "none", "missing": -1, "missing_chunks": "fill", "steps": ["notch 2"],
     "dtype": "float64", "memory": "3MiB", "chunk": "3KiB", "shard": "6MiB", "codec": "zstd",
-    "pack": False, "workers": 3, "scheduler": "processes", "overwrite": True, "restart": True,
+    "labels": "labels.csv", "time": "t", "pack": False, "workers": 3,
+    "scheduler": "processes", "overwrite": True, "restart": True,
 }  # fmt: skip
 NO_OPTIONS = {"source", "target", "table", "progress", "storage_options", "unknown"}
 

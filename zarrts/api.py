@@ -220,6 +220,8 @@ def convert(
         else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
+        time=time,
+        labels=labels,
         missing_chunks=missing_chunks,
         steps=steps_given(steps),
         dtype=dtype_given(dtype),
