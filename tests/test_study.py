@@ -415,7 +415,8 @@ GIVEN = {
     "unlabelled": "none", "missing": -1, "time": "when",
     "labels": "labels.csv", "missing_chunks": "fill", "steps": ["notch 2"],
     "dtype": "float64", "memory": "3MiB", "chunk": "3KiB", "shard": "6MiB", "codec": "zstd",
-    "pack": False, "workers": 3, "scheduler": "processes", "overwrite": True, "restart": True,
+    "labels": "labels.csv", "time": "t", "pack": False, "workers": 3,
+    "scheduler": "processes", "overwrite": True, "restart": True,
 }  # fmt: skip
 NO_OPTIONS = {"source", "target", "table", "progress", "storage_options", "unknown"}
 
