@@ -318,7 +318,6 @@ def test_wrong_names_are_refused(subjects: Path, options: dict[str, Any], words:
         ("chunks", "chunk="),
         ("fs", "rate_hz="),
         ("n_jobs", "workers="),
-        ("labels", "y="),
         ("nonsense", None),
     ],
 )

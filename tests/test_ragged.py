@@ -143,7 +143,7 @@ def test_store_is_the_recordings_one_after_the_other(case: Case) -> None:
     assume(len({*contents}) == len(contents))
     is_either = all(length == 1 for length in case.lengths)
     with tempfile.TemporaryDirectory() as folder:
-        store = case.convert(Path(folder) / "a.zarr")
+        store = case.convert(Path(folder) / "a.zarr", pack=False)
         assert store.kind == "ragged"
         assert store.header.labels_per == ("row" if is_either else case.labels_per)
         assert (store.n_samples, store.sample_shape) == (len(inputs), (None, case.n_channels))

@@ -87,7 +87,7 @@ def test_one_label_in_a_table_is_that_of_the_series(tmp_path: Path) -> None:
         ("anna,in/one.npz::eeg,in/rest.npy,5,5", "rows 5 to 5 are none"),
         ("anna,in/one.npz::eeg,in/rest.npy,5,50", "rows 5 to 50 of eeg, which has 10"),
         ("anna,in/one.npz::eeg,in/rest.npy,a,", "line 2"),
-        ("anna,files.csv,in/rest.npy,,", "is not of a kind that can be read"),
+        ("anna,files.csv,in/rest.npy,,", "files.csv: has 5 arrays; it holds subject, x, y"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(layout: Path, line: str, says: str) -> None:

@@ -178,7 +178,7 @@ def test_objects_of_matlab_5_are_there_and_named(tmp_path, kind, remedy):
 # Of other kinds ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".txt", ".feather"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".feather"])
 def test_a_folder_of_tables_names_recordings_and_the_example(tmp_path, suffix):
     (tmp_path / f"s01{suffix}").write_text("a,b\n1,2\n")
     with pytest.raises(zarrts.SourceError) as error:

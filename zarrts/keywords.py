@@ -31,7 +31,6 @@ _OURS = {
     "sampling_rate": "rate_hz",
     "fs": "rate_hz",
     "sfreq": "rate_hz",
-    "labels": "y",
     "data": "x",
     "force": "overwrite",
     "step": "stride",

@@ -45,9 +45,8 @@ _OWN = (
     *actipy_files.FORMATS,
     empatica.FORMAT,
     wfdb_files.FORMAT,
-    parquet_files.FORMAT,
     xdf_files.FORMAT,
-    *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT),
+    *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT, parquet_files.FORMAT),
 )
 
 _MAYBE = csv_files.FORMAT
@@ -205,11 +204,19 @@ def _recognises(one: Format, file: SourceFile) -> bool:
 
 def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     """Open a file of any format for reading its headers; SourceError if its format is unknown."""
+    found = _format_of_any(file)
+    if found is None:
+        known = ", ".join(suffixes())
+        raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+    return found.open(file)
+
+
+def _format_of_any(file: SourceFile) -> Format | None:
+    """Return the format of a file that is a recording, whatever options say of others."""
     for it in (*formats(), _MAYBE):
         if file.is_kind(it.suffixes) and _recognises(it, file):
-            return it.open(file)
-    known = ", ".join(suffixes())
-    raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+            return it
+    return None
 
 
 def without_parts(files: Sequence[SourceFile]) -> list[SourceFile]:
@@ -262,7 +269,7 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
     in_groups = []
     tables = (parquet_files.FORMAT, csv_files.FORMAT)
     for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT, *tables):
-        of_format = [file for file in files if file.is_kind(it.suffixes)]
+        of_format = [file for file in files if _format_of_any(file) is it]
         it.find(of_format, options, findings)
         in_groups += of_format
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
