@@ -21,7 +21,7 @@ from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
 from zarrts.storage.store import StoreHeader, describe_removal, read_header
 from zarrts.storage.table import read_table
-from zarrts.types import Label
+from zarrts.types import Label, handed_out
 
 if TYPE_CHECKING:
     from zarrts.samples import Samples
@@ -82,15 +82,23 @@ class Store:
         return sum(segment.n_samples for segment in self.header.segments)
 
     @property
-    def sample_shape(self) -> tuple[int | None, ...]:
-        """Shape of one sample, such as (time, channel); time is None where lengths differ."""
-        inner = self.header.segments[0].x.row_shape
-        return (None, *inner) if self.is_ragged else inner
+    def sample_shape(self) -> Any:
+        """Shape of one sample, such as (time, channel); time is None where lengths differ.
+
+        Of several inputs, a dictionary by name, as are dtype, channels, units and rate_hz.
+        """
+        return self.samples.sample_shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Any:
         """The dtype of x as stored."""
-        return self.header.segments[0].x.dtype
+        inputs = self.header.segments[0].inputs
+        return handed_out({name: it.spec.dtype for name, it in inputs.items()})
+
+    @property
+    def input_names(self) -> list[str] | None:
+        """Names of the inputs, where there are several."""
+        return list(self.header.inputs) or None
 
     @property
     def kind(self) -> str:
@@ -128,19 +136,26 @@ class Store:
         return self.header.labels.indices
 
     @property
-    def channels(self) -> list[str] | None:
+    def channels(self) -> Any:
         """Names of the channels, where they are known."""
-        return list(self.header.channels) if self.header.channels else None
+        described = self.header.description.of_inputs
+        return handed_out(
+            {name: list(it.channels) if it.channels else None for name, it in described.items()}
+        )
 
     @property
-    def units(self) -> list[str] | None:
+    def units(self) -> Any:
         """Physical unit of each channel, "" where it is not known; None where none is."""
-        return list(self.header.units) if self.header.units else None
+        described = self.header.description.of_inputs
+        return handed_out(
+            {name: list(it.units) if it.units else None for name, it in described.items()}
+        )
 
     @property
-    def rate_hz(self) -> float | None:
+    def rate_hz(self) -> Any:
         """Time steps per second, where that is known."""
-        return self.header.rate_hz
+        described = self.header.description.of_inputs
+        return handed_out({name: it.rate_hz for name, it in described.items()})
 
     # What functions over a selection use -------------------------------------------------
 

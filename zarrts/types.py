@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,33 @@ Label = str | int | bool
 Labels = AnyArray | dict[str, AnyArray]
 """Labels as they are handed out: an array, or several by name."""
 
+Inputs = AnyArray | dict[str, AnyArray]
+"""Inputs as they are handed out: an array, or several by name."""
+
 FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
 """The things that folders of source files can stand for."""
 
 LabelsPer = Literal["sample", "recording", "row"]
 """The things that have one label. Rows of series of equal length are samples, with a label each;
 series of unequal lengths have a label for the whole recording, or one for each of its rows."""
+
+T = TypeVar("T")
+
+
+def handed_out(of_inputs: Mapping[str, T]) -> T | dict[str, T]:
+    """Return what there is of each input as users get it: of the one without a name, that alone."""
+    return of_inputs[""] if "" in of_inputs else dict(of_inputs)
+
+
+def with_masks(x: Any, mask: Any) -> Any:
+    """Return x with its mask, as networks get both: a pair, or of several inputs one dictionary.
+
+    The mask of the input "acc" is "acc_mask" there.
+    """
+    if not isinstance(x, dict):
+        return x, mask
+    return x | {f"{name}_mask": it for name, it in mask.items()}
+
 
 _AXIS_RANKS = {"sample": 0, "time": 1, "channel": 3}
 
@@ -86,17 +107,26 @@ class Description:
         Rows (time steps) per second.
     by_hand : frozenset of str
         Which of the fields above the user gave; the others are as the source carries them.
+    parts : dict
+        Of several inputs, the description of each by name. The fields above are None then, but for
+        `rate_hz`, which is that of labels where it is said.
     """
 
     channels: tuple[str, ...] | None
     units: tuple[str, ...] | None
     rate_hz: float | None
     by_hand: frozenset[str] = frozenset()
+    parts: "Mapping[str, Description]" = field(default_factory=dict)
 
     @classmethod
     def unknown(cls) -> "Description":
         """Return the description of a source that says nothing about columns and rows."""
         return cls(channels=None, units=None, rate_hz=None)
+
+    @property
+    def of_inputs(self) -> "Mapping[str, Description]":
+        """The description of each input by name; "" is that of the only one."""
+        return self.parts or {"": self}
 
     @property
     def says(self) -> frozenset[str]:
@@ -147,6 +177,8 @@ class SourceRecording:
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
         address, whose tag covers all of it.
+    label_steps : int
+        Labels in a row of x, where labels are for steps in time that are shorter.
     """
 
     subject: str
@@ -165,6 +197,7 @@ class SourceRecording:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     is_sampled: bool = False
+    label_steps: int = 1
 
     @property
     def is_remote(self) -> bool:
@@ -184,18 +217,20 @@ class Recording:
         Inputs, samples on axis 0; or one series (time, channel). Whatever has `shape`, `dtype`
         and slices on axis 0. Or an object with `shape` and `dtype` that is called with start and
         stop and returns these rows, so that data elsewhere stay there until they are written;
-        whether these have changed since is told by samples of them.
+        whether these have changed since is told by samples of them. Several inputs are a
+        dictionary by name; single values, and arrays of one axis, are for all of the recording.
     y : array-like
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, one for each stretch of them (see label_every= of `convert`), or a
         structured array of intervals with the fields start, stop (rows) and label. Several arrays
         of labels are a dictionary by name. None says that there are no labels.
     channels : sequence of str, optional
-        Names of the columns of x, its last axis.
+        Names of the columns of x, its last axis; of several inputs, a dictionary by name, as
+        are units and rate_hz.
     units : str or sequence of str, optional
         Physical unit of all columns, or of each, such as "uV".
     rate_hz : float, optional
-        Time steps per second.
+        Time steps per second; "y" is that of labels, where these are for steps of their own.
     """
 
     subject: str
@@ -288,8 +323,8 @@ class Batch:
 
     Attributes
     ----------
-    x : array, shape (batch, *sample_shape)
-        C-contiguous, and nobody else's.
+    x : array, shape (batch, *sample_shape), or dict
+        C-contiguous, and nobody else's; a dictionary by name where there are several inputs.
     y : array, shape (batch, ...), or None
         Labels of the same samples; a dictionary by name where there are several arrays, None
         where none were asked for.
@@ -297,17 +332,20 @@ class Batch:
         Position of each sample in the store's `samples`.
     length : int64, shape (batch,), or None
         How many steps of each sample are its own, where samples are of unequal lengths; the rest
-        is padding.
+        is padding. Of several inputs, a dictionary of those with an axis of time.
     sample_weight : float32, shape (batch,) or (batch, time), or None
         How much each label counts, where some count more or less than others; a dictionary by
         name where there are several arrays of labels.
+    label_length : int64, shape (batch,), or None
+        The same as `length` for labels of steps, where inputs are several.
     """
 
-    x: AnyArray
+    x: Any
     y: Labels | None
     sample_id: IntArray
-    length: IntArray | None = None
+    length: Any = None
     sample_weight: Labels | None = None
+    label_length: IntArray | None = None
 
     def __repr__(self) -> str:
         y = self.y.items() if isinstance(self.y, dict) else [("", self.y)]
@@ -316,12 +354,28 @@ class Batch:
             for name, it in y
             if it is not None
         ]
-        parts = ", ".join([f"x {self.x.shape} {self.x.dtype}", *shown])
+        x = self.x if isinstance(self.x, dict) else {"": self.x}
+        inputs = [
+            f"{f'x[{name!r}]' if name else 'x'} {it.shape} {it.dtype}" for name, it in x.items()
+        ]
+        parts = ", ".join([*inputs, *shown])
         return f"<Batch of {len(self.sample_id):,} samples: {parts}>"
 
     @property
-    def mask(self) -> NDArray[np.bool_] | None:
-        """The steps that are not padding, shape (batch, time); None where lengths are equal."""
-        if self.length is None:
-            return None
-        return np.asarray(np.arange(self.x.shape[1]) < self.length[:, None])
+    def mask(self) -> Any:
+        """The steps that are not padding, shape (batch, time); None where lengths are equal.
+
+        Of several inputs, a dictionary by name.
+        """
+        if isinstance(self.length, dict):
+            return {name: _before(it, self.x[name].shape[1]) for name, it in self.length.items()}
+        return None if self.length is None else _before(self.length, self.x.shape[1])
+
+    def label_mask(self, n_steps: int) -> NDArray[np.bool_] | None:
+        """The steps of labels that are not padding, shape (batch, n_steps)."""
+        length = self.length if self.label_length is None else self.label_length
+        return None if length is None else _before(length, n_steps)
+
+
+def _before(length: IntArray, n_steps: int) -> NDArray[np.bool_]:
+    return np.asarray(np.arange(n_steps) < length[:, None])

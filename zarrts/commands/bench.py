@@ -12,7 +12,7 @@ from zarrts.commands.rates import BenchReport, Rate
 from zarrts.commands.verdict import verdict_of
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.postprocessing import Treatment
 from zarrts.loops import library
 from zarrts.reading.memory import aligned_empty
 from zarrts.samples import Samples
@@ -194,7 +194,7 @@ def _gather(samples: Samples, batch_size: int) -> Iterator[int]:
     n_rows = max(1, min(spec.shape[0], (256 << 20) // spec.row_bytes))
     memory: AnyArray = np.zeros((n_rows, *spec.row_shape), spec.dtype)
     rng = np.random.default_rng(0)
-    finish = PostProcessing(dtype=np.dtype(np.float32))
+    finish = Treatment(dtype=np.dtype(np.float32))
     for _ in range(100_000):
         rows = rng.integers(0, n_rows, batch_size)
         out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)

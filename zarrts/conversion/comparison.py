@@ -13,9 +13,8 @@ from zarrts.conversion.stored import StoredRows
 from zarrts.conversion.tasks import OnRows, encode_labels, read_blocks
 from zarrts.errors import ReadError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.storage.chunks import open_chunks
 from zarrts.storage.location import Location
-from zarrts.storage.readers import open_labels
+from zarrts.storage.readers import open_inputs, open_labels
 from zarrts.storage.segments import Segment
 from zarrts.types import AnyArray, IntArray, SourceRecording
 
@@ -58,7 +57,7 @@ class StoredRecording:
         self._n_rows = stop - first
         self._has_one_label = segment.labels_per == "recording"
         entries = (number, number + 1) if self._has_one_label else (first, stop)
-        self._x = StoredRows(open_chunks(root, segment.x), first, stop)
+        self._x = StoredRows(open_inputs(root, segment), first, stop)
         self._y = StoredRows(open_labels(root, segment), *entries)
 
     def compare(self, recording: SourceRecording) -> Iterator[ComparedRows]:

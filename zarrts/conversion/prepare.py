@@ -17,7 +17,7 @@ from zarrts.conversion.checks import (
     check_spellings,
     refuse,
 )
-from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
+from zarrts.conversion.codecs import choose_codec, codec_of_segment, try_chunks
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.one_hot import rows_without_one, where_not_one_hot
 from zarrts.conversion.options import AUTO, ConvertOptions
@@ -276,7 +276,7 @@ def _prepared(
         options.memory_bytes,
         min(options.workers or usual_workers(recordings), len(layout.tasks)),
     )
-    codec = codec_of(store.segments[0].x) if store else options.codec
+    codec = codec_of_segment(store.segments[0]) if store else options.codec
     if codec == AUTO:
         codec, ratio, bytes_per_s = choose_codec(recordings, layout)
     else:

@@ -31,6 +31,7 @@ from zarrts.storage.segments import (
     ROOT_KEY,
     SEGMENT_MARK,
     Segment,
+    input_path,
     read_documents,
     read_segment,
 )
@@ -60,6 +61,8 @@ def create_segment(
     labels_per: LabelsPer = "sample",
     n_recordings: int = 0,
     needs: Sequence[str] = (),
+    steps: Mapping[str, int] | None = None,
+    label_steps: int = 1,
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
@@ -71,7 +74,7 @@ def create_segment(
     Parameters
     ----------
     x, y : (shape, dtype)
-        The dtype of several arrays of labels has a field for each.
+        The dtype of several inputs, or of several arrays of labels, has a field for each.
     chunk_rows, shard_rows : int
     codec : str
         One of `CODECS`.
@@ -84,15 +87,23 @@ def create_segment(
         Of a ragged segment.
     needs : sequence of str
         What its readers have to know beyond schema 1.
+    steps : mapping, optional
+        Of several inputs, the steps in time of each in a row; see `InputArray`.
+    label_steps : int
+        Labels in a row; more than one are axis 1 of y.
     """
     import zarr
     from zarr.storage import MemoryStore
 
     sizes = (chunk_rows, shard_rows)
     y_sizes = (n_recordings, n_recordings) if labels_per == "recording" else sizes
-    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {
-        "x": (*x, _axes_of_x(len(x[0]), axes, is_ragged=labels_per != "sample"), sizes),
-    }
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {}
+    is_ragged = labels_per != "sample"
+    for of_input, shape, dtype in _fields(*x):
+        own_axes = _axes_of_x(len(shape), axes, is_ragged=is_ragged)
+        if of_input:
+            own_axes = _axes_of_input(of_input, len(shape), is_ragged=is_ragged)
+        arrays[input_path(of_input)] = (shape, dtype, own_axes, sizes)
     for array, shape, dtype in _label_arrays(*y):
         arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *_label_axes(len(shape))), y_sizes)
     if labels_per == "sample":
@@ -101,7 +112,12 @@ def create_segment(
         n_edges = n_recordings + 1
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
     files: dict[str, Any] = {}
-    mark = {SEGMENT_MARK: schema_of(needs)}
+    several: dict[str, Any] = {}
+    if x[1].names is not None:
+        several = {"steps": dict(steps or {})}
+    if label_steps > 1:
+        several["label_steps"] = label_steps
+    mark = {SEGMENT_MARK: {**schema_of(needs), **several}}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
     for array, (shape, dtype, names, (chunk, shard)) in arrays.items():
         group.create_array(
@@ -140,6 +156,13 @@ def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> S
     return axes or ("sample", *_INNER_AXES.get(n_axes - 1, _many_axes(n_axes - 1)))
 
 
+def _axes_of_input(name: str, n_axes: int, *, is_ragged: bool) -> Sequence[str]:
+    """Return what the axes of one of several inputs are called: each has lengths of its own."""
+    inner = (*(f"axis_{n}_of_{name}" for n in range(1, n_axes - 2)), f"time_of_{name}")
+    own = (*inner, f"channel_of_{name}")[-(n_axes - 1) :] if n_axes > 1 else ()
+    return ("row" if is_ragged else "sample", *own)
+
+
 def _many_axes(n_axes: int) -> tuple[str, ...]:
     return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
 
@@ -148,10 +171,20 @@ def _label_arrays(
     shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
     """Return (path in the segment, shape, dtype) of each array of labels."""
+    return [
+        (f"y/{name}" if name else "y", of_field, its_dtype)
+        for name, of_field, its_dtype in _fields(shape, dtype)
+    ]
+
+
+def _fields(
+    shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
+    """Return (name, shape, dtype) of each field of records; "" of what has none."""
     if dtype.names is None:
-        return [("y", shape, dtype)]
+        return [("", shape, dtype)]
     fields = {name: dtype[name] for name in sorted(dtype.names)}
-    return [(f"y/{name}", (*shape, *it.shape), it.base) for name, it in fields.items()]
+    return [(name, (*shape, *it.shape), it.base) for name, it in fields.items()]
 
 
 def _label_axes(n_axes: int) -> tuple[str, ...]:
@@ -298,6 +331,18 @@ def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:
     }
 
 
+def _attributes_of_inputs(header: StoreHeader) -> dict[str, Any]:
+    return {
+        name: {
+            "channels": it.channels and list(it.channels),
+            "units": it.units and list(it.units),
+            "rate_hz": it.rate_hz,
+            "by_hand": sorted(it.by_hand),
+        }
+        for name, it in header.inputs.items()
+    }
+
+
 def _attributes(header: StoreHeader) -> dict[str, Any]:
     return {
         **schema_of(name for it in header.segments for name in it.needs),
@@ -328,4 +373,5 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
         **({} if header.units is None else {"units": list(header.units)}),
         **({} if header.removal is None else {"removal": asdict(header.removal)}),
+        **({"inputs": _attributes_of_inputs(header)} if header.inputs else {}),
     }

@@ -11,7 +11,7 @@ from zarrts.labels.label_sets import each_array
 from zarrts.loading.epochs import Pass, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray, Batch, with_masks
 
 
 class Feed:
@@ -70,7 +70,7 @@ class Feed:
 
     def inputs_of(self, batch: Batch) -> Any:
         """Return what the network gets of a batch."""
-        return (batch.x, batch.mask) if self._options.mask else batch.x
+        return with_masks(batch.x, batch.mask) if self._options.mask else batch.x
 
 
 def _has_narrow_integers() -> bool:

@@ -41,7 +41,7 @@ from zarrts.reading.class_counts import refuse_class_weight
 from zarrts.samples import Samples
 from zarrts.sizes import format_count
 from zarrts.store import Store
-from zarrts.types import IntArray, Label, Labels
+from zarrts.types import IntArray, Label, Labels, handed_out
 
 # What stays with the training: other samples are neither drawn nor weighed nor augmented.
 _OF_TRAINING: dict[str, Any] = {
@@ -342,10 +342,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         With the same `stats`, labels, padding, batch size, dtype and memory; weights, balance,
         order, the transform (which augments) and ranks stay with the training.
         """
-        scaling = self._loader.settings.scaling
-        scale = self._options.scale if scaling is not None else "standard"
+        stats = handed_out(self._loader.settings.scalings)
+        scale = self._options.scale if stats is not None else "standard"
         options = dataclasses.replace(
-            self._options, **_OF_TRAINING, stats=scaling, scale=scale
+            self._options, **_OF_TRAINING, stats=stats, scale=scale
         ).keywords()
         return ZarrSequence(self.alike(samples), **options)
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
+from zarrts.indexing.cuts import Fit
 from zarrts.keras.source_labels import SourceLabels
 from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
 from zarrts.keras.spec import Spec
 from zarrts.sources import SourceOptions, find
 from zarrts.stats.statistics import Linear
-from zarrts.types import IntArray, RowReader
+from zarrts.types import IntArray, RowReader, handed_out, with_masks
 
 Fed = tuple[Any, IntArray, IntArray]
 """Input of the network, sample ids, and numbers of recordings."""
@@ -26,6 +27,9 @@ def batches_of_files(
 ) -> tuple[int, Iterator[Fed]]:
     """Return the number of samples in files, and their batches."""
     for origin, reader in readers:
+        if spec.inputs:
+            _refuse_other_inputs(origin, reader, spec)
+            continue
         if reader.shape[1:] != spec.row_shape or reader.dtype.kind not in "biuf":
             raise SourceError(
                 f"{origin}: x has shape {reader.shape} and dtype {reader.dtype}, but the network "
@@ -47,6 +51,18 @@ def batches_of_files(
     counts = [max(0, (reader.shape[0] - span) // step + 1) for _, reader in readers]
     own = linear_of_files(readers, spec, step)
     return sum(counts), _cut(readers, spec, own, steps, step, counts)
+
+
+def _refuse_other_inputs(origin: str, reader: RowReader, spec: Spec) -> None:
+    mine = {name: reader.dtype[name].shape for name in reader.dtype.names or ()}
+    wanted = {name: it.row_shape for name, it in spec.inputs.items()}
+    if any(mine.get(name) != shape for name, shape in wanted.items()):
+        here = ", ".join(f"{name} {shape}" for name, shape in mine.items()) or "one without a name"
+        there = ", ".join(f"{name} {shape}" for name, shape in wanted.items())
+        raise SourceError(
+            f"{origin}: its inputs are {here}, but the network was trained on {there} in a row; "
+            "name them with x=, and their rates with rate_hz= of a Recording."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +118,7 @@ def labelled_batches(
             number = int(numbers[0])
             if number != before:
                 first, before = int(ids[0]), number
-            x = inputs[0] if spec.has_mask else inputs
-            true = labels.of(number, ids - first, x.shape[1] if x.ndim > 1 else 1)
+            true = labels.of(number, ids - first, _n_rows(inputs, spec))
             yield inputs, true, ids, numbers
 
     return LabelledBatches(
@@ -118,7 +133,7 @@ def labelled_batches(
 def _cut(
     readers: Sequence[tuple[str, RowReader]],
     spec: Spec,
-    own: Sequence[Linear | None],
+    own: Sequence[Mapping[str, Linear]],
     steps: IntArray,
     step: int,
     counts: Sequence[int],
@@ -137,7 +152,7 @@ def _cut(
 
 
 def _whole(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Linear | None]
+    readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Mapping[str, Linear]]
 ) -> Iterator[Fed]:
     for number, (origin, reader) in enumerate(readers):
         fit = spec.fit(reader.shape[0])
@@ -154,4 +169,25 @@ def _whole(
             rows = reader.read(first, stop)[kept - first]
         refuse_nan_in(rows, spec, origin)
         x = spec.treat(rows, own[number], fit)
-        yield (x, ~fit.is_behind) if spec.has_mask else x, np.array([number]), np.array([number])
+        if spec.has_mask:
+            x = with_masks(x, _masks(fit, spec))
+        yield x, np.array([number]), np.array([number])
+
+
+def _masks(fit: Fit, spec: Spec) -> Any:
+    return handed_out(
+        {
+            name: np.repeat(~fit.is_behind, it.steps, axis=1)
+            for name, it in spec.of_inputs.items()
+            if it.steps
+        }
+    )
+
+
+def _n_rows(inputs: Any, spec: Spec) -> int:
+    """Return how many rows a sample was brought to."""
+    if isinstance(inputs, dict):
+        name, it = next((name, it) for name, it in spec.inputs.items() if it.steps)
+        return int(inputs[name].shape[1] // it.steps)
+    x = inputs[0] if spec.has_mask else inputs
+    return x.shape[1] if x.ndim > 1 else 1

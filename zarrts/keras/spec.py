@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,19 @@ import numpy as np
 from zarrts.errors import SampleError, StoreError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
+from zarrts.keras.input_spec import InputSpec
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
 from zarrts.loading.options import BatchOptions
-from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.settings import Settings
 from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
 from zarrts.reading.selection import Selection
-from zarrts.stats.scaling import Scaling, make_scaler
+from zarrts.stats.scaling import Scaling
 from zarrts.stats.statistics import Linear
+from zarrts.storage.segments import parts_of
 from zarrts.system import make_folder, replace_file
-from zarrts.types import AnyArray, Description, Label
+from zarrts.types import AnyArray, Description, Label, handed_out
 
 _FORMAT = "zarrts spec 2"
 
@@ -69,6 +70,9 @@ class Spec:
         has to be there, where the most frequent one is. None where it is not known.
     missing : float, or None
         A value of x in source files that stands for one that is missing.
+    inputs : dict
+        Of several inputs, what is said of each by name; `row_shape`, `stored_dtype`, `dtype`,
+        `scaling`, `channels`, `units` and `rate_hz` are those of the only one.
     """
 
     class_names: tuple[Label, ...] | None
@@ -92,20 +96,30 @@ class Spec:
     y_of: str | None = None
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+
+    @property
+    def of_inputs(self) -> Mapping[str, InputSpec]:
+        """What is said of each input, by name; "" is that of the only one."""
+        if self.inputs:
+            return self.inputs
+        names = [it.name for it in fields(InputSpec) if it.name != "steps"]
+        return {"": InputSpec(**{name: getattr(self, name) for name in names})}
 
     @property
     def description(self) -> Description:
         """The meaning of columns and rows of the samples."""
-        return Description(
-            channels=self.channels,
-            units=self.units,
-            rate_hz=self.rate_hz,
-            by_hand=frozenset(self.by_hand),
-        )
+        parts = {name: it.description for name, it in self.inputs.items()}
+        if parts:
+            return replace(Description.unknown(), parts=parts)
+        return self.of_inputs[""].description
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
-        values = asdict(replace(self, scaling=None))
+        values = asdict(replace(self, scaling=None, inputs={}))
+        del values["inputs"]  # which an older zarrts would not know
+        if self.inputs:
+            values["inputs"] = {name: it.to_dict() for name, it in self.inputs.items()}
         if self.scaling is not None:
             values["scaling"] = self.scaling.to_dict()
         path = Path(path)
@@ -131,7 +145,9 @@ class Spec:
             names, channels = values.pop("class_names"), values.pop("channels", None)
             units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             lengths, merges = values.pop("lengths", None), values.pop("merges", None)
+            inputs = values.pop("inputs", {})
             return Spec(
+                inputs={name: InputSpec.from_dict(it) for name, it in inputs.items()},
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
@@ -206,7 +222,8 @@ class Spec:
             batch_size=self.batch_size,
             shuffle=False,
             label_mode=label_mode,
-            stats=self.scaling,
+            stats=handed_out({name: it.scaling for name, it in self.of_inputs.items()}),
+            inputs=[*self.inputs] or None,
             nan=self.nan,
             dtype=self.dtype,
             mask=self.has_mask,
@@ -214,33 +231,43 @@ class Spec:
             **padding,
         )
 
-    def treat(self, rows: AnyArray, own: Linear | None = None, fit: Fit | None = None) -> AnyArray:
+    def treat(
+        self, rows: AnyArray, own: Mapping[str, Linear] | None = None, fit: Fit | None = None
+    ) -> Any:
         """Return samples of a source as the network gets them, as if they came from the store.
 
         Parameters
         ----------
-        own : Linear, optional
-            What scales the subject that they are of, where the network was trained so.
+        rows : shape (n_samples, ...)
+            Of several inputs, records; what is returned is a dictionary then.
+        own : dict of Linear, optional
+            What scales each input of the subject that they are of, where the network was trained
+            so.
         fit : Fit, optional
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
-        rows = rows.astype(self.stored_dtype, copy=False)
-        dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
-        if self.scaling is not None:
-            scaler = make_scaler(
-                self.scaling if own is None else replace(self.scaling, linear=own),
-                stored=rows.dtype,
-                n_channels=self.row_shape[-1] if self.row_shape else 1,
-                dtype=dtype,
-                has_nan=self.nan != "error",
-                fills=fills,
-            )
-        out = np.empty(rows.shape, dtype)
-        ids = np.zeros(len(rows), np.int64)
-        PostProcessing(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids, fit)
-        if fit is not None:
-            out[fit.is_behind] = (self.padding or {}).get("value", 0.0)
-        return out
+        parts, pad_value = parts_of(rows), (self.padding or {}).get("value", 0.0)
+        if self.takes_rows or not self.inputs:
+            first = parts
+        else:  # what does not change in time is the same in each row
+            first = {
+                name: it if self.inputs[name].steps else self._first_row_of(it)
+                for name, it in parts.items()
+                if name in self.inputs
+            }
+        return handed_out(
+            {
+                name: it.treat(
+                    first[name], (own or {}).get(name), fit, nan=self.nan, pad_value=pad_value
+                )
+                for name, it in self.of_inputs.items()
+            }
+        )
+
+    def _first_row_of(self, rows: AnyArray) -> AnyArray:
+        for _ in range(1 if self.x_steps is None else np.ndim(self.x_steps)):
+            rows = rows[:, 0]
+        return rows
 
 
 def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
@@ -253,31 +280,50 @@ def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label
 def spec_of(selection: Selection, settings: Settings) -> Spec:
     """Return how some samples are fed to a network."""
     options, header = settings.options, selection.store.header
-    cut, padding, x = selection.view.cut, options.padding, header.segments[0].x
+    cut, padding = selection.view.cut, options.padding
     lengths, merges = settings.processing.lengths, selection.scheme.merges
     share = None
     if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
         share = cut.reduce.keywords["min_labelled"]
+    inputs = {
+        it.name: InputSpec(
+            row_shape=it.spec.row_shape,
+            stored_dtype=it.spec.dtype.str,
+            dtype=settings.processing.inputs[it.name].dtype.str,
+            scaling=settings.scalings[it.name],
+            channels=described.channels,
+            units=described.units,
+            rate_hz=described.rate_hz,
+            by_hand=tuple(sorted(described.by_hand)),
+            steps=it.steps,
+        )
+        for it in selection.choosing(options.inputs).reader.inputs
+        for described in [header.description.of_inputs[it.name]]
+    }
+    # Of the only one, what is said stands where older versions look for it.
+    one = inputs.get("", next(iter(inputs.values())))
+    is_one = "" in inputs
     return Spec(
         class_names=selection.scheme.class_names,
-        row_shape=x.row_shape,
+        row_shape=one.row_shape if is_one else (),
         x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
-        stored_dtype=x.dtype.str,
-        dtype=settings.processing.dtype.str,
-        scaling=settings.scaling,
+        stored_dtype=one.stored_dtype,
+        dtype=one.dtype,
+        scaling=one.scaling if is_one else None,
         batch_size=options.batch_size,
         memory_bytes=options.memory_bytes,
         padding=None if padding is None else asdict(padding),
         has_mask=options.mask,
         nan=options.nan,
-        channels=tuple(header.channels) if header.channels else None,
+        channels=one.channels if is_one else None,
         missing=header.segments[0].options.get("missing"),
-        units=header.units,
-        rate_hz=header.rate_hz,
+        units=one.units if is_one else None,
+        rate_hz=one.rate_hz if is_one else None,
         lengths=None if lengths is None else lengths.choices,
         merges=None if merges is None else _named(merges, selection.scheme.class_names or ()),
         y_steps=None if cut.y_steps is None else cut.y_steps.tolist(),
         y_of=cut.y_of if cut.reduce is None or share is not None else None,
         majority=share,
-        by_hand=tuple(sorted(header.description.by_hand)),
+        by_hand=one.by_hand if is_one else (),
+        inputs={} if is_one else inputs,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.cuts import Fit
+from zarrts.loading.gathering import batch_of
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import lengthened
 from zarrts.loading.settings import Settings
@@ -32,6 +33,7 @@ class EpochLoader:
     def __init__(
         self, selection: Selection, options: BatchOptions, *, weighs_missing: bool = False
     ) -> None:
+        selection = selection.choosing(options.inputs)
         reader = selection.reader
         run = MemoryPlan.run(options.memory_bytes, reader.units, reader.unit_row_bytes)
         reader = reader.with_run(run)
@@ -53,21 +55,25 @@ class EpochLoader:
         self.plan = MemoryPlan.of(options.memory_bytes, reader.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
         self._memory: UnitMemory | None = None
-        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
+        self._batch_memory = self._empty_batches()
         self._order: tuple[int, Order] | None = None
         self._stream: weakref.ref[BatchStream] | None = None
 
+    def _empty_batches(self) -> tuple[BatchMemory, ...]:
+        return tuple(BatchMemory(self._max_ready + _HELD_BATCHES) for _ in self._reader.inputs)
+
     def _batch_bytes(self) -> int:
-        cut, finish = self._reader.cut, self._finish
+        finish = self._finish
         most = None
         if finish.lengths is not None:
             longest = int(self._reader.lengths_of_store.max())
             most = Fit(lengths=np.ones(1, np.int64), n_steps=finish.lengths.most(longest))
-        x = self._reader.readers.x[0].spec
-        values = math.prod((*cut.n_x(most), *x.row_shape))
-        y_step, y_dtype = self._reader.y_step
-        labels = math.prod((*cut.n_y(most), *y_step))
-        per_sample = values * finish.dtype.itemsize + labels * y_dtype.itemsize
+        x_bytes = sum(
+            math.prod(it.shape_of(most)) * finish.inputs[it.name].dtype.itemsize
+            for it in self._reader.inputs
+        )
+        labels, y_dtype = math.prod(self._reader.y_shape(most)), self._reader.y_step[1]
+        per_sample = x_bytes + labels * y_dtype.itemsize
         start, stop = self.batching.bounds(self.n_batches - 1)
         return max(min(self.batching.batch_size, stop), stop - start) * per_sample
 
@@ -140,6 +146,7 @@ class EpochLoader:
                 self._reader.readers,
                 slots,
                 self.plan.label_bytes,
+                inputs=self._reader.inputs_read,
                 has_labels=self._reader.has_row_labels,
             )
         return self._memory
@@ -170,13 +177,16 @@ class EpochLoader:
         fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
         if fit is not None:
             fit = fit[np.isin(every, ids)]
-        stored = reader.fetch_x(ids, fit)
-        x = aligned_empty(stored.shape, finish.dtype)
-        finish.scale_into(stored, x, ids, fit)
-        if fit is not None:
-            x[fit.is_behind] = finish.pad_value
-        batch = Batch(x, None, ids, None if fit is None else fit.kept)
-        y = stored
+        x = {}
+        for one, stored in zip(reader.inputs, reader.fetch_x(ids, fit).values(), strict=True):
+            treatment = finish.inputs[one.name]
+            x[one.name] = aligned_empty(stored.shape, treatment.dtype)
+            own = None if one.cut.is_of_equal_lengths else fit
+            treatment.scale_into(stored, x[one.name], ids, own)
+            if own is not None:
+                one.by_row(x[one.name], own)[own.is_behind] = finish.pad_value
+        batch = batch_of(reader, x, ids, None if fit is None else fit.kept)
+        y = ids  # of no labels
         if finish.target is not None:
             y = reader.cut.reduced(reader.fetch_y(ids, fit))
         return finish.complete(batch, y, epoch, index)
@@ -225,8 +235,8 @@ class EpochLoader:
         """Read all that a stream reads of a unit, and drop it."""
         segment, chunk, n_chunks, _ = (int(it) for it in self._units.chunks(np.array(unit)))
         has_labels = self._finish.target is not None and self._reader.has_row_labels
-        readers = self._reader.readers
-        for reader in (readers.x[segment], *([readers.y[segment]] * has_labels)):
+        readers = [it.readers[segment] for it in self._reader.inputs_read]
+        for reader in (*readers, *([self._reader.readers.y[segment]] * has_labels)):
             rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
             for number in range(chunk, chunk + n_chunks):
                 reader.read_into(number, rows)
@@ -241,5 +251,5 @@ class EpochLoader:
         """End the stream, close the files and free the memory."""
         self._end_stream()
         self._memory = self._order = None
-        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
+        self._batch_memory = self._empty_batches()
         self._reader.readers.close()

@@ -1,6 +1,6 @@
 """Work out what the options of batches mean for a selection of samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,12 +10,12 @@ from zarrts.errors import SampleError
 from zarrts.indexing.padding import BatchLengths, Padding, describe_lengths
 from zarrts.labels.label_sets import targets_of
 from zarrts.loading.options import BatchOptions
-from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.postprocessing import PostProcessing, Treatment
 from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
-from zarrts.reading.sample_reader import SampleReader
-from zarrts.reading.sample_statistics import may_hold_nan, refuse_infinite_samples, scaling_of
+from zarrts.reading.sample_reader import SampleInput, SampleReader
+from zarrts.reading.sample_statistics import may_hold_nan, refuse_infinite_samples, scalings_of
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaler, Scaling, make_scaler
 from zarrts.types import AnyArray, IntArray
@@ -28,7 +28,8 @@ class Settings:
     Attributes
     ----------
     options : BatchOptions
-    scaling : Scaling, or None
+    scalings : dict
+        The Scaling of each input by name, or None.
     sampling : Sampling, or None
         Which samples an epoch shows; None: each one once.
     processing : PostProcessing
@@ -36,7 +37,7 @@ class Settings:
     """
 
     options: BatchOptions
-    scaling: Scaling | None
+    scalings: Mapping[str, Scaling | None]
     sampling: Sampling | None
     processing: PostProcessing
 
@@ -62,7 +63,7 @@ class Settings:
         SampleError
             If the options do not fit the samples.
         """
-        scaling = scaling_of(selection, options.stats, options.scale)
+        scalings = scalings_of(selection, options.stats, options.scale)
         sampling = sampling_of(
             selection,
             balance=options.balance,
@@ -75,16 +76,16 @@ class Settings:
             weigh = weights_of(selection, options.sample_weight, weighs_missing=weighs_missing)
         skips = options.on_error == "skip"
         has_nan = may_hold_nan(selection, options.nan, skips_damage=skips)
-        refuse_infinite_samples(selection, scaling, skips_damage=skips)
+        refuse_infinite_samples(selection, scalings, skips_damage=skips)
         fills = has_nan and options.nan == "fill"
-        dtype = selection.store.dtype if options.dtype is None else options.dtype
-        scaler = None
-        if scaling is not None:
-            scaler = _scaler(selection, scaling, dtype=dtype, has_nan=has_nan, fills=fills)
+        treatments = {
+            it.name: _treatment(
+                selection, it, scalings[it.name], options.dtype, has_nan=has_nan, fills=fills
+            )
+            for it in reader.inputs
+        }
         processing = PostProcessing(
-            dtype=dtype,
-            scaler=scaler,
-            fills=fills,
+            inputs=treatments,
             weigh=weigh,
             transform=options.transform,
             rng_key=(options.seed, options.place[0]),
@@ -92,12 +93,18 @@ class Settings:
             pad_value=options.pad_value,
             has_step_labels=reader.cut.y_steps is None,
         )
-        processing = _with_target(processing, selection, options)
-        return Settings(options=options, scaling=scaling, sampling=sampling, processing=processing)
+        processing = _with_target(processing, selection, reader, scalings, options)
+        return Settings(
+            options=options, scalings=scalings, sampling=sampling, processing=processing
+        )
 
 
 def _with_target(
-    processing: PostProcessing, selection: Selection, options: BatchOptions
+    processing: PostProcessing,
+    selection: Selection,
+    reader: SampleReader,
+    scalings: Mapping[str, Scaling | None],
+    options: BatchOptions,
 ) -> PostProcessing:
     if options.label_mode is None:
         return processing
@@ -110,23 +117,47 @@ def _with_target(
             "'auto'."
         )
 
-    def as_x(stored: AnyArray) -> AnyArray:
-        return stored.astype(processing.dtype, copy=False)
+    source = reader.target_input
+    treatment = _treatment(selection, source, scalings[source.name], options.dtype)
 
-    scaler = processing.scaler
-    target_scaler = scaler and scaler.of_targets(cut.y_channels)
-    return replace(processing, target=as_x, target_scaler=target_scaler)
+    def as_x(stored: AnyArray) -> AnyArray:
+        return stored.astype(treatment.dtype, copy=False)
+
+    scaler = treatment.scaler
+    return replace(
+        processing,
+        target=as_x,
+        target_scaler=scaler and scaler.of_targets(cut.y_channels),
+        target_dtype=treatment.dtype,
+    )
+
+
+def _treatment(
+    selection: Selection,
+    one: SampleInput,
+    scaling: Scaling | None,
+    dtype: np.dtype[Any] | None,
+    *,
+    has_nan: bool = False,
+    fills: bool = False,
+) -> Treatment:
+    """Return what is done to one input."""
+    wanted = one.spec.dtype if dtype is None else dtype
+    scaler = None
+    if scaling is not None:
+        scaler = _scaler(selection, one, scaling, dtype=wanted, has_nan=has_nan, fills=fills)
+    return Treatment(dtype=wanted, scaler=scaler, fills=fills and one.spec.dtype.kind == "f")
 
 
 def _scaler(
     selection: Selection,
+    one: SampleInput,
     scaling: Scaling,
     *,
     dtype: np.dtype[Any],
     has_nan: bool,
     fills: bool,
 ) -> Scaler:
-    spec = selection.store.readers.x[0].spec
     row_of: Callable[[IntArray], IntArray] | None = None
     if scaling.subjects:
         rows = {name: row for row, name in enumerate(scaling.subjects)}
@@ -138,8 +169,8 @@ def _scaler(
 
     return make_scaler(
         scaling,
-        stored=spec.dtype,
-        n_channels=spec.row_shape[-1] if spec.row_shape else 1,
+        stored=one.spec.dtype,
+        n_channels=one.n_channels,
         dtype=dtype,
         has_nan=has_nan,
         fills=fills,

@@ -69,8 +69,9 @@ class Weights:
             if name in presence:
                 weight = _times(weight, presence[name])
                 y = np.where(_wide(presence[name], y.ndim), y, 0).astype(y.dtype)
-            if weight.ndim > 1 and batch.mask is not None:
-                weight = _times(weight, batch.mask)
+            mask = batch.label_mask(weight.shape[1]) if weight.ndim > 1 else None
+            if mask is not None:
+                weight = _times(weight, mask)
             weights[name], targets[name] = weight.astype(np.float32), y
         if _WHOLE in weights:
             return replace(batch, y=targets[_WHOLE], sample_weight=weights[_WHOLE])
@@ -201,8 +202,7 @@ def _of_subjects(selection: Selection, given: Mapping[Any, float] | None) -> Flo
 def _classes_of(selection: Selection, name: str) -> LabelScheme:
     """Return the scheme of some labels, if each sample or step has one class."""
     scheme = selection.scheme.parts.get(name, selection.scheme)
-    spec = selection.reader.readers.y[0].spec
-    shape = spec.row_shape if name == _WHOLE else spec.dtype[name].shape
+    shape = selection.reader.label_shape(None if name == _WHOLE else name)
     n_axes = len(shape) - (scheme.encoding == "one_hot")
     steps = selection.view.cut.y_steps
     inside = count_step_axes(selection.reader) if steps is not None and steps.ndim == 0 else 0

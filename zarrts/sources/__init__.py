@@ -9,6 +9,7 @@ from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.registry import load_arrays
 from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.rows.inputs import AlignedRows, steps_of
 from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
@@ -24,6 +25,7 @@ from zarrts.types import Description
 
 __all__ = [
     "LINE_OF_A_TABLE",
+    "AlignedRows",
     "ByteLayout",
     "Contents",
     "Description",
@@ -43,5 +45,6 @@ __all__ = [
     "load_arrays",
     "refuse_changes",
     "session_like",
+    "steps_of",
     "with_table",
 ]

@@ -1,6 +1,6 @@
-"""Read the arrays of all segments of a store; several arrays of labels as one of records."""
+"""Read the arrays of all segments of a store; several of a kind by themselves, and as records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +10,51 @@ from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
 from zarrts.storage.open_files import StillThere
 from zarrts.storage.segments import Segment, label_name
-from zarrts.types import AnyArray
+from zarrts.types import AnyArray, ArraySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputReaders:
+    """The readers of one input in every segment, in the order of the store.
+
+    Attributes
+    ----------
+    name : str
+        "" of the only one.
+    readers : tuple of ChunkReader
+    steps : int
+        As in `InputArray`.
+    """
+
+    name: str
+    readers: tuple[ChunkReader, ...]
+    steps: int
+
+    @property
+    def spec(self) -> ArraySpec:
+        """The array in the first segment; its rows and dtype are those of all."""
+        return self.readers[0].spec
 
 
 @dataclass(frozen=True)
 class Readers:
-    """Readers of x and y of every segment, in the order of the store."""
+    """Readers of x and y of every segment, in the order of the store.
 
+    Attributes
+    ----------
+    inputs : tuple of InputReaders
+        Each array of x by itself.
+    x, y : tuple of ChunkReader
+        Several arrays read as one of records.
+    label_steps : int
+        As in `Segment`.
+    """
+
+    inputs: tuple[InputReaders, ...]
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
     still_there: StillThere | None = None
+    label_steps: int = 1
 
     @staticmethod
     def of(root: Location, segments: Sequence[Segment]) -> "Readers":
@@ -27,10 +62,21 @@ class Readers:
         there = None
         if isinstance(root, Path):
             there = StillThere(root, {it.name: it.write_id for it in segments})
+        of_segments = [_open_each_input(root, segment, there) for segment in segments]
         return Readers(
-            x=tuple(open_chunks(root, segment.x, there) for segment in segments),
+            inputs=tuple(
+                InputReaders(
+                    name=name, readers=tuple(it[name] for it in of_segments), steps=array.steps
+                )
+                for name, array in segments[0].inputs.items()
+            ),
+            x=tuple(
+                _joined(segment.x, each)
+                for segment, each in zip(segments, of_segments, strict=True)
+            ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
             still_there=there,
+            label_steps=segments[0].label_steps,
         )
 
     @property
@@ -44,24 +90,38 @@ class Readers:
             reader.close()
 
 
+def open_inputs(root: Location, segment: Segment) -> ChunkReader:
+    """Return what reads the inputs of a segment, whether they are one array or several."""
+    return _joined(segment.x, _open_each_input(root, segment, None))
+
+
 def open_labels(
     root: Location, segment: Segment, still_there: StillThere | None = None
 ) -> ChunkReader:
     """Return what reads the labels of a segment, whether they are one array or several."""
-    if segment.y.dtype.names is None:
-        return open_chunks(root, segment.y, still_there)
     readers = {
         label_name(array): open_chunks(root, spec, still_there)
         for array, spec in segment.labels.items()
     }
-    return JoinedReader(segment, readers)
+    return _joined(segment.y, readers)
+
+
+def _open_each_input(
+    root: Location, segment: Segment, still_there: StillThere | None
+) -> dict[str, ChunkReader]:
+    return {name: open_chunks(root, it.spec, still_there) for name, it in segment.inputs.items()}
+
+
+def _joined(spec: ArraySpec, readers: Mapping[str, ChunkReader]) -> ChunkReader:
+    """Return what reads arrays as one; the one without a name is that already."""
+    return readers[""] if "" in readers else JoinedReader(spec, readers)
 
 
 class JoinedReader:
     """Reads the chunks of several arrays with the same rows; see `ChunkReader`."""
 
-    def __init__(self, segment: Segment, readers: dict[str, ChunkReader]) -> None:
-        self.spec = segment.y
+    def __init__(self, spec: ArraySpec, readers: Mapping[str, ChunkReader]) -> None:
+        self.spec = spec
         self._readers = readers
 
     @property

@@ -7,7 +7,10 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-FEATURES: frozenset[str] = frozenset()
+INPUTS = "inputs"
+"""Several arrays of inputs, each at `x/NAME`."""
+
+FEATURES: frozenset[str] = frozenset({INPUTS})
 """What this version reads beyond schema 1."""
 
 

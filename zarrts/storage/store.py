@@ -24,7 +24,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ class StoreHeader:
 
     `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
-    `removal` is one that did not come to its end.
+    `inputs` say what columns and rows of each of several inputs mean; `channels`, `rate_hz` and
+    `units` are those of the only one. `removal` is one that did not come to its end.
     """
 
     version: int
@@ -108,10 +109,13 @@ class StoreHeader:
     labels_per: LabelsPer = "sample"
     units: tuple[str, ...] | None = None
     removal: Removal | None = None
+    inputs: Mapping[str, Description] = field(default_factory=dict)
 
     @property
     def description(self) -> Description:
         """The meaning of columns and rows of x."""
+        if self.inputs:
+            return replace(Description.unknown(), parts=self.inputs)
         told = self.segments[0].options if self.segments else {}
         return Description(
             channels=self.channels,
@@ -119,6 +123,16 @@ class StoreHeader:
             rate_hz=self.rate_hz,
             by_hand=frozenset(it for it in ("channels", "units", "rate_hz") if told.get(it)),
         )
+
+    @property
+    def row_rate_hz(self) -> float | None:
+        """Rows per second, where that is known; of several inputs, rows of their timeline."""
+        described = self.description.of_inputs
+        for name, it in self.segments[0].inputs.items():
+            rate = described[name].rate_hz
+            if rate is not None and it.steps:
+                return rate / it.steps
+        return None
 
     @property
     def latest(self) -> int:
@@ -305,6 +319,17 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         manifest_sha256=attributes["manifest"]["sha256"],
         labels_per=labels_per,
         removal=_removal(attributes.get("removal")),
+        inputs={name: _described(it) for name, it in attributes.get("inputs", {}).items()},
+    )
+
+
+def _described(found: Mapping[str, Any]) -> Description:
+    channels, units = found["channels"], found["units"]
+    return Description(
+        channels=None if channels is None else tuple(channels),
+        units=None if units is None else tuple(units),
+        rate_hz=found["rate_hz"],
+        by_hand=frozenset(found["by_hand"]),
     )
 
 

@@ -15,7 +15,8 @@ def floats_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError, which names the transform, if it has no fractions."""
     if batch.x.dtype.kind != "f":
         raise SampleError(f"{name}: x is {batch.x.dtype}, which has no fractions; dtype='float32'.")
-    return batch.x
+    values: AnyArray = batch.x
+    return values
 
 
 def series_of(batch: Batch, name: str) -> AnyArray:
@@ -40,7 +41,7 @@ def lengths_of(batch: Batch) -> NDArray[np.int64]:
     """Return how many steps of each sample are no padding."""
     if batch.length is None:
         return np.full(len(batch.x), batch.x.shape[1])
-    return np.minimum(batch.length, batch.x.shape[1])
+    return np.asarray(np.minimum(batch.length, batch.x.shape[1]))
 
 
 def multiply(batch: Batch, factors: AnyArray) -> None:

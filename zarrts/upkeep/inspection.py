@@ -14,7 +14,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.moments import Moments, measure
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
-from zarrts.storage.segments import Segment
+from zarrts.storage.segments import Segment, input_path
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
@@ -123,7 +123,7 @@ class _RecordingCheck:
         except ReadError:
             yield f"{where} cannot be read."
             return
-        moments = measure(rows["x"])
+        moments = Moments.beside([measure(rows[input_path(it)]) for it in self._segment.inputs])
         self._moments = moments if self._moments is None else self._moments.merge(moments)
         if "recording" in rows and (rows["recording"] != self._number).any():
             yield f"{name}/recording: wrong for {where}."

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from zarrts.errors import SourceError
@@ -11,6 +11,7 @@ from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
+from zarrts.sources.rows.inputs import input_rows
 from zarrts.sources.rows.records import NamedRows, named_rows
 from zarrts.sources.rows.views import ConstantRows, count_rows
 from zarrts.sources.source_options import SourceOptions
@@ -143,8 +144,10 @@ def draft_of(
         If inputs and labels cannot be told, or cannot be used.
     """
     origin = f"{file.origin}/{group}" if group else file.origin
+    if options.input_names:
+        return _draft_of_several(file, contents, options, group=group)
     x_name, y_name = (
-        (input_name(contents, options.x, origin), "y")
+        (input_name(contents, options.input_name, origin), "y")
         if options.is_unlabelled
         else _pick(contents, options, origin)
     )
@@ -174,6 +177,43 @@ def draft_of(
         description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
+    )
+
+
+def _draft_of_several(
+    file: SourceFile, contents: Contents, options: SourceOptions, *, group: str
+) -> Draft:
+    """Return the recording that a file holds as several inputs."""
+    origin = f"{file.origin}/{group}" if group else file.origin
+    lacking = [name for name in options.input_names if name not in contents.names]
+    if lacking:
+        raise SourceError(
+            f"{origin}: has no array {', '.join(map(repr, lacking))}, which x= names; it holds "
+            f"{array_names.listed(map(contents.summary, contents.names))}."
+        )
+    first, *others = options.input_names
+    # All else is found as it is beside the first of them.
+    shown = replace(contents, names=tuple(name for name in contents.names if name not in others))
+    draft = draft_of(file, shown, replace(options, x=first), group=group)
+    readers: dict[str, RowReader] = {}
+    for name in options.input_names:
+        rows = draft.x if name == first else contents.reader(name, "x", options)
+        if isinstance(rows, SeriesList):
+            raise SourceError(
+                f"{origin}: {name!r} is a list of arrays, and several inputs (x=) are arrays: save "
+                "a file for each recording."
+            )
+        readers[name] = rows
+    # What small arrays beside them say is said of all, so that of several rates none is.
+    parts = {
+        name: contents.description(name, options.of_input(name)) for name in options.input_names
+    }
+    return replace(
+        draft,
+        x=input_rows(readers, origin),
+        x_name=", ".join(options.input_names),
+        paths=tuple(dict.fromkeys((*draft.paths, *contents.more_paths))),
+        description=replace(Description.unknown(), parts=parts),
     )
 
 
@@ -255,7 +295,7 @@ def _several(contents: Contents, options: SourceOptions, origin: str) -> NamedRo
 
 def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str, str]:
     describe = contents.summary
-    asked = (options.x, options.label_name, *options.label_names)
+    asked = (options.input_name, options.label_name, *options.label_names)
     names = contents.names_for(asked)
     owner = subject_array(names)
     candidates = [name for name in names if name != owner or name in asked]
@@ -265,11 +305,13 @@ def _pick(contents: Contents, options: SourceOptions, origin: str) -> tuple[str,
         rest = [name for name in candidates if name not in others]
         # One that is not there is named as the only one would be.
         wanted = lacking[0] if lacking else first
-        return array_names.pick(rest, x=options.x, y=wanted, origin=origin, describe=describe)
+        return array_names.pick(
+            rest, x=options.input_name, y=wanted, origin=origin, describe=describe
+        )
     is_obvious = len(contents.names) == 2 and options.x is None and options.label_name is None
     if contents.is_named or not is_obvious:
         return array_names.pick(
-            candidates, x=options.x, y=options.label_name, origin=origin, describe=describe
+            candidates, x=options.input_name, y=options.label_name, origin=origin, describe=describe
         )
     first, second = contents.names
     n_first, n_second = len(contents.shape(first)), len(contents.shape(second))

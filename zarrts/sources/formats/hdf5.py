@@ -217,11 +217,11 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
 
 def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
     """Return the data sets of each recording by their names in it; "" is all of the file."""
-    if options.x is not None and options.label_name is not None:
+    if options.input_name is not None and options.label_name is not None:
         # Paths in each group, such as x="raw/eeg", y="stages".
         tops = [
             {f"/{path}".removesuffix(f"/{name}") for path in datasets if _ends(path, name)}
-            for name in (options.x, options.label_name)
+            for name in (options.input_name, options.label_name)
         ]
         groups = sorted(tops[0] & tops[1])
         if len(groups) > 1:

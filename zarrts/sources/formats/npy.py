@@ -124,7 +124,7 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
                 continue
             opened[file.origin] = contents
         halves[file.origin] = file
-    pairs, unpaired = npy_pairs.pair_up(halves, x=options.x, y=options.label_name)
+    pairs, unpaired = npy_pairs.pair_up(halves, x=options.input_name, y=options.label_name)
     # What is wrong with a damaged file is noted already.
     damaged = tuple(f"{origin}: " for origin in halves if origin not in opened)
     findings.note("file", (it for it in unpaired if not it.startswith(damaged)))

@@ -12,6 +12,7 @@ from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.registry import find_drafts, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
+from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
@@ -27,6 +28,7 @@ from zarrts.sources.study import (
 )
 from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
+from zarrts.sources.study.inputs import align, with_values
 from zarrts.sources.study.search import search
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
@@ -133,8 +135,9 @@ def find(
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
     settled = ragged.settle([*of_files, *of_arrays], options, findings)
     # A value that is missing is one of the file, before units are converted.
-    settled = as_declared(settled, options)
+    settled = as_declared(with_values(settled), options)
     alike, description, notes = _brought_together(settled, options, reference, findings)
+    alike = align(alike, description, options, findings)
     return Found(
         recordings=tuple(alike),
         problems=findings.sentences(),
@@ -155,17 +158,58 @@ def _brought_together(
     """Return recordings whose columns and rows mean the same, what they mean, and notes."""
     # Of no rows nothing is stored, and another problem is said of them.
     filled = [it for it in recordings if it.x.shape[0] or it.labels_per != "sample"]
-    described = [_described(it.origin, it.x, it.description) for it in filled]
-    agreed = agree(described, _wanted(options, reference))
-    findings.note("meaning", agreed.problems)
-    by_id = {id(it): adjusted for it, adjusted in zip(filled, agreed.adjusted, strict=True)}
+    inputs = [(it.origin, it.x, it.description) for it in filled]
+    changed, description, notes, problems, _ = _alike(inputs, options, reference)
+    findings.note("meaning", problems)
+    by_id = {id(it): x for it, x in zip(filled, changed, strict=True)}
     alike = [
-        replace(it, x=_adjusted(it.x, by_id[id(it)]), description=agreed.description)
-        if id(it) in by_id
-        else it
+        replace(it, x=by_id[id(it)], description=description) if id(it) in by_id else it
         for it in recordings
     ]
-    return alike, agreed.description, agreed.notes
+    return alike, description, notes
+
+
+def _alike(
+    inputs: Sequence[tuple[str, RowReader, Description]],
+    options: SourceOptions,
+    reference: Reference | None,
+) -> tuple[list[RowReader], Description, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return inputs whose columns and rows mean the same, and what they mean; notes, problems, and
+    sentences on what they do not say.
+
+    Of several inputs, each is compared with those of its name.
+    """
+    names = {it.names for _, it, _ in inputs if isinstance(it, InputRows)}
+    options.check_inputs(next(iter(names)) if len(names) == 1 else ())
+    if len(names) != 1 or not all(isinstance(it, InputRows) for _, it, _ in inputs):
+        agreed = agree([_described(*it) for it in inputs], _wanted(options, reference))
+        pairs = zip(inputs, agreed.adjusted, strict=True)
+        changed = [_adjusted(x, adjusted) for (_, x, _), adjusted in pairs]
+        return changed, agreed.description, agreed.notes, agreed.problems, unsaid_in(agreed)
+    columns: dict[str, list[RowReader]] = {}
+    parts: dict[str, Description] = {}
+    said: list[tuple[tuple[str, ...], ...]] = []
+    for name in names.pop():
+        own = [
+            (f"{origin}: {name}", it.by_name[name], description.of_inputs.get(name, description))
+            for origin, it, description in inputs
+            if isinstance(it, InputRows)
+        ]
+        own_reference = reference and reference.of_input(name)
+        columns[name], parts[name], *texts = _alike(own, options.of_input(name), own_reference)
+        said.append(tuple(texts))
+    notes, problems, unsaid = (
+        tuple(text for some in each for text in some) for each in zip(*said, strict=True)
+    )
+    together: list[RowReader] = [
+        it.each({name: columns[name][number] for name in columns})
+        for number, (_, it, _) in enumerate(inputs)
+        if isinstance(it, InputRows)
+    ]
+    label_rates = {it.rate_hz for _, _, it in inputs if it.rate_hz is not None}
+    label_rate = label_rates.pop() if len(label_rates) == 1 else None
+    found = replace(Description.unknown(), parts=parts, rate_hz=label_rate)
+    return together, found, notes, problems, unsaid
 
 
 def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:

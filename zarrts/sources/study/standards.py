@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zarrts.sources.study.units import spelled
@@ -44,6 +44,11 @@ class Reference:
     description: Description
     owner: str
     is_all: bool = True
+
+    def of_input(self, name: str) -> "Reference":
+        """Return what one of several inputs has to fit; nothing, where it is not known."""
+        unknown = Description.unknown()
+        return replace(self, description=self.description.parts.get(name, unknown))
 
 
 @dataclass(frozen=True, kw_only=True)
