@@ -50,7 +50,7 @@ def selections(draw):
 
 ORDERS = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(["rolling", "rolling", "uniform", "source"]),
+        "kind": st.sampled_from(["rolling", "rolling", "uniform", "uniform in memory", "source"]),
         "span": st.integers(2, 40) | st.just(10**6),
         "max_steps": st.integers(1, 8),
         "seed": st.integers(0, 2**40),
@@ -63,10 +63,9 @@ def make(units, batching, options):
     if options["kind"] == "source":
         return SourceOrder(units, batching)
     seed, epoch = options["seed"], options["epoch"]
-    if options["kind"] == "uniform":
-        return UniformOrder(
-            units, batching, seed=seed, epoch=epoch, max_samples=options["max_steps"]
-        )
+    if options["kind"].startswith("uniform"):
+        most = options["max_steps"] if options["kind"] == "uniform" else None
+        return UniformOrder(units, batching, seed=seed, epoch=epoch, max_samples=most)
     return RollingOrder(
         units,
         batching,

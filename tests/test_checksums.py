@@ -22,13 +22,18 @@ def naive(content: bytes) -> int:
     return rest ^ 0xFFFFFFFF
 
 
-@pytest.fixture(scope="class", params=["as installed", "without awscrt"])
+@pytest.fixture(scope="class", params=["at first", "after many bytes", "many, without awscrt"])
 def _library(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "without awscrt":
+        library = checksums._Library()
+        patch.setattr(checksums, "_library", library)
+        if request.param == "many, without awscrt":
             for name in ("awscrt", "awscrt.checksums"):
                 patch.setitem(sys.modules, name, None)
-            patch.setattr(checksums, "_update", checksums._fastest_update())
+        if request.param != "at first":
+            light = library.update(np.empty(0, np.uint8))
+            checksums.crc32c(bytes(checksums._FEW_BYTES))
+            assert library.update(np.empty(0, np.uint8)) is not light
         yield
 
 

@@ -20,6 +20,9 @@ def order_of(kind, units, batching, plan):
         return SourceOrder(units, batching)
     if kind == "uniform":
         return UniformOrder(units, batching, seed=3, epoch=0, max_samples=max(1, plan.slots // 2))
+    if kind == "uniform in memory":
+        most = None if units.n_units <= plan.slots else 1
+        return UniformOrder(units, batching, seed=3, epoch=0, max_samples=most)
     return RollingOrder(units, batching, span=plan.span, seed=3, epoch=0, max_steps=plan.max_steps)
 
 
@@ -91,7 +94,7 @@ class Threads:
 
 @settings(deadline=None, max_examples=100)
 @given(
-    st.sampled_from(["source", "rolling", "uniform"]),
+    st.sampled_from(["source", "rolling", "uniform", "uniform in memory"]),
     st.integers(1, 60),
     st.integers(1, 4),
     st.integers(1, 12),

@@ -7,6 +7,7 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import zarrts
@@ -173,6 +174,41 @@ def test_opening_names_for_conversion_and_training_pulls_in_no_framework():
     frameworks = HEAVY - {"dask", "zarr", "numcodecs"}
     loaded = loaded_by("from zarrts import convert, open, Samples, Store, Recording, Batch")
     assert not loaded & frameworks
+
+
+# Each takes a tenth of a second or more to import.
+SLOW_TO_OPEN = HEAVY | {"asyncio", "awscrt", "obstore", "fsspec", "pandas", "scipy"}
+
+
+@pytest.fixture(scope="module")
+def small_store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("opened") / "small.zarr"
+    recordings = [
+        zarrts.Recording(f"s{i}", np.random.default_rng(i).normal(size=(40, 6, 2)), np.arange(40))
+        for i in range(2)
+    ]
+    zarrts.convert(recordings, path, progress=False).close()
+    return path
+
+
+def test_opening_a_store_waits_for_no_slow_import(small_store):
+    loaded = loaded_by(f"import zarrts\nzarrts.open({str(small_store)!r}).close()")
+    assert "zarrts" in loaded
+    assert not loaded & SLOW_TO_OPEN
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "next(iter(zarrts.open(PATH).samples.batches(32, shuffle=True)))",
+        "zarrts.open(PATH).samples.stats()",
+        "from zarrts.cli import main\ntry:\n    main(['info', PATH])\nexcept SystemExit: pass",
+    ],
+    ids=["first batch", "statistics", "info"],
+)
+def test_what_is_done_first_with_a_store_needs_no_zarr(small_store, code):
+    loaded = loaded_by(f"import zarrts\nPATH = {str(small_store)!r}\n{code}")
+    assert not loaded & (SLOW_TO_OPEN - {"numcodecs"})  # which decodes
 
 
 def test_converting_without_a_cluster_does_not_import_distributed(tmp_path):

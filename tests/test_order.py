@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from orders import ORDERS, batches_of, make, selections, units_of, whole
 
 from zarrts.errors import SampleError
+from zarrts.ordering import uniform
 from zarrts.ordering.order import Batching, SourceOrder
 
 QUICK = settings(deadline=None, max_examples=80)
@@ -82,7 +83,7 @@ def test_pieces_keep_what_the_loader_relies_on(selection, options, size, world):
     order = make(units, batching, options)
     lowest, seen = 0, set()
     most = {"rolling": options["span"] // 2 * 2 + options["max_steps"] - 1, "source": 1}
-    most["uniform"] = options["max_steps"]
+    most |= {"uniform": options["max_steps"], "uniform in memory": order.n_places}
     for index in range(batching.n_batches):
         at = 0
         for piece in order.pieces(index):
@@ -141,7 +142,7 @@ def test_the_order_does_not_depend_on_the_size_of_batches_or_pieces(selection, o
     assert np.array_equal(*orders)
 
 
-@pytest.mark.parametrize("kind", ["rolling", "uniform"])
+@pytest.mark.parametrize("kind", ["rolling", "uniform", "uniform in memory"])
 def test_every_seed_and_epoch_gives_another_order_and_the_same_one_again(kind):
     units = whole(600, 8, 3)
     batching = Batching(n_samples=600, batch_size=50)
@@ -247,11 +248,25 @@ def test_a_known_rolling_order():
     ]
 
 
-def test_a_known_uniform_order():
-    order = make(
-        whole(12, 4, 1), Batching(n_samples=12, batch_size=6), ROLLING | {"kind": "uniform"}
-    )
+@pytest.mark.parametrize("kind", ["uniform", "uniform in memory"])
+def test_a_known_uniform_order(kind):
+    order = make(whole(12, 4, 1), Batching(n_samples=12, batch_size=6), ROLLING | {"kind": kind})
     assert [it.tolist() for it in batches_of(order)] == [[7, 1, 5, 6, 9, 4], [11, 3, 8, 0, 2, 10]]
+
+
+def test_units_that_stay_are_opened_as_the_exact_shuffle_draws_from_them(monkeypatch):
+    units, batching = whole(3000, 4, 3), Batching(n_samples=3000, batch_size=50)
+    for most in (1 << 20, 128):  # of the samples that are looked through
+        monkeypatch.setattr(uniform, "_SAMPLES_PER_BLOCK", 64)
+        monkeypatch.setattr(uniform, "_MOST_SAMPLES", most)
+        order = make(units, batching, ROLLING | {"kind": "uniform in memory"})
+        drawn = np.concatenate(batches_of(order)) // 4
+        wanted = list(dict.fromkeys(drawn[:most].tolist()))
+        rest = sorted({*range(750)} - {*wanted})
+        assert order.units(0, order.n_places).tolist() == wanted + rest
+        # The first batch waits for the units of its own samples, and for no others.
+        (piece,) = order.pieces(0)
+        assert (piece.low, piece.high) == (0, len(set(drawn[:50].tolist())))
 
 
 # How good the shuffle is

@@ -7,7 +7,6 @@ model.fit(seq, validation_data=seq.like(val), epochs=10)
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from zarrts.errors import (
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
     from zarrts.store import Store
     from zarrts.types import Batch, Recording
 
-try:
-    __version__ = version("zarrts")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "BackupAndRestore",
@@ -76,22 +72,35 @@ _HOMES = {
     "assert_disjoint": "zarrts.split",
     "convert": "zarrts.api",
     "evaluate": "zarrts.keras.prediction",
-    "open": "zarrts.api",
+    "open": "zarrts.store",
     "predict": "zarrts.keras.prediction",
     "remove": "zarrts.api",
     "repair": "zarrts.api",
     "verify": "zarrts.api",
 }
 _MODULES = {"transforms"}
+# Opening a store needs little of what is here, and waits for no more than that.
+_NAMES_AT_HOME = {"open": "open_store"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_HOMES[name]), _NAMES_AT_HOME.get(name, name))
     if name in _MODULES:
         return import_module(f"zarrts.{name}")
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module 'zarrts' has no attribute {name!r}")
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("zarrts")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_MODULES})
+    return sorted({*globals(), *_HOMES, *_MODULES, "__version__"})

@@ -1,6 +1,5 @@
 """Names that people get wrong: keywords of other libraries, and typing errors."""
 
-import difflib
 import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -117,6 +116,8 @@ def _remedy(name: str, known: list[str]) -> str:
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return a question, with a space before it, that names what is spelled alike; or nothing."""
     texts = {str(it).casefold(): it for it in known}
+    import difflib
+
     close = difflib.get_close_matches(str(name).casefold(), texts, n=1, cutoff=0.6)
     return f" Did you mean {texts[close[0]]!r}?" if close else ""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.indexing.windows import Gaps, WindowLabel
+from zarrts.inputs import handed_out
 from zarrts.keywords import did_you_mean, refuse_positional, refuse_unknown
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import (
@@ -34,7 +35,7 @@ from zarrts.splits.grouping import Group
 from zarrts.splits.hold_out import Folds, Wanted
 from zarrts.stats.statistics import InputStatistics, Statistics
 from zarrts.store import Store
-from zarrts.types import Inputs, IntArray, Label, Labels, handed_out
+from zarrts.types import Inputs, IntArray, Label, Labels
 
 if TYPE_CHECKING:
     from zarrts.loading.torch_dataset import TorchBatches
@@ -218,6 +219,7 @@ class Samples:
         channels: Sequence[int | str] | None = None,
         gaps: Gaps | None = None,
         min_labelled: float = 0.5,
+        nan: Literal["keep", "drop"] = "keep",
         **unknown: object,
     ) -> "Samples":
         """Return windows of these recordings as samples; nothing is copied or read.
@@ -260,6 +262,11 @@ class Samples:
         min_labelled : float
             With label="majority": the share of its rows that have to have a label, or the window
             has none, and counts in `n_unlabelled`.
+        nan : "keep" or "drop"
+            "drop": leave out windows in whose x a row is NaN in some channel, or marked by the
+            mask of its recording. The mask is read once for that, and x of recordings that hold
+            NaN. Ids stay those of all windows, so that everything that follows (splits, weights,
+            sequences, evaluation) is without them; new data are cut alike.
 
         Raises
         ------
@@ -281,7 +288,7 @@ class Samples:
         }
         return Samples(
             windowing.windows(
-                self.selection, horizon=horizon, channels=channels, gaps=gaps, **options
+                self.selection, horizon=horizon, channels=channels, gaps=gaps, nan=nan, **options
             )
         )
 

@@ -14,14 +14,15 @@ from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import PlanError, StoreError
 from zarrts.indexing.cuts import View, view_of_store
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import describe_inputs, handed_out
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.sizes import format_count, parse_size
 from zarrts.storage.catalog import Catalog, RecordingInfo
+from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
 from zarrts.storage.store import StoreHeader, describe_removal, read_header
-from zarrts.storage.table import read_table
-from zarrts.types import Label, handed_out
+from zarrts.types import Label
 
 if TYPE_CHECKING:
     from zarrts.samples import Samples
@@ -167,15 +168,14 @@ class Store:
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
-        tables = []
-        for segment in self.header.segments:
-            try:
-                tables.append(read_table(self._root, segment))
-            except StoreError:
-                if self.readers.still_there is not None:
+        try:
+            tables = read_tables(self._root, self.header)
+        except StoreError:
+            if self.readers.still_there is not None:
+                for segment in self.header.segments:
                     self.readers.still_there.check(segment.name)
-                raise
-        return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
+            raise
+        return Catalog([*tables.values()], self.n_classes, is_ragged=self.is_ragged)
 
     @cached_property
     def view(self) -> View:
@@ -225,9 +225,10 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
+        what = describe_inputs(self.sample_shape, self.dtype)
         return (
-            f"<zarrts.Store {self.path}: {format_count(self.n_samples, 'sample')} of "
-            f"{self.sample_shape} {self.dtype}, {format_count(len(self.subjects), 'subject')}>"
+            f"<zarrts.Store {self.path}: {format_count(self.n_samples, 'sample')} of {what}, "
+            f"{format_count(len(self.subjects), 'subject')}>"
         )
 
     def _repr_html_(self) -> str:

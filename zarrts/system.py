@@ -5,9 +5,7 @@ Each has a fallback that does the same, or nothing where the call only makes thi
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -196,6 +194,8 @@ def free_bytes(path: Path) -> int:
     """Return the free disk space where a path is or will be."""
     while not path.exists():
         path = path.parent
+    import shutil
+
     return shutil.disk_usage(path).free
 
 
@@ -225,6 +225,8 @@ def quiet_stderr() -> Iterator[None]:
         yield
         return
     try:
+        import tempfile
+
         with tempfile.TemporaryFile() as held:
             sys.stderr.flush()
             os.dup2(held.fileno(), 2)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +23,6 @@ FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes"
 LabelsPer = Literal["sample", "recording", "row"]
 """The things that have one label. Rows of series of equal length are samples, with a label each;
 series of unequal lengths have a label for the whole recording, or one for each of its rows."""
-
-T = TypeVar("T")
-
-
-def handed_out(of_inputs: Mapping[str, T]) -> T | dict[str, T]:
-    """Return what there is of each input as users get it: of the one without a name, that alone."""
-    return of_inputs[""] if "" in of_inputs else dict(of_inputs)
-
-
-def with_masks(x: Any, mask: Any) -> Any:
-    """Return x with its mask, as networks get both: a pair, or of several inputs one dictionary.
-
-    The mask of the input "acc" is "acc_mask" there.
-    """
-    if not isinstance(x, dict):
-        return x, mask
-    return x | {f"{name}_mask": it for name, it in mask.items()}
-
 
 _AXIS_RANKS = {"sample": 0, "time": 1, "channel": 3}
 
@@ -179,6 +161,9 @@ class SourceRecording:
         address, whose tag covers all of it.
     label_steps : int
         Labels in a row of x, where labels are for steps in time that are shorter.
+    mask : RowReader, or None
+        uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
+        number may say why. None: all are good.
     """
 
     subject: str
@@ -198,11 +183,21 @@ class SourceRecording:
     labels_from: str = ""
     is_sampled: bool = False
     label_steps: int = 1
+    mask: RowReader | None = None
 
     @property
     def is_remote(self) -> bool:
         """Whether it is read from an address."""
         return any(not isinstance(path, str) for path in self.paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInput:
+    """The inputs of a recording whose labels are not asked for; see `SourceRecording`."""
+
+    origin: str
+    x: RowReader
+    mask: RowReader | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +226,10 @@ class Recording:
         Physical unit of all columns, or of each, such as "uV".
     rate_hz : float, optional
         Time steps per second; "y" is that of labels, where these are for steps of their own.
+    mask : array-like, optional
+        True (or a number from 1 to 255, which may say why) in time steps of x that are no good, as
+        many as there are time steps. It is stored beside x, which stays as it is; windows with
+        such steps are left out by `windows(..., nan="drop")`.
     """
 
     subject: str
@@ -239,6 +238,7 @@ class Recording:
     channels: Any = None
     units: Any = None
     rate_hz: Any = None
+    mask: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

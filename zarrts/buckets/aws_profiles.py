@@ -4,7 +4,6 @@ Keys that stand there are taken as they are. Credentials that have to be asked f
 sign-on, of a role or of a program, are left to boto3, where it is installed.
 """
 
-import configparser
 import errno
 import os
 from collections.abc import Callable, Mapping
@@ -124,6 +123,8 @@ def _path_of(kind: str) -> Path:
 
 def _section(path: Path, name: str) -> dict[str, str]:
     """Return what a section of a file says; nothing where one of them is missing."""
+    import configparser
+
     parser = configparser.RawConfigParser(strict=False, default_section="")
     try:
         parser.read(path, encoding="utf-8")

@@ -10,8 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from zarrts.buckets.addresses import Address, make_client
 from zarrts.buckets.failures import (
@@ -22,6 +21,9 @@ from zarrts.buckets.failures import (
     refuse_short,
 )
 from zarrts.errors import BucketError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -230,6 +232,8 @@ class Bucket:
         """Begin something in one of the threads that wait for the bucket."""
         with self._lock:
             if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._pool = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="zarrts-request")
             return self._pool.submit(function, *args)
 

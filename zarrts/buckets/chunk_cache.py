@@ -10,7 +10,6 @@ makes room are chunks of other arrays, those first that were used longest ago.
 """
 
 import contextlib
-import hashlib
 import os
 import threading
 import time
@@ -144,6 +143,8 @@ class ChunkCache:
 
 
 def _folder_name(array: str) -> str:
+    import hashlib
+
     return hashlib.sha256(array.encode()).hexdigest()[:32]
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import mmap
-import tempfile
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -163,6 +162,8 @@ class Upload:
 
     def __init__(self, path: ObjectPath) -> None:
         self._path = path
+        import tempfile
+
         self._file = tempfile.TemporaryFile(prefix="zarrts-")  # noqa: SIM115 - closed by abort
 
     def write(self, content: memoryview) -> None:

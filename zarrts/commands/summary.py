@@ -11,6 +11,7 @@ from zarrts.commands.wording import (
     describe_lengths,
     describe_shape,
 )
+from zarrts.inputs import each_input
 from zarrts.loops import library
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
@@ -52,9 +53,9 @@ def summarize(store: Store) -> dict[str, Any]:
         "version": store.version,
         "kind": store.kind,
         "n_samples": store.n_samples,
-        "sample_shape": list(store.sample_shape),
+        "sample_shape": each_input(store.sample_shape, list),
         "lengths": lengths,
-        "dtype": store.dtype.name,
+        "dtype": each_input(store.dtype, lambda it: it.name),
         "labels_per": store.header.labels_per,
         "class_names": store.class_names,
         "labels": _label_arrays(store),
@@ -94,6 +95,9 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         f"{store}, version {summary['version']}",
         f"samples   {n_samples} {describe_sample(summary)}, {summary['dtype']}",
     ]
+    if isinstance(summary["dtype"], dict):
+        lines[-1] = f"samples   {n_samples.removesuffix(',')}"
+        lines += _describe_inputs(summary)
     if len(summary["labels"]) > 1:
         first, *rest = _describe_label_arrays(summary["labels"])
         lines += [f"labels    {first}", *(f"          {line}" for line in rest)]
@@ -101,13 +105,13 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"no label  {format_count(summary['n_unlabelled'], 'sample')}, kept out of training"
         )
-    if summary["channels"]:
+    if summary["channels"] and not isinstance(summary["channels"], dict):
         lines.append(f"channels  {', '.join(summary['channels'])}")
-    if summary["units"]:
+    if summary["units"] and not isinstance(summary["units"], dict):
         alike = list(dict.fromkeys(summary["units"]))
         units = alike if len(alike) == 1 else [it or "-" for it in summary["units"]]
         lines.append(f"units     {', '.join(units)}")
-    if summary["rate_hz"]:
+    if summary["rate_hz"] and not isinstance(summary["rate_hz"], dict):
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
     raw, stored = summary["raw_bytes"], summary["stored_bytes"]
     lines.append(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
@@ -123,6 +127,24 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         f"them decodes {part['amplification']:.3g} times their size"
         for name, part in summary.get("split", {}).items()
     ]
+    return lines
+
+
+def _describe_inputs(summary: Mapping[str, Any]) -> list[str]:
+    """Return a line for each of several inputs."""
+    width = max(map(len, summary["dtype"]))
+    lines: list[str] = []
+    for name, dtype in summary["dtype"].items():
+        shape = [it for it in summary["sample_shape"][name] if it is not None]
+        what = describe_shape(tuple(shape))
+        if len(shape) < len(summary["sample_shape"][name]):
+            wide = format_count(shape[0], "channel") if len(shape) == 1 else what
+            what = f"time steps x {wide}"
+        rate, channels = summary["rate_hz"][name], summary["channels"][name]
+        parts = [what, dtype, f"{rate:g} Hz" if rate else "", ", ".join(channels or ())]
+        lines.append(
+            f"{'' if lines else 'inputs':9} {name:{width}}  {', '.join(filter(None, parts))}"
+        )
     return lines
 
 

@@ -11,7 +11,7 @@ from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources import Found, is_sleep_edf, session_like
 from zarrts.storage.store import StoreHeader
-from zarrts.storage.table import RecordingTable
+from zarrts.storage.table import RecordingNames
 from zarrts.types import SourceRecording
 
 _MAX_NAMES = 8
@@ -279,7 +279,7 @@ def check_spellings(subjects: Iterable[str]) -> list[str]:
     ]
 
 
-def check_fit(base: StoreHeader, tables: Sequence[RecordingTable], found: Found) -> list[str]:
+def check_fit(base: StoreHeader, tables: Sequence[RecordingNames], found: Found) -> list[str]:
     """Return a sentence for each recording that does not fit the store it is added to."""
     stored = [
         (fingerprint, int(n_samples), source)

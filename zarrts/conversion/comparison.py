@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 from zarrts.conversion.casting import cast_rows
 from zarrts.conversion.plan import Span
 from zarrts.conversion.stored import StoredRows
-from zarrts.conversion.tasks import OnRows, encode_labels, read_blocks
+from zarrts.conversion.tasks import (
+    OnRows,
+    close_rows,
+    encode_labels,
+    read_blocks,
+    read_mask,
+)
 from zarrts.errors import ReadError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.location import Location
-from zarrts.storage.readers import open_inputs, open_labels
+from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.types import AnyArray, IntArray, SourceRecording
 
@@ -59,6 +65,8 @@ class StoredRecording:
         entries = (number, number + 1) if self._has_one_label else (first, stop)
         self._x = StoredRows(open_inputs(root, segment), first, stop)
         self._y = StoredRows(open_labels(root, segment), *entries)
+        mask = open_mask(root, segment)
+        self._mask = None if mask is None else StoredRows(mask, first, stop)
 
     def compare(self, recording: SourceRecording) -> Iterator[ComparedRows]:
         """Compare every row with its source, in order; labels too where rows have some.
@@ -77,6 +85,8 @@ class StoredRecording:
                 if not self._has_one_label:
                     encoded = encode_labels(self._labels, labels, recording)
                     is_same &= same_rows(encoded, self._y.read(done, stop))
+                if self._mask is not None:
+                    is_same &= self._mask.read(done, stop) == read_mask(recording, done, stop)
                 yield ComparedRows(done, is_same)
             except ReadError as error:
                 yield ComparedRows(done, np.ones(len(inputs), bool), error)
@@ -91,8 +101,9 @@ class StoredRecording:
 
     def close(self) -> None:
         """Close the files of the store."""
-        self._x.close()
-        self._y.close()
+        for rows in (self._x, self._y, self._mask):
+            if rows is not None:
+                rows.close()
 
 
 def differing(
@@ -141,8 +152,8 @@ def differing(
                     return False
             return stored.has_label_of(recording)
         finally:
-            for it in (stored, recording.x, recording.y):
-                it.close()
+            stored.close()
+            close_rows(recording)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="zarrts-compare") as pool:
         return sorted(number for some in pool.map(compare, of_file.values()) for number in some)

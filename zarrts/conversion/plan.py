@@ -11,7 +11,7 @@ from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.stats.moments import count_channels
-from zarrts.storage.schema import INPUTS
+from zarrts.storage.schema import INPUTS, MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -66,11 +66,6 @@ class ShardLayout:
     chunk_rows: int
     shard_rows: int
     tasks: tuple[ShardTask, ...]
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """What readers have to know beyond schema 1."""
-        return (INPUTS,) if self.dtype.names is not None else ()
 
     @property
     def n_channels(self) -> int:
@@ -246,6 +241,15 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
     if axes is None:
         return None
     return tuple(sorted(axes, key=axis_rank))
+
+
+def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
+    """Return what readers of a segment of some recordings have to know beyond schema 1."""
+    needs = {
+        INPUTS: recordings[0].x.dtype.names is not None,
+        MASK: any(it.mask is not None for it in recordings),
+    }
+    return tuple(name for name, is_needed in needs.items() if is_needed)
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:

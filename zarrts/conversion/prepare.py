@@ -42,6 +42,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_size
 from zarrts.sources.study.declared import refuse_unused_choice
 from zarrts.sources.study.integer_labels import with_integer_labels
+from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import Provenance
 from zarrts.storage.location import (
     free_bytes,
@@ -52,7 +53,7 @@ from zarrts.storage.location import (
     refuse_unused,
 )
 from zarrts.storage.store import StoreHeader, read_header
-from zarrts.storage.table import RecordingTable, read_table
+from zarrts.storage.table import RecordingNames, read_table
 from zarrts.types import Description, LabelsPer, SourceRecording
 
 _ROOM_MARGIN = 1.1
@@ -141,10 +142,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Base:
-    """A store that recordings are added to: its header, and the tables of its segments."""
+    """A store that recordings are added to: its header, and the recordings of its segments."""
 
     header: StoreHeader
-    tables: Mapping[str, RecordingTable]
+    tables: Mapping[str, RecordingNames]
 
     def before_latest(self) -> "Base":
         """Return the version before the latest one."""
@@ -213,7 +214,7 @@ def prepare_append(
         description=header.description, owner="the store has", is_all=False
     )
     found = _find(source, options, storage_options, store, reference)
-    base = Base(header, {it.name: read_table(root, it) for it in header.segments})
+    base = Base(header, read_names(root, header))
     if len(header.versions) > 1:
         latest = base.tables[header.segments[-1].name]
         same = [(it.origin, it.fingerprint) for it in found.recordings]
@@ -228,9 +229,11 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
     """Return options with what was said when the store was made, unless it is said otherwise."""
     first = header.segments[0]
     then = sources.SourceOptions.from_recorded(first.options)
-    is_certain = len(first.x.shape) == 2 or header.kind == "ragged"
+    is_certain = len(first.x.shape) < 3 or header.kind == "ragged"
+    if not header.inputs:
+        then = replace(then, rate_hz=header.rate_hz)
     return replace(
-        options.or_else(replace(then, rate_hz=header.rate_hz)),
+        options.or_else(then),
         kind=header.kind if is_certain else options.kind,
     )
 

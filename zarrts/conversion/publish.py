@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from zarrts.conversion.target import Target, sweep
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
+from zarrts.storage.descriptions import attributes_of
 from zarrts.storage.foreign import foreign_of
+from zarrts.storage.joint_tables import TABLES, entries_of_tables
 from zarrts.storage.location import (
     Location,
     read_files,
@@ -25,7 +27,7 @@ from zarrts.storage.location import (
     write_files,
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
-from zarrts.storage.schema import schema_of
+from zarrts.storage.schema import MASK, schema_of
 from zarrts.storage.segments import (
     CHECKSUMS,
     ROOT_KEY,
@@ -38,8 +40,9 @@ from zarrts.storage.segments import (
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import (
     StoreHeader,
+    entries_of,
+    load_manifest,
     manifest_key,
-    read_manifest,
     sizes_below,
 )
 from zarrts.types import LabelsPer
@@ -111,6 +114,8 @@ def create_segment(
     else:
         n_edges = n_recordings + 1
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
+    if MASK in needs:
+        arrays["mask"] = ((x[0][0],), np.dtype(np.uint8), ("row",), sizes)
     files: dict[str, Any] = {}
     several: dict[str, Any] = {}
     if x[1].names is not None:
@@ -210,8 +215,10 @@ def checksums_bytes(of_shards: Iterable[tuple[int, ...]]) -> bytes:
     return np.array(list(itertools.chain(*of_shards)), "<u4").tobytes()
 
 
-def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]) -> None:
+def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]) -> Target:
     """Make the segments of a header the content of the store, in one atomic step.
+
+    Returns the place with its new root, which need not be parsed again for a further look.
 
     `target` is the place as it was when writing began: its root has to be the same still.
     `written` are shards of new segments. What the root says of segments that it has already is
@@ -226,11 +233,13 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
     known = {it.name for it in old.segments} if old else set()
     taken_over = [it.name for it in header.segments if it.name in known]
     entries: dict[str, tuple[int, int]] = {}
+    tables: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
     if old and taken_over:
-        entries = _below(taken_over, read_manifest(root, old))
-        assert target.content is not None
-        metadata = _below(taken_over, metadata_of(target.content))
+        before = load_manifest(root, old)
+        entries = _below(taken_over, entries_of(before))
+        tables = _below(taken_over, before.get(TABLES, {}))
+        metadata = _below(taken_over, metadata_of(target.document))
     entries |= {it.key: (it.size, it.checksum) for it in written}
     for segment in header.segments:
         if segment.name not in known:
@@ -243,28 +252,32 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
             ]
             for file, content in read_files(root, small).items():
                 entries[file] = len(content), crc32c(content)
-    manifest = json.dumps({"objects": entries}, sort_keys=True, separators=(",", ":")).encode()
+    listed: dict[str, Any] = {"objects": entries}
+    if len(header.segments) > 1:
+        listed[TABLES] = entries_of_tables(root, header, tables)
+    manifest = json.dumps(listed, sort_keys=True, separators=(",", ":")).encode()
     key = manifest_key(header.version)
     write_files(root, {key: manifest})
-    attributes = _attributes(header) | {
-        "manifest": {"key": key, "sha256": hashlib.sha256(manifest).hexdigest()}
-    }
+    header = replace(header, manifest_sha256=hashlib.sha256(manifest).hexdigest())
+    attributes = _attributes(header) | {"manifest": {"key": key, "sha256": header.manifest_sha256}}
     foreign: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    if old and target.content is not None:
-        foreign = foreign_of(json.loads(target.content))
+    if old:
+        foreign = foreign_of(target.document)
     document = {
         "zarr_format": 3,
         "node_type": "group",
         "attributes": {"zarrts": attributes, **foreign[0]},
         "consolidated_metadata": _consolidated({**metadata, **foreign[1]}),
     }
+    published = root_bytes(document)
     try:
-        replace_if(root / ROOT_KEY, root_bytes(document), target.content)
+        replace_if(root / ROOT_KEY, published, target.content)
     except ConflictError:
         raise PlanError(
             f"{root} was published by another conversion meanwhile, which stays; open it, or "
             "choose another name."
         ) from None
+    return Target(root=root, content=published, header=header, document=document)
 
 
 def finish_removal(target: Target) -> None:
@@ -331,18 +344,6 @@ def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:
     }
 
 
-def _attributes_of_inputs(header: StoreHeader) -> dict[str, Any]:
-    return {
-        name: {
-            "channels": it.channels and list(it.channels),
-            "units": it.units and list(it.units),
-            "rate_hz": it.rate_hz,
-            "by_hand": sorted(it.by_hand),
-        }
-        for name, it in header.inputs.items()
-    }
-
-
 def _attributes(header: StoreHeader) -> dict[str, Any]:
     return {
         **schema_of(name for it in header.segments for name in it.needs),
@@ -373,5 +374,9 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
         **({} if header.units is None else {"units": list(header.units)}),
         **({} if header.removal is None else {"removal": asdict(header.removal)}),
-        **({"inputs": _attributes_of_inputs(header)} if header.inputs else {}),
+        **(
+            {"inputs": {name: attributes_of(it) for name, it in header.inputs.items()}}
+            if header.inputs
+            else {}
+        ),
     }

@@ -11,7 +11,7 @@ from zarrts.conversion.cluster import write_on_cluster
 from zarrts.conversion.comparison import differing
 from zarrts.conversion.header import header_of_store, n_points_of, table_of
 from zarrts.conversion.lock import Hold, only_writer
-from zarrts.conversion.plan import ShardTask, stored_axes, task_bytes
+from zarrts.conversion.plan import ShardTask, needs_of, stored_axes, task_bytes
 from zarrts.conversion.prepare import Prepared, refuse_writing
 from zarrts.conversion.provenance import write_id_of
 from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
@@ -167,10 +167,10 @@ def _write_store(
     write_id = write_id_of(prepared.provenance, segment.name, written)
     header = header_of_store(prepared, replace(segment, write_id=write_id), target)
     hold.check()
-    publish(target, header, written)
+    published = publish(target, header, written)
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
         _write_stamps(prepared, header)
-        sweep(read_target(root))
+        sweep(read_target(root, published))
 
 
 # Beginning, and beginning again ---------------------------------------------------------------
@@ -194,7 +194,7 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         n_recordings=n_recordings,
         steps=steps_of(prepared.recordings[0].x),
         label_steps=prepared.recordings[0].label_steps,
-        needs=layout.needs,
+        needs=needs_of(prepared.recordings),
     )
 
 

@@ -54,7 +54,11 @@ class StoredRows:
 
 
 def stored_recordings(
-    segment: Segment, table: RecordingTable, x: ChunkReader, y: ChunkReader
+    segment: Segment,
+    table: RecordingTable,
+    x: ChunkReader,
+    y: ChunkReader,
+    mask: ChunkReader | None = None,
 ) -> Sequence[SourceRecording]:
     """Return the recordings of a segment, with rows and labels as they are stored."""
     is_one_label = segment.labels_per == "recording"
@@ -70,6 +74,7 @@ def stored_recordings(
             fingerprint=fingerprint,
             description=Description.unknown(),
             labels_per=segment.labels_per,
+            mask=None if mask is None else StoredRows(mask, start, stop),
         )
         for number, (subject, origin, fingerprint, start, stop) in enumerate(
             zip(

@@ -7,14 +7,16 @@ look. A conversion looks once before it starts, and once more when it holds the 
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.lock import LOCK
 from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
+from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
 from zarrts.storage.location import Location, open_file
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK
@@ -22,11 +24,10 @@ from zarrts.storage.store import (
     MANIFESTS,
     NewerSchemaError,
     StoreHeader,
-    header_of,
     manifest_key,
+    parse_root,
     read_root,
 )
-from zarrts.storage.table import read_table
 
 JOURNAL = "unfinished.journal"
 _DELETED = ".deleted"
@@ -45,6 +46,8 @@ class Target:
         The root `zarr.json`; None where there is none.
     header : StoreHeader, or None
         The same, where it is that of a store of ours.
+    document : dict
+        The same as JSON says it.
     error : StoreError, or None
         Why it is not, where there is one.
     segments : tuple of str
@@ -65,6 +68,7 @@ class Target:
     root: Location
     content: bytes | None = None
     header: StoreHeader | None = None
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
     error: StoreError | None = None
     segments: tuple[str, ...] = ()
     version: int = 0
@@ -122,11 +126,12 @@ def read_target(root: Location, before: Target | None = None) -> Target:
         return Target(root=root, obstacle=_obstacle(root))
     content = read_root(root) if ROOT_KEY in paths else None
     header, error = None, None
+    document: Mapping[str, Any] = {}
     if content is not None and before is not None and content == before.content:
-        header, error = before.header, before.error
+        header, document, error = before.header, before.document, before.error
     elif content is not None:
         try:
-            header = header_of(root, content)
+            header, document = parse_root(root, content)
         except StoreError as found:
             error = found
     segments: tuple[str, ...] = ()
@@ -148,6 +153,7 @@ def read_target(root: Location, before: Target | None = None) -> Target:
         root=root,
         content=content,
         header=header,
+        document=document,
         error=error,
         segments=segments,
         version=version,
@@ -275,7 +281,7 @@ def _since(header: StoreHeader, then: Provenance, now: Provenance) -> str:
 
 
 def _provenance_of(root: Location, header: StoreHeader) -> Provenance:
-    tables = [read_table(root, segment) for segment in header.segments]
+    tables = read_names(root, header).values()
     return Provenance(
         digest=header.segments[0].provenance,
         options=header.segments[0].options,

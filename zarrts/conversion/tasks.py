@@ -104,8 +104,7 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
         job.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
         for recording in job.recordings.values():
-            recording.x.close()
-            recording.y.close()
+            close_rows(recording)
 
 
 def chains_of(
@@ -176,7 +175,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
         n_done, first = 0, task.spans[0].recording
         for span in task.spans:
             recording = job.recordings[span.recording]
-            parts = []
+            parts, row = [], span.start
             drawing = Drawing(recording.x.shape, span.start, job.n_points)
             is_others = n_done > 0 and recording.paths != job.recordings[first].paths
             blocks = read_blocks(
@@ -194,6 +193,9 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                     encoded = encode_labels(job.labels, labels, recording)
                     for name in segment.labels:
                         fillers[name].add(part_of(encoded, name))
+                if "mask" in fillers:
+                    fillers["mask"].add(read_mask(recording, row, row + len(inputs)))
+                    row += len(inputs)
                 if "recording" in fillers:
                     fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))
@@ -243,6 +245,13 @@ class _ChunkFiller:
         return self._writer.commit() if is_wanted(written) else written
 
 
+def close_rows(recording: SourceRecording) -> None:
+    """Release the files of a recording."""
+    for rows in (recording.x, recording.y, recording.mask):
+        if rows is not None:
+            rows.close()
+
+
 def read_blocks(
     recording: SourceRecording,
     span: Span,
@@ -274,6 +283,16 @@ def read_blocks(
                 raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
             yield inputs, labels
             del inputs, labels  # or they would be there still while the next ones are read
+
+
+def read_mask(recording: SourceRecording, start: int, stop: int) -> AnyArray:
+    """Return the mask of some rows of a recording, 0 where it has none; uint8."""
+    if recording.mask is None:
+        return np.zeros(stop - start, np.uint8)
+    try:
+        return recording.mask.read(start, stop)
+    except OSError as error:
+        raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
 
 
 def encode_labels(labels: LabelScheme, block: AnyArray, recording: SourceRecording) -> AnyArray:

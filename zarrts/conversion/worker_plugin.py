@@ -12,7 +12,7 @@ from typing import Any
 from distributed import WorkerPlugin, get_worker
 
 from zarrts.conversion.plan import ShardTask
-from zarrts.conversion.tasks import Job, is_sequential, write_shard
+from zarrts.conversion.tasks import Job, close_rows, is_sequential, write_shard
 from zarrts.conversion.workers import Place
 from zarrts.errors import SourceError
 from zarrts.labels.scheme import LabelScheme
@@ -118,7 +118,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         self._stop.set()
         await asyncio.to_thread(self._idle.wait, _PATIENCE_S)
         for recording in self._readers.values():
-            _close(recording)
+            close_rows(recording)
 
     def write(self, assignment: Assignment) -> Outcome:
         """Write a shard, in a thread of the worker."""
@@ -164,7 +164,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
                 kept = {*map(id, self._readers.values())}
             for recording in recordings.values():
                 if id(recording) not in kept:
-                    _close(recording)
+                    close_rows(recording)
         return Outcome(worker=self._address, written=written)
 
     def _kept(self, number: int, recording: SourceRecording) -> SourceRecording:
@@ -212,8 +212,3 @@ def is_there(place: Place | None) -> bool:
 def _plain(error: SourceError | OSError) -> SourceError | OSError:
     """Return an error that holds nothing of where it was raised."""
     return type(error)(*error.args)
-
-
-def _close(recording: SourceRecording) -> None:
-    recording.x.close()
-    recording.y.close()

@@ -138,7 +138,7 @@ def _carried_problem(recording: SourceRecording) -> str | None:
         "give a function of a module as x (docs/clusters.md); or convert without scheduler=."
     )
     try:
-        n_bytes = _pickled_bytes((recording.x, recording.y))
+        n_bytes = _pickled_bytes((recording.x, recording.y, recording.mask))
     except (TypeError, ValueError, AttributeError, ImportError, RecursionError, OSError) as error:
         return f"{recording.origin}: cannot be sent to workers ({error}); {remedy}"
     if n_bytes > _CARRIED_BYTES:

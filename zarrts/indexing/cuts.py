@@ -162,11 +162,15 @@ class View:
         What of these rows is x, and what y is.
     key : tuple
         The same for views of the same samples, whose ids can be compared.
+    drops_bad : bool
+        Samples with NaN, or rows that are masked, were left out, and are where new data are cut
+        alike.
     """
 
     index: SampleIndex
     cut: Cut
     key: tuple[object, ...]
+    drops_bad: bool = False
 
 
 _FIRST = np.zeros((), np.int64)

@@ -98,11 +98,17 @@ class Ranges:
         return Ranges.of_bounds(starts[both], stops[both])
 
     def __or__(self, other: "Ranges") -> "Ranges":
-        """Return the ids that are in either of two sets that share none."""
-        starts = np.concatenate([self.starts, other.starts])
-        stops = np.concatenate([self.stops, other.stops])
-        order = np.argsort(starts)
-        return Ranges.of_bounds(starts[order], stops[order])
+        """Return the ids that are in either of two sets."""
+        return Ranges.union([self, other])
+
+    @staticmethod
+    def union(sets: "Sequence[Ranges]") -> "Ranges":
+        """Return the ids that are in any of some sets, at least one."""
+        starts = np.concatenate([it.starts for it in sets])
+        stops = np.concatenate([it.stops for it in sets])
+        order = np.argsort(starts, kind="stable")
+        # One that lies within another does not end later than it.
+        return Ranges.of_bounds(starts[order], np.maximum.accumulate(stops[order]))
 
     def _holds(self, ids: IntArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         if len(self.starts) == 0:

@@ -262,7 +262,7 @@ def sequences_of(view: View, n: int, stride: int | None) -> View:
     )
     x_steps, y_steps = _shifted(shifts, cut.x_steps), _shifted(shifts, cut.y_steps)
     joined_cut = replace(cut, x_steps=x_steps, y_steps=y_steps)
-    return View(joined, joined_cut, ("sequences", n, step, *view.key))
+    return View(joined, joined_cut, ("sequences", n, step, *view.key), view.drops_bad)
 
 
 def sequences_within(index: WindowIndex, ids: Ranges, n: int, step: int) -> Ranges:

@@ -7,11 +7,12 @@ import numpy as np
 
 from zarrts.backend import keras
 from zarrts.errors import ReadError, SampleError
+from zarrts.inputs import with_masks
 from zarrts.labels.label_sets import each_array
 from zarrts.loading.epochs import Pass, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.types import AnyArray, Batch, with_masks
+from zarrts.types import AnyArray, Batch
 
 
 class Feed:

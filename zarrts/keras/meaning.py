@@ -1,7 +1,7 @@
 """Compare what the columns and rows of a store mean with what a network was trained with."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zarrts.errors import SampleError
 from zarrts.sources import Reference
@@ -13,9 +13,9 @@ from zarrts.types import Description
 OWNER = "the network was trained with"
 
 
-def reference_of(description: Description) -> Reference:
-    """Return what new data have to fit."""
-    return Reference(description=description, owner=OWNER)
+def reference_of(description: Description, steps: Mapping[str, int] | None = None) -> Reference:
+    """Return what new data have to fit; `steps` are those of several inputs."""
+    return Reference(description=description, owner=OWNER, steps=steps or {})
 
 
 def refuse_other_meaning(store: Store, trained: Description) -> None:

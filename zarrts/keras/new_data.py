@@ -13,6 +13,7 @@ from zarrts.keras.spec import Spec
 from zarrts.keywords import first_names
 from zarrts.labels.scheme import LabelScheme
 from zarrts.loops.votes import majority
+from zarrts.reading.bad_rows import without_bad_rows
 from zarrts.samples import Samples
 from zarrts.types import IntArray, Label, Recording
 
@@ -75,13 +76,13 @@ def cut_like(samples: Samples, spec: Spec, stride: int | None, *, has_labels: bo
     stride = int(steps.max()) + 1 if stride is None else stride
     index = WindowIndex.of(bounds[:-1], bounds[1:], span, stride)
     key = ("like", str(spec.x_steps), str(spec.y_steps), y_of, spec.majority, stride)
-    found = selection.viewed(View(index, cut, key))
+    found = selection.viewed(View(index, cut, key, spec.drops_bad))
     if len(found) == 0:
         raise SampleError(
             f"The recordings of {samples!r} are all shorter than the {span:,} rows that the "
             "network takes."
         )
-    return Samples(found)
+    return Samples(without_bad_rows(found) if spec.drops_bad else found)
 
 
 def refuse_unknown_labels(spec: Spec) -> IntArray:

@@ -1,11 +1,8 @@
 """The file and the time that each prediction is of."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from zarrts.keras.spec import Spec
+from zarrts.keras.source_cuts import SourceCuts
 from zarrts.results import Places
 from zarrts.samples import Samples
 from zarrts.types import IntArray
@@ -25,27 +22,15 @@ def places_of_samples(samples: Samples, ids: IntArray, recordings: IntArray) -> 
 
 
 def places_of_files(
-    readers: Sequence[tuple[str, Any]],
-    spec: Spec,
-    stride: int | None,
+    cuts: SourceCuts,
     ids: IntArray,
     recordings: IntArray,
 ) -> Places:
     """Return where samples lie that `batches_of_files` cut from files, in rows of each file."""
-    lengths = np.array([reader.shape[0] for _, reader in readers], np.int64)
-    starts, stops = np.zeros(len(ids), np.int64), lengths[recordings]
-    if spec.x_steps is not None:
-        steps = np.array(spec.x_steps, np.int64)
-        span = int(steps.max()) + 1 if steps.size else 1
-        step = (stride or span) if steps.ndim else 1
-        # Ids count through all files; those of a file are consecutive, from its first window on.
-        _, first = np.unique(recordings, return_index=True)
-        before = np.repeat(ids[first], np.diff([*first, len(ids)]))
-        starts = (ids - before) * step
-        stops = starts + span
+    starts, stops = cuts.places(ids, recordings)
     return Places(
         subjects=None,
-        sources=tuple(origin for origin, _ in readers),
+        sources=tuple(it.origin for it in cuts.inputs),
         starts=starts,
         stops=stops,
     )

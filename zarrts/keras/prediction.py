@@ -23,6 +23,7 @@ from zarrts.keras.places import places_of_files, places_of_samples
 from zarrts.keras.prediction_files import new_values, publish_values, shortened
 from zarrts.keras.sequence import ZarrSequence
 from zarrts.keras.source_batches import Fed, batches_of_files, labelled_batches
+from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.spec import Spec
 from zarrts.loading.epochs import EpochPart
 from zarrts.loading.options import OnError
@@ -45,7 +46,7 @@ def predict(
     like: Like,
     out: str | Path | None = None,
     merge: Merge | None = None,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -97,18 +98,19 @@ def predict(
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
             options = SourceOptions(
-                x=x,
+                x=x or tuple(spec.inputs) or None,
                 axes=axes,
                 y=False,
-                channels=spec.channels,
+                channels=spec.channels_asked,
                 missing=spec.missing,
                 kind="dense" if spec.takes_rows else "ragged",
             )
-            reference = reference_of(spec.description)
+            reference = reference_of(spec.description, spec.steps)
             given = as_recordings(samples, spec)
-            readers = find_inputs(given, options, storage_options, reference)
-            n_samples, batches = batches_of_files(readers, spec, stride)
-            locate_samples = partial(places_of_files, readers, spec, stride)
+            inputs = find_inputs(given, options, storage_options, reference)
+            cuts = SourceCuts(inputs, spec, stride)
+            n_samples, batches = cuts.n_samples, batches_of_files(cuts)
+            locate_samples = partial(places_of_files, cuts)
         else:
             opened = Opening(storage_options).samples_of(samples)
             refuse_other_meaning(opened.store, spec.description)
@@ -126,7 +128,7 @@ def evaluate(
     samples: Any,
     *,
     like: Like,
-    x: str | None = None,
+    x: str | Sequence[str] | None = None,
     y: str | None = None,
     axes: Sequence[str] | None = None,
     subject: Any = None,
@@ -177,22 +179,23 @@ def evaluate(
     if _is_source(samples, more):
         refuse_unused(storage_options, samples, None)
         options = SourceOptions(
-            x=x,
+            x=x or tuple(spec.inputs) or None,
             y=y,
             axes=axes,
             subject=subject,
             label_every=label_every,
-            channels=spec.channels,
+            channels=spec.channels_asked,
+            rate_hz=spec.rates_asked,
             kind="dense" if spec.takes_rows else "ragged",
         )
         found = labelled_batches(samples, options, spec, stride, more)
         counts = Confusion(model, found.subjects, names, keeps=predictions)
-        with show_count("evaluate", found.n_samples, progress) as on_samples:
+        with show_count("evaluate", found.cuts.n_samples, progress) as on_samples:
             for inputs, true, ids, recordings in found.batches:
                 counts.add(inputs, true, found.owners[recordings], ids, recordings)
                 on_samples(len(ids))
         every = np.arange(len(found.subjects))
-        return counts.evaluation(every, partial(places_of_files, found.readers, spec, stride))
+        return counts.evaluation(every, partial(places_of_files, found.cuts))
     if isinstance(like, ZarrSequence):
         given = Opening(storage_options).samples_of(samples) if storage_options else samples
         known = like.alike(given)
@@ -365,8 +368,11 @@ def _predict(
         done += len(found)
         on_samples(len(found))
     if values is None:
-        raise ReadError("None of these samples can be read: repair the store.")
-    if done < n_samples:  # the others cannot be read, which was warned of
+        raise ReadError(
+            "None of these samples can be read, or, where the network was trained with "
+            "nan='drop', all hold NaN or masked rows: repair the store, or give other samples."
+        )
+    if done < n_samples:  # the others hold NaN, or cannot be read, which was warned of
         ids, recordings = ids[:done], recordings[:done]
         values, partial = shortened(values, done, partial)
     if partial is not None and target is not None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from zarrts.backend import keras
 from zarrts.errors import SampleError
+from zarrts.inputs import handed_out
 from zarrts.keras import adapter
 from zarrts.keras.feed import Feed
 from zarrts.keras.loop import Loop
@@ -41,7 +42,7 @@ from zarrts.reading.class_counts import refuse_class_weight
 from zarrts.samples import Samples
 from zarrts.sizes import format_count
 from zarrts.store import Store
-from zarrts.types import IntArray, Label, Labels, handed_out
+from zarrts.types import IntArray, Label, Labels
 
 # What stays with the training: other samples are neither drawn nor weighed nor augmented.
 _OF_TRAINING: dict[str, Any] = {

@@ -7,50 +7,56 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.indexing.cuts import Fit
+from zarrts.inputs import handed_out, with_masks
+from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.source_labels import SourceLabels
 from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
 from zarrts.keras.spec import Spec
 from zarrts.sources import SourceOptions, find
 from zarrts.stats.statistics import Linear
-from zarrts.types import IntArray, RowReader, handed_out, with_masks
+from zarrts.storage.segments import parts_of
+from zarrts.types import AnyArray, IntArray, RowReader, SourceInput
 
 Fed = tuple[Any, IntArray, IntArray]
 """Input of the network, sample ids, and numbers of recordings."""
 
 
-def batches_of_files(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, stride: int | None
-) -> tuple[int, Iterator[Fed]]:
-    """Return the number of samples in files, and their batches."""
-    for origin, reader in readers:
+def batches_of_files(cuts: SourceCuts) -> Iterator[Fed]:
+    """Return the batches of the samples of some files.
+
+    Where the network was trained without windows that hold NaN, or rows that are masked, these
+    are left out, so that ids are not consecutive.
+
+    Raises
+    ------
+    SourceError
+        If rows are not of the shape that the network was trained on.
+    """
+    spec = cuts.spec
+    for it in cuts.inputs:
         if spec.inputs:
-            _refuse_other_inputs(origin, reader, spec)
+            _refuse_other_inputs(it.origin, it.x, spec)
             continue
-        if reader.shape[1:] != spec.row_shape or reader.dtype.kind not in "biuf":
+        if it.x.shape[1:] != spec.row_shape or it.x.dtype.kind not in "biuf":
             raise SourceError(
-                f"{origin}: x has shape {reader.shape} and dtype {reader.dtype}, but the network "
+                f"{it.origin}: x has shape {it.x.shape} and dtype {it.x.dtype}, but the network "
                 f"was trained on rows of shape {spec.row_shape}; "
                 + (
                     "for a single sample, save x[None]."
-                    if reader.shape == spec.row_shape
+                    if it.x.shape == spec.row_shape
                     else "other axes are named with axes=."
                 )
             )
-    empty = [origin for origin, reader in readers if reader.shape[0] == 0]
+    empty = [it.origin for it in cuts.inputs if it.x.shape[0] == 0]
     if spec.x_steps is None and empty:
         raise SourceError(f"{', '.join(empty[:10])}: no rows; leave that out.")
-    if spec.x_steps is None:
-        return len(readers), _whole(readers, spec, linear_of_files(readers, spec, 1))
-    steps = np.array(spec.x_steps, np.int64)
-    span = int(steps.max()) + 1 if steps.size else 1
-    step = (stride or span) if steps.ndim else 1
-    counts = [max(0, (reader.shape[0] - span) // step + 1) for _, reader in readers]
-    own = linear_of_files(readers, spec, step)
-    return sum(counts), _cut(readers, spec, own, steps, step, counts)
+    own = linear_of_files(cuts)
+    return _whole(cuts, own) if cuts.steps is None else _cut(cuts, cuts.steps, own)
 
 
 def _refuse_other_inputs(origin: str, reader: RowReader, spec: Spec) -> None:
@@ -71,19 +77,17 @@ class LabelledBatches:
 
     Attributes
     ----------
-    readers : list of (name, RowReader)
+    cuts : SourceCuts
     subjects : list of str
     owners : int64, shape (n_recordings,)
         Position in `subjects` of that of each recording.
-    n_samples : int
     batches : iterator
         Of inputs, codes of labels, sample ids and numbers of recordings.
     """
 
-    readers: list[tuple[str, RowReader]]
+    cuts: SourceCuts
     subjects: list[str]
     owners: IntArray
-    n_samples: int
     batches: Iterator[tuple[Any, IntArray, IntArray, IntArray]]
 
 
@@ -105,56 +109,68 @@ def labelled_batches(
     if found.problems:
         raise SourceError("\n".join(found.problems))
     recordings = found.recordings
-    readers = [(it.origin, it.x) for it in recordings]
-    steps = None if spec.x_steps is None else np.array(spec.x_steps, np.int64)
-    step = (stride or int(steps.max()) + 1) if steps is not None and steps.ndim else 1
-    labels = SourceLabels(recordings, spec, step)
+    inputs = [SourceInput(origin=it.origin, x=it.x, mask=it.mask) for it in recordings]
+    cuts = SourceCuts(inputs, spec, stride)
+    labels = SourceLabels(recordings, cuts)
     codes = {name: code for code, name in enumerate(dict.fromkeys(it.subject for it in recordings))}
-    n_samples, fed = batches_of_files(readers, spec, stride)
+    fed = batches_of_files(cuts)
 
     def batches() -> Iterator[tuple[Any, IntArray, IntArray, IntArray]]:
-        first, before = 0, -1
         for inputs, ids, numbers in fed:
             number = int(numbers[0])
-            if number != before:
-                first, before = int(ids[0]), number
-            true = labels.of(number, ids - first, _n_rows(inputs, spec))
+            own = ids - cuts.firsts[number]
+            true = labels.of(number, own, _n_rows(inputs, spec))
             yield inputs, true, ids, numbers
 
     return LabelledBatches(
-        readers=readers,
+        cuts=cuts,
         subjects=list(codes),
         owners=np.array([codes[it.subject] for it in recordings], np.int64),
-        n_samples=n_samples,
         batches=batches(),
     )
 
 
-def _cut(
-    readers: Sequence[tuple[str, RowReader]],
-    spec: Spec,
-    own: Sequence[Mapping[str, Linear]],
-    steps: IntArray,
-    step: int,
-    counts: Sequence[int],
-) -> Iterator[Fed]:
-    before = 0
-    for number, ((origin, reader), count) in enumerate(zip(readers, counts, strict=True)):
-        with closing(reader):
-            for start in range(0, count, spec.batch_size):
-                numbers = np.arange(start, min(start + spec.batch_size, count))
-                rows = numbers.reshape(-1, *[1] * steps.ndim) * step + steps
-                first = int(rows.min())
-                x = reader.read(first, int(rows.max()) + 1)[rows - first]
-                refuse_nan_in(x, spec, origin)
-                yield spec.treat(x, own[number]), numbers + before, np.full(len(numbers), number)
-        before += count
+def _cut(cuts: SourceCuts, steps: IntArray, own: Sequence[Mapping[str, Linear]]) -> Iterator[Fed]:
+    spec = cuts.spec
+    for number, source in enumerate(cuts.inputs):
+        index, before = cuts.indexes[number], cuts.firsts[number]
+        with closing(source.x):
+            for start in range(0, index.n_samples, spec.batch_size):
+                ids = np.arange(start, min(start + spec.batch_size, index.n_samples))
+                rows = index.first_rows(ids).reshape(-1, *[1] * steps.ndim) + steps
+                x = _read(source, rows)
+                if spec.drops_bad:
+                    is_good = _is_good(source, rows, x)
+                    x, ids = x[is_good], ids[is_good]
+                    if len(ids) == 0:
+                        continue
+                refuse_nan_in(x, spec, source.origin)
+                yield spec.treat(x, own[number]), ids + before, np.full(len(ids), number)
+        if source.mask is not None:
+            source.mask.close()
 
 
-def _whole(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, own: Sequence[Mapping[str, Linear]]
-) -> Iterator[Fed]:
-    for number, (origin, reader) in enumerate(readers):
+def _read(source: SourceInput, rows: IntArray) -> AnyArray:
+    first = int(rows.min())
+    return source.x.read(first, int(rows.max()) + 1)[rows - first]
+
+
+def _is_good(source: SourceInput, rows: IntArray, x: AnyArray) -> NDArray[np.bool_]:
+    """Return which samples have no NaN, and no row that is masked."""
+    is_good = np.ones(len(rows), bool)
+    for values in parts_of(x).values():
+        if values.dtype.kind == "f":
+            is_good &= ~np.isnan(values).reshape(len(rows), -1).any(axis=1)
+    if source.mask is not None:
+        first = int(rows.min())
+        mask = source.mask.read(first, int(rows.max()) + 1)[rows - first]
+        is_good &= ~mask.reshape(len(rows), -1).any(axis=1)
+    return is_good
+
+
+def _whole(cuts: SourceCuts, own: Sequence[Mapping[str, Linear]]) -> Iterator[Fed]:
+    spec = cuts.spec
+    for number, (origin, reader) in enumerate((it.origin, it.x) for it in cuts.inputs):
         fit = spec.fit(reader.shape[0])
         if reader.shape[0] > fit.n_steps:
             end = "beginning" if fit.keeps_end else "end"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError, SourceError
-from zarrts.keras.spec import Spec
+from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keywords import first_names
 from zarrts.loops.votes import majority
 from zarrts.types import AnyArray, IntArray, Label, SourceRecording
@@ -19,10 +19,8 @@ class SourceLabels:
     Parameters
     ----------
     recordings : sequence of SourceRecording
-    spec : Spec
-        How the network was trained: which labels of its rows are those of a sample.
-    step : int
-        Rows from a window to the next; 1 where rows are samples.
+    cuts : SourceCuts
+        How samples are cut from them, and which labels of its rows are those of a sample.
 
     Raises
     ------
@@ -32,14 +30,15 @@ class SourceLabels:
         If some recordings have fewer or more labels than they need; names all.
     """
 
-    def __init__(self, recordings: Sequence[SourceRecording], spec: Spec, step: int) -> None:
+    def __init__(self, recordings: Sequence[SourceRecording], cuts: SourceCuts) -> None:
+        spec = cuts.spec
         if spec.y_of not in ("row", "recording"):
             raise SampleError(
                 "like= does not say how labels of rows become those of a sample (label= was a "
                 "function, target= was 'x', or an older zarrts saved it); convert the files, and "
                 "evaluate the samples of that store."
             )
-        self._recordings, self._spec, self._step = recordings, spec, step
+        self._recordings, self._spec, self._cuts = recordings, spec, cuts
         self._steps = None if spec.y_steps is None else np.array(spec.y_steps, np.int64)
         names = spec.class_names or ()
         self._codes: dict[Label, int] = {name: code for code, name in enumerate(names)}
@@ -90,7 +89,8 @@ class SourceLabels:
             if self._steps is None:
                 return self._of_any_length(recording, n_steps)
             steps, n_rows = self._steps, recording.y.shape[0]
-            rows = samples.reshape(-1, *[1] * steps.ndim) * self._step + steps
+            firsts = self._cuts.indexes[number].first_rows(samples)
+            rows = firsts.reshape(-1, *[1] * steps.ndim) + steps
             first, stop = max(0, int(rows.min())), min(n_rows, int(rows.max()) + 1)
             known = self._encoded(recording.y.read(first, stop), recording.origin)
         inside = (rows >= first) & (rows < stop)

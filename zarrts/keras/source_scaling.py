@@ -1,17 +1,18 @@
 """Scale source files that no store has as samples of a store would be."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.indexing.indexes import RecordingIndex, RowIndex, SampleIndex, WindowIndex
+from zarrts.indexing.indexes import SampleIndex
 from zarrts.indexing.occurrences import count_occurrences
 from zarrts.indexing.units import Ranges
 from zarrts.keras.input_spec import InputSpec
+from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.spec import Spec
 from zarrts.sources import AlignedRows
 from zarrts.stats.moments import Moments, measure_repeated, merge_all
@@ -19,66 +20,52 @@ from zarrts.stats.scaling import Scaling
 from zarrts.stats.sketches import Sketch, draw, places
 from zarrts.stats.statistics import Linear, Statistics
 from zarrts.storage.segments import parts_of
-from zarrts.types import AnyArray, IntArray, RowReader
+from zarrts.types import AnyArray, RowReader
 
 _BLOCK_VALUES = 1 << 20
 _DRAWN = 1 << 14
 
 
-def linear_of_files(
-    readers: Sequence[tuple[str, RowReader]], spec: Spec, stride: int
-) -> list[Mapping[str, Linear]]:
+def linear_of_files(cuts: SourceCuts) -> list[Mapping[str, Linear]]:
     """Return what scales each input of some arrays: the statistics of all arrays of its file.
 
     Nothing is read, and nothing returned, of inputs that were not scaled by those of subjects.
-
-    Parameters
-    ----------
-    stride : int
-        Of windows, in rows.
     """
-    found: list[dict[str, Linear]] = [{} for _ in readers]
-    for name, one in spec.of_inputs.items():
+    found: list[dict[str, Linear]] = [{} for _ in cuts.inputs]
+    for name, one in cuts.spec.of_inputs.items():
         if one.scaling is not None and one.scaling.per == "subject":
-            own = [(origin, input_of(reader, name)) for origin, reader in readers]
-            for of_reader, linear in zip(
-                found, _linear_of_input(own, spec, one, one.scaling, stride), strict=True
-            ):
-                of_reader[name] = linear
+            own = _linear_of_input(cuts, name, one, one.scaling)
+            for of_file, linear in zip(found, own, strict=True):
+                of_file[name] = linear
     return [*found]
 
 
-def input_of(reader: RowReader, name: str) -> RowReader:
+def _input_of(reader: RowReader, name: str) -> RowReader:
     """Return the reader of one of several inputs; of the only one, that itself."""
     return reader.by_name[name] if isinstance(reader, AlignedRows) else reader
 
 
-def _linear_of_input(
-    readers: Sequence[tuple[str, RowReader]],
-    spec: Spec,
-    one: InputSpec,
-    scaling: Scaling,
-    stride: int,
-) -> list[Linear]:
+def _linear_of_input(cuts: SourceCuts, name: str, one: InputSpec, scaling: Scaling) -> list[Linear]:
     parts: dict[str, list[tuple[Moments, Sketch]]] = {}
-    for origin, reader in readers:
-        with closing(reader):
-            parts.setdefault(origin, []).append(_measure(reader, spec, one, stride))
+    for it, index in zip(cuts.inputs, cuts.indexes, strict=True):
+        with closing(it.x):
+            measured = _measure(_input_of(it.x, name), index, cuts, one)
+            parts.setdefault(it.origin, []).append(measured)
     found: dict[str, Linear] = {}
     for origin, some in parts.items():
         moments, sketches = merge_all([it for it, _ in some]), [it for _, it in some]
         stats = Statistics.with_sketch(moments, partial(Sketch.joined, sketches))
         found[origin] = Linear.of(stats, scaling.scale)
-    return [found[origin] for origin, _ in readers]
+    return [found[it.origin] for it in cuts.inputs]
 
 
-def _measure(reader: RowReader, spec: Spec, one: InputSpec, stride: int) -> tuple[Moments, Sketch]:
-    n_rows, n_channels = reader.shape[0], one.n_channels
-    steps = None if spec.x_steps is None else np.array(spec.x_steps, np.int64)
-    index = _index_of(n_rows, steps, stride)
-    every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([index.n_samples]))
+def _measure(
+    reader: RowReader, index: SampleIndex, cuts: SourceCuts, one: InputSpec
+) -> tuple[Moments, Sketch]:
+    steps, n_rows, n_channels = cuts.steps, reader.shape[0], one.n_channels
     if not one.steps and steps is not None:
-        steps = steps.min(keepdims=True)  # one value a sample
+        steps = steps.reshape(-1)[:1]  # one value a sample
+    every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([index.n_samples]))
     per_row = math.prod(one.row_shape) // n_channels
     step = max(1, n_rows * per_row // _DRAWN)
     block = max(1, _BLOCK_VALUES // max(1, math.prod(one.row_shape)))
@@ -94,15 +81,6 @@ def _measure(reader: RowReader, spec: Spec, one: InputSpec, stride: int) -> tupl
             weights = np.repeat(counts[drawn, None], n_channels, axis=1).astype(np.float64)
             sketches.append(Sketch(draw(rows, low, step).astype(np.float64), weights))
     return merge_all(moments), Sketch.joined(sketches)
-
-
-def _index_of(n_rows: int, steps: IntArray | None, stride: int) -> SampleIndex:
-    bounds = np.array([0, n_rows], np.int64)
-    if steps is None:
-        return RecordingIndex.of(bounds)
-    if steps.ndim == 0:
-        return RowIndex(n_rows)
-    return WindowIndex.of(bounds[:1], bounds[1:], int(steps.max()) + 1, stride)
 
 
 def refuse_nan_in(rows: AnyArray, spec: Spec, origin: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from zarrts.errors import SampleError, StoreError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
+from zarrts.inputs import handed_out
 from zarrts.keras.input_spec import InputSpec
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
@@ -24,7 +25,7 @@ from zarrts.stats.scaling import Scaling
 from zarrts.stats.statistics import Linear
 from zarrts.storage.segments import parts_of
 from zarrts.system import make_folder, replace_file
-from zarrts.types import AnyArray, Description, Label, handed_out
+from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
 
@@ -73,6 +74,8 @@ class Spec:
     inputs : dict
         Of several inputs, what is said of each by name; `row_shape`, `stored_dtype`, `dtype`,
         `scaling`, `channels`, `units` and `rate_hz` are those of the only one.
+    drops_bad : bool
+        Windows with NaN, or rows that are masked, are left out.
     """
 
     class_names: tuple[Label, ...] | None
@@ -96,6 +99,7 @@ class Spec:
     y_of: str | None = None
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
+    drops_bad: bool = False
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
 
     @property
@@ -105,6 +109,22 @@ class Spec:
             return self.inputs
         names = [it.name for it in fields(InputSpec) if it.name != "steps"]
         return {"": InputSpec(**{name: getattr(self, name) for name in names})}
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Steps in time of each of several inputs in a row."""
+        return {name: it.steps for name, it in self.inputs.items()}
+
+    @property
+    def channels_asked(self) -> Any:
+        """The channels that files of several signals are asked for."""
+        of_inputs = {name: it.channels for name, it in self.inputs.items() if it.channels}
+        return of_inputs or self.channels
+
+    @property
+    def rates_asked(self) -> Any:
+        """The rates of several inputs, of files that do not say them."""
+        return {name: it.rate_hz for name, it in self.inputs.items() if it.rate_hz} or None
 
     @property
     def description(self) -> Description:
@@ -325,5 +345,6 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         y_of=cut.y_of if cut.reduce is None or share is not None else None,
         majority=share,
         by_hand=one.by_hand if is_one else (),
+        drops_bad=selection.view.drops_bad,
         inputs={} if is_one else inputs,
     )

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.inputs import handed_out
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
 from zarrts.reading.sample_reader import SampleInput, SampleReader
-from zarrts.types import AnyArray, Batch, IntArray, handed_out
+from zarrts.types import AnyArray, Batch, IntArray
 
 
 @dataclass

@@ -118,12 +118,13 @@ class EpochLoader:
         if not options.shuffle:
             return SourceOrder(self._units, self.batching)
         if options.shuffle == "global":
+            max_samples = max(1, self.plan.slots // 2)
             return UniformOrder(
                 self._units,
                 self.batching,
                 seed=options.seed,
                 epoch=epoch,
-                max_samples=max(1, self.plan.slots // 2),
+                max_samples=None if self._unit_memory().keeps_all else max_samples,
             )
         n_units = self._units.n_units
         span = 2 * n_units if self._unit_memory().keeps_all else self.plan.span

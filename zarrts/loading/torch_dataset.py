@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SampleError
+from zarrts.inputs import with_masks
 from zarrts.labels.label_sets import each_array
 from zarrts.loading.epochs import EpochPart, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions, dtype_of
 from zarrts.reading.selection import Selection
-from zarrts.types import AnyArray, Batch, with_masks
+from zarrts.types import AnyArray, Batch
 
 try:
     import torch as _torch

@@ -7,11 +7,12 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import handed_out
 from zarrts.labels.label_sets import by_name, check_named, merged_parts
 from zarrts.reading.load import load_one, samples_of_classes
 from zarrts.reading.missing_labels import labelled
 from zarrts.reading.selection import Selection
-from zarrts.types import Inputs, IntArray, Label, Labels, handed_out
+from zarrts.types import Inputs, IntArray, Label, Labels
 
 
 def choose(

@@ -9,13 +9,14 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import handed_out
 from zarrts.keywords import unknown_names
 from zarrts.labels.label_sets import by_name
 from zarrts.labels.scheme import LabelScheme
 from zarrts.reading.read_ahead import units_ahead
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.sizes import format_budget, parse_size
-from zarrts.types import AnyArray, IntArray, Label, Labels, handed_out
+from zarrts.types import AnyArray, IntArray, Label, Labels
 
 _PIECE_BYTES = 32 << 20
 

@@ -20,6 +20,7 @@ from zarrts.indexing.windows import (
     sequences_within,
 )
 from zarrts.labels.functions import labels_of_function
+from zarrts.reading.bad_rows import without_bad_rows
 from zarrts.reading.selection import Selection
 from zarrts.store import Store
 from zarrts.types import IntArray
@@ -34,12 +35,15 @@ def windows(
     horizon: int | str | Sequence[int],
     channels: Sequence[int | str] | None,
     gaps: Gaps | None,
+    nan: str,
     **options: Any,
 ) -> Selection:
     """Return windows of the recordings of a selection; what each option means stands at
     `Samples.windows`.
     """
     _refuse_view(selection)
+    if nan not in ("keep", "drop"):
+        raise SampleError(f"nan={nan!r} is unknown; use 'keep' or 'drop'.")
     store, header = selection.store, selection.store.header
     options["target"], options["target_input"] = _target(selection, options["target"])
     if options["stride"] is None:
@@ -71,14 +75,15 @@ def windows(
     )
     _check_labels(selection, window)
     recordings = store.recordings if gaps else ()
-    found = numbers_of_gaps(gaps or {}, [it.source for it in recordings])
-    key = (*window.key, tuple((i, tuple(sorted(rows))) for i, rows in sorted(found.items())))
-    index = window.index(store.catalog.row_starts, found)
+    missing = numbers_of_gaps(gaps or {}, [it.source for it in recordings])
+    key = (*window.key, tuple((i, tuple(sorted(rows))) for i, rows in sorted(missing.items())))
+    index = window.index(store.catalog.row_starts, missing)
     cut = window.cut(
         missing=selection.scheme.missing_values,
         checked=partial(labels_of_function, store.header.labels),
     )
-    return _filled(selection, View(index, cut, key), "window")
+    found = _filled(selection, View(index, cut, key, nan == "drop"), "window")
+    return without_bad_rows(found) if nan == "drop" else found
 
 
 def sequences(selection: Selection, n: int, stride: int | None) -> Selection:

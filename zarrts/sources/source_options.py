@@ -87,7 +87,7 @@ class SourceOptions:
         If an option cannot be meant so; names the remedy.
     """
 
-    x: str | tuple[str, ...] | None = None
+    x: str | Sequence[str] | None = None
     y: str | tuple[str, ...] | Literal[False] | None = None
     axes: Sequence[str] | None = None
     folders: str = "auto"
@@ -253,30 +253,6 @@ class SourceOptions:
             for option, value in given.items()
         }
         return replace(self, **own)
-
-    def check_inputs(self, names: Sequence[str]) -> None:
-        """Raise SourceError unless what is said by the name of an input is said of these.
-
-        Parameters
-        ----------
-        names : sequence of str
-            None where there is one input without a name.
-        """
-        given = {"channels": self.channels, "rate_hz": self.rate_hz, "units": self.units}
-        there = ", ".join(names) or "one without a name"
-        for option, value in given.items():
-            if isinstance(value, Mapping):
-                unknown = [
-                    it for it in value if it not in names and (option, it) != ("rate_hz", "y")
-                ]
-                if unknown or not names:
-                    wrong = ", ".join(unknown or value)
-                    raise SourceError(f"{option}= names {wrong}, but the inputs are: {there}.")
-            elif names and isinstance(value, tuple):
-                raise SourceError(
-                    f"{option}= is one list, but there are several inputs: {there}; give a "
-                    f"dictionary by their names: {option}={{{names[0]!r}: {list(value)!r}}}."
-                )
 
     @property
     def label_name(self) -> str | None:

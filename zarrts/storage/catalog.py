@@ -133,10 +133,11 @@ class Catalog:
         for table in self._tables:
             stop = start + len(table.subject)
             some = recordings[(recordings >= start) & (recordings < stop)] - start
-            if len(some) and table.sketch is None:
+            sketch = table.points() if len(some) else None
+            if len(some) and sketch is None:
                 return None
-            if len(some) and table.sketch is not None:
-                points = table.sketch[some][..., channels]
+            if sketch is not None:
+                points = sketch[some][..., channels]
                 counts = table.moments.count[some][..., channels]
                 if points.dtype.kind == "f" and (np.isnan(points[:, 0]) & (counts > 0)).any():
                     return None  # only NaN happened to be drawn

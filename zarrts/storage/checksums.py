@@ -1,19 +1,24 @@
 """CRC-32C (Castagnoli), as Zarr's codec crc32c and the lists of a store's files have it."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from zarrts.storage.location import Location, open_file
+from zarrts.types import AnyArray
 
 _Update = Callable[[Any, int], int]
+_FEW_BYTES = (
+    64 << 20
+)  # as many as google_crc32c checks in a quarter of the time awscrt's import takes
 
 
 def crc32c(content: Any, previous: int = 0) -> int:
     """Return the CRC-32C of bytes or of an array's memory; of all that came before them, too."""
     view = np.frombuffer(content, np.uint8)
-    return _update(view, previous) if view.size else previous
+    return _library.update(view)(view, previous) if view.size else previous
 
 
 def crc32c_of_file(path: Location) -> tuple[int, int]:
@@ -27,20 +32,46 @@ def crc32c_of_file(path: Location) -> tuple[int, int]:
     return size, checksum
 
 
-def _fastest_update() -> _Update:
-    """Return awscrt's function, or google_crc32c's where there is no awscrt for the platform.
+def _light_update() -> _Update:
+    """Return google_crc32c's function, which is imported in a millisecond.
 
-    Google's takes twice as long, and no other thread can decode meanwhile: it keeps the lock of
-    the interpreter.
+    It takes twice as long as awscrt's, and no other thread can decode meanwhile: it keeps the lock
+    of the interpreter.
     """
+    from google_crc32c import extend
+
+    return lambda view, previous: int(extend(previous, view))
+
+
+def _fastest_update() -> _Update:
+    """Return awscrt's function, or google_crc32c's where there is no awscrt for the platform."""
     try:
         from awscrt import checksums
     except ImportError:
-        from google_crc32c import extend
-
-        return lambda view, previous: int(extend(previous, view))
+        return _light_update()
     update: _Update = checksums.crc32c
     return update
 
 
-_update = _fastest_update()
+class _Library:
+    """The function that takes checksums: a light one at first, so that opening a store is fast.
+
+    Once many bytes were checked, it is the fastest one, whose import takes 40 ms. `_lock` is held
+    by the one thread that imports it; the others go on with the light one meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._update, self._n_bytes_left = _light_update(), _FEW_BYTES
+
+    def update(self, view: AnyArray) -> _Update:
+        """Return the function for the next bytes."""
+        # Two threads that count at once may lose some bytes, which does no harm.
+        if self._n_bytes_left > 0:
+            self._n_bytes_left -= view.size
+            if self._n_bytes_left <= 0 and self._lock.acquire(blocking=False):
+                self._update = _fastest_update()
+        return self._update
+
+
+_library = _Library()

@@ -15,7 +15,6 @@ from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location, open_file
 from zarrts.storage.open_files import OPEN_FILES, TOO_MANY, StillThere, too_many
-from zarrts.storage.ranged import RangedReader
 from zarrts.storage.segments import ROOT_KEY
 from zarrts.storage.shards import is_missing, read_index, written_checksums
 from zarrts.types import AnyArray, ArraySpec
@@ -75,6 +74,8 @@ def open_chunks(
     if not can_decode(spec):
         return ZarrReader(root, spec, still_there)
     if isinstance(root, ObjectPath):
+        from zarrts.storage.ranged import RangedReader
+
         return RangedReader(root, spec)
     return DirectReader(root, spec, still_there)
 

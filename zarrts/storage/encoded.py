@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
@@ -53,6 +52,8 @@ class EncodedChunks:
         ReadError
             If the chunk does not match its checksum, or its codec knows no such bytes.
         """
+        from numcodecs import blosc, zstd  # opening a store does without
+
         codecs = self.spec.codecs or ()
         if "crc32c" in codecs:
             encoded, stored = encoded[:-_CHECKSUM_BYTES], encoded[-_CHECKSUM_BYTES:]

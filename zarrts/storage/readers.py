@@ -38,7 +38,7 @@ class InputReaders:
 
 @dataclass(frozen=True)
 class Readers:
-    """Readers of x and y of every segment, in the order of the store.
+    """Readers of the arrays of every segment, in the order of the store.
 
     Attributes
     ----------
@@ -46,6 +46,8 @@ class Readers:
         Each array of x by itself.
     x, y : tuple of ChunkReader
         Several arrays read as one of records.
+    mask : tuple of ChunkReader or None
+        None of a segment whose rows are all good.
     label_steps : int
         As in `Segment`.
     """
@@ -53,6 +55,7 @@ class Readers:
     inputs: tuple[InputReaders, ...]
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
+    mask: tuple[ChunkReader | None, ...]
     still_there: StillThere | None = None
     label_steps: int = 1
 
@@ -75,6 +78,7 @@ class Readers:
                 for segment, each in zip(segments, of_segments, strict=True)
             ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
+            mask=tuple(open_mask(root, segment, there) for segment in segments),
             still_there=there,
             label_steps=segments[0].label_steps,
         )
@@ -86,7 +90,7 @@ class Readers:
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
-        for reader in (*self.x, *self.y):
+        for reader in (*self.x, *self.y, *filter(None, self.mask)):
             reader.close()
 
 
@@ -115,6 +119,13 @@ def _open_each_input(
 def _joined(spec: ArraySpec, readers: Mapping[str, ChunkReader]) -> ChunkReader:
     """Return what reads arrays as one; the one without a name is that already."""
     return readers[""] if "" in readers else JoinedReader(spec, readers)
+
+
+def open_mask(
+    root: Location, segment: Segment, still_there: StillThere | None = None
+) -> ChunkReader | None:
+    """Return what reads the mask of a segment, if it has one."""
+    return None if segment.mask is None else open_chunks(root, segment.mask, still_there)
 
 
 class JoinedReader:

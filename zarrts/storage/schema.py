@@ -10,7 +10,10 @@ from typing import Any
 INPUTS = "inputs"
 """Several arrays of inputs, each at `x/NAME`."""
 
-FEATURES: frozenset[str] = frozenset({INPUTS})
+MASK = "mask"
+"""A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
+
+FEATURES: frozenset[str] = frozenset({INPUTS, MASK})
 """What this version reads beyond schema 1."""
 
 

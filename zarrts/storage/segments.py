@@ -59,6 +59,8 @@ class Segment:
         Which recording each row belongs to; dense only.
     offsets : ArraySpec, or None
         First row of each recording, and the number of rows; ragged only.
+    mask : ArraySpec, or None
+        Above 0 in rows of x that are no good; ragged only, and only where some are.
     labels_per : str
         What has one entry in y: "sample" (dense), "recording" or "row" (ragged).
     stored_bytes : int
@@ -84,6 +86,7 @@ class Segment:
     labels: Mapping[str, ArraySpec]
     recording: ArraySpec | None = None
     offsets: ArraySpec | None = None
+    mask: ArraySpec | None = None
     labels_per: LabelsPer = "sample"
     stored_bytes: int = 0
     write_id: str = ""
@@ -141,6 +144,7 @@ class Segment:
             **self.labels,
             "recording": self.recording,
             "offsets": self.offsets,
+            "mask": self.mask,
         }
         return {name: spec for name, spec in every.items() if spec is not None}
 
@@ -191,7 +195,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
     """Return the arrays of a segment, from the metadata of all arrays by path."""
     below = (f"{name}/x/", f"{name}/y/")
     several = sorted(path for path in metadata if path.startswith(below))
-    known = [f"{name}/{array}" for array in ("x", "y", "recording", "offsets")]
+    known = [f"{name}/{array}" for array in ("x", "y", "recording", "offsets", "mask")]
     specs: dict[str, ArraySpec] = {}
     for path in (*known, *several):
         if metadata.get(path, {}).get("node_type") == "array":
@@ -219,6 +223,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
         labels=labels,
         recording=specs.get("recording"),
         offsets=specs.get("offsets"),
+        mask=specs.get("mask"),
         labels_per=_LABELS_PER.get(entry, "sample"),
         axes=tuple(metadata[f"{name}/x"].get("dimension_names", ())),
         needs=tuple(mark.get("needs", ())),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
@@ -47,6 +46,8 @@ def encode_chunk(spec: ArraySpec, chunk: AnyArray) -> list[memoryview]:
 
     Without compression, the first part is the memory of the chunk itself.
     """
+    from numcodecs import blosc, zstd
+
     assert spec.codecs is not None, "only the codecs of our own schema are written"
     encoded: Any = chunk.reshape(-1)
     if "blosc" in spec.codecs:

@@ -20,7 +20,6 @@ sha256 of a manifest that lists every other object with size and crc32c. What ot
 the root (attributes, arrays, groups) is in no checksum, and stays.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -31,8 +30,9 @@ import numpy as np
 
 from zarrts.errors import BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme, joint_scheme
+from zarrts.storage.descriptions import description_of
 from zarrts.storage.location import Location, list_files
-from zarrts.storage.metadata import root_checksum
+from zarrts.storage.metadata import is_root_whole
 from zarrts.storage.schema import why_unreadable
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK, Segment, segment_of
 from zarrts.types import Description, LabelsPer
@@ -174,6 +174,8 @@ def describe_removal(root: Location, removal: Removal) -> str:
 
 def combined_id(segments: Sequence[Segment]) -> str:
     """Return the write id of a store of several segments; of one, its own."""
+    import hashlib
+
     if len(segments) == 1:
         return segments[0].write_id
     return hashlib.sha256(" ".join(it.write_id for it in segments).encode()).hexdigest()[:32]
@@ -185,13 +187,27 @@ def manifest_key(version: int) -> str:
 
 
 def read_manifest(root: Location, header: StoreHeader) -> Entries:
-    """Return size and crc32c of every file of a store, as it was written.
+    """Return size and crc32c of every file of a store, as it was written; see `load_manifest`."""
+    return entries_of(load_manifest(root, header))
+
+
+def entries_of(manifest: Mapping[str, Any]) -> Entries:
+    """Return size and crc32c of every file that a manifest lists."""
+    return {name: (size, crc) for name, (size, crc) in manifest["objects"].items()}
+
+
+def load_manifest(root: Location, header: StoreHeader) -> Mapping[str, Any]:
+    """Return what the manifest of a store says, as it was written.
+
+    "objects" are its files; a store of several segments has "tables", see `joint_tables`.
 
     Raises
     ------
     StoreError
         If the manifest is damaged.
     """
+    import hashlib
+
     key = manifest_key(header.latest)
     try:
         content = (root / key).read_bytes()
@@ -201,7 +217,8 @@ def read_manifest(root: Location, header: StoreHeader) -> Entries:
         raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
         raise StoreError(f"{root}: {key} does not match its checksum.")
-    return {name: (size, crc) for name, (size, crc) in json.loads(content)["objects"].items()}
+    found: Mapping[str, Any] = json.loads(content)
+    return found
 
 
 def sizes_below(root: Location, name: str) -> dict[str, int]:
@@ -252,7 +269,12 @@ def read_header(root: Location) -> StoreHeader:
 
 
 def header_of(root: Location, content: bytes) -> StoreHeader:
-    """Parse the root of a store.
+    """Parse the root of a store; see `parse_root`."""
+    return parse_root(root, content)[0]
+
+
+def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, Mapping[str, Any]]:
+    """Return what the root of a store says, and the document that it is.
 
     Raises
     ------
@@ -275,9 +297,9 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
             raise NewerSchemaError(
                 f"{root} {newer}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
-        if attributes["crc32c"] != root_checksum(document):
+        if not is_root_whole(content, document):
             raise ValueError("it does not match its checksum")
-        return _header(document, attributes)
+        return _header(document, attributes), document
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
@@ -319,17 +341,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         manifest_sha256=attributes["manifest"]["sha256"],
         labels_per=labels_per,
         removal=_removal(attributes.get("removal")),
-        inputs={name: _described(it) for name, it in attributes.get("inputs", {}).items()},
-    )
-
-
-def _described(found: Mapping[str, Any]) -> Description:
-    channels, units = found["channels"], found["units"]
-    return Description(
-        channels=None if channels is None else tuple(channels),
-        units=None if units is None else tuple(units),
-        rate_hz=found["rate_hz"],
-        by_hand=frozenset(found["by_hand"]),
+        inputs={name: description_of(it) for name, it in attributes.get("inputs", {}).items()},
     )
 
 

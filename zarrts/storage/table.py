@@ -1,15 +1,12 @@
 """The table of recordings of a segment: whose samples they are, where from, and what they hold."""
 
-import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numcodecs import zstd
-from numcodecs.vlen import VLenUTF8
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import BucketError, StoreError
@@ -29,8 +26,8 @@ _COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordingTable:
-    """One entry for each recording of a segment, in the order of their rows.
+class RecordingNames:
+    """The recordings of a segment, in the order of their rows: who, where from, how long.
 
     Attributes
     ----------
@@ -39,6 +36,20 @@ class RecordingTable:
     starts : int64, shape (n_recordings + 1,)
         First row of each recording in the segment (a sample, or a step in time where the segment
         is ragged); the last entry is the total.
+    """
+
+    subject: tuple[str, ...]
+    source: tuple[str, ...]
+    fingerprint: tuple[str, ...]
+    starts: IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingTable(RecordingNames):
+    """One entry for each recording of a segment, and what is in it.
+
+    Attributes
+    ----------
     source_starts : int64, shape (n_recordings,)
         Row of the source file that is the recording's first.
     label_counts : int64, shape (n_recordings, n_classes), or None
@@ -46,16 +57,19 @@ class RecordingTable:
     moments : Moments, shape (n_recordings, n_channels)
     sketch : array, shape (n_recordings, n_points, n_channels), or None
         Values evenly spaced in rank; see `sketches`. None in older stores.
+    read_sketch : callable, or None
+        Reads it, where it was not read with the rest, of which it is most.
     """
 
-    subject: tuple[str, ...]
-    source: tuple[str, ...]
-    fingerprint: tuple[str, ...]
-    starts: IntArray
     source_starts: IntArray
     label_counts: IntArray | None
     moments: Moments
     sketch: AnyArray | None = None
+    read_sketch: Callable[[], AnyArray | None] | None = None
+
+    def points(self) -> AnyArray | None:
+        """Return the sketch, which may have to be read."""
+        return self.sketch if self.read_sketch is None else self.read_sketch()
 
 
 def digest_of_table(root: Location, segment: str) -> str:
@@ -93,6 +107,8 @@ def _published_keys(path: Location) -> Iterator[str]:
 
 
 def _digest(files: Mapping[str, bytes]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for key, content in files.items():
         digest.update(f"{key} {len(content)} ".encode())
@@ -106,6 +122,25 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
     from zarr.codecs import Crc32cCodec, ZstdCodec
     from zarr.storage import MemoryStore
 
+    files: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3)
+    for name, (values, axes) in columns_of(table).items():
+        is_text = values.dtype == object
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=str if is_text else values.dtype,
+            chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            dimension_names=("recording_id", *axes),
+            config={"write_empty_chunks": True},
+        )
+        array[:] = values
+    write_files(root / segment / "table", zarr_files(files))
+
+
+def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ...]]]:
+    """Return the columns of a table, texts as objects, and what their further axes are called."""
     columns: dict[str, tuple[AnyArray, tuple[str, ...]]] = {
         **{name: (np.array(getattr(table, name), object), ()) for name in _TEXTS},
         "start": (table.starts[:-1], ()),
@@ -121,21 +156,7 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
-    files: dict[str, Any] = {}
-    group = zarr.create_group(MemoryStore(files), zarr_format=3)
-    for name, (values, axes) in columns.items():
-        is_text = values.dtype == object
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=str if is_text else values.dtype,
-            chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
-            compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            dimension_names=("recording_id", *axes),
-            config={"write_empty_chunks": True},
-        )
-        array[:] = values
-    write_files(root / segment / "table", zarr_files(files))
+    return columns
 
 
 def read_table(root: Location, segment: Segment) -> RecordingTable:
@@ -161,12 +182,17 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
             "Copy the store again, or convert again with overwrite=True (--overwrite)."
         ) from error
-    columns.setdefault("mean_rest", np.zeros_like(columns["mean"]))
+    return table_of_columns(columns, segment.n_rows)
+
+
+def table_of_columns(columns: Mapping[str, AnyArray], n_rows: int) -> RecordingTable:
+    """Return the table of a segment of so many rows, from its columns by name."""
+    columns = {"mean_rest": np.zeros_like(columns["mean"]), **columns}
     return RecordingTable(
         subject=tuple(str(value) for value in columns["subject"]),
         source=tuple(str(value) for value in columns["source"]),
         fingerprint=tuple(str(value) for value in columns["fingerprint"]),
-        starts=np.append(columns["start"], segment.n_rows).astype(np.int64),
+        starts=np.append(columns["start"], n_rows).astype(np.int64),
         source_starts=columns["source_start"],
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
@@ -184,11 +210,15 @@ def _column(files: Mapping[str, bytes], name: str) -> AnyArray:
     # Without zarr-python this takes a twentieth of the time, of which a store of many parts has
     # little: one chunk, as all but very large tables are.
     if content is not None and chunk_shape == shape:
+        from numcodecs import zstd
+
         if codecs == ["bytes", "zstd", "crc32c"]:
             dtype = np.dtype(spec["data_type"]).newbyteorder("<")
             values = np.frombuffer(zstd.decompress(content[:-_CRC_BYTES]), dtype)
             return values.astype(values.dtype.newbyteorder("=")).reshape(shape)
         if codecs == ["vlen-utf8", "zstd", "crc32c"]:
+            from numcodecs.vlen import VLenUTF8
+
             texts: AnyArray = VLenUTF8().decode(zstd.decompress(content[:-_CRC_BYTES]))
             return texts.reshape(shape)
     return _column_by_zarr(files, name)

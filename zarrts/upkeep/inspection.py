@@ -9,6 +9,7 @@ import numpy as np
 
 from zarrts.conversion.comparison import StoredRecording
 from zarrts.conversion.stored import StoredRows
+from zarrts.conversion.tasks import close_rows
 from zarrts.errors import ReadError, ZarrtsError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.moments import Moments, measure
@@ -218,8 +219,8 @@ def _compare(
     except ZarrtsError as error:
         yield Problem(f"{recording.origin}: {error}", segment.name)
     finally:
-        for it in (stored, recording.x, recording.y):
-            it.close()
+        stored.close()
+        close_rows(recording)
     for shard, rows_of_shard in wrong.items():
         where = places.samples(segment.name, rows_of_shard[0], rows_of_shard[-1] + 1)
         yield Problem(

@@ -17,9 +17,10 @@ from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
 from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
-from zarrts.storage.readers import open_inputs, open_labels
+from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
@@ -80,7 +81,7 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 "or give it up with restart=True (--restart)."
             )
         sweep(target)
-        tables = {it.name: read_table(root, it) for it in header.segments}
+        tables = read_names(root, header)
         known = list(dict.fromkeys(name for it in tables.values() for name in it.subject))
         if subject not in known:
             if earlier is not None and earlier.subject in (subject, ""):
@@ -95,10 +96,10 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
         written: list[WrittenShard] = []
         try:
             for segment in header.segments:
-                table = tables[segment.name]
-                if subject not in table.subject:
+                if subject not in tables[segment.name].subject:
                     segments.append(segment)
                     continue
+                table = read_table(root, segment)
                 kept = np.array([name != subject for name in table.subject])
                 lengths = np.diff(table.starts)[~kept]
                 n_removed += len(lengths) if segment.is_ragged else int(lengths.sum())
@@ -215,7 +216,8 @@ class _Rewrite:
     ) -> list[WrittenTask]:
         """Write every array; add its shards to `files`."""
         x, y = open_inputs(self._root, self._old), open_labels(self._root, self._old)
-        every = stored_recordings(self._old, self._table, x, y)
+        mask = open_mask(self._root, self._old)
+        every = stored_recordings(self._old, self._table, x, y, mask)
         recordings = [every[number] for number in kept]
         results: list[WrittenTask] = []
         # Labels are stored already, and stay as they are.
@@ -235,8 +237,9 @@ class _Rewrite:
             starts = np.cumsum([0, *lengths])
             files += write_recordwise(self._root, segment, starts, recordings, labels)
         finally:
-            x.close()
-            y.close()
+            for reader in (x, y, mask):
+                if reader is not None:
+                    reader.close()
         return results
 
     def _table_of(

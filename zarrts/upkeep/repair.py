@@ -79,7 +79,7 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
 
 def _mend_metadata(target: Target, entries: Entries) -> list[Problem]:
     """Write damaged metadata as the root has them; return which they were."""
-    root, documents = target.root, metadata_of(target.content or b"")
+    root, documents = target.root, metadata_of(target.document)
     found = []
     for key, entry in entries.items():
         path, _, file_name = key.rpartition("/")

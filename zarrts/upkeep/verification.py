@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from zarrts.conversion.lock import LOCK
 from zarrts.conversion.stamps import STAMPS
@@ -13,18 +14,21 @@ from zarrts.errors import ReadError, StoreError
 from zarrts.sizes import format_count
 from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.foreign import foreign_of
+from zarrts.storage.joint_tables import TABLES, entry_of
 from zarrts.storage.location import Location, list_files, n_requests
-from zarrts.storage.metadata import root_bytes
+from zarrts.storage.metadata import is_root_as_written
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.shards import is_in_place
 from zarrts.storage.store import (
+    REMEDY,
     Entries,
     StoreHeader,
     describe_removal,
+    entries_of,
     header_of,
+    load_manifest,
     manifest_key,
     read_header,
-    read_manifest,
     read_root,
     sizes_below,
 )
@@ -112,8 +116,10 @@ def _verified(
 ) -> Verification:
     problems = list(_check_root(content))
     entries: Entries = {}
+    manifest: Mapping[str, Any] = {}
     try:
-        entries = read_manifest(root, header)
+        manifest = load_manifest(root, header)
+        entries = entries_of(manifest)
     except StoreError as error:
         problems.append(Problem(str(error)))
     every = list_files(root)
@@ -126,6 +132,7 @@ def _verified(
     )
     problems += _remains(root, header, unnamed)
     tables = {it.name: _read_table(root, it, problems) for it in header.segments}
+    problems += _check_joint(header, manifest, tables)
     places = SourcePlaces(header, tables)
     if entries:
         problems += check_listing(entries, sizes, places)
@@ -149,8 +156,24 @@ def _verified(
 def _check_root(content: bytes) -> Iterator[Problem]:
     document = json.loads(content)
     # Whoever adds to the root writes it in another way.
-    if content != root_bytes(document) and foreign_of(document) == ({}, {}):
+    if not is_root_as_written(content, document) and foreign_of(document) == ({}, {}):
         yield Problem(f"{ROOT_KEY} is not as it was written, though it says the same.")
+
+
+def _check_joint(
+    header: StoreHeader,
+    manifest: Mapping[str, Any],
+    tables: Mapping[str, RecordingTable | None],
+) -> Iterator[Problem]:
+    """Compare what a manifest repeats of the tables of recordings with these."""
+    for name, entry in manifest.get(TABLES, {}).items():
+        table = tables.get(name)
+        if table is not None and entry != entry_of(table):
+            yield Problem(
+                f"{manifest_key(header.latest)} says something else of part {name} than its table "
+                f"of recordings. {REMEDY}",
+                name,
+            )
 
 
 def _remains(root: Location, header: StoreHeader, unnamed: Sequence[str]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.records import check_names
-from zarrts.sources.rows.views import DerivedRows, PartOfRows
+from zarrts.sources.rows.views import DerivedRows, OneSample, PartOfRows
 from zarrts.types import AnyArray, RowReader
 
 
@@ -132,6 +132,21 @@ class GroupedRows(DerivedRows):
 
 
 @dataclass(frozen=True)
+class WorstOfRows(DerivedRows):
+    """The greatest value of each row of another reader, such as of the masks of its steps."""
+
+    label = "the mask of rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis."""
+        return self.rows.shape[:1]
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        return np.asarray(self.rows.read(start, stop).max(axis=1, initial=0))
+
+
+@dataclass(frozen=True)
 class RepeatedValue(DerivedRows):
     """The only row of another reader, `n_rows` times: a value that does not change in time."""
 
@@ -216,6 +231,21 @@ class AlignedRows(Rows):
         """Release what the inputs hold."""
         for reader in self.readers:
             reader.close()
+
+
+def records_of(
+    inputs: Mapping[str, RowReader], steps: Mapping[str, int], n_rows: int
+) -> AlignedRows:
+    """Return `n_rows` rows of several inputs as records; `steps` are as in `AlignedRows`."""
+    readers: dict[str, RowReader] = {}
+    for name, it in inputs.items():
+        if steps[name] == 0:
+            is_row = len(it.shape) > 1 and it.shape[0] == 1
+            readers[name] = RepeatedValue(it if is_row else OneSample(it), n_rows)
+        else:
+            readers[name] = it if steps[name] == 1 else GroupedRows(it, steps[name])
+    every = tuple(steps[name] for name in readers)
+    return AlignedRows(tuple(readers), tuple(readers.values()), every, n_rows)
 
 
 def steps_of(rows: RowReader) -> dict[str, int]:

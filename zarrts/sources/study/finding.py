@@ -12,9 +12,7 @@ from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.registry import find_drafts, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
-from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.records import are_named
-from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
     class_folders,
@@ -26,12 +24,22 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
-from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
-from zarrts.sources.study.inputs import align, with_values
+from zarrts.sources.study.inputs import (
+    align,
+    with_values,
+)
+from zarrts.sources.study.meaning import alike_inputs
+from zarrts.sources.study.new_inputs import align_like, choose_inputs
 from zarrts.sources.study.search import search
-from zarrts.sources.study.standards import Described, Reference, Wanted
-from zarrts.types import Description, Recording, RowReader, SeriesList, SourceRecording
+from zarrts.sources.study.standards import Reference
+from zarrts.types import (
+    Description,
+    Recording,
+    SeriesList,
+    SourceInput,
+    SourceRecording,
+)
 
 Source = str | os.PathLike[str] | Recording
 """A file, a folder, a glob pattern, an address of any of these, or arrays."""
@@ -159,7 +167,7 @@ def _brought_together(
     # Of no rows nothing is stored, and another problem is said of them.
     filled = [it for it in recordings if it.x.shape[0] or it.labels_per != "sample"]
     inputs = [(it.origin, it.x, it.description) for it in filled]
-    changed, description, notes, problems, _ = _alike(inputs, options, reference)
+    changed, description, notes, problems, _ = alike_inputs(inputs, options, reference)
     findings.note("meaning", problems)
     by_id = {id(it): x for it, x in zip(filled, changed, strict=True)}
     alike = [
@@ -169,78 +177,13 @@ def _brought_together(
     return alike, description, notes
 
 
-def _alike(
-    inputs: Sequence[tuple[str, RowReader, Description]],
-    options: SourceOptions,
-    reference: Reference | None,
-) -> tuple[list[RowReader], Description, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return inputs whose columns and rows mean the same, and what they mean; notes, problems, and
-    sentences on what they do not say.
-
-    Of several inputs, each is compared with those of its name.
-    """
-    names = {it.names for _, it, _ in inputs if isinstance(it, InputRows)}
-    options.check_inputs(next(iter(names)) if len(names) == 1 else ())
-    if len(names) != 1 or not all(isinstance(it, InputRows) for _, it, _ in inputs):
-        agreed = agree([_described(*it) for it in inputs], _wanted(options, reference))
-        pairs = zip(inputs, agreed.adjusted, strict=True)
-        changed = [_adjusted(x, adjusted) for (_, x, _), adjusted in pairs]
-        return changed, agreed.description, agreed.notes, agreed.problems, unsaid_in(agreed)
-    columns: dict[str, list[RowReader]] = {}
-    parts: dict[str, Description] = {}
-    said: list[tuple[tuple[str, ...], ...]] = []
-    for name in names.pop():
-        own = [
-            (f"{origin}: {name}", it.by_name[name], description.of_inputs.get(name, description))
-            for origin, it, description in inputs
-            if isinstance(it, InputRows)
-        ]
-        own_reference = reference and reference.of_input(name)
-        columns[name], parts[name], *texts = _alike(own, options.of_input(name), own_reference)
-        said.append(tuple(texts))
-    notes, problems, unsaid = (
-        tuple(text for some in each for text in some) for each in zip(*said, strict=True)
-    )
-    together: list[RowReader] = [
-        it.each({name: columns[name][number] for name in columns})
-        for number, (_, it, _) in enumerate(inputs)
-        if isinstance(it, InputRows)
-    ]
-    label_rates = {it.rate_hz for _, _, it in inputs if it.rate_hz is not None}
-    label_rate = label_rates.pop() if len(label_rates) == 1 else None
-    found = replace(Description.unknown(), parts=parts, rate_hz=label_rate)
-    return together, found, notes, problems, unsaid
-
-
-def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
-    return Wanted(
-        channels=options.channels,
-        units=options.units,
-        rate_hz=options.rate_hz,
-        override=options.override,
-        reference=reference,
-        picks=options.channels is not None,
-    )
-
-
-def _described(origin: str, x: RowReader, description: Description) -> Described:
-    n_columns = x.shape[-1] if len(x.shape) > 1 else 0
-    return Described(origin=origin, n_columns=n_columns, description=description)
-
-
-def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
-    if adjusted.is_same:
-        return x
-    return AdjustedRows(x, adjusted.columns, adjusted.factors)
-
-
 def find_inputs(
     source: Source | Sequence[Source],
     options: SourceOptions,
     storage_options: Mapping[str, Any] | None = None,
     reference: Reference | None = None,
-) -> list[tuple[str, RowReader]]:
-    """Return (name of the file, reader) of the inputs in sources that need no labels.
+) -> list[SourceInput]:
+    """Return the inputs in sources that need no labels.
 
     Warns of columns that are put in order, units that are converted, and of what files do not say.
 
@@ -275,15 +218,14 @@ def find_inputs(
         recording_table.find_drafts(table, options, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
     inputs = [
-        (it.origin, inputs_as_declared(it.x, options), it.description)
+        (SourceInput(origin=it.origin, x=inputs_as_declared(it.x, options)), it.description)
         for it in findings.drafts
         if not isinstance(it.x, SeriesList)
     ]
-    unlabelled = [Recording(it.subject, it.x, None) for it in recordings]
-    inputs += [
-        (it.origin, inputs_as_declared(it.x, options), it.description)
-        for it in in_memory.find_recordings(unlabelled, options, findings)
-    ]
+    unlabelled = [replace(it, y=None) for it in recordings]
+    for it in in_memory.find_recordings(unlabelled, options, findings):
+        x = inputs_as_declared(it.x, options)
+        inputs.append((SourceInput(origin=it.origin, x=x, mask=it.mask), it.description))
     if problems := findings.sentences():
         raise SourceError("\n".join(problems))
     return _as_in(reference, inputs, options)
@@ -291,9 +233,9 @@ def find_inputs(
 
 def _as_in(
     reference: Reference | None,
-    found: Sequence[tuple[str, RowReader, Description]],
+    found: Sequence[tuple[SourceInput, Description]],
     options: SourceOptions,
-) -> list[tuple[str, RowReader]]:
+) -> list[SourceInput]:
     """Return inputs whose columns and rows mean what they have to mean.
 
     Raises
@@ -302,15 +244,29 @@ def _as_in(
         Naming every file that cannot be brought to that.
     """
     if reference is None:
-        return [(origin, x) for origin, x, _ in found]
-    described = [_described(*it) for it in found]
-    agreed = agree(described, _wanted(options, reference))
-    if agreed.problems:
-        raise SourceError("\n".join(agreed.problems))
-    for text in (*agreed.notes, *unsaid_in(agreed)):
+        return [it for it, _ in found]
+    findings = Findings()
+    if reference.steps:
+        chosen = findings.collect(
+            "study", found, lambda it: [(choose_inputs(it[0], [*reference.steps]), it[1])]
+        )
+        _raise(findings.sentences())
+        found = chosen
+    given = [(it.origin, it.x, description) for it, description in found]
+    changed, _, notes, problems, unsaid = alike_inputs(given, options, reference)
+    _raise(problems)
+    for text in (*notes, *unsaid):
         warnings.warn(text, stacklevel=4)
-    pairs = zip(found, agreed.adjusted, strict=True)
-    return [(origin, _adjusted(x, adjusted)) for (origin, x, _), adjusted in pairs]
+    inputs = [replace(it, x=x) for (it, _), x in zip(found, changed, strict=True)]
+    if reference.steps:
+        inputs = findings.collect("study", inputs, lambda it: [align_like(it, reference.steps)])
+        _raise(findings.sentences())
+    return inputs
+
+
+def _raise(problems: Sequence[str]) -> None:
+    if problems:
+        raise SourceError("\n".join(problems))
 
 
 def _sorted_out(

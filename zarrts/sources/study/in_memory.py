@@ -13,6 +13,7 @@ from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.arrays import ArrayRows
 from zarrts.sources.rows.inputs import InputRows, input_rows
 from zarrts.sources.rows.label_rows import IntervalRows
+from zarrts.sources.rows.masks import MaskRows, mask_rows
 from zarrts.sources.rows.records import named_rows
 from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import Role, SourceOptions
@@ -122,6 +123,12 @@ def _check_count(recording: Recording, count: int, origin: str) -> None:
                 f"{origin}: {count:,} series in x, but {n_labels:,} labels in y; each series "
                 "needs one label, or labels for its time steps."
             )
+    mask = recording.mask
+    if mask is not None and (not hasattr(mask, "__len__") or len(mask) != count):
+        raise SourceError(
+            f"{origin}: {count:,} series in x, but mask= is not a list of as many masks; give one "
+            "for each series."
+        )
 
 
 def _part(recording: Recording, number: int, matrix: Any) -> Recording:
@@ -132,17 +139,19 @@ def _part(recording: Recording, number: int, matrix: Any) -> Recording:
         is_of_rows = np.ndim(label) > 0 and len(label) == matrix.shape[0]
         return label if is_of_rows else np.asarray(label)[None]
 
-    y = recording.y
+    y, mask = recording.y, recording.mask
     labels = {name: own(it) for name, it in y.items()} if isinstance(y, Mapping) else own(y)
-    return Recording(recording.subject, matrix, labels)
+    return replace(recording, x=matrix, y=labels, mask=None if mask is None else mask[number])
 
 
 def _found(recording: Recording, origin: str) -> SourceRecording:
     if not (isinstance(recording.subject, str) and recording.subject):
         raise SourceError(f"{origin}: its subject must be a name, not {recording.subject!r}.")
     x = _inputs(recording.x, origin)
-    readers = x.readers if isinstance(x, InputRows) else (x,)
+    inputs = x.readers if isinstance(x, InputRows) else (x,)
     y, labels_per = _labels(recording.y, x.shape[0], origin)
+    mask = _mask(recording.mask, x.shape[0], origin)
+    readers = (*inputs, y) if mask is None else (*inputs, y, mask)
     return SourceRecording(
         subject=recording.subject,
         origin=origin,
@@ -151,10 +160,11 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         x_name=", ".join(x.names) if isinstance(x, InputRows) else "x",
         y_name=", ".join(map(str, recording.y)) if isinstance(recording.y, Mapping) else "y",
         size_bytes=0,
-        fingerprint=fingerprint.of_readers((*readers, y)),
-        is_sampled=not callable(recording.x) and fingerprint.are_sampled((*readers, y)),
+        fingerprint=fingerprint.of_readers(readers),
+        is_sampled=not callable(recording.x) and fingerprint.are_sampled(readers),
         description=_description(recording, origin),
         labels_per=labels_per,
+        mask=mask,
     )
 
 
@@ -168,6 +178,13 @@ def _inputs(x: Any, origin: str) -> RowReader:
         array = np.asarray(it)[None] if np.ndim(it) == 0 and not callable(it) else it
         readers[str(name)] = _rows(array, "x", f"{origin}: {name}")
     return input_rows(readers, origin)
+
+
+def _mask(mask: Any, n_rows: int, origin: str) -> MaskRows | None:
+    if mask is None:
+        return None
+    where = f"{origin}: mask"
+    return mask_rows(ArrayRows(mask, where), n_rows, where)
 
 
 def _description(recording: Recording, origin: str) -> Description:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources.formats.drafts import Findings
-from zarrts.sources.rows.inputs import AlignedRows, GroupedRows, InputRows, RepeatedValue
+from zarrts.sources.rows.inputs import GroupedRows, InputRows, WorstOfRows, records_of
 from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import OneSample, PartOfRows
 from zarrts.sources.source_options import SourceOptions
@@ -37,6 +37,29 @@ class _Timeline:
     @property
     def fixed(self) -> set[str]:
         return {name for name, steps in self.steps.items() if steps == 0}
+
+
+def check_named(options: SourceOptions, names: Sequence[str]) -> None:
+    """Raise SourceError unless what is said by the name of an input is said of these.
+
+    Parameters
+    ----------
+    names : sequence of str
+        None where there is one input without a name.
+    """
+    given = {"channels": options.channels, "rate_hz": options.rate_hz, "units": options.units}
+    there = ", ".join(names) or "one without a name"
+    for option, value in given.items():
+        if isinstance(value, Mapping):
+            unknown = [it for it in value if it not in names and (option, it) != ("rate_hz", "y")]
+            if unknown or not names:
+                wrong = ", ".join(unknown or value)
+                raise SourceError(f"{option}= names {wrong}, but the inputs are: {there}.")
+        elif names and isinstance(value, tuple):
+            raise SourceError(
+                f"{option}= is one list, but there are several inputs: {there}; give a dictionary "
+                f"by their names: {option}={{{names[0]!r}: {list(value)!r}}}."
+            )
 
 
 def with_values(recordings: Sequence[SourceRecording]) -> list[SourceRecording]:
@@ -75,8 +98,8 @@ def align(
         findings.note(
             "study",
             (
-                f"{it.origin}: has {_listed(_names(it))}, but {several[0].origin} has "
-                f"{_listed(usual)}; all recordings need the same inputs: name those that "
+                f"{it.origin}: has {listed_inputs(_names(it))}, but {several[0].origin} has "
+                f"{listed_inputs(usual)}; all recordings need the same inputs: name those that "
                 "all have with x=."
                 for it in recordings
                 if _names(it) != usual
@@ -97,7 +120,8 @@ def _names(recording: SourceRecording) -> tuple[str, ...]:
     return recording.x.names if isinstance(recording.x, InputRows) else ()
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed_inputs(names: Sequence[str]) -> str:
+    """Return the names of inputs as part of a sentence."""
     return f"the inputs {', '.join(names)}" if names else "one input without a name"
 
 
@@ -245,21 +269,19 @@ def _aligned(
     rows = {name: it.shape[0] // timeline.steps[name] for name, it in moving.items()}
     n_rows = min(rows.values())
     _refuse_unequal(recording, moving, rows, timeline)
-    readers: dict[str, RowReader] = {}
-    for name, it in inputs.items():
-        steps = timeline.steps[name]
-        if steps == 0:
-            readers[name] = RepeatedValue(it, n_rows)
-        else:
-            readers[name] = it if steps == 1 else GroupedRows(it, steps)
+    x = records_of(inputs, timeline.steps, n_rows)
     y, label_steps = _aligned_labels(recording, timeline, n_rows)
-    x = AlignedRows(
-        tuple(readers),
-        tuple(readers.values()),
-        tuple(timeline.steps[name] for name in readers),
-        n_rows,
-    )
-    return replace(recording, x=x, y=y, label_steps=label_steps)
+    mask = _aligned_mask(recording, timeline, n_rows)
+    return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask)
+
+
+def _aligned_mask(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> RowReader | None:
+    """Return the mask of rows, of which one is no good where a step of the fastest input is not."""
+    if recording.mask is None:
+        return None
+    steps = max(timeline.steps.values())
+    own = recording.mask if steps == 1 else WorstOfRows(GroupedRows(recording.mask, steps))
+    return PartOfRows(own, 0, n_rows)
 
 
 def _refuse_flat_series(recording: SourceRecording, moving: Mapping[str, RowReader]) -> None:

@@ -174,6 +174,23 @@ def settle(
     nothing is said, stays as it is.
     """
     findings.note("study", _unlabelled_among_numbers(recordings))
+    settled = _settled(recordings, options, findings)
+    findings.note("study", _masked_samples(settled))
+    return settled
+
+
+def _masked_samples(recordings: Sequence[SourceRecording]) -> list[str]:
+    return [
+        f"{it.origin}: has a mask, which marks time steps, but its rows are samples; leave those "
+        "that are no good out, or if rows follow in time, say kind='ragged' (--kind ragged)."
+        for it in recordings
+        if it.mask is not None and it.labels_per == "sample"
+    ]
+
+
+def _settled(
+    recordings: Sequence[SourceRecording], options: SourceOptions, findings: Findings
+) -> list[SourceRecording]:
     if options.kind == "dense":
         return [_as_samples(it) for it in recordings]
     is_said = options.is_series
