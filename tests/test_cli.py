@@ -281,6 +281,7 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
             for name, y in zip(study.names, study.y, strict=True)
         },
         "n_unlabelled": 0,
+        "packed": None,
         "raw_bytes": study.all_x.nbytes,
         "stored_bytes": sum(it.stat().st_size for it in shards if it.is_file()),
         "window_amplification": None,

@@ -21,7 +21,8 @@ import zarrts
 from zarrts.cli import main
 from zarrts.conversion import run as conversion
 from zarrts.conversion.options import ConvertOptions
-from zarrts.conversion.prepare import Prepared, prepare
+from zarrts.conversion.prepare import prepare
+from zarrts.conversion.prepared import Prepared
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -132,11 +132,11 @@ def test_a_file_has_exactly_what_its_header_declares(tmp_path):
         assert says in problem(path)
 
 
-def test_gaps_between_records_are_refused(tmp_path):
+def test_records_that_overlap_are_refused(tmp_path):
     path = tmp_path / "a.edf"
     write_edf(path, annotations=STAGES)
     content = path.read_bytes().replace(b"EDF+C", b"EDF+D")
     path.write_bytes(content)
     assert only(path).x.shape == (600, 2)
     path.write_bytes(content.replace(b"+6\x14\x14", b"+9\x14\x14"))
-    assert "has a gap before record" in problem(path)
+    assert "record 7 starts at 7 s, but the one before ends at 10 s" in problem(path)

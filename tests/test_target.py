@@ -14,7 +14,8 @@ from conftest import make_study
 import zarrts
 from zarrts.conversion import run as conversion
 from zarrts.conversion.options import ConvertOptions
-from zarrts.conversion.prepare import Prepared, prepare
+from zarrts.conversion.prepare import prepare
+from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.target import read_target
 from zarrts.errors import PlanError
 

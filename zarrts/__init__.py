@@ -20,14 +20,16 @@ from zarrts.errors import (
 
 if TYPE_CHECKING:
     from zarrts import transforms
-    from zarrts.api import append, convert, open, remove, repair, verify
+    from zarrts.api import append, convert, open
+    from zarrts.batch import Batch
     from zarrts.keras.prediction import SubjectMetrics, evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
     from zarrts.samples import Samples
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
-    from zarrts.types import Batch, Recording
+    from zarrts.types import Recording
+    from zarrts.upkeep.operations import compact, remove, repair, verify
 
     __version__: str
 
@@ -48,6 +50,7 @@ __all__ = [
     "ZarrtsError",
     "append",
     "assert_disjoint",
+    "compact",
     "convert",
     "evaluate",
     "open",
@@ -61,7 +64,7 @@ __all__ = [
 # Imported when first used, so that `import zarrts` pulls in neither Keras nor Dask nor Zarr.
 _HOMES = {
     "BackupAndRestore": "zarrts.keras.resume",
-    "Batch": "zarrts.types",
+    "Batch": "zarrts.batch",
     "Recording": "zarrts.types",
     "Samples": "zarrts.samples",
     "Split": "zarrts.split",
@@ -70,13 +73,14 @@ _HOMES = {
     "SubjectMetrics": "zarrts.keras.prediction",
     "append": "zarrts.api",
     "assert_disjoint": "zarrts.split",
+    "compact": "zarrts.upkeep.operations",
     "convert": "zarrts.api",
     "evaluate": "zarrts.keras.prediction",
     "open": "zarrts.store",
     "predict": "zarrts.keras.prediction",
-    "remove": "zarrts.api",
-    "repair": "zarrts.api",
-    "verify": "zarrts.api",
+    "remove": "zarrts.upkeep.operations",
+    "repair": "zarrts.upkeep.operations",
+    "verify": "zarrts.upkeep.operations",
 }
 _MODULES = {"transforms"}
 # Opening a store needs little of what is here, and waits for no more than that.

@@ -1,11 +1,10 @@
-"""The functions that make, open, check and change a store."""
+"""The functions that make and open a store."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zarrts.buckets.addresses import is_remote
 from zarrts.conversion.options import (
     ConvertOptions,
     dtype_given,
@@ -18,12 +17,7 @@ from zarrts.conversion.run import run
 from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
 from zarrts.sources import with_table
-from zarrts.storage.location import opened, refuse_unused
 from zarrts.store import Store, open_store
-from zarrts.upkeep.matching import Sources
-from zarrts.upkeep.removal import Removed, remove_subject
-from zarrts.upkeep.repair import Repaired, repair_store
-from zarrts.upkeep.verification import Verification, verify_store
 
 open = open_store
 
@@ -54,6 +48,7 @@ def convert(
     chunk: int | str = "1MiB",
     shard: int | str = "64MiB",
     codec: str = "lz4",
+    pack: str | float | Literal[False] = "auto",
     workers: int | None = None,
     scheduler: Any = None,
     overwrite: bool = False,
@@ -145,6 +140,12 @@ def convert(
     codec : str
         "lz4" is fast to read, "zstd" is smaller, "none" does not compress. "auto" is "lz4", or
         "none" where lz4 saves less than a twentieth of the bytes of a few samples.
+    pack : "auto", False, float or str
+        Store float32 as 16-bit counts with a gain and an offset for each recording and channel,
+        at about half the size; batches are float32 as ever. "auto": where nothing is lost, as in
+        EDF and whatever else a converter counted; each value is verified (-0.0 becomes 0.0).
+        False: never. A largest error, in the unit of the data (1e-3) or with its unit ("0.1uV"):
+        values are rounded where they need it. Where 16 bits do not suffice, values are stored.
     workers : int, optional
         Parts that are written at once: by threads, as many as there are processors by default;
         with a scheduler, by all of its threads.
@@ -203,6 +204,7 @@ def convert(
         chunk_bytes=size_given("chunk", chunk),
         shard_bytes=size_given("shard", shard),
         codec=codec,
+        pack=pack,
         workers=workers,
         scheduler=scheduler,
         overwrite=overwrite,
@@ -294,94 +296,3 @@ def append(
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         run(prepared, on_rows)
     return open_store(prepared.target.root)
-
-
-def verify(
-    store: str | Path,
-    *,
-    deep: bool = False,
-    sources: Any = None,
-    workers: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    **unknown: object,
-) -> Verification:
-    """Compare a store with its list of files, in seconds; or all of it, or with its sources.
-
-    Parameters
-    ----------
-    store : path
-    deep : bool
-        Read everything: the checksum of each file, each chunk, label and statistic.
-    sources : path or address, or list of them, optional
-        What was converted, where it was then: each sample and label is compared with it.
-    workers : int, optional
-        Files that are read at once; as many as there are processors by default.
-    storage_options
-        As in `convert`.
-
-    Returns
-    -------
-    Verification
-        Its `problems` are empty where nothing is wrong; each names file, subjects and sample ids.
-
-    Raises
-    ------
-    StoreError
-        If there is no complete store, or its root is damaged.
-    SourceError
-        If there are no sources to be read.
-    """
-    refuse_unknown(verify, unknown)
-    refuse_unused(storage_options, sources, store)
-    with opened(store, storage_options if is_remote(store) else None) as root:
-        given = None if sources is None else Sources(sources, storage_options, store)
-        return verify_store(root, is_deep=deep, source=given, workers=workers)
-
-
-def repair(
-    store: str | Path,
-    sources: Any,
-    *,
-    workers: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    **unknown: object,
-) -> Repaired:
-    """Write the damaged files of a store anew, from the files that were converted.
-
-    Raises
-    ------
-    StoreError
-        If what is damaged cannot be repaired.
-    SourceError
-        If the files that are needed are not there, or have changed.
-    PlanError
-        If somebody else writes to the store.
-    """
-    refuse_unknown(repair, unknown)
-    refuse_unused(storage_options, sources, store)
-    with opened(store, storage_options if is_remote(store) else None) as root:
-        return repair_store(root, Sources(sources, storage_options, store), workers)
-
-
-def remove(
-    store: str | Path,
-    *,
-    subject: str,
-    workers: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    **unknown: object,
-) -> Removed:
-    """Take a subject out of a store, whose files are not needed; nothing of it is left.
-
-    Versions of the store that hold the subject are gone after that.
-
-    Raises
-    ------
-    SampleError
-        If the store has no such subject, or no other.
-    PlanError
-        If somebody else writes to the store.
-    """
-    refuse_unknown(remove, unknown)
-    with opened(store, storage_options) as root:
-        return remove_subject(root, subject, workers)

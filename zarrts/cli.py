@@ -59,6 +59,13 @@ def main() -> None:
     show_default=True,
     help="lz4 is fast to read, zstd smaller; auto: lz4, or none where it saves nothing.",
 )
+@click.option(
+    "--pack",
+    default="auto",
+    show_default=True,
+    help="Store floats as 16-bit counts: auto, where nothing is lost; no; or the largest error, "
+    "such as 0.1uV.",
+)
 @worker_options
 @click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")
 @click.option("--restart", is_flag=True, help="Give up another conversion that did not finish.")
@@ -209,7 +216,7 @@ def verify(
     store: str, deep: bool, sources: str | None, workers: int | None, **address: Any
 ) -> None:
     """Compare a STORE with its list of files; with --deep or --sources, all that is in them."""
-    from zarrts.api import verify as verify_store
+    from zarrts.upkeep.operations import verify as verify_store
 
     found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
     for problem in found.problems:
@@ -246,7 +253,7 @@ def verify(
 @with_errors
 def repair(store: str, sources: str, workers: int | None, **address: Any) -> None:
     """Write the damaged parts of a STORE anew; what is whole is not touched."""
-    from zarrts.api import repair as repair_store
+    from zarrts.upkeep.operations import repair as repair_store
 
     repaired = repair_store(store, sources, workers=workers, **address)
     for problem in repaired.problems:
@@ -262,7 +269,7 @@ def repair(store: str, sources: str, workers: int | None, **address: Any) -> Non
 @with_errors
 def remove(store: str, subject: str, workers: int | None, **address: Any) -> None:
     """Take a subject out of a STORE; no byte of it is left there."""
-    from zarrts.api import remove as remove_subject
+    from zarrts.upkeep.operations import remove as remove_subject
 
     removed = remove_subject(store, subject=subject, workers=workers, **address)
     if removed.is_finished_only:
@@ -274,6 +281,41 @@ def remove(store: str, subject: str, workers: int | None, **address: Any) -> Non
     click.echo(
         f"Removed {format_count(removed.n_samples, 'sample')} of {subject}; {store} is version "
         f"{removed.version}, and versions that held them are gone."
+    )
+
+
+@main.command(short_help="Join the parts of a store into one.")
+@click.argument("store")
+@click.option("--drop-versions", is_flag=True, help="End earlier versions, whose parts these are.")
+@click.option(
+    "--memory",
+    type=Size(),
+    default="1GiB",
+    show_default=True,
+    help="Not to be exceeded.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Files written at once.")
+@click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
+@storage_options
+@with_errors
+def compact(store: str, **options: Any) -> None:
+    """Join the parts of a STORE, one for each append, into one, which reads faster.
+
+    Samples, their order, labels and sources stay as they are.
+    """
+    from zarrts.upkeep.operations import compact as compact_parts
+
+    done = compact_parts(store, **options)
+    if done.n_before == done.n_after:
+        why = "one part" if done.n_after == 1 else f"{done.n_after} parts, no two of them alike"
+        click.echo(f"{store} has {why}; nothing is to be joined.")
+        return
+    gone = (
+        f", and {format_count(len(done.dropped), 'earlier version')} gone" if done.dropped else ""
+    )
+    click.echo(
+        f"Joined {format_count(done.n_before, 'part')} into {done.n_after}; {store} is version "
+        f"{done.version}{gone}."
     )
 
 

@@ -258,7 +258,8 @@ class Samples:
             With target="x": these channels only, by number or name.
         gaps : mapping, optional
             For some recordings (by number, or by source as in `store.recordings`), the rows before
-            which something is missing; no window crosses them.
+            which something is missing; no window crosses them. Gaps that the store knows of, from
+            EDF+D files, time stamps or `Recording(gaps=...)`, need not be given.
         min_labelled : float
             With label="majority": the share of its rows that have to have a label, or the window
             has none, and counts in `n_unlabelled`.

@@ -18,7 +18,6 @@ from zarrts.inputs import describe_inputs, handed_out
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.sizes import format_count, parse_size
 from zarrts.storage.catalog import Catalog, RecordingInfo
-from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, close, locate, with_cache
 from zarrts.storage.readers import Readers
 from zarrts.storage.store import StoreHeader, describe_removal, read_header
@@ -41,7 +40,7 @@ class Store:
         # What is relative would be another store after os.chdir.
         self._given, self.header = root, header
         self._root = root.absolute() if isinstance(root, Path) else root
-        self.readers = Readers.of(self._root, header.segments)
+        self.readers = Readers.of(self._root, header)
 
     @property
     def samples(self) -> "Samples":
@@ -92,9 +91,9 @@ class Store:
 
     @property
     def dtype(self) -> Any:
-        """The dtype of x as stored."""
+        """The dtype of x: of the values, also where 16-bit counts are stored."""
         inputs = self.header.segments[0].inputs
-        return handed_out({name: it.spec.dtype for name, it in inputs.items()})
+        return handed_out({name: it.spec.of_values.dtype for name, it in inputs.items()})
 
     @property
     def input_names(self) -> list[str] | None:
@@ -168,14 +167,8 @@ class Store:
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
-        try:
-            tables = read_tables(self._root, self.header)
-        except StoreError:
-            if self.readers.still_there is not None:
-                for segment in self.header.segments:
-                    self.readers.still_there.check(segment.name)
-            raise
-        return Catalog([*tables.values()], self.n_classes, is_ragged=self.is_ragged)
+        tables = self.readers.tables.every
+        return Catalog(tables, self.n_classes, is_ragged=self.is_ragged)
 
     @cached_property
     def view(self) -> View:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zarrts.timeline import Gaps
 
 IntArray = NDArray[np.int64]
 AnyArray = NDArray[Any]
@@ -164,6 +166,8 @@ class SourceRecording:
     mask : RowReader, or None
         uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
         number may say why. None: all are good.
+    gaps : Gaps, or None
+        Rows, counted in the recording, before which something is missing.
     """
 
     subject: str
@@ -184,6 +188,7 @@ class SourceRecording:
     is_sampled: bool = False
     label_steps: int = 1
     mask: RowReader | None = None
+    gaps: Gaps | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -198,6 +203,7 @@ class SourceInput:
     origin: str
     x: RowReader
     mask: RowReader | None = None
+    gaps: Gaps | None = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +236,12 @@ class Recording:
         True (or a number from 1 to 255, which may say why) in time steps of x that are no good, as
         many as there are time steps. It is stored beside x, which stays as it is; windows with
         such steps are left out by `windows(..., nan="drop")`.
+    gaps : sequence of int, or of (int, float), optional
+        The time steps before which something is missing, counted from 0, and for how many seconds
+        where that is known. No window crosses one.
+    times : array-like, optional
+        Instead: when each time step was, in seconds, or as text or datetime64. Rate and gaps
+        follow from that.
     """
 
     subject: str
@@ -239,6 +251,29 @@ class Recording:
     units: Any = None
     rate_hz: Any = None
     mask: Any = None
+    gaps: Any = None
+    times: Any = None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The meaning of 16-bit counts in an array: value = dtype(count * gain + offset).
+
+    Gain and offset are those of a recording and channel, in the table of recordings.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the values.
+    missing : int or None
+        The count that stands for NaN.
+    error : float
+        The largest that rounding made, in the unit of the values; 0: none, they are exact.
+    """
+
+    dtype: np.dtype[Any]
+    missing: int | None
+    error: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +297,8 @@ class ArraySpec:
     checksums : str, or None
         Path below the store of a file that holds the crc32c of every chunk, as little-endian
         uint32.
+    packed : Packed, or None
+        Where what is stored are counts, and not values.
     """
 
     path: str
@@ -272,6 +309,12 @@ class ArraySpec:
     codecs: tuple[str, ...] | None
     compressor: Mapping[str, Any] = field(default_factory=dict)
     checksums: str | None = None
+    packed: Packed | None = None
+
+    @property
+    def of_values(self) -> "ArraySpec":
+        """The array as its readers see it: of values, whatever is stored."""
+        return self if self.packed is None else replace(self, dtype=self.packed.dtype, packed=None)
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -315,67 +358,3 @@ class ArraySpec:
     def shard_key(self, shard: int) -> str:
         """Return the path of a shard below the store."""
         return "/".join([self.path, "c", str(shard), *("0" for _ in self.row_shape)])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch of samples.
-
-    Attributes
-    ----------
-    x : array, shape (batch, *sample_shape), or dict
-        C-contiguous, and nobody else's; a dictionary by name where there are several inputs.
-    y : array, shape (batch, ...), or None
-        Labels of the same samples; a dictionary by name where there are several arrays, None
-        where none were asked for.
-    sample_id : int64, shape (batch,)
-        Position of each sample in the store's `samples`.
-    length : int64, shape (batch,), or None
-        How many steps of each sample are its own, where samples are of unequal lengths; the rest
-        is padding. Of several inputs, a dictionary of those with an axis of time.
-    sample_weight : float32, shape (batch,) or (batch, time), or None
-        How much each label counts, where some count more or less than others; a dictionary by
-        name where there are several arrays of labels.
-    label_length : int64, shape (batch,), or None
-        The same as `length` for labels of steps, where inputs are several.
-    """
-
-    x: Any
-    y: Labels | None
-    sample_id: IntArray
-    length: Any = None
-    sample_weight: Labels | None = None
-    label_length: IntArray | None = None
-
-    def __repr__(self) -> str:
-        y = self.y.items() if isinstance(self.y, dict) else [("", self.y)]
-        shown = [
-            f"{f'y[{name!r}]' if name else 'y'} {it.shape} {it.dtype}"
-            for name, it in y
-            if it is not None
-        ]
-        x = self.x if isinstance(self.x, dict) else {"": self.x}
-        inputs = [
-            f"{f'x[{name!r}]' if name else 'x'} {it.shape} {it.dtype}" for name, it in x.items()
-        ]
-        parts = ", ".join([*inputs, *shown])
-        return f"<Batch of {len(self.sample_id):,} samples: {parts}>"
-
-    @property
-    def mask(self) -> Any:
-        """The steps that are not padding, shape (batch, time); None where lengths are equal.
-
-        Of several inputs, a dictionary by name.
-        """
-        if isinstance(self.length, dict):
-            return {name: _before(it, self.x[name].shape[1]) for name, it in self.length.items()}
-        return None if self.length is None else _before(self.length, self.x.shape[1])
-
-    def label_mask(self, n_steps: int) -> NDArray[np.bool_] | None:
-        """The steps of labels that are not padding, shape (batch, n_steps)."""
-        length = self.length if self.label_length is None else self.label_length
-        return None if length is None else _before(length, n_steps)
-
-
-def _before(length: IntArray, n_steps: int) -> NDArray[np.bool_]:
-    return np.asarray(np.arange(n_steps) < length[:, None])

@@ -162,43 +162,45 @@ def _in_threads(
 
 
 def _read_only(samples: Samples, n_threads: int) -> Iterator[int]:
-    readers = [
-        reader
-        for reader in samples.store.readers.x
-        if isinstance(reader, DirectReader | RangedReader)
+    of_inputs = [
+        [it for it in one.held if isinstance(it, DirectReader | RangedReader)]
+        for one in samples.store.readers.inputs
     ]
 
     def read(segment: int, chunk: int, thread: int) -> int:
-        readers[segment].read_encoded(chunk)
-        return readers[segment].spec.rows_of(chunk)
+        for readers in of_inputs:
+            readers[segment].read_encoded(chunk)
+        return of_inputs[0][segment].spec.rows_of(chunk)
 
     return _in_threads(samples, n_threads, read)
 
 
 def _decode(samples: Samples, n_threads: int) -> Iterator[int]:
-    readers = samples.store.readers.x
-    largest = max(readers, key=lambda reader: reader.spec.chunk_rows).spec
-    buffers = [np.empty(largest.chunk_shape, largest.dtype) for _ in range(n_threads)]
+    of_inputs = [one.held for one in samples.store.readers.inputs]
+    largest = [max((it.spec for it in some), key=lambda it: it.chunk_rows) for some in of_inputs]
+    buffers = [[np.empty(it.chunk_shape, it.dtype) for it in largest] for _ in range(n_threads)]
 
     def decode(segment: int, chunk: int, thread: int) -> int:
-        spec = readers[segment].spec
-        readers[segment].read_into(chunk, buffers[thread][: spec.chunk_rows])
-        return spec.rows_of(chunk)
+        for readers, buffer in zip(of_inputs, buffers[thread], strict=True):
+            readers[segment].read_into(chunk, buffer[: readers[segment].spec.chunk_rows])
+        return of_inputs[0][segment].spec.rows_of(chunk)
 
     return _in_threads(samples, n_threads, decode)
 
 
 def _gather(samples: Samples, batch_size: int) -> Iterator[int]:
     """Gather batches from samples in RAM, as if the whole store were there."""
-    spec = samples.store.readers.x[0].spec
-    n_rows = max(1, min(spec.shape[0], (256 << 20) // spec.row_bytes))
-    memory: AnyArray = np.zeros((n_rows, *spec.row_shape), spec.dtype)
+    specs = [it.spec for it in samples.store.readers.inputs]
+    row_bytes = sum(it.row_bytes for it in specs)
+    n_rows = max(1, min(specs[0].shape[0], (256 << 20) // row_bytes))
+    memory: list[AnyArray] = [np.zeros((n_rows, *it.row_shape), it.dtype) for it in specs]
     rng = np.random.default_rng(0)
     finish = Treatment(dtype=np.dtype(np.float32))
     for _ in range(100_000):
         rows = rng.integers(0, n_rows, batch_size)
-        out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)
-        finish.gather(memory, rows, 1, out, rows, None)
+        for spec, source in zip(specs, memory, strict=True):
+            out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)
+            finish.gather(source, rows, 1, out, rows, None)
         yield batch_size
 
 

@@ -11,10 +11,11 @@ from zarrts.commands.wording import (
     MAX_NAMES,
     count_lengths,
     describe_classes,
+    describe_error,
     describe_lengths,
     describe_shape,
 )
-from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.prepared import Prepared
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
@@ -51,6 +52,7 @@ def describe_plan(prepared: Prepared) -> list[str]:
     if prepared.is_ragged:
         labels += f"; one for each {_describe_labelled(prepared)}"
     labels += _describe_unlabelled(prepared)
+    dtype += _describe_packing(prepared)
     missing = prepared.options.missing
     if missing is not None:
         dtype += f"; {missing:g} is missing (NaN)".removeprefix("" if dtype else "; ")
@@ -95,6 +97,16 @@ def _describe_inputs(prepared: Prepared) -> list[str]:
         found = [it.x.dtype[name].base for it in prepared.recordings]
         lines.append(f"  {name:{width}}  {what}, {_describe_dtype(found, dtype[name].base)}")
     return lines
+
+
+def _describe_packing(prepared: Prepared) -> str:
+    """Return how inputs are stored, where they are not stored as they are."""
+    if prepared.packing is None:
+        error = prepared.options.packing.recorded
+        asked = prepared.base is None and prepared.options.packing.error
+        return f"; not within {error} in 16 bits, and so as it is" if asked else ""
+    error = prepared.packing.counting.packing.packed.error
+    return f", in 16 bits{describe_error(error)}"
 
 
 def next_lines(store: str, prepared: Prepared) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from zarrts.commands.wording import (
     count_lengths,
     describe_classes,
+    describe_error,
     describe_lengths,
     describe_shape,
 )
@@ -65,12 +66,27 @@ def summarize(store: Store) -> dict[str, Any]:
         "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,
-        "raw_bytes": sum(it.n_rows * it.x.row_bytes for it in store.header.segments),
+        "packed": _packed(store),
+        "raw_bytes": sum(it.n_rows * it.x.of_values.row_bytes for it in store.header.segments),
         "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
         "window_amplification": _window_costs(store),
         "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
         "reads_directly": all(it.is_direct for it in store.readers.x),
         "loops": library.describe(),
+    }
+
+
+def _packed(store: Store) -> dict[str, Any] | None:
+    """Return how x is stored as 16-bit counts; None where all of it is stored as values."""
+    packed = [it.x.packed for it in store.header.segments if it.x.packed is not None]
+    if not packed:
+        return None
+    return {
+        "n_parts": len(packed),
+        "all": len(packed) == len(store.header.segments),
+        "largest_error": max(it.error for it in packed),
+        "has_one_scale": store.readers.are_counts
+        and store.readers.tables.packing.of_all is not None,
     }
 
 
@@ -113,6 +129,10 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"units     {', '.join(units)}")
     if summary["rate_hz"] and not isinstance(summary["rate_hz"], dict):
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
+    if summary["packed"]:
+        packed = summary["packed"]
+        which = "" if packed["all"] else f", {format_count(packed['n_parts'], 'part')} of the store"
+        lines.append(f"stored    in 16 bits{describe_error(packed['largest_error'])}{which}")
     raw, stored = summary["raw_bytes"], summary["stored_bytes"]
     lines.append(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
     piece = "samples" if summary["lengths"] is None else "time steps"

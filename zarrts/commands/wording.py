@@ -46,3 +46,8 @@ def describe_classes(names: Sequence[Label]) -> str:
     some = " ".join(str(name) for name in names[:MAX_NAMES])
     more = " ..." if len(names) > MAX_NAMES else ""
     return f"{format_count(len(names), 'class', 'classes')} {some}{more}"
+
+
+def describe_error(error: float) -> str:
+    """Return what is lost of values that are stored in 16 bits."""
+    return f" with errors up to {error:g}" if error else " without loss"

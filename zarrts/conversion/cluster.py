@@ -57,7 +57,16 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], workers: Workers) -> 
     # Workers have folders of their own in which they were started.
     root = job.root.absolute()
     client.register_plugin(
-        Writers(root, job.segment, job.labels, job.n_points, place, n_slots, workers.part_bytes),
+        Writers(
+            root,
+            job.segment,
+            job.labels,
+            job.counting,
+            job.n_points,
+            place,
+            n_slots,
+            workers.part_bytes,
+        ),
         name=name,
     )
     asked = _Asked(job, workers, name)

@@ -11,23 +11,36 @@ from zarrts.conversion.plan import ShardLayout
 from zarrts.stats.moments import measure
 from zarrts.storage.segments import Segment, parts_of
 from zarrts.storage.shards import encode_chunk
-from zarrts.types import ArraySpec, SourceRecording
+from zarrts.types import AnyArray, ArraySpec, SourceRecording
 
 CODECS = ("lz4", "zstd", "none")
 _BLOSC = {"lz4": ("lz4", 5), "zstd": ("zstd", 3)}
 _N_TRIAL_CHUNKS = 8
-_WORTH_COMPRESSING = 0.95
+WORTH_COMPRESSING = 0.95
+"""Of the bytes of a trial: what more is left of them is stored as it is."""
+_BITSHUFFLE_BLOCK = 1 << 14  # larger ones compress less, and are slower
 
 
-def compressors_of(codec: str, dtype: np.dtype[Any]) -> list[Any]:
-    """Return Zarr's codecs for one of `CODECS`."""
+def compressors_of(codec: str, dtype: np.dtype[Any], shuffle: str = "shuffle") -> list[Any]:
+    """Return Zarr's codecs for one of `CODECS`.
+
+    Parameters
+    ----------
+    shuffle : str
+        "shuffle" or "bitshuffle", of dtypes of several bytes.
+    """
     from zarr.codecs import BloscCodec, Crc32cCodec
 
     if codec == "none":
         return [Crc32cCodec()]
     cname, level = _BLOSC[codec]
-    shuffle = "shuffle" if dtype.itemsize > 1 else "noshuffle"
-    blosc = BloscCodec(cname=cname, clevel=level, shuffle=shuffle, typesize=dtype.itemsize)  # type: ignore[arg-type]
+    blosc = BloscCodec(
+        cname=cname,  # type: ignore[arg-type]
+        clevel=level,
+        shuffle=shuffle if dtype.itemsize > 1 else "noshuffle",  # type: ignore[arg-type]
+        typesize=dtype.itemsize,
+        blocksize=_BITSHUFFLE_BLOCK if shuffle == "bitshuffle" else 0,
+    )
     return [blosc, Crc32cCodec()]
 
 
@@ -44,7 +57,7 @@ def choose_codec(
     """Return a codec, and what `try_chunks` returns for it: lz4, or none where it saves little."""
     # By size alone, never by a clock: the same sources have to give the same bytes.
     ratio, bytes_per_s = try_chunks(recordings, layout, "lz4")
-    if ratio <= _WORTH_COMPRESSING:
+    if ratio <= WORTH_COMPRESSING:
         return "lz4", ratio, bytes_per_s
     return "none", *try_chunks(recordings, layout, "none")
 
@@ -71,9 +84,21 @@ def try_chunks(
     return stored / raw, raw / max(time.perf_counter() - started, 1e-9)
 
 
-def _trial_spec(chunk_shape: tuple[int, ...], dtype: np.dtype[Any], codec: str) -> ArraySpec:
+def try_blocks(blocks: Sequence[AnyArray], codec: str, shuffle: str) -> tuple[float, float]:
+    """Return (stored bytes per byte, bytes per second) of some blocks of rows."""
+    raw, stored, started = 0, 0, time.perf_counter()
+    for block in blocks:
+        spec = _trial_spec(block.shape, block.dtype, codec, shuffle)
+        raw += block.nbytes
+        stored += sum(map(len, encode_chunk(spec, block)))
+    return stored / max(1, raw), raw / max(time.perf_counter() - started, 1e-9)
+
+
+def _trial_spec(
+    chunk_shape: tuple[int, ...], dtype: np.dtype[Any], codec: str, shuffle: str = "shuffle"
+) -> ArraySpec:
     """Return an array of one chunk, to try out how its bytes compress."""
-    first = compressors_of(codec, dtype)[0].to_dict()
+    first = compressors_of(codec, dtype, shuffle)[0].to_dict()
     names = ("crc32c",) if codec == "none" else ("blosc", "crc32c")
     return ArraySpec(
         path="",

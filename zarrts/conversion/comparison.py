@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.conversion.casting import cast_rows
+from zarrts.conversion.counting import Counting
 from zarrts.conversion.plan import Span
 from zarrts.conversion.stored import StoredRows
 from zarrts.conversion.tasks import (
@@ -20,8 +21,10 @@ from zarrts.conversion.tasks import (
 from zarrts.errors import ReadError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.location import Location
+from zarrts.storage.packing import Packing
 from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
+from zarrts.storage.table import read_table
 from zarrts.types import AnyArray, IntArray, SourceRecording
 
 
@@ -53,12 +56,21 @@ class StoredRecording:
         Of the recording in the segment.
     starts : int64, shape (n_recordings + 1,)
         First row of each recording of the segment, and the number of rows.
+    packing : Packing, or None
+        Of the segment.
     """
 
     def __init__(
-        self, root: Location, segment: Segment, labels: LabelScheme, number: int, starts: IntArray
+        self,
+        root: Location,
+        segment: Segment,
+        labels: LabelScheme,
+        number: int,
+        starts: IntArray,
+        packing: Packing | None,
     ) -> None:
         self._segment, self._labels, self._number = segment, labels, number
+        self._counting = None if packing is None else Counting(packing=packing)
         first, stop = int(starts[number]), int(starts[number + 1])
         self._n_rows = stop - first
         self._has_one_label = segment.labels_per == "recording"
@@ -79,9 +91,8 @@ class StoredRecording:
         step, done = self._segment.x.chunk_rows, 0
         for inputs, labels in read_blocks(recording, Span(self._number, 0, self._n_rows), step):
             stop = done + len(inputs)
-            rows = cast_rows(inputs, self._segment.x.dtype, recording.origin)
             try:
-                is_same = same_rows(rows, self._x.read(done, stop))
+                is_same = self._is_same(inputs, self._x.read(done, stop), recording.origin)
                 if not self._has_one_label:
                     encoded = encode_labels(self._labels, labels, recording)
                     is_same &= same_rows(encoded, self._y.read(done, stop))
@@ -91,6 +102,12 @@ class StoredRecording:
             except ReadError as error:
                 yield ComparedRows(done, np.ones(len(inputs), bool), error)
             done = stop
+
+    def _is_same(self, inputs: AnyArray, stored: AnyArray, origin: str) -> NDArray[np.bool_]:
+        """Return for each row of a source whether it is what is stored."""
+        if self._counting is None:
+            return same_rows(cast_rows(inputs, self._segment.x.dtype, origin), stored)
+        return self._counting.is_same(inputs, stored, self._number, origin)
 
     def has_label_of(self, recording: SourceRecording) -> bool:
         """Return whether the label of a whole recording is the same; True where rows have some."""
@@ -132,6 +149,7 @@ def differing(
         If the store cannot.
     """
     starts = np.cumsum([0, *(it.x.shape[0] for it in recordings)])
+    packing = None if segment.x.packed is None else read_table(root, segment).packing
     of_file: dict[object, list[int]] = {}
     for number in numbers:  # several recordings of one file share its stream
         it = recordings[number]
@@ -142,7 +160,7 @@ def differing(
 
     def is_same(number: int) -> bool:
         recording = recordings[number]
-        stored = StoredRecording(root, segment, labels, number, starts)
+        stored = StoredRecording(root, segment, labels, number, starts, packing)
         try:
             for rows in stored.compare(recording):
                 if rows.error is not None:

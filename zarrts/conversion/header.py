@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from zarrts.conversion.prepare import Prepared
+from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.target import Target
 from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.sketches import count_points
@@ -13,11 +13,13 @@ from zarrts.storage.journal import WrittenTask, merged_moments, sketches_of
 from zarrts.storage.segments import Segment
 from zarrts.storage.store import Gone, StoreHeader, Version, combined_id
 from zarrts.storage.table import RecordingTable
+from zarrts.timeline import Gaps
 
 
 def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTable:
     """Return the table of the recordings of a segment, from the tasks that wrote it."""
     labels, layout = prepared.labels, prepared.layout
+    starts = np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)])
     counts = None
     if labels.class_names:
         counts = np.stack([labels.counts_by_class(counter) for counter in prepared.counters])
@@ -25,7 +27,7 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
         subject=tuple(it.subject for it in prepared.recordings),
         source=tuple(it.origin for it in prepared.recordings),
         fingerprint=tuple(it.fingerprint for it in prepared.recordings),
-        starts=np.cumsum([0, *(it.x.shape[0] for it in prepared.recordings)]),
+        starts=starts,
         source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
         label_counts=counts,
         moments=merged_moments(results, len(prepared.recordings), layout.n_channels),
@@ -36,6 +38,11 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
             layout.dtype,
             n_points_of(prepared),
         ),
+        gaps=Gaps.joined(
+            (first, it.gaps)
+            for first, it in zip(starts[:-1].tolist(), prepared.recordings, strict=True)
+        ),
+        packing=prepared.recorded_packing,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zarrts.conversion.codecs import CODECS
+from zarrts.conversion.pack_option import Pack, PackOption
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget, parse_size
 from zarrts.sources.source_options import SourceOptions, check_number
@@ -25,6 +26,7 @@ class ConvertOptions(SourceOptions):
     chunk_bytes: int = 1 << 20
     shard_bytes: int = 64 << 20
     codec: str = "lz4"
+    pack: Pack = "auto"
     workers: int | None = None
     scheduler: Any = None
     overwrite: bool = False
@@ -36,6 +38,7 @@ class ConvertOptions(SourceOptions):
         if self.codec not in (AUTO, *CODECS):
             known = ", ".join((AUTO, *CODECS))
             raise PlanError(f"codec={self.codec!r} is unknown; use one of {known}.")
+        _ = self.packing  # checks it
         check_number("workers", self.workers, int, 1)
         if self.chunk_bytes > self.shard_bytes:
             raise PlanError(
@@ -43,6 +46,11 @@ class ConvertOptions(SourceOptions):
                 f"a shard holds whole chunks. Lower chunk, or raise shard to at least "
                 f"{format_budget(self.chunk_bytes)}."
             )
+
+    @property
+    def packing(self) -> PackOption:
+        """What `pack` means."""
+        return PackOption.of(self.pack)
 
 
 # As callers give them ----------------------------------------------------------------------------

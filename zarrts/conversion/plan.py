@@ -11,7 +11,7 @@ from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.stats.moments import count_channels
-from zarrts.storage.schema import INPUTS, MASK
+from zarrts.storage.schema import GAPS, INPUTS, MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -246,6 +246,7 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
 def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
     """Return what readers of a segment of some recordings have to know beyond schema 1."""
     needs = {
+        GAPS: any(it.gaps is not None for it in recordings),
         INPUTS: recordings[0].x.dtype.names is not None,
         MASK: any(it.mask is not None for it in recordings),
     }

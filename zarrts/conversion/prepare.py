@@ -19,8 +19,9 @@ from zarrts.conversion.checks import (
 )
 from zarrts.conversion.codecs import choose_codec, codec_of_segment, try_chunks
 from zarrts.conversion.lock import only_writer
-from zarrts.conversion.one_hot import rows_without_one, where_not_one_hot
+from zarrts.conversion.one_hot import where_not_one_hot
 from zarrts.conversion.options import AUTO, ConvertOptions
+from zarrts.conversion.packing import plan_packing
 from zarrts.conversion.plan import (
     ShardLayout,
     count_workers,
@@ -29,12 +30,11 @@ from zarrts.conversion.plan import (
     stored_dtype,
     task_bytes,
     usual_workers,
-    warn_of_axes,
 )
+from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.provenance import count_labels, provenance_of
 from zarrts.conversion.stamps import read_stamps, stamps_of, touched
 from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
-from zarrts.conversion.unread import data_unread, scorings_unread
 from zarrts.errors import PlanError, SourceError
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.label_sets import extended_scheme, scheme_of_study
@@ -43,7 +43,6 @@ from zarrts.sizes import format_size
 from zarrts.sources.study.declared import refuse_unused_choice
 from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.joint_tables import read_names
-from zarrts.storage.journal import Provenance
 from zarrts.storage.location import (
     free_bytes,
     has_table,
@@ -54,90 +53,9 @@ from zarrts.storage.location import (
 )
 from zarrts.storage.store import StoreHeader, read_header
 from zarrts.storage.table import RecordingNames, read_table
-from zarrts.types import Description, LabelsPer, SourceRecording
+from zarrts.types import SourceRecording
 
 _ROOM_MARGIN = 1.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A conversion that is understood and checked; nothing is written yet.
-
-    Attributes
-    ----------
-    target : Target
-        The place as it was when it was looked at.
-    is_done : bool
-        Whether it holds all of this already, as far as is seen without reading all of it.
-    touched : tuple of int
-        Recordings that have to be read and compared before that is certain.
-    recordings : tuple of SourceRecording
-    layout : ShardLayout
-    labels : LabelScheme
-    counters : tuple of LabelCounter
-        Labels of each recording.
-    workers : int
-        Tasks that run at once.
-    source_bytes, raw_bytes, stored_bytes, free_bytes : int
-        To be read; of the arrays in memory; to be written (an estimate from a few compressed
-        chunks); and free on the disk, None in a bucket.
-    seconds : float
-        Estimate from the same chunks.
-    provenance : Provenance
-        What the new segment is made from.
-    description : Description
-        What columns and rows of all recordings mean.
-    notes : tuple of str
-        See `sources.Found`.
-    passed_over : tuple of str
-        Files among the sources that are of no kind that is read.
-    base : StoreHeader, or None
-        The store that the segment is added to.
-    """
-
-    target: Target
-    is_done: bool
-    touched: tuple[int, ...]
-    options: ConvertOptions
-    recordings: tuple[SourceRecording, ...]
-    layout: ShardLayout
-    labels: LabelScheme
-    counters: tuple[LabelCounter, ...]
-    workers: int
-    source_bytes: int
-    raw_bytes: int
-    stored_bytes: int
-    free_bytes: int | None
-    seconds: float
-    provenance: Provenance
-    has_subjects_given: bool
-    description: Description
-    notes: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
-    base: StoreHeader | None = None
-
-    @property
-    def labels_per(self) -> LabelsPer:
-        """The unit that has a label: a sample that is a row; or a recording, or its rows."""
-        return self.recordings[0].labels_per
-
-    @property
-    def is_ragged(self) -> bool:
-        """True where a sample is a recording of any length."""
-        return self.labels_per != "sample"
-
-    @property
-    def warnings(self) -> list[str]:
-        """Warnings of what looks wrong, but need not be."""
-        warnings = data_unread(self.passed_over)
-        warnings += scorings_unread(self.recordings, self.passed_over)
-        warnings += rows_without_one(self.recordings, self.counters)
-        if self.options.axes is not None:
-            return warnings
-        shape = self.layout.row_shape
-        if self.is_ragged:
-            shape = (max(it.x.shape[0] for it in self.recordings), *shape)
-        return warnings + warn_of_axes(shape, is_series=self.is_ragged)
 
 
 @dataclass(frozen=True)
@@ -281,20 +199,16 @@ def _prepared(
     )
     codec = codec_of_segment(store.segments[0]) if store else options.codec
     if codec == AUTO:
-        codec, ratio, bytes_per_s = choose_codec(recordings, layout)
+        chosen, ratio, bytes_per_s = choose_codec(recordings, layout)
     else:
-        ratio, bytes_per_s = try_chunks(recordings, layout, codec)
-    options = replace(options, codec=codec)
-    provenance = provenance_of(recordings, digests, layout, options, store)
+        chosen, (ratio, bytes_per_s) = codec, try_chunks(recordings, layout, codec)
+    told = replace(options, codec=chosen)
     raw_bytes = layout.n_rows * layout.row_bytes
-    is_done = target.holds(provenance, is_append=store is not None) and not options.overwrite
-    if is_done and store is None and not isinstance(target.root, ObjectPath):
-        _refuse_damaged(target)
     prepared = Prepared(
         target=target,
-        is_done=is_done,
-        touched=_touched(target, recordings) if is_done else (),
-        options=options,
+        is_done=False,
+        touched=(),
+        options=told,
         recordings=recordings,
         layout=layout,
         labels=labels,
@@ -305,15 +219,30 @@ def _prepared(
         stored_bytes=int(raw_bytes * ratio),
         free_bytes=free_bytes(target.root),
         seconds=raw_bytes / bytes_per_s / workers,
-        provenance=provenance,
+        provenance=provenance_of(recordings, digests, layout, told, store),
         has_subjects_given=found.has_subjects_given,
         description=found.description,
         notes=found.notes,
         passed_over=found.passed_over,
         base=store,
     )
+    if not prepared.is_begun:
+        plan = plan_packing(
+            recordings, layout, options.packing.within(store), codec, found.description
+        )
+        if plan is not None:
+            told = replace(options, codec=plan.codec)
+            provenance = provenance_of(recordings, digests, layout, told, store, plan.recorded)
+            prepared = prepared.packed(plan, told, provenance)
+    is_done = not options.overwrite and target.holds(
+        prepared.provenance, is_append=store is not None
+    )
+    if is_done and store is None and not isinstance(target.root, ObjectPath):
+        _refuse_damaged(target)
+    touched_now = _touched(target, recordings) if is_done else ()
+    prepared = replace(prepared, is_done=is_done, touched=touched_now)
     if not prepared.is_done:
-        if target.is_of_another(provenance) and not options.restart:
+        if target.is_of_another(prepared.provenance) and not options.restart:
             # Or a conversion that is running just now would be taken for one that was stopped.
             with only_writer(target.root):
                 pass
@@ -369,7 +298,7 @@ def _layout(
 ) -> ShardLayout:
     if base is not None:
         x = base.segments[0].x
-        return lay_out_in(recordings, x.dtype, x.chunk_rows, x.shard_rows)
+        return lay_out_in(recordings, x.of_values.dtype, x.chunk_rows, x.shard_rows)
     return lay_out(
         recordings,
         stored_dtype(recordings, options.dtype),

@@ -52,6 +52,7 @@ def provenance_of(
     layout: ShardLayout,
     options: ConvertOptions,
     base: StoreHeader | None,
+    pack: str | float | None = None,
 ) -> Provenance:
     """Return what a segment of some recordings is made from.
 
@@ -61,6 +62,8 @@ def provenance_of(
         Of each recording, from `count_labels`.
     base : StoreHeader, or None
         The store that the segment is added to.
+    pack : str or float, optional
+        How x is packed, where it is.
     """
     chosen = options.recorded() | {
         "dtype": dtype_name(layout.dtype),
@@ -68,6 +71,8 @@ def provenance_of(
         "samples in a chunk": layout.chunk_rows,
         "samples in a shard": layout.shard_rows,
     }
+    if pack is not None:
+        chosen["pack"] = pack
     if recordings[0].labels_per != "sample":
         chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
     if every := next(filter(None, (sources.every_of(it.y) for it in recordings)), None):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.bucket import ConflictError
+from zarrts.conversion.axes import axes_of_input, axes_of_x, fields, label_arrays, label_axes
 from zarrts.conversion.codecs import compressors_of
 from zarrts.conversion.stamps import keep_stamps
 from zarrts.conversion.target import Target, sweep
@@ -27,9 +28,11 @@ from zarrts.storage.location import (
     write_files,
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
-from zarrts.storage.schema import MASK, schema_of
+from zarrts.storage.packing import COUNTS, Packing
+from zarrts.storage.schema import MASK, PACKED, schema_of
 from zarrts.storage.segments import (
     CHECKSUMS,
+    PACKED_MARK,
     ROOT_KEY,
     SEGMENT_MARK,
     Segment,
@@ -47,7 +50,6 @@ from zarrts.storage.store import (
 )
 from zarrts.types import LabelsPer
 
-_INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
 _ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
 
 
@@ -66,6 +68,8 @@ def create_segment(
     needs: Sequence[str] = (),
     steps: Mapping[str, int] | None = None,
     label_steps: int = 1,
+    packing: Packing | None = None,
+    shuffle: str = "shuffle",
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
@@ -77,7 +81,8 @@ def create_segment(
     Parameters
     ----------
     x, y : (shape, dtype)
-        The dtype of several inputs, or of several arrays of labels, has a field for each.
+        The dtype of several inputs, or of several arrays of labels, has a field for each. That of x
+        is of values, whether or not they are packed.
     chunk_rows, shard_rows : int
     codec : str
         One of `CODECS`.
@@ -94,6 +99,10 @@ def create_segment(
         Of several inputs, the steps in time of each in a row; see `InputArray`.
     label_steps : int
         Labels in a row; more than one are axis 1 of y.
+    packing : Packing, optional
+        x is stored as counts that stand for values so.
+    shuffle : str
+        Of x; see `compressors_of`.
     """
     import zarr
     from zarr.storage import MemoryStore
@@ -102,13 +111,13 @@ def create_segment(
     y_sizes = (n_recordings, n_recordings) if labels_per == "recording" else sizes
     arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {}
     is_ragged = labels_per != "sample"
-    for of_input, shape, dtype in _fields(*x):
-        own_axes = _axes_of_x(len(shape), axes, is_ragged=is_ragged)
+    for of_input, shape, dtype in fields(*x):
+        own_axes = axes_of_x(len(shape), axes, is_ragged=is_ragged)
         if of_input:
-            own_axes = _axes_of_input(of_input, len(shape), is_ragged=is_ragged)
+            own_axes = axes_of_input(of_input, len(shape), is_ragged=is_ragged)
         arrays[input_path(of_input)] = (shape, dtype, own_axes, sizes)
-    for array, shape, dtype in _label_arrays(*y):
-        arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *_label_axes(len(shape))), y_sizes)
+    for array, shape, dtype in label_arrays(*y):
+        arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *label_axes(len(shape))), y_sizes)
     if labels_per == "sample":
         arrays["recording"] = ((x[0][0],), np.dtype(np.int32), ("sample",), sizes)
     else:
@@ -116,6 +125,9 @@ def create_segment(
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
     if MASK in needs:
         arrays["mask"] = ((x[0][0],), np.dtype(np.uint8), ("row",), sizes)
+    if packing is not None:
+        needs = [*needs, PACKED]
+        arrays["x"] = (x[0], COUNTS, *arrays["x"][2:])
     files: dict[str, Any] = {}
     several: dict[str, Any] = {}
     if x[1].names is not None:
@@ -131,8 +143,9 @@ def create_segment(
             dtype=dtype,
             chunks=(chunk, *shape[1:]),
             shards=(shard, *shape[1:]),
-            compressors=compressors_of(codec, dtype),
+            compressors=compressors_of(codec, dtype, shuffle if array == "x" else "shuffle"),
             fill_value=dtype.type(0),
+            attributes={} if packing is None or array != "x" else packed_attributes(packing),
             dimension_names=names,
             config={"write_empty_chunks": True},
         )
@@ -153,47 +166,24 @@ def create_segment(
     return read_segment(root, name)
 
 
-def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> Sequence[str]:
-    """Return what the axes of x are called."""
-    if is_ragged:
-        inner = (*(f"axis_{n}" for n in range(1, n_axes - 1)), "channel")[: n_axes - 1]
-        return ("row", *(axes[1:] if axes else inner))
-    return axes or ("sample", *_INNER_AXES.get(n_axes - 1, _many_axes(n_axes - 1)))
+def packed_attributes(packing: Packing) -> dict[str, Any]:
+    """Return the attributes of an array of counts.
 
-
-def _axes_of_input(name: str, n_axes: int, *, is_ragged: bool) -> Sequence[str]:
-    """Return what the axes of one of several inputs are called: each has lengths of its own."""
-    inner = (*(f"axis_{n}_of_{name}" for n in range(1, n_axes - 2)), f"time_of_{name}")
-    own = (*inner, f"channel_of_{name}")[-(n_axes - 1) :] if n_axes > 1 else ()
-    return ("row" if is_ragged else "sample", *own)
-
-
-def _many_axes(n_axes: int) -> tuple[str, ...]:
-    return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
-
-
-def _label_arrays(
-    shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
-    """Return (path in the segment, shape, dtype) of each array of labels."""
-    return [
-        (f"y/{name}" if name else "y", of_field, its_dtype)
-        for name, of_field, its_dtype in _fields(shape, dtype)
-    ]
-
-
-def _fields(
-    shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
-    """Return (name, shape, dtype) of each field of records; "" of what has none."""
-    if dtype.names is None:
-        return [("", shape, dtype)]
-    fields = {name: dtype[name] for name in sorted(dtype.names)}
-    return [(name, (*shape, *it.shape), it.base) for name, it in fields.items()]
-
-
-def _label_axes(n_axes: int) -> tuple[str, ...]:
-    return tuple(f"label_axis_{n}" for n in range(1, n_axes))
+    Where one gain and offset hold for all of it, they stand there as well, by the names of the
+    conventions for climate and forecast data, which xarray applies. Lists stand nowhere: it refuses
+    them.
+    """
+    packed = packing.packed
+    mark: dict[str, Any] = {"dtype": packed.dtype.name, "missing": packed.missing}
+    if packed.error:
+        mark["largest_error"] = packed.error
+    found: dict[str, Any] = {PACKED_MARK: mark}
+    if packed.missing is not None:
+        found["_FillValue"] = packed.missing
+    pairs = {*zip(packing.gain.ravel().tolist(), packing.offset.ravel().tolist(), strict=True)}
+    if len(pairs) == 1:
+        found["scale_factor"], found["add_offset"] = pairs.pop()
+    return found
 
 
 def write_checksums(root: Location, segment: Segment, written: Iterable[WrittenShard]) -> None:

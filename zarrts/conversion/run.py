@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,10 +10,13 @@ from functools import partial
 
 from zarrts.conversion.cluster import write_on_cluster
 from zarrts.conversion.comparison import differing
+from zarrts.conversion.counting import UnfitError
 from zarrts.conversion.header import header_of_store, n_points_of, table_of
 from zarrts.conversion.lock import Hold, only_writer
+from zarrts.conversion.packing import as_counted
 from zarrts.conversion.plan import ShardTask, needs_of, stored_axes, task_bytes
-from zarrts.conversion.prepare import Prepared, refuse_writing
+from zarrts.conversion.prepare import refuse_writing
+from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.provenance import write_id_of
 from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
 from zarrts.conversion.recordwise import write_recordwise
@@ -39,6 +43,7 @@ from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, read_segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import digest_of_table, write_table
+from zarrts.types import SourceRecording
 
 WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
 
@@ -150,7 +155,18 @@ def _write_store(
 ) -> None:
     root = target.root
     segment, finished = _resume(prepared, target, on_rows) or (_start(prepared, target), {})
-    finished = _write(prepared, segment, finished, on_rows, write, hold)
+    try:
+        finished = _write(prepared, segment, finished, on_rows, write, hold)
+    except UnfitError as error:
+        if prepared.of_values is None:
+            raise
+        warnings.warn(
+            f"{error}: the store holds values instead, and is as large as with pack=False.",
+            stacklevel=2,
+        )
+        prepared, target = prepared.of_values, read_target(root)
+        segment = _start(prepared, target)
+        finished = _write(prepared, segment, {}, on_rows, write, hold)
     drop_partial(root, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
     table = table_of(prepared, results)
@@ -195,6 +211,8 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         steps=steps_of(prepared.recordings[0].x),
         label_steps=prepared.recordings[0].label_steps,
         needs=needs_of(prepared.recordings),
+        packing=prepared.recorded_packing,
+        shuffle=prepared.packing.shuffle if prepared.packing else "shuffle",
     )
 
 
@@ -270,8 +288,9 @@ def _write(
         job = Job(
             root=prepared.target.root,
             segment=segment,
-            recordings=dict(enumerate(prepared.recordings)),
+            recordings=dict(enumerate(_read_as_stored(prepared))),
             labels=prepared.labels,
+            counting=prepared.counting,
             n_points=n_points_of(prepared),
             on_rows=on_rows,
             on_task=on_task,
@@ -280,6 +299,11 @@ def _write(
         if todo:
             write(job, todo)
     return done
+
+
+def _read_as_stored(prepared: Prepared) -> Sequence[SourceRecording]:
+    counting = prepared.counting
+    return prepared.recordings if counting is None else as_counted(prepared.recordings, counting)
 
 
 # What an error leaves --------------------------------------------------------------------------

@@ -19,10 +19,11 @@ from functools import partial
 import numpy as np
 
 from zarrts.conversion.casting import cast_rows
+from zarrts.conversion.counting import Counting
 from zarrts.conversion.plan import ShardTask, Span, block_rows
 from zarrts.errors import SourceError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.stats.moments import MomentsList, measure, merge_all
+from zarrts.stats.moments import Moments, MomentsList, measure, merge_all
 from zarrts.stats.sketches import Drawing
 from zarrts.storage.journal import WrittenTask
 from zarrts.storage.location import Location
@@ -45,6 +46,8 @@ class Job:
     recordings : dict
         By number, those that are in the tasks.
     labels : LabelScheme
+    counting : Counting, or None
+        Where x is stored as counts: how values become these.
     n_points : int
         Of the sketch of a recording; 0: none is made.
     on_rows : callable
@@ -62,6 +65,7 @@ class Job:
     segment: Segment
     recordings: Mapping[int, SourceRecording]
     labels: LabelScheme
+    counting: Counting | None = None
     n_points: int = 0
     on_rows: OnRows = lambda n_rows: None
     on_task: Callable[[WrittenTask], None] = lambda task: None
@@ -156,7 +160,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
     Raises
     ------
     SourceError
-        If a source cannot be read to its end.
+        If a source cannot be read to its end; UnfitError where a value is none of counts'.
     OSError
         If the shards cannot be written.
     KeyboardInterrupt
@@ -176,7 +180,8 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
         for span in task.spans:
             recording = job.recordings[span.recording]
             parts, row = [], span.start
-            drawing = Drawing(recording.x.shape, span.start, job.n_points)
+            inputs_of = _Inputs(job, span.recording, recording.origin)
+            drawing = Drawing(recording.x.shape, span.start, job.n_points, inputs_of.values)
             is_others = n_done > 0 and recording.paths != job.recordings[first].paths
             blocks = read_blocks(
                 recording, span, segment.x.chunk_rows, n_done, has_other_reader=is_others
@@ -184,8 +189,8 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
             for inputs, labels in blocks:
                 if job.stop.is_set():
                     raise KeyboardInterrupt
-                converted = cast_rows(inputs, segment.x.dtype, recording.origin)
-                parts.append(measure(converted))
+                converted = inputs_of.stored(inputs)
+                parts.append(inputs_of.measure(converted))
                 drawing.add(converted)
                 for name, rows in parts_of(converted).items():
                     fillers[input_path(name)].add(rows)
@@ -212,6 +217,30 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
         moments=moments.stacked(),
         drawn=tuple(drawn),
     )
+
+
+class _Inputs:
+    """The inputs of a recording on their way into a shard: as values, or as counts."""
+
+    def __init__(self, job: Job, number: int, origin: str) -> None:
+        self._dtype, self._counting = job.segment.x.dtype, job.counting
+        self._number, self._origin = number, origin
+
+    def stored(self, rows: AnyArray) -> AnyArray:
+        """Return rows as they are stored."""
+        if self._counting is None:
+            return cast_rows(rows, self._dtype, self._origin)
+        return self._counting.counts(rows, self._number, self._origin)
+
+    def measure(self, stored: AnyArray) -> Moments:
+        """Return the statistics of the values of stored rows."""
+        if self._counting is None:
+            return measure(stored)
+        return self._counting.measure(stored, self._number)
+
+    def values(self, stored: AnyArray) -> AnyArray:
+        """Return the values of some that are stored, (n, n_channels)."""
+        return stored if self._counting is None else self._counting.values(stored, self._number)
 
 
 class _ChunkFiller:

@@ -11,6 +11,7 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
+from zarrts.conversion.counting import Counting
 from zarrts.conversion.plan import ShardTask
 from zarrts.conversion.tasks import Job, close_rows, is_sequential, write_shard
 from zarrts.conversion.workers import Place
@@ -76,6 +77,8 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
     place : Place, or None
         A file of the target: on a worker where it is another, or none, the path of the target
         leads to another disk.
+    counting : Counting, or None
+        Where x is stored as counts.
     n_points : int
         Of the sketch of a recording.
     n_slots : int
@@ -90,12 +93,14 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         root: Location,
         segment: Segment,
         labels: LabelScheme,
+        counting: Counting | None,
         n_points: int,
         place: Place | None,
         n_slots: int,
         part_bytes: int,
     ) -> None:
         self._root, self._segment, self._labels = root, segment, labels
+        self._counting = counting
         self._n_points, self._place = n_points, place
         self._n_slots, self._part_bytes = n_slots, part_bytes
 
@@ -143,6 +148,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
             segment=self._segment,
             recordings=recordings,
             labels=self._labels,
+            counting=self._counting,
             n_points=self._n_points,
             attempt=uuid.uuid4().hex,
             stop=self._stop,

@@ -158,7 +158,12 @@ class WindowOptions:
         """Return what fixes which windows there are, gaps aside."""
         return ("windows", self.n_rows, self.stride, self.start, self.stop)
 
-    def index(self, offsets: IntArray, gaps: Mapping[int, Iterable[int]]) -> WindowIndex:
+    def index(
+        self,
+        offsets: IntArray,
+        gaps: Mapping[int, Iterable[int]],
+        breaks: IntArray | None = None,
+    ) -> WindowIndex:
         """Return where the windows lie.
 
         Parameters
@@ -168,6 +173,8 @@ class WindowOptions:
         gaps : mapping
             For some recordings, by number, the rows (counted in the recording) before which
             something is missing.
+        breaks : int64, optional
+            More of such rows, counted as `offsets` are.
 
         Raises
         ------
@@ -175,8 +182,8 @@ class WindowOptions:
             If no recording is long enough, or a gap lies outside its recording.
         """
         starts, stops = self._stretches(offsets)
-        if gaps:
-            starts, stops = _cut_at(starts, stops, offsets, gaps)
+        if gaps or breaks is not None:
+            starts, stops = _cut_at(starts, stops, offsets, gaps, breaks)
         found = WindowIndex.of(starts, stops, self.n_rows, self.stride)
         if found.n_samples == 0:
             longest = int((stops - starts).max(initial=0))
@@ -203,10 +210,14 @@ def _picked_of(labels: AnyArray, step: int) -> AnyArray:
 
 
 def _cut_at(
-    starts: IntArray, stops: IntArray, offsets: IntArray, gaps: Mapping[int, Iterable[int]]
+    starts: IntArray,
+    stops: IntArray,
+    offsets: IntArray,
+    gaps: Mapping[int, Iterable[int]],
+    breaks: IntArray | None,
 ) -> tuple[IntArray, IntArray]:
     """Return stretches that end where a gap is."""
-    borders = [np.zeros(0, np.int64)]
+    borders = [np.zeros(0, np.int64) if breaks is None else breaks]
     for recording, rows in gaps.items():
         inside = np.array(sorted({int(row) for row in rows}), np.int64)
         n_rows = int(offsets[recording + 1] - offsets[recording])

@@ -15,6 +15,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.loops.votes import majority
 from zarrts.reading.bad_rows import without_bad_rows
 from zarrts.samples import Samples
+from zarrts.timeline import stretches
 from zarrts.types import IntArray, Label, Recording
 
 
@@ -72,9 +73,10 @@ def cut_like(samples: Samples, spec: Spec, stride: int | None, *, has_labels: bo
         reduce = partial(majority, missing=missing, min_labelled=spec.majority)
     y_of: TargetOf = "row" if has_labels and spec.y_of == "row" else "recording"
     cut = Cut(x_steps=steps, y_steps=labels, y_of=y_of, reduce=reduce)
-    bounds = selection.store.catalog.row_starts
+    catalog = selection.store.catalog
+    breaks = catalog.row_starts if catalog.gaps is None else catalog.gaps.rows
     stride = int(steps.max()) + 1 if stride is None else stride
-    index = WindowIndex.of(bounds[:-1], bounds[1:], span, stride)
+    index = WindowIndex.of(*stretches(catalog.row_starts, breaks), span, stride)
     key = ("like", str(spec.x_steps), str(spec.y_steps), y_of, spec.majority, stride)
     found = selection.viewed(View(index, cut, key, spec.drops_bad))
     if len(found) == 0:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.backend import keras
+from zarrts.batch import Batch
 from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.keras.confusion import Confusion, output_of
@@ -34,7 +35,7 @@ from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
-from zarrts.types import Batch, Recording
+from zarrts.types import Recording
 
 Like = ZarrSequence | Spec | str | Path
 

@@ -109,7 +109,9 @@ def labelled_batches(
     if found.problems:
         raise SourceError("\n".join(found.problems))
     recordings = found.recordings
-    inputs = [SourceInput(origin=it.origin, x=it.x, mask=it.mask) for it in recordings]
+    inputs = [
+        SourceInput(origin=it.origin, x=it.x, mask=it.mask, gaps=it.gaps) for it in recordings
+    ]
     cuts = SourceCuts(inputs, spec, stride)
     labels = SourceLabels(recordings, cuts)
     codes = {name: code for code, name in enumerate(dict.fromkeys(it.subject for it in recordings))}

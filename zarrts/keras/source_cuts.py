@@ -7,6 +7,7 @@ import numpy as np
 
 from zarrts.indexing.indexes import RecordingIndex, RowIndex, SampleIndex, WindowIndex
 from zarrts.keras.spec import Spec
+from zarrts.timeline import stretches
 from zarrts.types import IntArray, SourceInput
 
 
@@ -58,7 +59,8 @@ class SourceCuts:
             return RecordingIndex.of(bounds)
         if self.steps.ndim == 0:
             return RowIndex(source.x.shape[0])
-        return WindowIndex.of(bounds[:1], bounds[1:], self.span, self._stride or self.span)
+        breaks = bounds if source.gaps is None else source.gaps.rows
+        return WindowIndex.of(*stretches(bounds, breaks), self.span, self._stride or self.span)
 
     def places(self, ids: IntArray, numbers: IntArray) -> tuple[IntArray, IntArray]:
         """Return first row of some samples, and the one after the last, by files they are of."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.inputs import handed_out
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
 from zarrts.reading.sample_reader import SampleInput, SampleReader
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.types import AnyArray, IntArray
 
 
 @dataclass
@@ -115,11 +116,15 @@ class Gatherer:
             out[...] = self._reader.spread(job.label_rows)
         elif memory.labels is not None:
             _take(memory.labels.y, cut.y_rows(job.label_rows, job.fit), out)
-        elif cut.y_channels is None:
-            _take(memory.rows_of(cut.y_input), cut.y_rows(job.rows, job.fit), out)
         else:
-            rows = memory.rows_of(cut.y_input)[cut.y_rows(job.rows, job.fit)]
-            out[...] = rows[..., cut.y_channels]
+            rows, source = cut.y_rows(job.rows, job.fit), memory.rows_of(cut.y_input)
+            values = out
+            if cut.y_channels is not None:
+                values = np.empty((*rows.shape, *source.shape[1:]), out.dtype)
+            assert self._finish.of_targets is not None  # there are targets, and of x
+            self._finish.of_targets.take_values(source, rows, values, job.ids)
+            if cut.y_channels is not None:
+                out[...] = values[..., cut.y_channels]
 
 
 def _take(memory: AnyArray, rows: IntArray, out: AnyArray) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.cuts import Fit
 from zarrts.loading.gathering import batch_of
@@ -18,7 +19,7 @@ from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
 from zarrts.reading.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
 from zarrts.reading.selection import Selection
-from zarrts.types import Batch, IntArray, Labels
+from zarrts.types import IntArray, Labels
 
 _SOURCE_ORDER_SLOTS = 32
 _HELD_BATCHES = 2  # by the consumer
@@ -179,11 +180,12 @@ class EpochLoader:
         if fit is not None:
             fit = fit[np.isin(every, ids)]
         x = {}
-        for one, stored in zip(reader.inputs, reader.fetch_x(ids, fit).values(), strict=True):
+        held = reader.fetch_x(ids, fit, as_held=True)
+        for one, stored in zip(reader.inputs, held.values(), strict=True):
             treatment = finish.inputs[one.name]
             x[one.name] = aligned_empty(stored.shape, treatment.dtype)
             own = None if one.cut.is_of_equal_lengths else fit
-            treatment.scale_into(stored, x[one.name], ids, own)
+            treatment.turn_into(stored, x[one.name], ids, own)
             if own is not None:
                 one.by_row(x[one.name], own)[own.is_behind] = finish.pad_value
         batch = batch_of(reader, x, ids, None if fit is None else fit.kept)

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.labels.label_sets import each_array
+from zarrts.loading.unpacking import Unpacking
 from zarrts.loops.gathering import Gathering, take_runs
 from zarrts.loops.library import compiled_for
 from zarrts.loops.scratch import scratch
 from zarrts.stats.scaling import Scaler
-from zarrts.types import AnyArray, Batch, IntArray, Labels
+from zarrts.types import AnyArray, IntArray, Labels
 
 Target = Callable[[Any], Labels]
 Transform = Callable[[Batch, np.random.Generator], Batch]
@@ -39,16 +41,19 @@ class Treatment:
         Scales x.
     fills : bool
         NaN become 0 where nothing is scaled.
+    unpacking : Unpacking, or None
+        Where rows as stored are counts, and batches are of values.
     """
 
     dtype: np.dtype[Any]
     scaler: Scaler | None = None
     fills: bool = False
+    unpacking: Unpacking | None = None
 
     def scale_into(
         self, rows: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None = None
     ) -> None:
-        """Turn stored rows into what the network gets; `rows` may be `out` itself."""
+        """Turn values into what the network gets; `rows` may be `out` itself."""
         if self.scaler is not None:
             self.scaler.into(rows, out, ids, fit)
             return
@@ -80,6 +85,14 @@ class Treatment:
         fit : Fit, or None
             How samples of unequal lengths got the same.
         """
+        if self.unpacking is not None:
+            if not self.unpacking.gather(memory, starts, length, out, ids, fit):
+                rows = out
+                if out.dtype != self.unpacking.packing.packed.dtype:
+                    rows = scratch("rows", out.shape, self.unpacking.packing.packed.dtype)
+                self.unpacking.values_into(memory, starts, length, rows, ids)
+                self.scale_into(rows, out, ids, fit)
+            return
         is_changed = self.scaler is not None or self.fills or memory.dtype != out.dtype
         least = _LONG_ROW_BYTES if length == 1 else _LONG_RUN_BYTES
         is_long = length * memory.strides[0] >= least
@@ -93,6 +106,27 @@ class Treatment:
             self.scaler.gather(memory, starts, length, out, ids, fit)
         else:
             self._unscaled.into(memory, starts, length, out)
+
+    def turn_into(self, stored: AnyArray, out: AnyArray, ids: IntArray, fit: Fit | None) -> None:
+        """Turn stored samples (n, ...) into what the network gets, the same as `gather` does."""
+        if self.unpacking is None or len(stored) == 0:
+            self.scale_into(stored, out, ids, fit)
+            return
+        n_channels = self.unpacking.packing.gain.shape[1]
+        rows = stored.reshape(-1, n_channels)
+        length = len(rows) // len(stored)
+        self.gather(rows, np.arange(len(stored)) * length, length, out, ids, fit)
+
+    def take_values(self, memory: AnyArray, rows: IntArray, out: AnyArray, ids: IntArray) -> None:
+        """Write the values of rows of memory, `rows` (n_samples, ...) of each sample, into `out`.
+
+        They are neither scaled nor filled.
+        """
+        if self.unpacking is not None:
+            self.unpacking.values_into(memory, rows.ravel(), 1, out, ids)
+        else:
+            # mode="clip" because "raise" copies through a buffer; the rows are in range.
+            memory.take(rows, axis=0, out=out, mode="clip")
 
     @cached_property
     def _unscaled(self) -> Gathering:
@@ -110,10 +144,8 @@ class PostProcessing:
         The `Treatment` of each input, by name.
     target : callable, or None
         Turns stored labels into targets; None for no labels.
-    target_scaler : Scaler, or None
-        Scales labels that are values of x before that.
-    target_dtype : numpy.dtype, or None
-        Of these, once they are scaled.
+    of_targets : Treatment, or None
+        Of the input that targets are values of, where they are; its scaler is that of targets.
     transform : callable, or None
         The user's: called with the finished `Batch` and a generator of its own; returns a
         `Batch`.
@@ -131,8 +163,7 @@ class PostProcessing:
 
     inputs: Mapping[str, Treatment]
     target: Target | None = None
-    target_scaler: Scaler | None = None
-    target_dtype: np.dtype[Any] | None = None
+    of_targets: Treatment | None = None
     transform: Transform | None = None
     rng_key: tuple[int, ...] = ()
     lengths: BatchLengths | None = None
@@ -143,9 +174,9 @@ class PostProcessing:
     def target_of(self, stored: Any, ids: IntArray) -> Labels:
         """Return the targets of stored labels of some samples."""
         assert self.target is not None
-        if self.target_scaler is not None:
-            scaled = np.empty(stored.shape, self.target_dtype)
-            self.target_scaler.into(stored, scaled, ids, None)
+        if self.of_targets is not None and self.of_targets.scaler is not None:
+            scaled = np.empty(stored.shape, self.of_targets.dtype)
+            self.of_targets.scaler.into(stored, scaled, ids, None)
             stored = scaled
         return self.target(stored)
 

@@ -11,6 +11,7 @@ from zarrts.indexing.padding import BatchLengths, Padding, describe_lengths
 from zarrts.labels.label_sets import targets_of
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import PostProcessing, Treatment
+from zarrts.loading.unpacking import Unpacking
 from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
@@ -127,8 +128,7 @@ def _with_target(
     return replace(
         processing,
         target=as_x,
-        target_scaler=scaler and scaler.of_targets(cut.y_channels),
-        target_dtype=treatment.dtype,
+        of_targets=replace(treatment, scaler=scaler and scaler.of_targets(cut.y_channels)),
     )
 
 
@@ -146,7 +146,13 @@ def _treatment(
     scaler = None
     if scaling is not None:
         scaler = _scaler(selection, one, scaling, dtype=wanted, has_nan=has_nan, fills=fills)
-    return Treatment(dtype=wanted, scaler=scaler, fills=fills and one.spec.dtype.kind == "f")
+    fills = fills and one.spec.dtype.kind == "f"
+    return Treatment(
+        dtype=wanted,
+        scaler=scaler,
+        fills=fills,
+        unpacking=_unpacking(selection, scaling, scaler, dtype=wanted, fills=fills),
+    )
 
 
 def _scaler(
@@ -160,8 +166,7 @@ def _scaler(
 ) -> Scaler:
     row_of: Callable[[IntArray], IntArray] | None = None
     if scaling.subjects:
-        rows = {name: row for row, name in enumerate(scaling.subjects)}
-        by_code = np.array([rows.get(name, -1) for name in selection.store.subjects], np.int64)
+        by_code = _rows_of_subjects(selection, scaling)
         units = selection.units
 
         def row_of(ids: IntArray) -> IntArray:
@@ -175,6 +180,37 @@ def _scaler(
         has_nan=has_nan,
         fills=fills,
         row_of=row_of,
+    )
+
+
+def _rows_of_subjects(selection: Selection, scaling: Scaling) -> IntArray:
+    """Return which numbers of a scaling each subject of the store gets; -1 where it has none."""
+    rows = {name: row for row, name in enumerate(scaling.subjects)}
+    return np.array([rows.get(name, -1) for name in selection.store.subjects], np.int64)
+
+
+def _unpacking(
+    selection: Selection,
+    scaling: Scaling | None,
+    scaler: Scaler | None,
+    *,
+    dtype: np.dtype[Any],
+    fills: bool,
+) -> Unpacking | None:
+    """Return what turns counts into batches; None where the memory of chunks holds values."""
+    store = selection.store
+    if not store.readers.are_counts:
+        return None
+    linear_rows = None
+    if scaling is not None and scaling.subjects:
+        linear_rows = _rows_of_subjects(selection, scaling)[store.catalog.subject_codes]
+    return Unpacking(
+        packing=store.readers.tables.packing,
+        recordings_of=selection.recordings_of,
+        scaler=scaler,
+        linear_rows=linear_rows,
+        dtype=dtype,
+        fills=fills,
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.units import format_ids
 from zarrts.loading.gathering import Building, Gatherer
@@ -27,7 +28,6 @@ from zarrts.reading.memory import BatchMemory, UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.storage.open_files import OPEN_FILES
-from zarrts.types import Batch
 
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
 
@@ -63,7 +63,7 @@ class Resources:
         """Return the jobs of an epoch."""
         readers, ahead = self.reader.readers, None
         if readers.is_remote:
-            every = (*(it.readers for it in self.reader.inputs_read), readers.y)
+            every = (*(it.held for it in self.reader.inputs_read), readers.y)
             ahead = PlacesAhead(every, order.n_places, self.fetched_bytes)
         return JobQueue(
             order,
@@ -127,7 +127,7 @@ class _Work:
             if not self.resources.skips_damage or isinstance(error, AccessError):
                 raise
             self._leave_out(job.unit, error)
-        n_bytes = job.n_chunks * sum(it.spec.chunk_bytes for it in self.reader.inputs_read)
+        n_bytes = job.n_chunks * sum(it.held[0].spec.chunk_bytes for it in self.reader.inputs_read)
         is_slow = elapsed > n_bytes / _WARM_BYTES_PER_S
         with self.lock:
             advised = self.queue.note_decoded(job, is_slow)
@@ -136,7 +136,7 @@ class _Work:
             with contextlib.suppress(ReadError):  # which reading it will raise
                 for it in self.reader.inputs_read:
                     for chunk in range(advised.chunk, advised.chunk + advised.n_chunks):
-                        it.readers[advised.segment].will_need(chunk)
+                        it.held[advised.segment].will_need(chunk)
 
     def _leave_out(self, unit: int, error: ReadError) -> None:
         """Note that the samples of a unit cannot be read; the consumer warns of it once."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.inputs import with_masks
 from zarrts.labels.label_sets import each_array
@@ -18,7 +19,7 @@ from zarrts.loading.epochs import EpochPart, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions, dtype_of
 from zarrts.reading.selection import Selection
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray
 
 try:
     import torch as _torch

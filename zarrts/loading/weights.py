@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.indexing.units import Ranges
 from zarrts.labels.scheme import LabelScheme
@@ -19,7 +20,7 @@ from zarrts.reading.missing_labels import (
     presence_of,
 )
 from zarrts.reading.selection import Selection
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.types import AnyArray, IntArray
 
 FloatArray = NDArray[np.float32]
 _WHOLE = ""  # the name of a single array of labels

@@ -92,7 +92,9 @@ def _as_masks(selection: Selection) -> tuple[SampleReader, SampleInput] | None:
         x if mask is None else mask for x, mask in zip(readers.x, readers.mask, strict=True)
     )
     reader = masked.reader
-    return reader, SampleInput(name="mask", readers=of_masks, steps=1, cut=reader.cut)
+    return reader, SampleInput(
+        name="mask", readers=of_masks, held=of_masks, steps=1, cut=reader.cut
+    )
 
 
 def _samples_with(reader: SampleReader, one: SampleInput, steps: IntArray, is_bad: IsBad) -> Ranges:

@@ -231,8 +231,9 @@ class UnitMemory:
             slots = len(self._filled)
         self.slots = slots
         self.inputs = {
-            it.name: aligned_empty((slots, self.rows, *it.spec.row_shape), it.spec.dtype)
+            it.name: aligned_empty((slots, self.rows, *spec.row_shape), spec.dtype)
             for it in inputs
+            for spec in [it.held[0].spec]
         }
         self._inputs = inputs
         self.labels = LabelMemory(units, readers, slots, label_bytes) if has_labels else None
@@ -263,7 +264,7 @@ class UnitMemory:
     def read_x(self, segment: int, chunk: int, n_chunks: int, slot: int, at: int) -> None:
         """Read consecutive chunks of every input into a slot, from row `at` of it on."""
         for it in self._inputs:
-            _read_chunks(it.readers[segment], chunk, n_chunks, self.inputs[it.name][slot, at:])
+            _read_chunks(it.held[segment], chunk, n_chunks, self.inputs[it.name][slot, at:])
 
     def slots_of(self, places: IntArray, units: IntArray) -> IntArray:
         """Return the slots of the units at some places."""

@@ -95,6 +95,7 @@ class SampleReader:
             SampleInput(
                 name=it.name,
                 readers=it.readers,
+                held=it.held,
                 steps=it.steps,
                 cut=self.cut if it.steps else self.cut.of_first_row,
             )
@@ -135,8 +136,8 @@ class SampleReader:
 
     @property
     def unit_row_bytes(self) -> int:
-        """Memory that a row of an open unit takes, its label included."""
-        x_bytes = sum(it.spec.row_bytes for it in self.inputs_read)
+        """Memory that a row of an open unit takes, as it is held there, its label included."""
+        x_bytes = sum(it.held[0].spec.row_bytes for it in self.inputs_read)
         return x_bytes + (self.readers.y[0].spec.row_bytes if self.has_row_labels else 0)
 
     @property
@@ -235,14 +236,23 @@ class SampleReader:
         """
         return self.fetch_x(ids, fit), self.fetch_y(ids, fit)
 
-    def fetch_x(self, ids: IntArray, fit: Fit | None = None) -> dict[str, AnyArray]:
-        """Return stored inputs of some samples by name."""
+    def fetch_x(
+        self, ids: IntArray, fit: Fit | None = None, *, as_held: bool = False
+    ) -> dict[str, AnyArray]:
+        """Return inputs of some samples by name.
+
+        Parameters
+        ----------
+        as_held : bool
+            As the memory of open chunks holds them: counts, where all of x is counts.
+        """
         firsts, owners = self.units.index.first_rows(ids), self.units.unit_of(ids)
         found = {}
         for it in self.inputs:
-            found[it.name] = aligned_empty((len(ids), *it.shape_of(fit)), it.spec.dtype)
+            readers = it.held if as_held else it.readers
+            found[it.name] = aligned_empty((len(ids), *it.shape_of(fit)), readers[0].spec.dtype)
             rows = it.cut.x_rows(firsts, fit)
-            self._fill(it.by_row(found[it.name], fit), rows, it.readers, owners)
+            self._fill(it.by_row(found[it.name], fit), rows, readers, owners)
         return found
 
     def fetch_y(self, ids: IntArray, fit: Fit | None = None) -> AnyArray:

@@ -58,7 +58,9 @@ def windows(
     ahead: int | tuple[int, ...]
     if isinstance(horizon, int | str | np.integer):
         ahead = (
-            horizon if isinstance(horizon, int) else _rows("horizon", horizon, store, of_several)
+            int(horizon)
+            if isinstance(horizon, int | np.integer)
+            else _rows("horizon", horizon, store, of_several)
         )
         if isinstance(horizon, str):
             ahead *= header.segments[0].label_steps if options["target"] == "labels" else 1
@@ -77,7 +79,9 @@ def windows(
     recordings = store.recordings if gaps else ()
     missing = numbers_of_gaps(gaps or {}, [it.source for it in recordings])
     key = (*window.key, tuple((i, tuple(sorted(rows))) for i, rows in sorted(missing.items())))
-    index = window.index(store.catalog.row_starts, missing)
+    of_store = store.catalog.gaps
+    breaks = None if of_store is None else of_store.rows
+    index = window.index(store.catalog.row_starts, missing, breaks)
     cut = window.cut(
         missing=selection.scheme.missing_values,
         checked=partial(labels_of_function, store.header.labels),

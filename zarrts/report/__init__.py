@@ -154,11 +154,11 @@ def _lengths(store: Store, overview: Overview) -> list[str]:
 
 def _sizes(store: Store) -> list[str]:
     segments = store.header.segments
-    raw = sum(it.n_rows * it.x.row_bytes for it in segments)
+    raw = sum(it.n_rows * it.x.of_values.row_bytes for it in segments)
     stored = sum(it.stored_bytes for it in segments)
     rows = []
     for it in segments[-MAX_ROWS:]:
-        n_bytes = it.n_rows * it.x.row_bytes
+        n_bytes = it.n_rows * it.x.of_values.row_bytes
         codec = (it.x.compressor or {}).get("cname", "none")
         times = f"{n_bytes / max(1, it.stored_bytes):.2f}"
         sizes = (format_size(n_bytes), format_size(it.stored_bytes))

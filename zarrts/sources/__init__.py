@@ -8,6 +8,7 @@ are for packages that add a file format.
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.registry import load_arrays
+from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.inputs import AlignedRows, steps_of
 from zarrts.sources.rows.label_rows import every_of
@@ -28,6 +29,7 @@ __all__ = [
     "AlignedRows",
     "ByteLayout",
     "Contents",
+    "Counted",
     "Description",
     "Format",
     "Found",
@@ -37,6 +39,7 @@ __all__ = [
     "SourceOptions",
     "StridedRows",
     "as_in_store",
+    "counted_of",
     "every_of",
     "find",
     "find_inputs",

@@ -8,7 +8,7 @@ the inequality of Dvoretzky, Kiefer and Wolfowitz), and by at most 1 / n_points 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,22 @@ def count_points(n_recordings: int, n_channels: int) -> int:
     if n_sketches * _MIN_POINTS > _MOST_VALUES:
         return 0
     return min(max(_POINT_VALUES // n_sketches, _MIN_POINTS), _MAX_POINTS)
+
+
+def count_joined_points(n_points: Sequence[int], n_recordings: int, n_channels: int) -> int:
+    """Return how many points are kept of recordings of parts that become one; 0: none.
+
+    As many as the part has that has fewest, unless these are too many in all.
+
+    Parameters
+    ----------
+    n_points : sequence of int
+        Of each recording, in each part.
+    """
+    fewest = min(n_points)
+    if fewest * n_recordings * n_channels <= _MOST_VALUES:
+        return fewest
+    return min(fewest, count_points(n_recordings, n_channels))
 
 
 def step_of(n_values: int, n_points: int) -> int:
@@ -71,13 +87,21 @@ class Drawing:
         Row of it that is the first of those that come.
     n_points : int
         Of its sketch; 0: nothing is drawn.
+    values_of : callable
+        Turns what is drawn from the rows, (n, n_channels), into values.
     """
 
-    def __init__(self, shape: tuple[int, ...], first: int, n_points: int) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        first: int,
+        n_points: int,
+        values_of: Callable[[AnyArray], AnyArray] = lambda drawn: drawn,
+    ) -> None:
         self._n_channels = shape[-1] if len(shape) > 1 else 1
         per_row = math.prod(shape[1:]) // max(1, self._n_channels)  # values of a channel
         n_values = shape[0] * per_row
-        self._n_points, self._n_values = n_points, n_values
+        self._n_points, self._n_values, self._values_of = n_points, n_values, values_of
         self._first = self._next = first * per_row
         self._drawn: list[AnyArray] = []
         if n_points:
@@ -89,7 +113,7 @@ class Drawing:
             values = rows.reshape(-1, self._n_channels)
             stop = self._next + len(values)
             some = slice(*np.searchsorted(self._places, (self._next, stop)))
-            self._drawn.append(values[self._places[some] - self._next])
+            self._drawn.append(self._values_of(values[self._places[some] - self._next]))
             self._next = stop
 
     def values(self) -> AnyArray:

@@ -13,6 +13,7 @@ from zarrts.keywords import unknown_names
 from zarrts.stats.moments import Moments
 from zarrts.stats.sketches import Sketch
 from zarrts.storage.table import RecordingTable
+from zarrts.timeline import Gaps
 from zarrts.types import IntArray
 
 
@@ -97,6 +98,12 @@ class Catalog:
         """First row of each recording, counted through all segments, and the number of rows."""
         lengths = [np.diff(table.starts) for table in self._tables]
         return np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+
+    @cached_property
+    def gaps(self) -> Gaps | None:
+        """Rows before which something is missing, counted through all segments."""
+        firsts = np.cumsum([0, *(int(it.starts[-1]) for it in self._tables)]).tolist()
+        return Gaps.joined(zip(firsts, (it.gaps for it in self._tables), strict=False))
 
     @cached_property
     def subject_codes(self) -> IntArray:

@@ -112,7 +112,7 @@ def _names(segment: Segment, entry: Entry) -> RecordingNames:
 
 def _table(root: Location, segment: Segment, entry: Entry) -> RecordingTable:
     columns = {name: _unpacked(it) for name, it in entry.items() if name != _READ_LATER}
-    table = table_of_columns(columns, segment.n_rows)
+    table = table_of_columns(columns, segment)
     if _READ_LATER not in entry:
         return table
     return replace(table, read_sketch=partial(_read_sketch, root, segment))

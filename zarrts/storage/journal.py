@@ -50,7 +50,7 @@ class Provenance:
         """Return in words what another provenance has that this one has not, and the reverse."""
         words = [
             f"{name} was {self.options.get(name)!r} and is {now.options.get(name)!r}"
-            for name in now.options
+            for name in {**now.options, **self.options}
             if self.options.get(name) != now.options.get(name)
         ]
         for what, some in (

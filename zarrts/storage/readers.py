@@ -1,15 +1,21 @@
 """Read the arrays of all segments of a store; several of a kind by themselves, and as records."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
+from zarrts.errors import StoreError
 from zarrts.storage.chunks import ChunkReader, open_chunks
+from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location
 from zarrts.storage.open_files import StillThere
+from zarrts.storage.packing import PackedRows, Packing, ValueReader
 from zarrts.storage.segments import Segment, label_name
+from zarrts.storage.store import StoreHeader
+from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray, ArraySpec
 
 
@@ -22,18 +28,51 @@ class InputReaders:
     name : str
         "" of the only one.
     readers : tuple of ChunkReader
+        Of values, whatever is stored.
+    held : tuple of ChunkReader
+        As the memory of open chunks holds them: counts, where all of x is counts.
     steps : int
         As in `InputArray`.
     """
 
     name: str
     readers: tuple[ChunkReader, ...]
+    held: tuple[ChunkReader, ...]
     steps: int
 
     @property
     def spec(self) -> ArraySpec:
-        """The array in the first segment; its rows and dtype are those of all."""
+        """The array of values in the first segment; rows and dtype are those of all."""
         return self.readers[0].spec
+
+
+class Tables:
+    """The tables of recordings of a store, read when they are first asked for.
+
+    Parameters
+    ----------
+    still_there : StillThere, optional
+        Asked where one cannot be read.
+    """
+
+    def __init__(self, root: Location, header: StoreHeader, still_there: StillThere | None) -> None:
+        self._root, self._header, self._still_there = root, header, still_there
+
+    @cached_property
+    def every(self) -> tuple[RecordingTable, ...]:
+        """Those of all segments, in their order."""
+        try:
+            return tuple(read_tables(self._root, self._header).values())
+        except StoreError:
+            if self._still_there is not None:
+                for segment in self._header.segments:
+                    self._still_there.check(segment.name)
+            raise
+
+    @cached_property
+    def packing(self) -> Packing:
+        """How the counts of all recordings stand for values, where all x is counts."""
+        return Packing.joined([it.packing for it in self.every if it.packing is not None])
 
 
 @dataclass(frozen=True)
@@ -45,9 +84,12 @@ class Readers:
     inputs : tuple of InputReaders
         Each array of x by itself.
     x, y : tuple of ChunkReader
-        Several arrays read as one of records.
+        Of values, whatever is stored; several arrays read as one of records.
     mask : tuple of ChunkReader or None
         None of a segment whose rows are all good.
+    tables : Tables
+    are_counts : bool
+        All of x is stored as counts, in which NaN are the same count.
     label_steps : int
         As in `Segment`.
     """
@@ -56,30 +98,48 @@ class Readers:
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
     mask: tuple[ChunkReader | None, ...]
+    tables: Tables
     still_there: StillThere | None = None
+    are_counts: bool = False
     label_steps: int = 1
 
     @staticmethod
-    def of(root: Location, segments: Sequence[Segment]) -> "Readers":
-        """Return the readers of some segments; no file is opened before it is read."""
+    def of(root: Location, header: StoreHeader) -> "Readers":
+        """Return the readers of a store; no file is opened before it is read."""
+        segments = header.segments
         there = None
         if isinstance(root, Path):
             there = StillThere(root, {it.name: it.write_id for it in segments})
-        of_segments = [_open_each_input(root, segment, there) for segment in segments]
-        return Readers(
-            inputs=tuple(
+        tables = Tables(root, header, there)
+        packed = {it.x.packed and replace(it.x.packed, error=0.0) for it in segments}
+        are_counts = len(packed) == 1 and None not in packed
+        of_segments = [
+            _values_of_each(root, segment, partial(_numbered, tables, number), there)
+            for number, segment in enumerate(segments)
+        ]
+        inputs = []
+        for name, array in segments[0].inputs.items():
+            values = tuple(it[name] for it in of_segments)
+            held = tuple(it.counts if isinstance(it, ValueReader) else it for it in values)
+            inputs.append(
                 InputReaders(
-                    name=name, readers=tuple(it[name] for it in of_segments), steps=array.steps
+                    name=name,
+                    readers=values,
+                    held=held if are_counts else values,
+                    steps=array.steps,
                 )
-                for name, array in segments[0].inputs.items()
-            ),
+            )
+        return Readers(
+            inputs=tuple(inputs),
             x=tuple(
                 _joined(segment.x, each)
                 for segment, each in zip(segments, of_segments, strict=True)
             ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
             mask=tuple(open_mask(root, segment, there) for segment in segments),
+            tables=tables,
             still_there=there,
+            are_counts=are_counts,
             label_steps=segments[0].label_steps,
         )
 
@@ -95,8 +155,47 @@ class Readers:
 
 
 def open_inputs(root: Location, segment: Segment) -> ChunkReader:
-    """Return what reads the inputs of a segment, whether they are one array or several."""
-    return _joined(segment.x, _open_each_input(root, segment, None))
+    """Return what reads the inputs of a segment as they are stored, one array or several."""
+    readers = {name: open_chunks(root, it.spec) for name, it in segment.inputs.items()}
+    return _joined(segment.x, readers)
+
+
+def _numbered(tables: Tables, number: int) -> RecordingTable:
+    return tables.every[number]
+
+
+def open_values(
+    root: Location,
+    segment: Segment,
+    table: Callable[[], RecordingTable],
+    still_there: StillThere | None = None,
+) -> ChunkReader:
+    """Return what reads the values of x of a segment, whether it holds these or counts.
+
+    Parameters
+    ----------
+    table : callable
+        Returns the table of recordings of the segment.
+    """
+    return _joined(segment.x, _values_of_each(root, segment, table, still_there))
+
+
+def _values_of_each(
+    root: Location,
+    segment: Segment,
+    table: Callable[[], RecordingTable],
+    still_there: StillThere | None,
+) -> dict[str, ChunkReader]:
+    def rows() -> PackedRows:
+        found = table()
+        assert found.packing is not None
+        return PackedRows(found.packing, found.starts)
+
+    readers: dict[str, ChunkReader] = {}
+    for name, it in segment.inputs.items():
+        stored = open_chunks(root, it.spec, still_there)
+        readers[name] = stored if it.spec.packed is None else ValueReader(stored, rows)
+    return readers
 
 
 def open_labels(
@@ -108,12 +207,6 @@ def open_labels(
         for array, spec in segment.labels.items()
     }
     return _joined(segment.y, readers)
-
-
-def _open_each_input(
-    root: Location, segment: Segment, still_there: StillThere | None
-) -> dict[str, ChunkReader]:
-    return {name: open_chunks(root, it.spec, still_there) for name, it in segment.inputs.items()}
 
 
 def _joined(spec: ArraySpec, readers: Mapping[str, ChunkReader]) -> ChunkReader:

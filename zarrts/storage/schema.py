@@ -13,7 +13,20 @@ INPUTS = "inputs"
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
-FEATURES: frozenset[str] = frozenset({INPUTS, MASK})
+GAPS = "gaps"
+"""The table of recordings has gaps between rows; without these, windows cross them."""
+
+PACKED = "packed"
+"""Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
+
+FEATURES: frozenset[str] = frozenset(
+    {
+        GAPS,
+        INPUTS,
+        MASK,
+        PACKED,
+    }
+)
 """What this version reads beyond schema 1."""
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.storage.location import Location, list_files, read_files
-from zarrts.types import AnyArray, ArraySpec, LabelsPer
+from zarrts.types import AnyArray, ArraySpec, LabelsPer, Packed
 
 ROOT_KEY = "zarr.json"
 SEGMENT_MARK = "zarrts_segment"
 CHECKSUMS = "checksum"
+PACKED_MARK = "zarrts_packed"
 _LABELS_PER: Mapping[str, LabelsPer] = {"row": "row", "recording_id": "recording"}
 
 
@@ -263,7 +264,16 @@ def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
         shard_rows=outer[0],
         codecs=chain,
         compressor=compressor,
+        packed=_packed(metadata.get("attributes", {})),
     )
+
+
+def _packed(attributes: Mapping[str, Any]) -> Packed | None:
+    """Return the meaning of an array of counts, by its attributes; None of values."""
+    found = attributes.get(PACKED_MARK)
+    if found is None:
+        return None
+    return Packed(np.dtype(found["dtype"]), found["missing"], found.get("largest_error", 0.0))
 
 
 def _known_chain(

@@ -16,8 +16,9 @@ in the chunks of x, or per recording, in one chunk, as the offsets are:
 In both, 0/checksum/NAME [chunk] holds the crc32c of every chunk of an array.
 
 The root's attributes say everything that `open` needs, with a checksum of their own, and the
-sha256 of a manifest that lists every other object with size and crc32c. What other programs add to
-the root (attributes, arrays, groups) is in no checksum, and stays.
+sha256 of a manifest that lists every other object with size and crc32c; of several segments, it
+repeats their tables (see `joint_tables`), and the root is written without blanks. What other
+programs add to the root (attributes, arrays, groups) is in no checksum, and stays.
 """
 
 import json

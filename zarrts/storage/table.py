@@ -14,15 +14,24 @@ from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
+from zarrts.storage.packing import Packing
 from zarrts.storage.segments import ROOT_KEY, Segment
+from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, IntArray
 
 _TABLE_ROWS = 1 << 14
 _CRC_BYTES = 4
 _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
-_OPTIONAL = ("label_count", "mean_rest", "sketch")
-_COLUMNS = (*_TEXTS, "start", "stop", "source_start", "label_count", *STATISTICS, "sketch")
+_GAPS = ("gap_row", "gap_s")
+_PACKING = ("gain", "offset")
+_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING)
+_COLUMNS = (
+    *_TEXTS,
+    *("start", "stop", "source_start", "label_count"),
+    *STATISTICS,
+    *("sketch", *_GAPS, *_PACKING),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +66,21 @@ class RecordingTable(RecordingNames):
     moments : Moments, shape (n_recordings, n_channels)
     sketch : array, shape (n_recordings, n_points, n_channels), or None
         Values evenly spaced in rank; see `sketches`. None in older stores.
+    gaps : Gaps, or None
+        Rows of the segment before which something is missing, of all recordings.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
+    packing : Packing, or None
+        How counts stand for values, where x is packed.
     """
 
     source_starts: IntArray
     label_counts: IntArray | None
     moments: Moments
     sketch: AnyArray | None = None
+    gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
+    packing: Packing | None = None
 
     def points(self) -> AnyArray | None:
         """Return the sketch, which may have to be read."""
@@ -132,7 +147,7 @@ def write_table(root: Location, segment: str, table: RecordingTable) -> None:
             dtype=str if is_text else values.dtype,
             chunks=(min(len(values), _TABLE_ROWS), *values.shape[1:]),
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
-            dimension_names=("recording_id", *axes),
+            dimension_names=("gap" if name in _GAPS else "recording_id", *axes),
             config={"write_empty_chunks": True},
         )
         array[:] = values
@@ -156,6 +171,11 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.gaps is not None:
+        columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
+    if table.packing is not None:
+        columns["gain"] = (table.packing.gain, ("channel",))
+        columns["offset"] = (table.packing.offset, ("channel",))
     return columns
 
 
@@ -170,6 +190,8 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
+        if segment.x.packed is not None and not columns.keys() >= {*_PACKING}:
+            raise ValueError("it has no gains")
     except BucketError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -182,21 +204,25 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             f"{root}: the table of recordings of part {segment.name} cannot be read ({error}). "
             "Copy the store again, or convert again with overwrite=True (--overwrite)."
         ) from error
-    return table_of_columns(columns, segment.n_rows)
+    return table_of_columns(columns, segment)
 
 
-def table_of_columns(columns: Mapping[str, AnyArray], n_rows: int) -> RecordingTable:
-    """Return the table of a segment of so many rows, from its columns by name."""
+def table_of_columns(columns: Mapping[str, AnyArray], segment: Segment) -> RecordingTable:
+    """Return the table of a segment, from its columns by name."""
     columns = {"mean_rest": np.zeros_like(columns["mean"]), **columns}
     return RecordingTable(
         subject=tuple(str(value) for value in columns["subject"]),
         source=tuple(str(value) for value in columns["source"]),
         fingerprint=tuple(str(value) for value in columns["fingerprint"]),
-        starts=np.append(columns["start"], n_rows).astype(np.int64),
+        starts=np.append(columns["start"], segment.n_rows).astype(np.int64),
         source_starts=columns["source_start"],
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
+        packing=None
+        if segment.x.packed is None
+        else Packing(segment.x.packed, columns["gain"], columns["offset"]),
     )
 
 

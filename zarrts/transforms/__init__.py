@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.transforms.batches import (
     each_of,
@@ -31,7 +32,7 @@ from zarrts.transforms.batches import (
     series_of,
     take_steps,
 )
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray
 
 Transform = Callable[[Batch, np.random.Generator], Batch]
 

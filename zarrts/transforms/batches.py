@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
-from zarrts.types import AnyArray, Batch, Labels
+from zarrts.types import AnyArray, Labels
 
 
 def floats_of(batch: Batch, name: str) -> AnyArray:

@@ -15,6 +15,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.moments import Moments, measure
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
+from zarrts.storage.readers import open_values
 from zarrts.storage.segments import Segment, input_path
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
@@ -36,6 +37,7 @@ def check_content(
     """Decode every chunk of a segment, and compare labels, owners and statistics with the table."""
     yield from _check_recordwise(root, segment, labels, table)
     readers = {name: open_chunks(root, spec) for name, spec in segment.row_arrays.items()}
+    readers["x"] = open_values(root, segment, lambda: table)
 
     def check(number: int) -> list[Problem]:
         return _RecordingCheck(segment, labels, table, number, readers, places).problems()
@@ -205,7 +207,7 @@ def _compare(
 ) -> Iterator[Problem]:
     """Compare every sample and label of a recording with its source."""
     first = int(table.starts[number])
-    stored = StoredRecording(root, segment, labels, number, table.starts)
+    stored = StoredRecording(root, segment, labels, number, table.starts, table.packing)
     wrong: dict[int, list[int]] = defaultdict(list)
     try:
         for rows in stored.compare(recording):

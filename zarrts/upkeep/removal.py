@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.conversion.codecs import codec_of_segment
+from zarrts.conversion.counting import Counting
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
 from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
@@ -20,12 +21,14 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
+from zarrts.storage.packing import Packing
 from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.system import count_cpus
+from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import IntArray
 
 _WHY = "a subject was removed, which version {} is without"
@@ -179,11 +182,12 @@ class _Rewrite:
         old, kept = self._old, np.flatnonzero(~is_removed)
         lengths = np.diff(self._table.starts)[kept]
         n_rows = int(lengths.sum())
+        packing = self._table.packing and self._table.packing.rows(kept)
         n_labels = len(kept) if old.labels_per == "recording" else n_rows
         segment = create_segment(
             self._root,
             self._name,
-            x=((n_rows, *old.x.row_shape), old.x.dtype),
+            x=((n_rows, *old.x.row_shape), old.x.of_values.dtype),
             y=((n_labels, *old.y.row_shape), old.y.dtype),
             chunk_rows=old.x.chunk_rows,
             shard_rows=old.x.shard_rows,
@@ -194,9 +198,11 @@ class _Rewrite:
             steps={name: it.steps for name, it in old.inputs.items()},
             needs=old.needs,
             label_steps=old.label_steps,
+            packing=packing,
+            shuffle=str(old.x.compressor.get("shuffle", "shuffle")),
         )
         files: list[WrittenShard] = []
-        results = self._write(segment, kept.tolist(), lengths, files)
+        results = self._write(segment, kept.tolist(), lengths, files, packing)
         write_checksums(self._root, segment, files)
         write_table(self._root, self._name, self._table_of(kept.tolist(), lengths, results))
         written += files
@@ -212,7 +218,12 @@ class _Rewrite:
         )
 
     def _write(
-        self, segment: Segment, kept: list[int], lengths: IntArray, files: list[WrittenShard]
+        self,
+        segment: Segment,
+        kept: list[int],
+        lengths: IntArray,
+        files: list[WrittenShard],
+        packing: Packing | None,
     ) -> list[WrittenTask]:
         """Write every array; add its shards to `files`."""
         x, y = open_inputs(self._root, self._old), open_labels(self._root, self._old)
@@ -227,6 +238,7 @@ class _Rewrite:
             segment=segment,
             recordings=dict(enumerate(recordings)),
             labels=labels,
+            counting=None if packing is None else Counting(packing=packing, are_counts=True),
             on_rows=lambda n_rows: None,
             on_task=results.append,
         )
@@ -248,14 +260,19 @@ class _Rewrite:
         lengths: IntArray,
         results: list[WrittenTask],
     ) -> RecordingTable:
-        old = self._table
+        old, starts = self._table, np.cumsum([0, *lengths])
         return RecordingTable(
             subject=tuple(old.subject[number] for number in kept),
             source=tuple(old.source[number] for number in kept),
             fingerprint=tuple(old.fingerprint[number] for number in kept),
-            starts=np.cumsum([0, *lengths]),
+            starts=starts,
             source_starts=old.source_starts[kept],
             label_counts=None if old.label_counts is None else old.label_counts[kept],
             moments=merged_moments(results, len(kept), self._old.n_channels),
             sketch=None if old.sketch is None else old.sketch[kept],
+            gaps=Gaps.joined(
+                (first, part_of_gaps(old.gaps, *old.starts[number : number + 2].tolist()))
+                for first, number in zip(starts[:-1].tolist(), kept, strict=True)
+            ),
+            packing=old.packing and old.packing.rows(kept),
         )

@@ -8,6 +8,7 @@ from datetime import datetime
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.timeline import Gaps
 from zarrts.types import Description, RowReader, SeriesList
 
 
@@ -55,6 +56,9 @@ class Contents:
         for these unless somebody asks for one by its name.
     scoring : function, optional
         Returns the annotations, where the file can have some.
+    mask, gaps : function of a name and options, optional
+        Return the rows of an array that are no good, and those before which something is missing;
+        None where there are none. See `SourceRecording`.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
     """
@@ -68,6 +72,8 @@ class Contents:
     description: Callable[[str, SourceOptions], Description]
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scoring: Callable[[], Scoring] | None = None
+    mask: Callable[[str, SourceOptions], RowReader | None] | None = None
+    gaps: Callable[[str, SourceOptions], Gaps | None] | None = None
     more_paths: list[str] = field(default_factory=list)
 
     def names_for(self, asked: Iterable[str | None]) -> tuple[str, ...]:

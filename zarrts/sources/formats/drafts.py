@@ -13,8 +13,9 @@ from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
 from zarrts.sources.rows.inputs import input_rows
 from zarrts.sources.rows.records import NamedRows, named_rows
-from zarrts.sources.rows.views import ConstantRows, count_rows
+from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
 
@@ -54,6 +55,8 @@ class Draft:
         Row of the array in the file that is the recording's first.
     labels_per, labels_from : str
         See `SourceRecording`.
+    mask, gaps
+        See `SourceRecording`; None of a list of series.
     """
 
     origin: str
@@ -72,6 +75,18 @@ class Draft:
     first_row: int = 0
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
+    mask: RowReader | None = None
+    gaps: Gaps | None = None
+
+    def rows(self, start: int, stop: int) -> "Draft":
+        """Return rows `start` to `stop` of it, which is not a list; labels stay as they are."""
+        assert not isinstance(self.x, SeriesList)
+        return replace(
+            self,
+            x=PartOfRows(self.x, start, stop),
+            mask=None if self.mask is None else PartOfRows(self.mask, start, stop),
+            gaps=part_of_gaps(self.gaps, start, stop),
+        )
 
 
 Kind = Literal["place", "file", "subject", "series", "content", "array", "study", "meaning"]
@@ -177,6 +192,8 @@ def draft_of(
         description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
+        mask=mask_of(contents, x_name, options),
+        gaps=gaps_of(contents, x_name, options),
     )
 
 
@@ -215,6 +232,16 @@ def _draft_of_several(
         paths=tuple(dict.fromkeys((*draft.paths, *contents.more_paths))),
         description=replace(Description.unknown(), parts=parts),
     )
+
+
+def mask_of(contents: Contents, x_name: str, options: SourceOptions) -> RowReader | None:
+    """Return which rows of an array are no good, where the file says it."""
+    return None if contents.mask is None else contents.mask(x_name, options)
+
+
+def gaps_of(contents: Contents, x_name: str, options: SourceOptions) -> Gaps | None:
+    """Return the rows of an array before which something is missing."""
+    return None if contents.gaps is None else contents.gaps(x_name, options)
 
 
 def draft_each(

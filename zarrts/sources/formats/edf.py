@@ -17,6 +17,7 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
+from zarrts.sources.formats.edf_counts import EdfCounts
 from zarrts.sources.formats.edf_header import (
     Annotation,
     EdfHeader,
@@ -28,14 +29,20 @@ from zarrts.sources.formats.edf_header import (
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.edf_pairs import pair_up, shared_name
 from zarrts.sources.formats.format import Format
+from zarrts.sources.rows.counted import Counted
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import fill_from
 from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, Description, RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
+_COUNT_BYTES = 2
+
+_SAME_S = 1e-3
+"""Records that are so near to each other follow each other."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,13 @@ class EdfRows(Rows):
     def block_rows(self) -> int:
         """Rows of a record."""
         return max(1, min(self.signals[0].n_samples, self.shape[0]))
+
+    @property
+    def counted(self) -> Counted | None:
+        """The integers of the file, where they are of 16 bits."""
+        if self.header.sample_bytes > _COUNT_BYTES:
+            return None
+        return EdfCounts(self.stamp, self.header, self.signals, self.label).counted
 
     def _read(self, start: int, stop: int) -> AnyArray:
         out = np.empty((stop - start, len(self.signals)), np.float32)
@@ -137,6 +151,7 @@ class _Recording:
             reader=self.reader,
             description=lambda name, options: self.rows(options).description(options),
             scoring=self.scoring,
+            gaps=lambda name, options: self.gaps(self.rows(options)),
         )
 
     def scoring(self) -> Scoring:
@@ -195,22 +210,31 @@ class _Recording:
                 f"with channels=['{chosen[0].name}', ...] (--channels)."
             )
         refuse_limits(chosen, origin)
-        self.refuse_gaps()
         return EdfRows(self.stamp, header, chosen, self.stamp.path)
 
-    def refuse_gaps(self) -> None:
-        """Raise SourceError where records do not follow each other in time."""
+    def gaps(self, rows: EdfRows) -> Gaps | None:
+        """Return the rows before which records are missing.
+
+        Raises
+        ------
+        SourceError
+            If a record starts before the one before has ended.
+        """
         header = self.header
         if not header.is_discontinuous:
-            return
+            return None
         _, starts = self.annotations()
-        for number, start in enumerate(starts):
-            expected = starts[0] + number * header.duration_s
-            if abs(start - expected) > 1e-3:
-                raise SourceError(
-                    f"{self.file.origin}: has a gap before record {number:,} (it starts at "
-                    f"{start:g} s, not {expected:g} s); save each part as a file."
-                )
+        missing = np.diff(starts) - header.duration_s
+        back = np.flatnonzero(missing < -_SAME_S)
+        if len(back):
+            number = int(back[0]) + 1
+            end_s = starts[number - 1] + header.duration_s
+            raise SourceError(
+                f"{self.file.origin}: record {number:,} starts at {starts[number]:g} s, but the "
+                f"one before ends at {end_s:g} s; correct the file."
+            )
+        after = np.flatnonzero(missing > _SAME_S)
+        return Gaps.of((after + 1) * rows.signals[0].n_samples, missing[after])
 
     def annotations(self) -> tuple[list[Annotation], list[float]]:
         """Return annotations, and when each record starts."""
@@ -228,8 +252,8 @@ class _Recording:
         rate_hz = self.header.rate_hz(rows.signals[0])
         first_s = starts[0] if starts else 0.0
         moved = [replace(it, onset_s=it.onset_s - first_s) for it in annotations]
-        where = self.file.origin
-        return labels_of(moved, rate_hz, rows.shape[0], options, where, about_times)
+        where, gaps = self.file.origin, self.gaps(rows)
+        return labels_of(moved, rate_hz, rows.shape[0], options, where, about_times, gaps)
 
 
 @contextlib.contextmanager
@@ -285,6 +309,7 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
             description=rows.description(options),
             labels_per="row",
             labels_from="" if hypnogram is None else hypnogram.origin,
+            gaps=recording.gaps(rows),
         )
 
 

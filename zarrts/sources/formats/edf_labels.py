@@ -12,6 +12,7 @@ from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.timeline import Gaps, Timeline
 
 _TOUCHING_S = 2e-3
 """Onset and duration are often written in milliseconds, each rounded on its own."""
@@ -27,6 +28,7 @@ def labels_of(
     options: SourceOptions,
     where: str,
     about_times: str = "",
+    gaps: Gaps | None = None,
 ) -> IntervalRows:
     """Return one label a row: the text of the annotation that covers it, or "".
 
@@ -38,6 +40,8 @@ def labels_of(
         `annotations` chooses among the texts; with `unlabelled`, there need be none.
     about_times : str
         What else is said where no annotation lies in the recording.
+    gaps : Gaps, optional
+        Between the rows.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def labels_of(
         If no row has a label, or two annotations overlap; names texts and times.
     """
     chosen = _chosen(annotations, options, where)
-    spans = _spans(chosen, rate_hz, n_rows)
+    spans = _spans(chosen, Timeline(rate_hz=rate_hz, gaps=gaps), n_rows)
     _refuse_overlaps(spans, annotations, where)
     if not spans and options.unlabelled is None:
         raise SourceError(
@@ -88,7 +92,7 @@ def _chosen(
 
 
 def _spans(
-    annotations: Sequence[Annotation], rate_hz: float, n_rows: int
+    annotations: Sequence[Annotation], time: Timeline, n_rows: int
 ) -> list[tuple[int, int, Annotation]]:
     """Return (first row, the one after the last, annotation) in the order of time.
 
@@ -98,13 +102,13 @@ def _spans(
     ordered = sorted(lasting, key=lambda it: it.onset_s)
     found = []
     for number, it in enumerate(ordered):
-        begin = round(it.onset_s * rate_hz)
+        begin = time.row(it.onset_s)
         end_s = it.onset_s + it.duration_s
-        end = round(end_s * rate_hz)
+        end = time.row(end_s)
         if number + 1 < len(ordered):
             later = ordered[number + 1]
-            first, over_s = round(later.onset_s * rate_hz), end_s - later.onset_s
-            is_near = -_SAME_S < over_s < max(_TOUCHING_S, 1 / rate_hz)
+            first, over_s = time.row(later.onset_s), end_s - later.onset_s
+            is_near = -_SAME_S < over_s < max(_TOUCHING_S, 1 / time.rate_hz)
             if is_near and begin < first and later.onset_s > it.onset_s:
                 end = min(end, first) if over_s >= _SAME_S else first
         begin, end = max(0, begin), min(n_rows, end)  # scorers go on after the end

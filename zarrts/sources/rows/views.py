@@ -1,11 +1,12 @@
 """Rows derived from those of other readers, and values in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.types import AnyArray, RowReader, SeriesList
 
@@ -145,6 +146,12 @@ class PartOfRows(DerivedRows):
         """As of all rows, but no more than there are."""
         return max(1, min(self.rows.block_rows, self.stop - self.start))
 
+    @property
+    def counted(self) -> Counted | None:
+        """The counts behind these rows."""
+        found = counted_of(self.rows)
+        return found and replace(found, rows=PartOfRows(found.rows, self.start, self.stop))
+
     def _read(self, start: int, stop: int) -> AnyArray:
         return self.rows.read(self.start + start, self.start + stop)
 
@@ -226,6 +233,18 @@ class AdjustedRows(DerivedRows):
         if self.factors is None:
             return self.rows.dtype
         return np.result_type(self.rows.dtype, np.float32)
+
+    @property
+    def counted(self) -> Counted | None:
+        """The counts behind these rows, unless their values are in other units."""
+        found = counted_of(self.rows)
+        if found is None or self.factors is not None or self.columns is None:
+            return found if self.factors is None else None
+        return Counted(
+            AdjustedRows(found.rows, self.columns, None),
+            tuple(found.gain[it] for it in self.columns),
+            tuple(found.offset[it] for it in self.columns),
+        )
 
     def _read(self, start: int, stop: int) -> AnyArray:
         block = self.rows.read(start, stop)

@@ -36,6 +36,7 @@ from zarrts.sources.study.standards import Reference
 from zarrts.types import (
     Description,
     Recording,
+    RowReader,
     SeriesList,
     SourceInput,
     SourceRecording,
@@ -218,17 +219,23 @@ def find_inputs(
         recording_table.find_drafts(table, options, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
     inputs = [
-        (SourceInput(origin=it.origin, x=inputs_as_declared(it.x, options)), it.description)
+        (_input(it, it.x, options), it.description)
         for it in findings.drafts
         if not isinstance(it.x, SeriesList)
     ]
     unlabelled = [replace(it, y=None) for it in recordings]
-    for it in in_memory.find_recordings(unlabelled, options, findings):
-        x = inputs_as_declared(it.x, options)
-        inputs.append((SourceInput(origin=it.origin, x=x, mask=it.mask), it.description))
+    inputs += [
+        (_input(it, it.x, options), it.description)
+        for it in in_memory.find_recordings(unlabelled, options, findings)
+    ]
     if problems := findings.sentences():
         raise SourceError("\n".join(problems))
     return _as_in(reference, inputs, options)
+
+
+def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
+    declared = inputs_as_declared(x, options)
+    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps)
 
 
 def _as_in(
@@ -347,6 +354,8 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
                 labels_from=draft.labels_from,
+                mask=draft.mask,
+                gaps=draft.gaps,
             )
         ]
 

@@ -18,6 +18,7 @@ from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import OneSample, PartOfRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.label_every import seconds_of_label
+from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, RowReader, SourceRecording
 
 _MAX_DENOMINATOR = 10_000  # of a rate in Hz, which is a fraction: 100 / 3 is 33.3333
@@ -272,7 +273,8 @@ def _aligned(
     x = records_of(inputs, timeline.steps, n_rows)
     y, label_steps = _aligned_labels(recording, timeline, n_rows)
     mask = _aligned_mask(recording, timeline, n_rows)
-    return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask)
+    gaps = _aligned_gaps(recording, timeline, n_rows)
+    return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask, gaps=gaps)
 
 
 def _aligned_mask(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> RowReader | None:
@@ -282,6 +284,21 @@ def _aligned_mask(recording: SourceRecording, timeline: _Timeline, n_rows: int) 
     steps = max(timeline.steps.values())
     own = recording.mask if steps == 1 else WorstOfRows(GroupedRows(recording.mask, steps))
     return PartOfRows(own, 0, n_rows)
+
+
+def _aligned_gaps(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> Gaps | None:
+    """Return the rows before which something is missing, from those of the fastest input."""
+    gaps, steps = recording.gaps, max(timeline.steps.values())
+    if gaps is None or steps == 1:
+        return part_of_gaps(gaps, 0, n_rows)
+    within = [row for row in gaps.rows.tolist() if row % steps]
+    if within:
+        raise SourceError(
+            f"{recording.origin}: something is missing before step {within[0]:,} of its fastest "
+            f"input, within a row of {steps:,} of its steps, which all inputs share; cut the "
+            "recording there into two."
+        )
+    return part_of_gaps(Gaps.of(gaps.rows // steps, gaps.seconds), 0, n_rows)
 
 
 def _refuse_flat_series(recording: SourceRecording, moving: Mapping[str, RowReader]) -> None:

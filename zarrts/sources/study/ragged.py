@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from zarrts.errors import SourceError
+from zarrts.sizes import format_count
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.inputs import InputRows, each_input
 from zarrts.sources.rows.records import NamedRows
@@ -175,16 +176,24 @@ def settle(
     """
     findings.note("study", _unlabelled_among_numbers(recordings))
     settled = _settled(recordings, options, findings)
-    findings.note("study", _masked_samples(settled))
+    findings.note("study", _timed_samples(settled))
     return settled
 
 
-def _masked_samples(recordings: Sequence[SourceRecording]) -> list[str]:
+def _timed_samples(recordings: Sequence[SourceRecording]) -> list[str]:
+    """Return what is wrong with samples that have what is said of time steps."""
+    of_samples = [it for it in recordings if it.labels_per == "sample"]
+    remedy = "if rows follow in time, say kind='ragged' (--kind ragged)."
     return [
         f"{it.origin}: has a mask, which marks time steps, but its rows are samples; leave those "
-        "that are no good out, or if rows follow in time, say kind='ragged' (--kind ragged)."
-        for it in recordings
-        if it.mask is not None and it.labels_per == "sample"
+        f"that are no good out, or {remedy}"
+        for it in of_samples
+        if it.mask is not None
+    ] + [
+        f"{it.origin}: has {format_count(len(it.gaps.rows), 'gap')} in time, but its rows are "
+        f"samples; {remedy}"
+        for it in of_samples
+        if it.gaps is not None
     ]
 
 

@@ -5,7 +5,7 @@ import io
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from zarrts.buckets.mounts import Mounts
@@ -15,7 +15,7 @@ from zarrts.sources.formats import edf
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Scoring
-from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, mask_of
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
 from zarrts.sources.rows.label_rows import IntervalRows, RepeatedRows
@@ -23,6 +23,7 @@ from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import scoring
 from zarrts.sources.study.label_every import rows_of_label
+from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
 LINE_OF_A_TABLE = "a line of a table"
@@ -151,8 +152,8 @@ def _line(row: dict[str, str | None], where: str, is_unlabelled: bool) -> _Line:
 
 
 def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
-    x_file, x_name, whole, description = _reader(line.x, find_file, "x", options)
-    x = _part(whole, line, x_name)
+    x_file, x_name, whole, of_x = _reader(line.x, find_file, "x", options)
+    description, x = of_x.description, _part(whole, line, x_name)
     paths = [x_file.path]
     is_part = (line.start, line.stop) != (0, None)
     labels_per: LabelsPer = "sample"
@@ -165,7 +166,7 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         y = ConstantRows(line.label, count_rows(x))
         y_name = "label"
     else:
-        y_file, y_name, y = _labels(line, find_file, whole, description, options)
+        y_file, y_name, y = _labels(line, find_file, whole, of_x, options)
         every = rows_of_label(options, [description.rate_hz]) if is_part else None
         if isinstance(y, IntervalRows):
             y, labels_per = _part(y, line, y_name), "row"
@@ -192,6 +193,8 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         + ("" if line.offset_s is None else f" {line.offset_s}"),
         first_row=line.start,
         labels_per=labels_per,
+        mask=of_x.mask and PartOfRows(of_x.mask, line.start, line.start + count_rows(x)),
+        gaps=part_of_gaps(of_x.gaps, line.start, line.start + count_rows(x)),
     )
 
 
@@ -199,7 +202,7 @@ def _labels(
     line: _Line,
     find_file: Find,
     x: RowReader | SeriesList,
-    description: Description,
+    of_x: "_Said",
     options: SourceOptions,
 ) -> tuple[SourceFile, str, RowReader | SeriesList]:
     """Return file, name and rows of y: annotations of EDF, a CSV file, or an array."""
@@ -216,8 +219,8 @@ def _labels(
     if isinstance(x, SeriesList):
         raise SourceError(f"{line.y}: labels with times need x to be one series, not a list.")
     own = _scoring_of(find_file(line.x.partition(_SEPARATOR)[0].replace("\\", "/")))
-    rate_hz = options.rate_hz or description.rate_hz
-    signals = scoring.Signals(n_rows=x.shape[0], rate_hz=rate_hz, scoring=own)
+    rate_hz = options.rate_hz or of_x.description.rate_hz
+    signals = scoring.Signals(n_rows=x.shape[0], rate_hz=rate_hz, scoring=own, gaps=of_x.gaps)
     if found is None:
         return file, file.stem, scoring.rows_of_csv(file, signals, line.offset_s, options)
     rows = scoring.rows_of_scoring(file, found, signals, line.offset_s, options)
@@ -259,9 +262,18 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
     return PartOfRows(rows, line.start, stop)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What a file says of the columns and rows of an array."""
+
+    description: Description = field(default_factory=Description.unknown)
+    mask: RowReader | None = None
+    gaps: Gaps | None = None
+
+
 def _reader(
     named: str, find_file: Find, role: Role, options: SourceOptions
-) -> tuple[SourceFile, str, RowReader | SeriesList, Description]:
+) -> tuple[SourceFile, str, RowReader | SeriesList, _Said]:
     file_name, _, name = named.partition(_SEPARATOR)
     file_name = file_name.replace("\\", "/")
     file = find_file(file_name)
@@ -278,5 +290,7 @@ def _reader(
             held = listed(contents.names) or "nothing"
             raise SourceError(f"{file_name}: has {what}; it holds {held}; name one{example}.")
         reader = contents.reader(name, role, options)
-        found = description_of(contents, name, options) if role == "x" else Description.unknown()
-        return file, name, reader, found
+        if role == "y":
+            return file, name, reader, _Said()
+        mask, gaps = mask_of(contents, name, options), gaps_of(contents, name, options)
+        return file, name, reader, _Said(description_of(contents, name, options), mask, gaps)

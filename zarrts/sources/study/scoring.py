@@ -16,6 +16,7 @@ from zarrts.sources.rows.files import SourceFile, opened
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.views import ValueRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.timeline import Gaps
 from zarrts.types import RowReader
 
 SUFFIXES = (".csv", ".tsv")
@@ -31,6 +32,7 @@ class Signals:
     n_rows: int
     rate_hz: float | None
     scoring: Scoring | None = None
+    gaps: Gaps | None = None
 
 
 def rows_of_scoring(
@@ -61,8 +63,8 @@ def rows_of_scoring(
             offset_s += (starts[0] - starts[1]).total_seconds()
             about = f" ({file.origin} starts at {starts[0]}, the recording at {starts[1]})"
     moved = [replace(it, onset_s=it.onset_s + offset_s) for it in scoring.annotations]
-    rate_hz = _rate(signals, file)
-    return labels_of(moved, rate_hz, signals.n_rows, options, file.origin, about)
+    rate_hz, gaps = _rate(signals, file), signals.gaps
+    return labels_of(moved, rate_hz, signals.n_rows, options, file.origin, about, gaps)
 
 
 def _rate(signals: Signals, file: SourceFile) -> float:

@@ -51,16 +51,21 @@ def _runs(draft: Draft) -> list[Draft]:
         return [replace(draft, subject=row_subjects[0])]
     return [
         replace(
-            draft,
+            _part_of_x(draft, start, stop),
             origin=f"{draft.origin}[{start}:{stop}]",
             subject=row_subjects[start],
-            x=_part(draft.x, start, stop),
             y=_part(draft.y, start, stop),
             part=f"{draft.part}[{start}:{stop}]",
             first_row=draft.first_row + start,
         )
         for start, stop in itertools.pairwise(starts)
     ]
+
+
+def _part_of_x(draft: Draft, start: int, stop: int) -> Draft:
+    if isinstance(draft.x, SeriesList):
+        return replace(draft, x=SeriesList(draft.x.readers[start:stop]))
+    return draft.rows(start, stop)
 
 
 def _part(rows: Any, start: int, stop: int) -> RowReader | SeriesList:

@@ -1,0 +1,113 @@
+"""The option `pack`: whether inputs may be stored as 16-bit counts, and with what error."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zarrts.errors import PlanError
+from zarrts.sources.study.units import factor
+from zarrts.storage.store import StoreHeader
+from zarrts.types import Description
+
+Pack = str | float | Literal[False]
+
+_AMOUNT = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+_OFF = ("no", "false", "off")
+
+
+@dataclass(frozen=True)
+class PackOption:
+    """What `pack` means.
+
+    Attributes
+    ----------
+    is_off : bool
+        Values are stored as they are.
+    error : float
+        The largest error; 0 where nothing may be lost.
+    unit : str
+        Of the error; "" where it is that of the data.
+    """
+
+    is_off: bool = False
+    error: float = 0.0
+    unit: str = ""
+
+    @staticmethod
+    def of(pack: Any) -> "PackOption":
+        """Return what a value of the option means.
+
+        Raises
+        ------
+        PlanError
+            If it means nothing.
+        """
+        if pack is False or (isinstance(pack, str) and pack.lower() in _OFF):
+            return PackOption(is_off=True)
+        if pack == "auto" or pack is None:
+            return PackOption()
+        amount = _AMOUNT.fullmatch(pack) if isinstance(pack, str) else None
+        if amount is not None:
+            try:
+                error, unit = float(amount[1]), amount[2]
+            except ValueError:
+                raise PlanError(_why_wrong(pack)) from None
+        elif isinstance(pack, str | bool):
+            raise PlanError(_why_wrong(pack))
+        else:
+            try:
+                error, unit = float(pack), ""
+            except (TypeError, ValueError):
+                raise PlanError(_why_wrong(pack)) from None
+        if not (error > 0 and math.isfinite(error)):
+            raise PlanError(_why_wrong(pack))
+        return PackOption(error=error, unit=unit)
+
+    @property
+    def recorded(self) -> str | float:
+        """What a store that is packed so keeps."""
+        if not self.error:
+            return "auto"
+        return f"{self.error!r}{self.unit}" if self.unit else self.error
+
+    def within(self, store: StoreHeader | None) -> "PackOption":
+        """Return what is meant of inputs that are added to a store: as they are there."""
+        if store is None:
+            return self
+        packed = [it for it in store.segments if it.x.packed is not None]
+        if not packed:  # versions that cannot read counts go on reading it
+            return PackOption(is_off=True)
+        return PackOption.of(packed[0].options.get("pack", "auto"))
+
+    def tolerance(self, description: Description, n_channels: int) -> float:
+        """Return the largest error in the unit of the data.
+
+        Raises
+        ------
+        PlanError
+            If channels are in other units, or in several.
+        """
+        if not self.unit:
+            return self.error
+        units = description.units or ("",) * n_channels
+        factors = {unit: factor(self.unit, unit) for unit in dict.fromkeys(units)}
+        unlike = [repr(unit) for unit, it in factors.items() if it is None]
+        if unlike or len({*factors.values()}) > 1:
+            shown = ", ".join(unlike or [repr(unit) for unit in factors])
+            raise PlanError(
+                f"pack={self.error:g}{self.unit} is an error in {self.unit}, but there are "
+                f"channels in {shown}; give a number in the unit of all of them, choose channels "
+                "of one unit with channels= (--channels), or say units= (--units)."
+            )
+        known = next(iter(factors.values()))
+        assert known is not None
+        return self.error * known
+
+
+def _why_wrong(pack: Any) -> str:
+    return (
+        f"pack={pack!r} is unknown; use 'auto' (16-bit counts where nothing is lost), False "
+        "(--pack no), or the largest error that rounding may make: a number above 0 in the unit "
+        "of the data, or one with its unit, such as '0.1uV'."
+    )

@@ -1,0 +1,141 @@
+"""A conversion that is understood: what `prepare` makes, and `run` does."""
+
+from dataclasses import dataclass, replace
+
+from zarrts.conversion.counting import Counting
+from zarrts.conversion.one_hot import rows_without_one
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.packing import PackPlan
+from zarrts.conversion.plan import ShardLayout, warn_of_axes
+from zarrts.conversion.target import Target
+from zarrts.conversion.unread import data_unread, scorings_unread
+from zarrts.labels.counting import LabelCounter
+from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.journal import Provenance
+from zarrts.storage.packing import Packing
+from zarrts.storage.store import StoreHeader
+from zarrts.types import Description, LabelsPer, SourceRecording
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A conversion that is understood and checked; nothing is written yet.
+
+    Attributes
+    ----------
+    target : Target
+        The place as it was when it was looked at.
+    is_done : bool
+        Whether it holds all of this already, as far as is seen without reading all of it.
+    touched : tuple of int
+        Recordings that have to be read and compared before that is certain.
+    recordings : tuple of SourceRecording
+    layout : ShardLayout
+    labels : LabelScheme
+    counters : tuple of LabelCounter
+        Labels of each recording.
+    workers : int
+        Tasks that run at once.
+    source_bytes, raw_bytes, stored_bytes, free_bytes : int
+        To be read; of the arrays in memory; to be written (an estimate from a few compressed
+        chunks); and free on the disk, None in a bucket.
+    seconds : float
+        Estimate from the same chunks.
+    provenance : Provenance
+        What the new segment is made from.
+    description : Description
+        What columns and rows of all recordings mean.
+    notes : tuple of str
+        See `sources.Found`.
+    passed_over : tuple of str
+        Files among the sources that are of no kind that is read.
+    base : StoreHeader, or None
+        The store that the segment is added to.
+    packing : PackPlan, or None
+        How x is stored as 16-bit counts; None where it is stored as values.
+    of_values : Prepared, or None
+        The same, to be stored as values: what is done where one is found that no count stands for.
+    """
+
+    target: Target
+    is_done: bool
+    touched: tuple[int, ...]
+    options: ConvertOptions
+    recordings: tuple[SourceRecording, ...]
+    layout: ShardLayout
+    labels: LabelScheme
+    counters: tuple[LabelCounter, ...]
+    workers: int
+    source_bytes: int
+    raw_bytes: int
+    stored_bytes: int
+    free_bytes: int | None
+    seconds: float
+    provenance: Provenance
+    has_subjects_given: bool
+    description: Description
+    notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    base: StoreHeader | None = None
+    packing: PackPlan | None = None
+    of_values: "Prepared | None" = None
+
+    def packed(self, plan: PackPlan, options: ConvertOptions, provenance: Provenance) -> "Prepared":
+        """Return the same, to be stored as counts."""
+        return replace(
+            self,
+            options=options,
+            stored_bytes=int(self.raw_bytes * plan.ratio),
+            seconds=self.raw_bytes / plan.bytes_per_s / self.workers,
+            provenance=provenance,
+            packing=plan,
+            of_values=self,
+        )
+
+    @property
+    def counting(self) -> Counting | None:
+        """How x becomes counts; None where values are stored."""
+        return None if self.packing is None else self.packing.counting
+
+    @property
+    def recorded_packing(self) -> Packing | None:
+        """How counts stand for values in the new segment; None where values are stored."""
+        return None if self.counting is None else self.counting.packing
+
+    @property
+    def labels_per(self) -> LabelsPer:
+        """The unit that has a label: a sample that is a row; or a recording, or its rows."""
+        return self.recordings[0].labels_per
+
+    @property
+    def is_ragged(self) -> bool:
+        """True where a sample is a recording of any length."""
+        return self.labels_per != "sample"
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of what looks wrong, but need not be."""
+        warnings = data_unread(self.passed_over)
+        warnings += scorings_unread(self.recordings, self.passed_over)
+        warnings += rows_without_one(self.recordings, self.counters)
+        if self.options.axes is not None:
+            return warnings
+        shape = self.layout.row_shape
+        if self.is_ragged:
+            shape = (max(it.x.shape[0] for it in self.recordings), *shape)
+        return warnings + warn_of_axes(shape, is_series=self.is_ragged)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the target holds all of this, as values, or an unfinished part of it.
+
+        Values are the same whether they are packed or not: a store of an earlier version is
+        complete, and what was found to fit no counts goes on as it was begun.
+        """
+        options, target = self.options, self.target
+        is_there = not options.overwrite and target.holds(
+            self.provenance, is_append=self.base is not None
+        )
+        is_unfinished = target.unfinished is not None and not target.is_of_another(self.provenance)
+        is_lossless = options.packing.error == 0
+        return is_lossless and (is_there or (is_unfinished and not options.restart))
