@@ -11,6 +11,7 @@ import pytest
 
 import zarrts
 from zarrts.errors import AccessError
+from zarrts.storage.location import locate
 from zarrts.storage.open_files import OPEN_FILES
 
 resource = pytest.importorskip("resource", reason="Windows has no such limit")
@@ -113,6 +114,31 @@ for on_error in ("raise", "skip"):
 """
 
 
+NO_MORE_AT_ALL = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import zarrts
+with zarrts.open(sys.argv[1]) as store:
+    store.samples.stats()
+    next(store.samples.batches(7, workers=1))  # all that it imports is there now
+other, last = zarrts.open(sys.argv[1]), zarrts.open(sys.argv[2])
+held = []
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for what in (lambda: zarrts.open(sys.argv[1]), lambda: other.subjects, lambda: last.subjects):
+    try:
+        what()
+    except zarrts.ZarrtsError as error:
+        print(error)
+os.close(held.pop())
+os.close(held.pop())
+assert other.subjects == last.subjects[:3] == ["bob", "carl", "dora"]
+"""
+
+
 def run(code: str, *arguments: Path) -> str:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -138,6 +164,74 @@ def test_a_limit_that_is_met_is_not_called_damage_and_skips_nothing(tmp_path):
     said = run(NO_MORE, path).splitlines()
     assert len(said) == 2
     assert all("has as many files open as it may (64). Nothing is damaged" in it for it in said)
+
+
+def test_a_limit_that_is_met_while_opening_is_not_called_damage(tmp_path):
+    one, several = tmp_path / "one.zarr", tmp_path / "several.zarr"
+    make(one)
+    make(several)
+    zarrts.append(several, person("eve", 6.0), progress=False).close()
+    said = run(NO_MORE_AT_ALL, one, several).splitlines()
+    assert len(said) == 3
+    assert all("has as many files open as it may (64). Nothing is damaged" in it for it in said)
+
+
+def test_who_has_a_damaged_shard_open_reads_it_once_it_is_repaired(tmp_path):
+    path = tmp_path / "study.zarr"
+    for number, name in enumerate(PEOPLE):
+        it = person(name, number + 2.0)
+        np.savez(tmp_path / f"{name}.npz", x=it.x, y=it.y)
+    files = [str(tmp_path / f"{name}.npz") for name in PEOPLE]
+    convert(files, path).close()
+    with zarrts.open(path) as store:
+        x, _ = store.samples.load()
+        file = path / "0/x/c/1/0/0"
+        content = file.read_bytes()
+        with open(file, "r+b") as written:  # the file that is open is damaged
+            written.seek(30)
+            written.write(bytes([content[30] ^ 1]))
+        for _ in range(2):
+            with pytest.raises(zarrts.ReadError, match="does not match its checksum"):
+                store.samples.load()
+        zarrts.repair(path, files)
+        np.testing.assert_array_equal(store.samples.load()[0], x)
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_store_that_is_replaced_in_a_bucket_is_never_read_as_the_old_one(is_read, is_deleted):
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    address = f"memory://replaced-{is_read}-{is_deleted}/study.zarr"
+    people = make(address)
+    with zarrts.open(address) as store:
+        bob, dora = (store.samples.select(subjects=[it]) for it in ("bob", "dora"))
+        if is_read:
+            bob.load()
+        if is_deleted:
+            root = locate(address)
+            root.bucket.delete([*root.every_key()])
+        convert([person("anna", 1.0), *people], address, overwrite=not is_deleted).close()
+        for part in (bob, dora):
+            try:
+                x, _ = part.load()
+            except AccessError as error:
+                assert "Open it again" in str(error)
+            else:
+                assert is_read  # what was read before
+                assert set(np.floor(x).ravel()) == {2.0 if part is bob else 4.0}
+        with pytest.raises(AccessError, match="Open it again"):
+            dora.load()
+    with zarrts.open(address) as store:
+        assert store.subjects == ["anna", *PEOPLE]
+
+
+def test_who_has_a_store_in_a_bucket_open_goes_on_while_subjects_are_added():
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    make("memory://grown/study.zarr")
+    with zarrts.open("memory://grown/study.zarr") as store:
+        zarrts.append("memory://grown/study.zarr", person("eve", 6.0), progress=False).close()
+        x, _ = store.samples.load()
+        assert [float(it) for it in np.unique(np.floor(x))] == [2.0, 3.0, 4.0]
 
 
 def test_a_stream_that_is_collected_under_the_lock_of_open_files_waits_for_nobody(tmp_path):

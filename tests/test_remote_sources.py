@@ -448,7 +448,7 @@ def test_a_network_that_is_gone_is_no_damage(
         ("s3://wrong/raw", None, r"s3://wrong: there is no such bucket .*correct the name"),
         ("s3://lab/nothing", None, r"not found: s3://lab/nothing; check the spelling"),
         ("s3://lab/raw/*.h5", None, r"raw/\*.h5 \(a pattern that matches nothing\)"),
-        ("s3://lab/a.txt", None, r"a.txt: is not of a kind that can be read \(\.bdf, "),
+        ("s3://lab/a.txt", None, r"a.txt: is not of a kind that can be read \(\.ahdr, \.bdf, "),
         ("s3://lab/a.zarr", None, r"a.zarr: is a Zarr store, not a folder"),
     ],
 )

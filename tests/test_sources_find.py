@@ -112,7 +112,7 @@ def test_a_file_of_another_kind_given_by_name_is_a_problem(tmp_path):
     found = sources.find([tmp_path / "a.npz", tmp_path / "b.docx"])
     assert origins(found) == ["a.npz"]
     (problem,) = found.problems
-    assert problem.startswith("b.docx: is not of a kind that can be read (.bdf, .edf, .h5, ")
+    assert problem.startswith("b.docx: is not of a kind that can be read (.ahdr, .bdf, .cdt, ")
 
 
 def test_origins_are_relative_to_what_holds_everything_given(tmp_path):

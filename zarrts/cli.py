@@ -16,7 +16,7 @@ from zarrts.commands.arguments import (
     worker_options,
 )
 from zarrts.commands.failures import with_errors, write_any_letter
-from zarrts.sizes import format_count, format_size
+from zarrts.commands.keeping import compact, remove, repair, verify
 
 _USUAL_STORE = "study.zarr"
 
@@ -26,6 +26,10 @@ _USUAL_STORE = "study.zarr"
 def main() -> None:
     """Train Keras networks on time series that do not fit in memory."""
     write_any_letter()
+
+
+for _command in (verify, repair, remove, compact):
+    main.add_command(_command)
 
 
 @main.command(short_help="Turn files into one compressed store.")
@@ -203,120 +207,6 @@ def info(store: str, as_json: bool, split: str | None, **address: Any) -> None:
     for line in describe_store(store, summary):
         click.echo(line)
     print_subjects(summary)
-
-
-@main.command(short_help="Check that a store is whole.")
-@click.argument("store")
-@click.option("--deep", is_flag=True, help="Read everything: checksums, labels, statistics.")
-@click.option("--sources", help="Compare each sample with the files that were converted.")
-@click.option("--workers", type=click.IntRange(1), help="Files read at once.")
-@storage_options
-@with_errors
-def verify(
-    store: str, deep: bool, sources: str | None, workers: int | None, **address: Any
-) -> None:
-    """Compare a STORE with its list of files; with --deep or --sources, all that is in them."""
-    from zarrts.upkeep.operations import verify as verify_store
-
-    found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
-    for problem in found.problems:
-        click.echo(problem.text)
-    for key in found.unnamed:
-        click.echo(f"{key} is not part of the store.")
-    how = " and ".join(
-        what
-        for what, is_done in (
-            ("names and sizes", not deep),
-            ("all content", deep),
-            ("sources", sources is not None),
-        )
-        if is_done
-    )
-    checked = (
-        f"{format_count(found.n_files, 'file')}, {format_size(found.n_bytes)}; compared: {how}"
-    )
-    if found.problems:
-        click.echo(
-            f"{store} is damaged: {format_count(len(found.problems), 'problem')} in {checked}. If "
-            f"you have the files: zarrts repair {store} --sources FOLDER",
-            err=True,
-        )
-        sys.exit(1)
-    click.echo(f"{store} is whole: {checked}")
-
-
-@main.command(short_help="Write damaged parts of a store anew.")
-@click.argument("store")
-@click.option("--sources", required=True, help="The files that were converted.")
-@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
-@storage_options
-@with_errors
-def repair(store: str, sources: str, workers: int | None, **address: Any) -> None:
-    """Write the damaged parts of a STORE anew; what is whole is not touched."""
-    from zarrts.upkeep.operations import repair as repair_store
-
-    repaired = repair_store(store, sources, workers=workers, **address)
-    for problem in repaired.problems:
-        click.echo(f"repaired: {problem.text}")
-    click.echo(f"{store} is whole.")
-
-
-@main.command(short_help="Take a subject out of a store.")
-@click.argument("store")
-@click.option("--subject", required=True, help="Whose samples are removed.")
-@click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
-@storage_options
-@with_errors
-def remove(store: str, subject: str, workers: int | None, **address: Any) -> None:
-    """Take a subject out of a STORE; no byte of it is left there."""
-    from zarrts.upkeep.operations import remove as remove_subject
-
-    removed = remove_subject(store, subject=subject, workers=workers, **address)
-    if removed.is_finished_only:
-        click.echo(
-            f"An earlier removal had been stopped before all was deleted; its last files are "
-            f"deleted now, and {store} is version {removed.version}."
-        )
-        return
-    click.echo(
-        f"Removed {format_count(removed.n_samples, 'sample')} of {subject}; {store} is version "
-        f"{removed.version}, and versions that held them are gone."
-    )
-
-
-@main.command(short_help="Join the parts of a store into one.")
-@click.argument("store")
-@click.option("--drop-versions", is_flag=True, help="End earlier versions, whose parts these are.")
-@click.option(
-    "--memory",
-    type=Size(),
-    default="1GiB",
-    show_default=True,
-    help="Not to be exceeded.",
-)
-@click.option("--workers", type=click.IntRange(1), help="Files written at once.")
-@click.option("--progress/--no-progress", default=True, help="Show how far it is, on a terminal.")
-@storage_options
-@with_errors
-def compact(store: str, **options: Any) -> None:
-    """Join the parts of a STORE, one for each append, into one, which reads faster.
-
-    Samples, their order, labels and sources stay as they are.
-    """
-    from zarrts.upkeep.operations import compact as compact_parts
-
-    done = compact_parts(store, **options)
-    if done.n_before == done.n_after:
-        why = "one part" if done.n_after == 1 else f"{done.n_after} parts, no two of them alike"
-        click.echo(f"{store} has {why}; nothing is to be joined.")
-        return
-    gone = (
-        f", and {format_count(len(done.dropped), 'earlier version')} gone" if done.dropped else ""
-    )
-    click.echo(
-        f"Joined {format_count(done.n_before, 'part')} into {done.n_after}; {store} is version "
-        f"{done.version}{gone}."
-    )
 
 
 @main.command(short_help="Draw what a store holds, as one page.")

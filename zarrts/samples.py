@@ -354,8 +354,9 @@ class Samples:
         stratify : bool
             Whom counts and fractions draw is chosen so that all parts have about the same
             proportions of classes.
-        group : "recording", dict, callable or array, optional
-            What stays whole (and is named, counted and drawn) instead of the subject: the group
+        group : str, dict, callable or array, optional
+            What stays whole (and is named, counted and drawn) instead of the subject:
+            "recording", a column of what the study says of each (such as "site"), or the group
             of each subject, or of each recording of the store.
         within : "subject" or "recording", optional
             Divide each subject (or recording) in time instead: its first samples train, the last

@@ -163,6 +163,9 @@ class SourceRecording:
         address, whose tag covers all of it.
     label_steps : int
         Labels in a row of x, where labels are for steps in time that are shorter.
+    groups : dict of str
+        What a study says of whom it is from, by the name of a column: {"site": "Leiden"}. Splits
+        can keep such groups whole.
     mask : RowReader, or None
         uint8, shape (n_rows,): above 0 in rows that are no good, which x holds all the same; the
         number may say why. None: all are good.
@@ -187,6 +190,7 @@ class SourceRecording:
     labels_from: str = ""
     is_sampled: bool = False
     label_steps: int = 1
+    groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
 

@@ -156,6 +156,17 @@ class Bucket:
         meta = self._request("HEAD", key, lambda obstore, client: obstore.head(client, key))
         return int(meta["size"])
 
+    def version_of(self, key: str) -> tuple[object, ...]:
+        """Return what tells an object from others that had its key before or will have it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        meta = self._request("HEAD", key, lambda obstore, client: obstore.head(client, key))
+        return tuple(meta.get(it) for it in ("e_tag", "version", "size", "last_modified"))
+
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the sizes of all objects below a prefix, by key."""
 

@@ -1,6 +1,6 @@
 """The header of a store and the table of its recordings, as a conversion makes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,12 +38,18 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
             layout.dtype,
             n_points_of(prepared),
         ),
+        groups=_groups(prepared),
         gaps=Gaps.joined(
             (first, it.gaps)
             for first, it in zip(starts[:-1].tolist(), prepared.recordings, strict=True)
         ),
         packing=prepared.recorded_packing,
     )
+
+
+def _groups(prepared: Prepared) -> tuple[Mapping[str, str], ...]:
+    groups = tuple(it.groups for it in prepared.recordings)
+    return groups if any(groups) else ()
 
 
 def n_points_of(prepared: Prepared) -> int:

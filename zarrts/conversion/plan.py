@@ -11,7 +11,7 @@ from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.stats.moments import count_channels
-from zarrts.storage.schema import GAPS, INPUTS, MASK
+from zarrts.storage.schema import GAPS, GROUPS, INPUTS, MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -245,12 +245,13 @@ def stored_axes(axes: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
     """Return what readers of a segment of some recordings have to know beyond schema 1."""
-    needs = {
+    has = {
         GAPS: any(it.gaps is not None for it in recordings),
+        GROUPS: any(it.groups for it in recordings),
         INPUTS: recordings[0].x.dtype.names is not None,
         MASK: any(it.mask is not None for it in recordings),
     }
-    return tuple(name for name, is_needed in needs.items() if is_needed)
+    return tuple(name for name, is_there in has.items() if is_there)
 
 
 def count_workers(task_memory: int, budget_bytes: int, wanted: int) -> int:

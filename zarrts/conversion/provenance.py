@@ -81,8 +81,10 @@ def provenance_of(
         [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
         for it, digest in zip(recordings, label_digests, strict=True)
     ]
+    groups = [dict(it.groups) for it in recordings]
+    said = [groups] if any(groups) else []
     known = base and base.labels.class_names  # new names get the codes after these
-    content = json.dumps([chosen, found, known], sort_keys=True).encode()
+    content = json.dumps([chosen, found, known, *said], sort_keys=True).encode()
     return Provenance(
         digest=hashlib.sha256(content).hexdigest()[:32],
         options=chosen,

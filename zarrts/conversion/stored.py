@@ -75,6 +75,7 @@ def stored_recordings(
             description=Description.unknown(),
             labels_per=segment.labels_per,
             mask=None if mask is None else StoredRows(mask, start, stop),
+            groups=table.groups[number] if table.groups else {},
         )
         for number, (subject, origin, fingerprint, start, stop) in enumerate(
             zip(

@@ -47,9 +47,10 @@ def groups_of(
     catalog : Catalog
     is_selected : bool, shape (n_recordings,)
     group : None, str, mapping, callable or array
-        None or "subject": each subject. "recording": each recording, named by its file. A mapping
-        or callable gives the group of a subject's name; an array has one entry for each selected
-        subject, or for each recording of the store.
+        None or "subject": each subject. "recording": each recording, named by its file. Another
+        text: what the study said of each in that column, such as "site". A mapping or callable
+        gives the group of a subject's name; an array has one entry for each selected subject, or
+        for each recording of the store.
 
     Raises
     ------
@@ -61,12 +62,11 @@ def groups_of(
     if group is None or (isinstance(group, str) and group == "subject"):
         found = subjects
     elif isinstance(group, str):
-        if group != "recording":
-            raise SampleError(
-                f"group={group!r} is unknown; use 'subject', 'recording', a dict or function that "
-                "gives the group of each subject, or an array."
-            )
-        found = _names_of_recordings(catalog)
+        found = (
+            _names_of_recordings(catalog)
+            if group == "recording"
+            else _of_column(catalog, group, selected)
+        )
     elif isinstance(group, Mapping):
         lacking = list(dict.fromkeys(subjects[i] for i in selected if subjects[i] not in group))
         if lacking:
@@ -97,6 +97,25 @@ def _given(group: list[Any], subjects: list[str], selected: IntArray) -> list[st
         f"group= has {len(group):,} entries, but there are {len(names):,} subjects in these "
         f"samples, and {len(subjects):,} recordings in the store; give one for each of either."
     )
+
+
+def _of_column(catalog: Catalog, name: str, selected: IntArray) -> list[str]:
+    """Return what a study said of each recording; "" of recordings without selected samples."""
+    known = dict.fromkeys(column for it in catalog.recordings for column in it.groups)
+    if name not in known:
+        columns = "".join(f"{column!r}, " for column in known)
+        raise SampleError(
+            f"group={name!r} is unknown; use {columns}'subject', 'recording', a dict or function "
+            "that gives the group of each subject, or an array."
+        )
+    chosen = [catalog.recordings[i] for i in selected]
+    lacking = [it.source for it in chosen if name not in it.groups]
+    if lacking:
+        raise SampleError(
+            f"group={name!r}: nothing is said of {first_names(lacking)}; leave them out, or give a "
+            "dict of the group of each subject."
+        )
+    return [it.groups.get(name, "") for it in catalog.recordings]
 
 
 def _names_of_recordings(catalog: Catalog) -> list[str]:

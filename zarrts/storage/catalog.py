@@ -1,7 +1,7 @@
 """The recordings of a store: whose they are, where they came from, what they hold."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,8 @@ class RecordingInfo:
         Row of the file that is the first of these.
     n_rows : int
         Rows of the store that they are: time steps where the store is ragged, else samples.
+    groups : dict of str
+        What the study said of it, by the name of a column, such as {"site": "Leiden"}.
     """
 
     subject: str
@@ -40,6 +42,7 @@ class RecordingInfo:
     stop: int
     source_start: int
     n_rows: int
+    groups: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Catalog:
@@ -76,14 +79,19 @@ class Catalog:
         """The sources of the samples, in their order."""
         names = (pair for it in self._tables for pair in zip(it.subject, it.source, strict=True))
         rows = (row for table in self._tables for row in table.source_starts.tolist())
+        nothing: Mapping[str, str] = {}
+        groups = (
+            it for table in self._tables for it in table.groups or [nothing] * len(table.subject)
+        )
         return tuple(
-            RecordingInfo(subject, source, start, stop, row, n_rows)
-            for (subject, source), start, stop, row, n_rows in zip(
+            RecordingInfo(subject, source, start, stop, row, n_rows, said)
+            for (subject, source), start, stop, row, n_rows, said in zip(
                 names,
                 self.starts[:-1].tolist(),
                 self.starts[1:].tolist(),
                 rows,
                 np.diff(self.row_starts).tolist(),
+                groups,
                 strict=True,
             )
         )

@@ -14,9 +14,10 @@ from zarrts.errors import AccessError, BucketError, ReadError
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location, open_file
-from zarrts.storage.open_files import OPEN_FILES, TOO_MANY, StillThere, too_many
+from zarrts.storage.open_files import OPEN_FILES, within_limit
 from zarrts.storage.segments import ROOT_KEY
 from zarrts.storage.shards import is_missing, read_index, written_checksums
+from zarrts.storage.still_there import StillThere
 from zarrts.types import AnyArray, ArraySpec
 
 _ALIGNMENT = 64
@@ -76,7 +77,7 @@ def open_chunks(
     if isinstance(root, ObjectPath):
         from zarrts.storage.ranged import RangedReader
 
-        return RangedReader(root, spec)
+        return RangedReader(root, spec, still_there)
     return DirectReader(root, spec, still_there)
 
 
@@ -132,7 +133,19 @@ class DirectReader:
 
     def read_into(self, chunk: int, out: AnyArray) -> None:
         """Fill `out` with a chunk; see `ChunkReader`."""
-        self._chunks.decode(self.read_encoded(chunk), out, chunk)
+        try:
+            self._chunks.decode(self.read_encoded(chunk), out, chunk)
+        except AccessError:
+            raise
+        except ReadError as first:
+            # The file may have been written anew since it was opened, as `zarrts repair` does.
+            self._drop(chunk // self.spec.chunks_per_shard)
+            try:
+                self._chunks.decode(self.read_encoded(chunk), out, chunk)
+            except AccessError:
+                raise
+            except ReadError:
+                raise first from first.__cause__
 
     def read_encoded(self, chunk: int) -> NDArray[np.uint8]:
         """Return a chunk as it is stored, in memory that this thread's next read reuses."""
@@ -209,6 +222,17 @@ class DirectReader:
     def _forget(self, number: int) -> None:
         self._open.pop(number, None)
 
+    def _drop(self, number: int) -> None:
+        """Close a shard; the next read opens it again."""
+        with OPEN_FILES.lock:
+            shard = self._open.pop(number, None)
+            if shard is not None:
+                shard.is_closing = True
+                OPEN_FILES.forget(shard)
+            is_unused = shard is not None and not shard.users
+        if shard is not None and is_unused:
+            shard.file.close()
+
     def _release(self, shard: _OpenShard) -> None:
         with OPEN_FILES.lock:
             shard.users -= 1
@@ -217,17 +241,12 @@ class DirectReader:
             shard.file.close()
 
     def _open_shard(self, number: int) -> _OpenShard:
+        path = self._root / self.spec.shard_key(number)
         try:
-            try:
-                opened = self._opened(number)
-            except OSError as error:
-                if error.errno not in TOO_MANY:
-                    raise
-                OPEN_FILES.free()  # and once more
-                opened = self._opened(number)
+            opened = within_limit(lambda: self._opened(number), path)
+        except AccessError:
+            raise
         except OSError as error:
-            if error.errno in TOO_MANY:
-                raise too_many(self._root / self.spec.shard_key(number)) from error
             self._check_still_there()
             raise self._chunks.shard_error(number, error) from error
         except ReadError as error:

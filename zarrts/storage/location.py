@@ -248,11 +248,17 @@ def list_files(folder: Location) -> dict[str, int]:
     found = {}
     # Texts, because a store of many parts has thousands of files, and paths take twice as long.
     start = len(os.path.join(folder, ""))
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_refuse_partial):
         for path in (os.path.join(parent, name) for name in names):
             with contextlib.suppress(FileNotFoundError):  # somebody deletes them meanwhile
                 found[path[start:].replace(os.sep, "/")] = os.stat(path).st_size
     return dict(sorted(found.items()))
+
+
+def _refuse_partial(error: OSError) -> None:
+    """Raise what kept a folder from being listed, unless it is not there."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def read_files(folder: Location, keys: Iterable[str]) -> dict[str, bytes]:

@@ -1,16 +1,17 @@
-"""One budget of open files for all arrays of a process, and a check that a store is still there."""
+"""One budget of open files for all arrays of a process, and what happens where it is met."""
 
 import errno
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from zarrts.errors import AccessError, StoreError
-from zarrts.storage.store import read_header
+from zarrts.errors import AccessError
+from zarrts.storage.location import Location
 from zarrts.system import call_after_fork, open_file_limit
+
+T = TypeVar("T")
 
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
@@ -105,45 +106,28 @@ def too_many(where: object) -> AccessError:
     )
 
 
-class StillThere:
-    """Checks that the store in a folder is the one that was opened.
+def within_limit(read: Callable[[], T], where: object) -> T:
+    """Return what reads; where too many files are open, once more after those in no use are closed.
 
-    Parameters
-    ----------
-    root : Path
-    write_ids : mapping
-        Of each segment, by its name.
+    Raises
+    ------
+    AccessError
+        If there are too many still.
     """
+    try:
+        return read()
+    except OSError as error:
+        if error.errno not in TOO_MANY:
+            raise
+    OPEN_FILES.free()
+    try:
+        return read()
+    except OSError as error:
+        if error.errno not in TOO_MANY:
+            raise
+        raise too_many(where) from error
 
-    def __init__(self, root: Path, write_ids: Mapping[str, str]) -> None:
-        self._root, self._write_ids = root, dict(write_ids)
-        self._seen: tuple[int, int, int] | None = None
 
-    def check(self, segment: str) -> None:
-        """Raise AccessError if a segment is not what it was.
-
-        Called after a file of it was opened: what is opened before the store is replaced is of
-        the store that was opened.
-        """
-        try:
-            found = (self._root / "zarr.json").stat()
-            seen = (found.st_ino, found.st_size, found.st_mtime_ns)
-            if seen == self._seen:
-                return
-            now = {it.name: it.write_id for it in read_header(self._root).segments}
-        except OSError as error:
-            if error.errno in TOO_MANY:
-                raise too_many(self._root) from error
-            raise self._replaced() from error
-        except StoreError as error:
-            raise self._replaced() from error
-        if any(now.get(name) != it for name, it in self._write_ids.items() if name == segment):
-            raise self._replaced()
-        if all(now.get(name) == it for name, it in self._write_ids.items()):
-            self._seen = seen
-
-    def _replaced(self) -> AccessError:
-        return AccessError(
-            f"{self._root}: the store that was opened is not there any more: it was replaced, "
-            "moved or deleted meanwhile. Open it again."
-        )
+def read_within_limit(path: Location) -> bytes:
+    """Return the content of a file; see `within_limit`."""
+    return within_limit(path.read_bytes, path)

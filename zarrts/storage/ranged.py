@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.errors import BucketError, ReadError
+from zarrts.errors import AccessError, BucketError, ReadError
 from zarrts.storage.encoded import EncodedChunks
 from zarrts.storage.shards import index_bytes, is_missing, parse_index
+from zarrts.storage.still_there import StillThere
 from zarrts.types import AnyArray, ArraySpec
 
 Bytes = NDArray[np.uint8]
@@ -67,8 +68,10 @@ class RangedReader:
     checksums is read by one thread.
     """
 
-    def __init__(self, root: ObjectPath, spec: ArraySpec) -> None:
-        self.spec = spec
+    def __init__(
+        self, root: ObjectPath, spec: ArraySpec, still_there: StillThere | None = None
+    ) -> None:
+        self.spec, self._still_there = spec, still_there
         self._root = root
         self._chunks = EncodedChunks(root, spec)
         self._lock = threading.Lock()
@@ -94,6 +97,8 @@ class RangedReader:
         """Fill `out` with a chunk; see `ChunkReader`."""
         try:
             self._chunks.decode(self.read_encoded(chunk), out, chunk)
+        except AccessError:
+            raise
         except ReadError:
             # Bytes may be damaged on their way; what is damaged in the bucket is so again.
             self._forget_cached(chunk)
@@ -208,6 +213,7 @@ class RangedReader:
         try:
             found = self._written_checksums(number)
         except FileNotFoundError as error:
+            self._check_still_there()
             raise self._chunks.shard_error(number, error) from error
         assert found is not None, "there is a list of them"
         return found
@@ -238,6 +244,7 @@ class RangedReader:
         try:
             content = np.frombuffer(path.bucket.get_range(path.key, low, high), np.uint8)
         except FileNotFoundError as error:
+            self._check_still_there()
             raise self._chunks.shard_error(number, error) from error
         parts = {}
         for at in span:
@@ -270,9 +277,12 @@ class RangedReader:
             content, size = path.bucket.get_tail(path.key, wanted)
             tail = np.frombuffer(content, np.uint8)
             index = parse_index(tail, size, self.spec, str(path))
-        except BucketError:
+            if checksums is None:
+                self._check_still_there()
+        except (AccessError, BucketError):
             raise
         except (OSError, ReadError) as error:
+            self._check_still_there()
             raise self._chunks.shard_error(number, error) from error
         if len(tail) == index_bytes(self.spec):
             tail = tail[:0]
@@ -295,6 +305,10 @@ class RangedReader:
             raise ReadError(f"{path} is damaged: it is too short.")
         return found
 
+    def _check_still_there(self) -> None:
+        if self._still_there is not None:
+            self._still_there.check(self.spec.path.partition("/")[0])
+
     def _block_of_checksums(self, block: int) -> NDArray[np.uint32]:
         with self._reading_checksums:  # of many shards at once, only one reads the list
             with self._lock:
@@ -305,6 +319,9 @@ class RangedReader:
                 stop = min(start + 4 * _CHECKSUMS_AT_ONCE, 4 * self.spec.n_chunks)
                 content = path.bucket.get_range(path.key, start, stop)
                 found = np.frombuffer(content, "<u4", count=len(content) // 4)
+                # What is read after this is compared with the list: if the store is replaced later
+                # on, its chunks are not what was written here.
+                self._check_still_there()
                 with self._lock:
                     self._checksums[block] = found
             return found

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 
@@ -11,9 +10,9 @@ from zarrts.errors import StoreError
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location
-from zarrts.storage.open_files import StillThere
 from zarrts.storage.packing import PackedRows, Packing, ValueReader
 from zarrts.storage.segments import Segment, label_name
+from zarrts.storage.still_there import StillThere
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray, ArraySpec
@@ -107,9 +106,7 @@ class Readers:
     def of(root: Location, header: StoreHeader) -> "Readers":
         """Return the readers of a store; no file is opened before it is read."""
         segments = header.segments
-        there = None
-        if isinstance(root, Path):
-            there = StillThere(root, {it.name: it.write_id for it in segments})
+        there = StillThere(root, {it.name: it.write_id for it in segments}, header.write_id)
         tables = Tables(root, header, there)
         packed = {it.x.packed and replace(it.x.packed, error=0.0) for it in segments}
         are_counts = len(packed) == 1 and None not in packed

@@ -13,6 +13,9 @@ INPUTS = "inputs"
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
+GROUPS = "groups"
+"""The table of recordings has a column `groups`, which is part of its checksum."""
+
 GAPS = "gaps"
 """The table of recordings has gaps between rows; without these, windows cross them."""
 
@@ -22,6 +25,7 @@ PACKED = "packed"
 FEATURES: frozenset[str] = frozenset(
     {
         GAPS,
+        GROUPS,
         INPUTS,
         MASK,
         PACKED,

@@ -29,11 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.errors import BucketError, StoreError
+from zarrts.errors import AccessError, BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme, joint_scheme
 from zarrts.storage.descriptions import description_of
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.metadata import is_root_whole
+from zarrts.storage.open_files import read_within_limit
 from zarrts.storage.schema import why_unreadable
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK, Segment, segment_of
 from zarrts.types import Description, LabelsPer
@@ -211,8 +212,8 @@ def load_manifest(root: Location, header: StoreHeader) -> Mapping[str, Any]:
 
     key = manifest_key(header.latest)
     try:
-        content = (root / key).read_bytes()
-    except BucketError:
+        content = read_within_limit(root / key)
+    except (AccessError, BucketError):
         raise
     except OSError as error:
         raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
@@ -230,7 +231,7 @@ def sizes_below(root: Location, name: str) -> dict[str, int]:
 def read_root(root: Location) -> bytes | None:
     """Return the root as it is written, or None if there is none."""
     try:
-        return (root / ROOT_KEY).read_bytes()
+        return read_within_limit(root / ROOT_KEY)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -254,10 +255,10 @@ def read_header(root: Location) -> StoreHeader:
     """
     path = root / ROOT_KEY
     try:
-        content = path.read_bytes()
+        content = read_within_limit(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(_why_no_store(root)) from error
-    except BucketError:
+    except (AccessError, BucketError):
         raise
     except PermissionError as error:
         raise StoreError(

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.objects import ObjectPath
-from zarrts.errors import BucketError, StoreError
+from zarrts.errors import AccessError, BucketError, StoreError
 from zarrts.stats.moments import STATISTICS, Moments
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.location import Location, list_files, read_files, write_files
 from zarrts.storage.metadata import zarr_files
+from zarrts.storage.open_files import within_limit
 from zarrts.storage.packing import Packing
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.timeline import Gaps
@@ -25,12 +26,12 @@ _TEXTS = ("subject", "source", "fingerprint")
 # Labels need not be classes, and older stores hold fewer statistics.
 _GAPS = ("gap_row", "gap_s")
 _PACKING = ("gain", "offset")
-_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING)
+_OPTIONAL = ("label_count", "mean_rest", "sketch", *_GAPS, *_PACKING, "groups")
 _COLUMNS = (
     *_TEXTS,
     *("start", "stop", "source_start", "label_count"),
     *STATISTICS,
-    *("sketch", *_GAPS, *_PACKING),
+    *("sketch", *_GAPS, *_PACKING, "groups"),
 )
 
 
@@ -70,6 +71,8 @@ class RecordingTable(RecordingNames):
         Rows of the segment before which something is missing, of all recordings.
     read_sketch : callable, or None
         Reads it, where it was not read with the rest, of which it is most.
+    groups : tuple of dict
+        What the study said of each recording, by the name of a column; empty where it said nothing.
     packing : Packing, or None
         How counts stand for values, where x is packed.
     """
@@ -80,6 +83,7 @@ class RecordingTable(RecordingNames):
     sketch: AnyArray | None = None
     gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
+    groups: tuple[Mapping[str, str], ...] = ()
     packing: Packing | None = None
 
     def points(self) -> AnyArray | None:
@@ -171,6 +175,9 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns[name] = (values, ("channel",))
     if table.sketch is not None:
         columns["sketch"] = (table.sketch, ("point", "channel"))
+    if table.groups:
+        texts = [json.dumps(it, sort_keys=True) for it in table.groups]
+        columns["groups"] = (np.array(texts, object), ())
     if table.gaps is not None:
         columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
     if table.packing is not None:
@@ -182,7 +189,7 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
 def read_table(root: Location, segment: Segment) -> RecordingTable:
     """Read the table of recordings of a segment."""
     try:
-        files = _read_files(root, segment.name)
+        files = within_limit(lambda: _read_files(root, segment.name), root / segment.name)
         if _digest(files) != segment.table_sha256:
             raise ValueError("it does not match its checksum")
         columns = {
@@ -192,7 +199,7 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
         }
         if segment.x.packed is not None and not columns.keys() >= {*_PACKING}:
             raise ValueError("it has no gains")
-    except BucketError:
+    except (AccessError, BucketError):
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if not (root / segment.name).exists():
@@ -219,6 +226,7 @@ def table_of_columns(columns: Mapping[str, AnyArray], segment: Segment) -> Recor
         label_counts=columns.get("label_count"),
         moments=Moments(**{name: columns[name] for name in STATISTICS}),
         sketch=columns.get("sketch"),
+        groups=tuple(json.loads(str(it)) for it in columns.get("groups", ())),
         gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
         packing=None
         if segment.x.packed is None

@@ -141,6 +141,8 @@ def joined_table(tables: Sequence[RecordingTable]) -> RecordingTable:
             found["label_counts"] = _joined_counts(tables)
         elif field.name == "sketch":
             found["sketch"] = _joined_sketch(tables)
+        elif field.name == "groups":
+            found["groups"] = _joined_groups(tables)
         elif isinstance(parts[0], tuple):
             found[field.name] = tuple(it for part in parts for it in part)
         elif isinstance(parts[0], Moments):
@@ -150,6 +152,14 @@ def joined_table(tables: Sequence[RecordingTable]) -> RecordingTable:
         else:
             assert all(it is None for it in parts), field.name
     return RecordingTable(**found)
+
+
+def _joined_groups(tables: Sequence[RecordingTable]) -> tuple[Mapping[str, str], ...]:
+    """Return what is said of each recording; of parts that say nothing, nothing."""
+    if not any(it.groups for it in tables):
+        return ()
+    nothing: Mapping[str, str] = {}
+    return tuple(said for it in tables for said in it.groups or [nothing] * len(it.subject))
 
 
 def _joined_counts(tables: Sequence[RecordingTable]) -> AnyArray | None:

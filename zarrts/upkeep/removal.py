@@ -270,6 +270,7 @@ class _Rewrite:
             label_counts=None if old.label_counts is None else old.label_counts[kept],
             moments=merged_moments(results, len(kept), self._old.n_channels),
             sketch=None if old.sketch is None else old.sketch[kept],
+            groups=tuple(old.groups[number] for number in kept) if old.groups else (),
             gaps=Gaps.joined(
                 (first, part_of_gaps(old.gaps, *old.starts[number : number + 2].tolist()))
                 for first, number in zip(starts[:-1].tolist(), kept, strict=True)

@@ -1,7 +1,7 @@
 """Recordings as files hold them, before it is known whose they are, and what is wrong with them."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
@@ -55,6 +55,10 @@ class Draft:
         Row of the array in the file that is the recording's first.
     labels_per, labels_from : str
         See `SourceRecording`.
+    notes : tuple of str
+        See `Contents`.
+    groups : dict of str
+        See `SourceRecording`.
     mask, gaps
         See `SourceRecording`; None of a list of series.
     """
@@ -75,6 +79,8 @@ class Draft:
     first_row: int = 0
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
+    notes: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
 
@@ -192,6 +198,7 @@ def draft_of(
         description=description_of(contents, x_name, options),
         row_subjects=row_subjects,
         part=group,
+        notes=contents.notes,
         mask=mask_of(contents, x_name, options),
         gaps=gaps_of(contents, x_name, options),
     )

@@ -1,6 +1,6 @@
 """A file format, as the registry knows it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from zarrts.sources.formats.contents import Opener
@@ -29,6 +29,12 @@ class Format:
     group : function of files, options and findings, optional
         Finds the recordings, where a file is not one recording by itself: pairs of files, files
         of several recordings.
+    parts : function of files, optional
+        Returns the origins of those files, of whatever kind, that belong to another one, which is
+        read in their place: data beside a header, the rest of a recording that is split.
+    recognises : function of a file, optional
+        Returns whether a file of these suffixes is of this format, where others have the same; by
+        default each is. Others are passed over, as files of other kinds are.
     family : str
         Files of formats of one family may be in one study; others could be the same recordings
         twice, and are refused together. By default a format is a family of its own.
@@ -37,6 +43,8 @@ class Format:
     suffixes: tuple[str, ...]
     open: Opener
     group: Group | None = None
+    parts: Callable[[Sequence[SourceFile]], Collection[str]] | None = None
+    recognises: Callable[[SourceFile], bool] | None = None
     family: str = ""
 
     def find(self, files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:

@@ -8,7 +8,18 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import edf, hdf5, matlab, npy, npy_pairs, npz
+from zarrts.sources.formats import (
+    actipy_files,
+    edf,
+    hdf5,
+    matlab,
+    mne_files,
+    npy,
+    npy_pairs,
+    npz,
+    ts_files,
+    wfdb_files,
+)
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
 from zarrts.sources.formats.format import Format
@@ -19,7 +30,12 @@ from zarrts.types import RowReader
 GROUP = "zarrts.formats"
 """The group of entry points by which another package adds a format."""
 
-_OWN = (npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT)
+_OWN = (
+    *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT, ts_files.FORMAT),
+    *mne_files.FORMATS,
+    *actipy_files.FORMATS,
+    wfdb_files.FORMAT,
+)
 
 
 @functools.cache
@@ -87,6 +103,23 @@ def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
 
 
+def without_parts(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return files without those that belong to another one, such as data beside a header."""
+    parts = {origin for it in formats() if it.parts for origin in it.parts(files)}
+    return [it for it in files if it.origin not in parts]
+
+
+def is_readable(file: SourceFile) -> bool:
+    """Return whether a file with a known suffix is of that format; a damaged one is."""
+    one = next((it for it in formats() if file.is_kind(it.suffixes)), None)
+    if one is None or one.recognises is None:
+        return True
+    try:
+        return one.recognises(file)
+    except SourceError:
+        return True  # whoever opens it says why not
+
+
 def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
     """Find the recordings in files of all formats.
 
@@ -95,6 +128,7 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
     SourceError
         If files of several formats could be one study twice.
     """
+    files = without_parts(files)
     of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in formats()}
     _refuse_mixture(of_format)
     if options.is_unlabelled:
@@ -110,6 +144,7 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
     Files that hold no inputs, such as hypnograms beside recordings and the labels of pairs of
     files, are passed over, unless all do.
     """
+    files = without_parts(files)
     arrays = [file.origin for file in files if file.is_kind(npy.FORMAT.suffixes)]
     of_labels = {pair.y for pair in npy_pairs.pair_up(arrays)[0]}
     empty = []

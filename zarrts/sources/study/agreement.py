@@ -107,7 +107,7 @@ def agree(recordings: Sequence[Described], wanted: Wanted) -> Agreement:
             for (_, columns), some in zip(placed, factors, strict=True)
         ),
         problems=tuple(said.problems),
-        notes=(*_counts(known, found, unsaid, wanted.override), *_gathered(said.notes)),
+        notes=(*_counts(known, found, unsaid, wanted.override), *gathered(said.notes)),
         unsaid=unsaid,
     )
 
@@ -324,7 +324,7 @@ def _counts(
     return lines
 
 
-def _gathered(notes: Iterable[str]) -> list[str]:
+def gathered(notes: Iterable[str]) -> list[str]:
     """Return notes with those of several files that are alike on one line."""
     places: dict[str, list[str]] = {}
     for note in notes:

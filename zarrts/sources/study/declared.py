@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.signal_file import ANNOTATIONS
 from zarrts.sources.rows.inputs import each_input
 from zarrts.sources.rows.records import NamedRows
 from zarrts.sources.rows.views import DerivedRows
@@ -80,12 +81,15 @@ def as_declared(
 
 
 def refuse_unused_choice(recordings: Sequence[SourceRecording], options: SourceOptions) -> None:
-    """Raise SourceError where `annotations` is given, and no recording is of an EDF file."""
-    is_edf = (any(it in one.origin.lower() for it in (".edf", ".bdf")) for one in recordings)
-    if options.annotations is not None and recordings and not any(is_edf):
+    """Raise SourceError where `annotations` is given, and no file can have any."""
+    has_some = (
+        one.y_name == ANNOTATIONS or any(it in one.origin.lower() for it in (".edf", ".bdf"))
+        for one in recordings
+    )
+    if options.annotations is not None and recordings and not any(has_some):
         raise SourceError(
-            "annotations= chooses among the annotations of EDF and BDF files, and there are none; "
-            "leave it out."
+            "annotations= chooses among the annotations of files that can have some, such as EDF "
+            "and BDF files, and there are none; leave it out."
         )
 
 

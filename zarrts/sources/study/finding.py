@@ -10,11 +10,12 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.formats.registry import find_drafts, suffixes
+from zarrts.sources.formats.registry import find_drafts, is_readable, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
+    bids,
     class_folders,
     fingerprint,
     in_memory,
@@ -24,14 +25,12 @@ from zarrts.sources.study import (
     subject_names,
     subject_runs,
 )
+from zarrts.sources.study.agreement import gathered
 from zarrts.sources.study.declared import as_declared, inputs_as_declared
-from zarrts.sources.study.inputs import (
-    align,
-    with_values,
-)
+from zarrts.sources.study.inputs import align, with_values
 from zarrts.sources.study.meaning import alike_inputs
 from zarrts.sources.study.new_inputs import align_like, choose_inputs
-from zarrts.sources.study.search import search
+from zarrts.sources.study.search import Search, search
 from zarrts.sources.study.standards import Reference
 from zarrts.types import (
     Description,
@@ -117,12 +116,14 @@ def find(
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = mounts or Mounts()
-    found = search(paths, suffixes(), follow_links=options.follow_links, mounts=mounts)
+    found = _search(paths, mounts, options.follow_links)
     if not (found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
     findings.note("place", found.problems)
-    _find_in_folders(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    _find_in_folders(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -139,6 +140,7 @@ def find(
     are_given = all(it.subject is not None for it in findings.drafts)
     subject_names.assign(options.subject, mounts, findings)
     ragged.settle_lists(findings, "ragged" if options.is_series else options.kind)
+    drafts = findings.drafts
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
@@ -151,11 +153,34 @@ def find(
         recordings=tuple(alike),
         problems=findings.sentences(),
         has_subjects_given=options.subject is not None or are_given,
-        passed_over=tuple(found.others),
+        passed_over=_passed_over(data_sets.others, drafts),
         misfits=tuple(findings.problems.get("meaning", ())),
         description=description,
-        notes=notes,
+        notes=(
+            *data_sets.notes,
+            *gathered(f"{it.origin}: {text}" for it in drafts for text in it.notes),
+            *notes,
+        ),
     )
+
+
+def _search(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
+    """Find files; those that have a known suffix, but are of another kind, are such files."""
+    found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
+    unlike = {it.origin for it in found.files if not is_readable(it)}
+    files = [it for it in found.files if it.origin not in unlike]
+    return replace(found, files=files, others=sorted([*found.others, *unlike]))
+
+
+def _passed_over(others: Sequence[str], drafts: Sequence[Draft]) -> tuple[str, ...]:
+    """Return the files of other kinds that belong to no recording: a header names its data."""
+    taken = {
+        "/".join(filter(None, (it.origin.rpartition("/")[0], os.path.basename(path))))
+        for it in drafts
+        for path in it.paths
+        if isinstance(path, str)
+    }
+    return tuple(it for it in others if it not in taken)
 
 
 def _brought_together(
@@ -209,11 +234,13 @@ def find_inputs(
     options.check_axes()
     paths, tables, recordings = _sorted_out(source)
     mounts = Mounts(storage_options)
-    found = search(paths, suffixes(), mounts=mounts)
+    found = _search(paths, mounts)
     if found.problems or not (found.files or tables or recordings):
         raise SourceError("\n".join(found.problems) or str(found.nothing(paths, suffixes())))
     findings = Findings()
-    registry.find_inputs(found.files, options, findings)
+    data_sets = bids.DataSets.of(found, options, mounts)
+    data_sets.find_drafts(options, findings)
+    registry.find_inputs(data_sets.elsewhere, options, findings)
     findings.drafts.sort(key=lambda draft: draft.origin)
     for table in tables:
         recording_table.find_drafts(table, options, mounts, findings)
@@ -354,6 +381,7 @@ def _with_fingerprints(findings: Findings) -> list[SourceRecording]:
                 first_row=draft.first_row,
                 labels_per=draft.labels_per,
                 labels_from=draft.labels_from,
+                groups=draft.groups,
                 mask=draft.mask,
                 gaps=draft.gaps,
             )

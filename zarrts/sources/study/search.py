@@ -26,6 +26,8 @@ _ZARR_REMEDY = (
 )
 _ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
+_MAX_KINDS = 8
+
 _OF_SYSTEMS = {"thumbs.db", "desktop.ini"}
 """Files that Windows leaves in folders; those of macOS are hidden."""
 
@@ -62,8 +64,12 @@ class Search:
             remedy += f"; or {_ZARR_REMEDY}"
         elif kinds.keys() & _TABLES:
             remedy += f"; or {_TABLE_REMEDY}"
+        shown = [
+            *suffixes[:_MAX_KINDS],
+            *(["other readable"] if len(suffixes) > _MAX_KINDS else []),
+        ]
         return SourceError(
-            f"no {' or '.join(suffixes)} files in {listed(paths)}: "
+            f"no {' or '.join(shown)} files in {listed(paths)}: "
             f"{listed(counts) or 'no files at all'}; {remedy}."
         )
 

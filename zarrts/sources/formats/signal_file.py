@@ -1,0 +1,208 @@
+"""Files of signals with annotations, read through a library that knows their format.
+
+The library opens a file by its header; what reads rows is small, picklable, and asks the library
+for pieces. `open_with` turns whatever a library raises into a SourceError that names the file.
+"""
+
+import contextlib
+import importlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import ModuleType
+
+from zarrts.errors import SourceError
+from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.contents import Contents, Opener, Scoring
+from zarrts.sources.formats.drafts import Draft, Findings, draft_of
+from zarrts.sources.formats.edf_header import Annotation
+from zarrts.sources.formats.edf_labels import labels_of
+from zarrts.sources.rows.files import FileStamp, SourceFile, ahead
+from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.types import Description, RowReader
+
+SIGNALS, ANNOTATIONS = "signals", "annotations"
+
+_MAX_REASON = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalFile:
+    """An opened file of signals, of which only headers have been read.
+
+    Attributes
+    ----------
+    origin : str
+        Names it in messages.
+    found : str
+        What was recognised, such as "a BrainVision recording of 32 channels".
+    pick : function of options
+        Returns what reads the signals that `channels` names (or all), and their description.
+    annotations : function of options
+        Returns the annotations, with onsets from the first row.
+    names_file : function of options
+        Returns whether `annotations=` is the suffix of a file of annotations, and not a choice
+        among texts.
+    started : function, optional
+        Returns date and time of the first row.
+    paths : tuple of str
+        All files that it consists of, absolute.
+    notes : tuple of str
+        What a user should know of it, such as which channels are bad; a clause each.
+    """
+
+    origin: str
+    found: str
+    pick: Callable[[SourceOptions], tuple[RowReader, Description]]
+    annotations: Callable[[SourceOptions], Sequence[Annotation]]
+    names_file: Callable[[SourceOptions], bool] = lambda options: False
+    started: Callable[[], datetime] | None = None
+    paths: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def contents(self) -> Contents:
+        """Return signals and annotations as the arrays of a file."""
+        everything = SourceOptions()
+        return Contents(
+            names=(SIGNALS, ANNOTATIONS),
+            found=self.found,
+            shape=lambda name: self.pick(everything)[0].shape,
+            summary=lambda name: name,
+            reader=self._reader,
+            description=lambda name, options: self.pick(options)[1],
+            scoring=lambda: Scoring(
+                annotations=tuple(self.annotations(everything)), started=self.started
+            ),
+            more_paths=list(self.paths),
+            notes=self.notes,
+        )
+
+    def _reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
+        if options.axes is not None:
+            raise SourceError(
+                f"{self.origin}: axes= is not needed: such files are always (time, channel)."
+            )
+        rows, description = self.pick(options)
+        if name == SIGNALS:
+            if role == "y":
+                raise SourceError(f"{self.origin}: its signals cannot be labels.")
+            return rows
+        rate_hz = description.rate_hz
+        assert rate_hz is not None
+        annotations = self.annotations(options)
+        if self.names_file(options):
+            options = replace(options, annotations=None)
+        return labels_of(annotations, rate_hz, rows.shape[0], options, self.origin)
+
+
+def chosen(
+    names: Sequence[str], options: SourceOptions, origin: str
+) -> tuple[tuple[int, ...], frozenset[str]]:
+    """Return the positions of the channels that `channels=` names, and what is given by hand.
+
+    All of them, as they are, where it names none, or gives all of them other names
+    (`override=["channels"]`).
+
+    Raises
+    ------
+    SourceError
+        If a name is not there once.
+    """
+    every = tuple(range(len(names)))
+    wanted = options.channels
+    if wanted is None:
+        return every, frozenset()
+    by_hand = frozenset(["channels"])
+    if "channels" in options.override and len(wanted) == len(names):
+        return every, by_hand
+    wrong = [name for name in wanted if names.count(name) != 1]
+    if wrong:
+        raise SourceError(
+            f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {listed(names)}."
+        )
+    return tuple(names.index(name) for name in wanted), by_hand
+
+
+def is_remote(file: SourceFile) -> bool:
+    """Return whether a file lies at an address, where libraries do not read."""
+    return not isinstance(file.path, str)
+
+
+def local_path(file: SourceFile, library: str) -> str:
+    """Return the path of a file of this machine; SourceError if it is at an address."""
+    if not isinstance(file.path, str):
+        raise SourceError(
+            f"{file.origin}: is at an address, and {library} reads files of this machine only; "
+            "copy its folder here first."
+        )
+    return file.path
+
+
+def needed(module: str, extra: str, what: str, where: str) -> ModuleType:
+    """Import an optional package; SourceError, which names the extra, if it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise SourceError(
+            f"{where}: {what} are read with {module}, which is not installed; "
+            f"pip install 'zarrts[{extra}]'."
+        ) from error
+
+
+@contextlib.contextmanager
+def as_source_error(where: str, library: str) -> Iterator[None]:
+    """Turn whatever a library raises into a SourceError."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if len(reason) > _MAX_REASON:
+            reason = f"{reason[:_MAX_REASON]} ..."
+        raise SourceError(
+            f"{where}: {library} cannot read it ({type(error).__name__}: {reason}); copy or save "
+            "it again."
+        ) from error
+
+
+@contextlib.contextmanager
+def opening(where: str, library: str) -> Iterator[None]:
+    """As `as_source_error`, without the warnings of a library; for headers, in one thread.
+
+    Filters of warnings belong to the process: what reads rows in threads must not touch them.
+    """
+    with warnings.catch_warnings(), as_source_error(where, library):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def stamps_of(paths: Sequence[str], where: str) -> tuple[FileStamp, ...]:
+    """Return the stamps of files as they are now."""
+    found = []
+    for path in paths:
+        try:
+            with open(path, "rb") as stream:
+                found.append(FileStamp.of(path, stream))
+        except OSError as error:
+            raise SourceError(f"{where}: {path} cannot be read ({error}).") from error
+    return tuple(found)
+
+
+def refuse_changes(stamps: Sequence[FileStamp]) -> None:
+    """Raise SourceError if a file is not the one that was seen before."""
+    for stamp in stamps:
+        stamp.open().close()
+
+
+def find_recordings(
+    files: Sequence[SourceFile], options: SourceOptions, findings: Findings, opener: Opener
+) -> None:
+    """Find the recording that each of some files is; its annotations label its rows."""
+
+    def draft(file: SourceFile) -> list[Draft]:
+        with opener(file) as contents:
+            return [replace(draft_of(file, contents, options), labels_per="row")]
+
+    findings.drafts += findings.collect("file", ahead(files), draft)
