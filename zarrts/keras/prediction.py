@@ -17,6 +17,7 @@ from zarrts.batch import Batch
 from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.keras.confusion import Confusion, output_of
+from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.meaning import reference_of, refuse_other_meaning
 from zarrts.keras.new_data import as_recordings, codes_in, cut_like, is_array, with_classes_of
 from zarrts.keras.opening import Opening
@@ -95,6 +96,7 @@ def predict(
         raise SampleError("merge= with out=: merge the predictions afterwards, .merged(...).")
     _refuse_no_model(model)
     spec = _spec_of(like)
+    refuse_other_inputs(model, spec.fed_names)
     with ExitStack() as stack:
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
@@ -171,6 +173,7 @@ def evaluate(
     """
     _refuse_no_model(model)
     spec = _spec_of(like)
+    refuse_other_inputs(model, spec.fed_names)
     names = spec.class_names
     if names is None:
         raise SampleError("evaluate counts classes, but these labels are numbers.")

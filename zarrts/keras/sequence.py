@@ -14,6 +14,7 @@ from zarrts.errors import SampleError
 from zarrts.inputs import handed_out
 from zarrts.keras import adapter
 from zarrts.keras.feed import Feed
+from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.loop import Loop
 from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
@@ -182,6 +183,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _check_use(self, method: str, model: Any, class_weight: Any) -> None:
         """Refuse loss and weights that labels do not fit; warn of predictions in random order."""
+        refuse_other_inputs(model, self._loader.input_names)
         if method == "predict":
             if self._is_shuffled:
                 warnings.warn(

@@ -193,13 +193,12 @@ def _whole(cuts: SourceCuts, own: Sequence[Mapping[str, Linear]]) -> Iterator[Fe
 
 
 def _masks(fit: Fit, spec: Spec) -> Any:
-    return handed_out(
-        {
-            name: np.repeat(~fit.is_behind, it.steps, axis=1)
-            for name, it in spec.of_inputs.items()
-            if it.steps
-        }
-    )
+    masks = {
+        name: np.repeat(~fit.is_behind, it.steps, axis=1)
+        for name, it in spec.of_inputs.items()
+        if it.steps
+    }
+    return next(iter(masks.values())) if spec.is_alone else handed_out(masks)
 
 
 def _n_rows(inputs: Any, spec: Spec) -> int:
@@ -208,4 +207,5 @@ def _n_rows(inputs: Any, spec: Spec) -> int:
         name, it = next((name, it) for name, it in spec.inputs.items() if it.steps)
         return int(inputs[name].shape[1] // it.steps)
     x = inputs[0] if spec.has_mask else inputs
-    return x.shape[1] if x.ndim > 1 else 1
+    steps = max(1, next(iter(spec.of_inputs.values())).steps)
+    return int(x.shape[1] // steps) if x.ndim > 1 else 1

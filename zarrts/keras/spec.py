@@ -74,6 +74,8 @@ class Spec:
     inputs : dict
         Of several inputs, what is said of each by name; `row_shape`, `stored_dtype`, `dtype`,
         `scaling`, `channels`, `units` and `rate_hz` are those of the only one.
+    is_alone : bool
+        The network takes the array of the only one of `inputs`, and not a dictionary.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
     """
@@ -101,6 +103,7 @@ class Spec:
     by_hand: tuple[str, ...] = ()
     drops_bad: bool = False
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    is_alone: bool = False
 
     @property
     def of_inputs(self) -> Mapping[str, InputSpec]:
@@ -109,6 +112,14 @@ class Spec:
             return self.inputs
         names = [it.name for it in fields(InputSpec) if it.name != "steps"]
         return {"": InputSpec(**{name: getattr(self, name) for name in names})}
+
+    @property
+    def fed_names(self) -> list[str] | None:
+        """Names of the inputs that the network gets; None where it gets one array."""
+        if self.is_alone or not self.inputs:
+            return None
+        masks = [f"{name}_mask" for name, it in self.inputs.items() if self.has_mask and it.steps]
+        return [*self.inputs, *masks]
 
     @property
     def steps(self) -> dict[str, int]:
@@ -137,9 +148,11 @@ class Spec:
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
         values = asdict(replace(self, scaling=None, inputs={}))
-        del values["inputs"]  # which an older zarrts would not know
+        # Which an older zarrts would not know.
+        values = {name: it for name, it in values.items() if name not in ("inputs", "is_alone")}
         if self.inputs:
             values["inputs"] = {name: it.to_dict() for name, it in self.inputs.items()}
+            values["is_alone"] = self.is_alone
         if self.scaling is not None:
             values["scaling"] = self.scaling.to_dict()
         path = Path(path)
@@ -243,7 +256,7 @@ class Spec:
             shuffle=False,
             label_mode=label_mode,
             stats=handed_out({name: it.scaling for name, it in self.of_inputs.items()}),
-            inputs=[*self.inputs] or None,
+            inputs=next(iter(self.inputs)) if self.is_alone else [*self.inputs] or None,
             nan=self.nan,
             dtype=self.dtype,
             mask=self.has_mask,
@@ -275,14 +288,13 @@ class Spec:
                 for name, it in parts.items()
                 if name in self.inputs
             }
-        return handed_out(
-            {
-                name: it.treat(
-                    first[name], (own or {}).get(name), fit, nan=self.nan, pad_value=pad_value
-                )
-                for name, it in self.of_inputs.items()
-            }
-        )
+        treated = {
+            name: it.treat(
+                first[name], (own or {}).get(name), fit, nan=self.nan, pad_value=pad_value
+            )
+            for name, it in self.of_inputs.items()
+        }
+        return next(iter(treated.values())) if self.is_alone else handed_out(treated)
 
     def _first_row_of(self, rows: AnyArray) -> AnyArray:
         for _ in range(1 if self.x_steps is None else np.ndim(self.x_steps)):
@@ -347,4 +359,5 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         by_hand=one.by_hand if is_one else (),
         drops_bad=selection.view.drops_bad,
         inputs={} if is_one else inputs,
+        is_alone=isinstance(options.inputs, str),
     )

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.batch import Batch
-from zarrts.inputs import handed_out
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
@@ -50,12 +49,13 @@ def batch_of(
         Rows of each sample that are its own.
     """
     if lengths is None:
-        return Batch(handed_out(x), None, ids)
+        return Batch(reader.handed_out(x), None, ids)
     of_inputs = {
         it.name: it.n_steps(lengths) for it in reader.inputs if not it.cut.is_of_equal_lengths
     }
     label_length = None if "" in of_inputs else lengths * reader.label_steps
-    return Batch(handed_out(x), None, ids, handed_out(of_inputs), label_length=label_length)
+    length = reader.handed_out(of_inputs) if of_inputs else None
+    return Batch(reader.handed_out(x), None, ids, length, label_length=label_length)
 
 
 class Gatherer:

@@ -79,6 +79,15 @@ class EpochLoader:
         return max(min(self.batching.batch_size, stop), stop - start) * per_sample
 
     @property
+    def input_names(self) -> list[str] | None:
+        """Names of the inputs of a batch, with those of their masks; None where x is one array."""
+        reader, has_masks = self._reader, self._options.mask
+        if isinstance(reader.chosen, str) or not reader.inputs[0].name:
+            return None
+        masks = [f"{it.name}_mask" for it in reader.inputs if has_masks and it.steps]
+        return [*(it.name for it in reader.inputs), *masks]
+
+    @property
     def n_batches(self) -> int:
         """Number of batches of an epoch."""
         return self.batching.n_batches

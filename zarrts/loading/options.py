@@ -60,7 +60,7 @@ class BatchKeywords(TypedDict, total=False):
     truncate: Truncate
     buckets: int | Sequence[int] | None
     mask: bool
-    inputs: Sequence[str] | None
+    inputs: str | Sequence[str] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,8 +143,9 @@ class BatchOptions:
     mask : bool
         x is a tuple of the padded samples and a mask (batch, time), True where a step is not
         padding: a second input of the network.
-    inputs : sequence of str, optional
-        Which of several inputs a batch has, by name; nothing else of x is read. By default all.
+    inputs : str or sequence of str, optional
+        Which of several inputs a batch has, by name; nothing else of x is read. By default all,
+        as a dictionary; a single name gives that array alone.
 
     Raises
     ------
@@ -176,7 +177,7 @@ class BatchOptions:
     truncate: Truncate = "post"
     buckets: int | Sequence[int] | None = None
     mask: bool = False
-    inputs: Sequence[str] | None = None
+    inputs: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):

@@ -204,7 +204,8 @@ def _check_transformed(batch: object, names: Sequence[str]) -> None:
             f"transform returned {type(batch).__name__}, but it has to return a Batch: "
             "dataclasses.replace(batch, x=...)."
         )
-    x = batch.x if isinstance(batch.x, dict) else {"": batch.x}
+    alone = names[0] if len(names) == 1 else ""
+    x = batch.x if isinstance(batch.x, dict) else {alone: batch.x}
     if [*x] != [*names]:
         raise SampleError(
             f"transform returned x with the inputs {_listed(x)}, but it was given "

@@ -1,19 +1,22 @@
 """Read samples of an open store, whatever a sample is: on their own, without a stream."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.indexing.cuts import Cut, Fit
 from zarrts.indexing.units import ChunkUnits
+from zarrts.inputs import handed_out
 from zarrts.reading.memory import aligned_empty
 from zarrts.storage.chunks import ChunkReader, read_rows
 from zarrts.storage.readers import InputReaders, Readers
 from zarrts.types import AnyArray, IntArray
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +75,27 @@ class SampleReader:
         What of their rows is x, and what y is.
     offsets : int64, shape (n_recordings + 1,)
         First row of each recording, counted through all segments.
-    chosen : tuple of str, or None
-        The inputs that samples have, by name; all by default.
+    chosen : str or tuple of str, or None
+        The inputs that samples have, by name; all by default. A single name: that array alone.
     """
 
     readers: Readers
     units: ChunkUnits
     cut: Cut
     offsets: IntArray
-    chosen: tuple[str, ...] | None = None
+    chosen: str | tuple[str, ...] | None = None
 
     @cached_property
     def inputs(self) -> tuple[SampleInput, ...]:
         """The inputs that samples have."""
-        return tuple(
-            it for it in self._every_input if self.chosen is None or it.name in self.chosen
-        )
+        chosen = (self.chosen,) if isinstance(self.chosen, str) else self.chosen
+        return tuple(it for it in self._every_input if chosen is None or it.name in chosen)
+
+    def handed_out(self, of_inputs: Mapping[str, T]) -> T | dict[str, T]:
+        """Return what there is of each input of samples as users get it."""
+        if isinstance(self.chosen, str):
+            return next(iter(of_inputs.values()))
+        return handed_out(of_inputs)
 
     @cached_property
     def _every_input(self) -> tuple[SampleInput, ...]:
@@ -120,10 +128,6 @@ class SampleReader:
     def target_input(self) -> SampleInput:
         """The input that targets are values of, where they are."""
         return self.input(self.cut.y_input)
-
-    def choosing(self, names: Sequence[str] | None) -> "SampleReader":
-        """Return samples with some of the inputs."""
-        return self if names is None else replace(self, chosen=tuple(names))
 
     def with_run(self, run: int) -> "SampleReader":
         """Return the same samples, read in units of `run` chunks."""

@@ -38,15 +38,15 @@ class Selection:
         What a sample is: as stored, or a window.
     scheme : LabelScheme
         What labels mean: as in the store, or with classes merged or left out.
-    inputs : tuple of str, or None
-        The inputs that samples have, by name; all by default.
+    inputs : str or tuple of str, or None
+        The inputs that samples have, by name; all by default. A single name: that array alone.
     """
 
     store: Store
     ids: Ranges
     view: View
     scheme: LabelScheme
-    inputs: tuple[str, ...] | None = None
+    inputs: str | tuple[str, ...] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
@@ -162,7 +162,7 @@ class Selection:
             raise SampleError(
                 f"inputs= names {asked}, but the inputs of {self.store.path} are: {there}."
             )
-        return replace(self, inputs=tuple(names))
+        return replace(self, inputs=inputs if isinstance(inputs, str) else tuple(names))
 
     def with_scheme(self, scheme: LabelScheme) -> "Selection":
         """Return the same samples with labels that mean something else."""
