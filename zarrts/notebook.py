@@ -43,7 +43,8 @@ def table_of(selection: Selection) -> str:
         f"{it.name} {it.shape} {it.spec.dtype}".strip() for it in selection.reader.inputs
     )
     what += f", each {shown}"
-    rate = f", {store.rate_hz:g} Hz" if store.rate_hz else ""
+    rates = store.rate_hz if isinstance(store.rate_hz, dict) else {"": store.rate_hz}
+    rate = "".join(f", {f'{name} ' if name else ''}{it:g} Hz" for name, it in rates.items() if it)
     caption = f"{store.path}: {what}{rate}; {format_count(len(present), 'subject')}"
     return markup.table(caption, header, rows)
 

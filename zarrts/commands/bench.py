@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.commands.rates import BenchReport, Rate
 from zarrts.commands.verdict import verdict_of
 from zarrts.loading.loader import EpochLoader
@@ -211,7 +212,7 @@ def _loader_rates(loader: EpochLoader, samples: Samples, seconds: float) -> list
         with loader.stream(epoch) as stream:
             started, done, elapsed = time.perf_counter(), 0, 0.0
             for batch in stream:
-                done += len(batch.sample_id) if batch.length is None else int(batch.length.sum())
+                done += len(batch.sample_id) if batch.length is None else _n_rows(batch, samples)
                 elapsed = time.perf_counter() - started
                 if elapsed > seconds:
                     break
@@ -219,6 +220,14 @@ def _loader_rates(loader: EpochLoader, samples: Samples, seconds: float) -> list
             sample_bytes = samples.store.readers.x[0].spec.row_bytes
             rates.append(Rate(stage, rate, rate * sample_bytes, stream.waited_s / elapsed))
     return rates
+
+
+def _n_rows(batch: Batch, samples: Samples) -> int:
+    """Return how many rows of the store the samples of a batch are, without padding."""
+    if not isinstance(batch.length, dict):
+        return int(batch.length.sum())
+    name, length = next(iter(batch.length.items()))
+    return int(length.sum()) // samples.store.header.segments[0].inputs[name].steps
 
 
 def _fit_rates(samples: Samples, options: BatchOptions, seconds: float) -> list[Rate]:
@@ -263,7 +272,9 @@ def _fit_arguments(data: tuple[Any, ...], options: BatchOptions) -> dict[str, An
 
 
 def _can_fit(samples: Samples) -> bool:
-    """Whether the labels are one number or class for each sample, and Keras is there."""
+    """Whether x is one array, labels one number or class each, and Keras is there."""
+    if len(samples.store.readers.inputs) > 1:
+        return False
     return not samples.store.readers.y[0].spec.row_shape and find_spec("keras") is not None
 
 

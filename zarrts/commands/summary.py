@@ -25,12 +25,13 @@ _MUCH = 1.15
 
 def _label_arrays(store: Store) -> dict[str, dict[str, Any]]:
     labels = store.header.labels
+    n_steps_axes = int(store.header.segments[0].label_steps > 1)
     return {
         array.removeprefix("y/"): {
             "class_names": scheme.class_names and list(scheme.class_names),
             "encoding": scheme.encoding,
             "dtype": spec.dtype.name,
-            "shape": list(spec.row_shape),
+            "shape": list(spec.row_shape[n_steps_axes:]),
         }
         for array, spec in store.header.segments[0].labels.items()
         for scheme in [labels.parts.get(array.removeprefix("y/"), labels)]
@@ -107,13 +108,13 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     n_samples = f"{summary['n_samples']:,},"
     if summary["lengths"] is not None:
         n_samples = format_count(summary["n_samples"], "recording")
-    lines = [
-        f"{store}, version {summary['version']}",
-        f"samples   {n_samples} {describe_sample(summary)}, {summary['dtype']}",
-    ]
+    lines = [f"{store}, version {summary['version']}"]
     if isinstance(summary["dtype"], dict):
-        lines[-1] = f"samples   {n_samples.removesuffix(',')}"
-        lines += _describe_inputs(summary)
+        lines.append(f"samples   {n_samples.removesuffix(',')}")
+        lines += _lines_of_inputs(summary)
+    else:
+        what = f"{describe_sample(summary)}, {summary['dtype']}"
+        lines.append(f"samples   {n_samples} {what}")
     if len(summary["labels"]) > 1:
         first, *rest = _describe_label_arrays(summary["labels"])
         lines += [f"labels    {first}", *(f"          {line}" for line in rest)]
@@ -150,10 +151,9 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _describe_inputs(summary: Mapping[str, Any]) -> list[str]:
-    """Return a line for each of several inputs."""
-    width = max(map(len, summary["dtype"]))
-    lines: list[str] = []
+def describe_inputs(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return shape, dtype, rate and channels of each of several inputs, by name."""
+    found = {}
     for name, dtype in summary["dtype"].items():
         shape = [it for it in summary["sample_shape"][name] if it is not None]
         what = describe_shape(tuple(shape))
@@ -162,10 +162,15 @@ def _describe_inputs(summary: Mapping[str, Any]) -> list[str]:
             what = f"time steps x {wide}"
         rate, channels = summary["rate_hz"][name], summary["channels"][name]
         parts = [what, dtype, f"{rate:g} Hz" if rate else "", ", ".join(channels or ())]
-        lines.append(
-            f"{'' if lines else 'inputs':9} {name:{width}}  {', '.join(filter(None, parts))}"
-        )
-    return lines
+        found[name] = ", ".join(filter(None, parts))
+    return found
+
+
+def _lines_of_inputs(summary: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, summary["dtype"]))
+    described = describe_inputs(summary).items()
+    lines = [f"{name:{width}}  {line}" for name, line in described]
+    return [f"{'' if i else 'inputs':9} {line}" for i, line in enumerate(lines)]
 
 
 def describe_sample(summary: Mapping[str, Any]) -> str:
