@@ -12,8 +12,18 @@ from zarrts.errors import SampleError
 from zarrts.types import AnyArray, Labels
 
 
+def refuse_several(batch: Batch, name: str) -> None:
+    """Raise SampleError, which names the transform, if a batch has several inputs."""
+    if isinstance(batch.x, dict):
+        raise SampleError(
+            f"{name}: a batch has the inputs {', '.join(batch.x)}; say which of them is changed: "
+            f"transforms.on_input({next(iter(batch.x))!r}, transforms.{name}(...))."
+        )
+
+
 def floats_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError, which names the transform, if it has no fractions."""
+    refuse_several(batch, name)
     if batch.x.dtype.kind != "f":
         raise SampleError(f"{name}: x is {batch.x.dtype}, which has no fractions; dtype='float32'.")
     values: AnyArray = batch.x
@@ -22,6 +32,7 @@ def floats_of(batch: Batch, name: str) -> AnyArray:
 
 def series_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError if its samples are not (time, ..., channel)."""
+    refuse_several(batch, name)
     if batch.x.ndim < 3:
         raise SampleError(
             f"{name}: a sample of shape {batch.x.shape[1:]} is no (time, ..., channel)."
@@ -31,6 +42,7 @@ def series_of(batch: Batch, name: str) -> AnyArray:
 
 def equal_lengths_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError if its samples are padded, or have no steps."""
+    refuse_several(batch, name)
     if batch.length is not None and bool((batch.length < batch.x.shape[1]).any()):
         raise SampleError(f"{name}: samples of unequal lengths are padded; cut them into windows.")
     if batch.x.ndim < 2:

@@ -14,7 +14,7 @@ from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
 from zarrts.sources.rows.inputs import input_rows
 from zarrts.sources.rows.records import NamedRows, named_rows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
-from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
@@ -215,13 +215,17 @@ def _draft_of_several(
             f"{origin}: has no array {', '.join(map(repr, lacking))}, which x= names; it holds "
             f"{array_names.listed(map(contents.summary, contents.names))}."
         )
-    first, *others = options.input_names
+    moving = [name for name in options.input_names if contents.shape(name)]
+    first = moving[0] if moving else options.input_names[0]
+    others = [name for name in options.input_names if name != first]
     # All else is found as it is beside the first of them.
     shown = replace(contents, names=tuple(name for name in contents.names if name not in others))
     draft = draft_of(file, shown, replace(options, x=first), group=group)
     readers: dict[str, RowReader] = {}
     for name in options.input_names:
-        rows = draft.x if name == first else contents.reader(name, "x", options)
+        # A single value is read as the single label of a recording is.
+        role: Role = "x" if contents.shape(name) else "y"
+        rows = draft.x if name == first else contents.reader(name, role, options)
         if isinstance(rows, SeriesList):
             raise SourceError(
                 f"{origin}: {name!r} is a list of arrays, and several inputs (x=) are arrays: save "
