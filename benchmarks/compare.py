@@ -2,6 +2,11 @@
 
     python benchmarks/compare.py 53f5c52 HEAD
     python benchmarks/compare.py . ../other-checkout --only loading,open
+    python benchmarks/compare.py 53f5c52 HEAD --data int16grid
+
+Of float32 without a grid, both read the store that the older one wrote. With `--data int16grid`
+values are 16-bit counts times a gain, as in raw recordings: each reads what it wrote itself, and
+sizes are compared as well.
 
 Each version is a git revision of this repository, or a folder. Both are installed beside each
 other, without their dependencies, which are those of this Python. Every figure is taken in turn, in
@@ -42,13 +47,16 @@ def install(version: str, target: Path) -> None:
     subprocess.run([*command, str(target), str(source)], check=True)
 
 
-def make_study(folder: Path, n_samples: int) -> None:
-    """Save one file a subject: counts of an ADC times a gain that is no round number."""
+def make_study(folder: Path, n_samples: int, data: str) -> None:
+    """Save one file a subject: walks, as floats, or as counts of an ADC times a gain."""
     rng = np.random.default_rng(0)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for subject in range(N_SUBJECTS):
         n = n_samples // N_SUBJECTS
         x = np.cumsum(rng.normal(size=(n * LENGTH, 32)).astype("f4"), axis=0) * np.float32(0.0487)
+        if data == "int16grid":
+            counts = np.rint(rng.normal(size=x.shape) * 30 + x * 20)
+            x = (np.clip(counts, -30_000, 30_000) * 0.0487).astype("f4")
         np.savez(
             folder / f"s{subject:02}.npz",
             x=x.reshape(n, LENGTH, 32).astype("f4"),
@@ -128,6 +136,17 @@ FIGURES: dict[str, Callable[[Path], float]] = {
 }
 
 
+def store_size(folder: Path) -> float:
+    """Return raw bytes a stored byte."""
+    raw = sum(it.stat().st_size for it in (folder / "subjects").iterdir())
+    files = (folder / "study.zarr").rglob("*")
+    return raw / sum(it.stat().st_size for it in files if it.is_file())
+
+
+SIZE = "raw bytes a stored byte"
+FIGURES[SIZE] = store_size
+
+
 def prepare(folder: Path) -> None:
     """Convert the study, and one of consecutive rows, with the version of this process."""
     import zarrts
@@ -155,6 +174,7 @@ def main() -> None:
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=12_000, help="of (128, 32) float32")
+    parser.add_argument("--data", choices=("float32", "int16grid"), default="float32")
     parser.add_argument("--only", default="", help="beginnings of figures, by commas")
     args = parser.parse_args()
     if args.task:
@@ -172,11 +192,22 @@ def main() -> None:
         installed = [root / "old", root / "new"]
         for version, target in zip(args.versions, installed, strict=True):
             install(version, target)
-        make_study(root / "subjects", args.samples)
-        run(installed[0], "prepare", root)  # both read what the older one wrote
+        study = root / "of-old"
+        make_study(study / "subjects", args.samples, args.data)
+        run(installed[0], "prepare", study)
+        folders = [study, study]  # both read what the older one wrote
+        if args.data == "int16grid":
+            folders[1] = root / "of-new"
+            folders[1].mkdir()
+            (folders[1] / "subjects").symlink_to(study / "subjects")
+            run(installed[1], "prepare", folders[1])
         print(f"{'':26}{'old':>12}{'new':>12}{'new/old':>9}   (median, {args.rounds} rounds)")
         for name in wanted:
-            pairs = [[run(it, name, root) for it in installed] for _ in range(args.rounds)]
+            rounds = 1 if name == SIZE else args.rounds
+            pairs = [
+                [run(it, name, where) for it, where in zip(installed, folders, strict=True)]
+                for _ in range(rounds)
+            ]
             old, new = (statistics.median(it) for it in zip(*pairs, strict=True))
             ratio = statistics.median(new / old for old, new in pairs)
             print(f"{name:26}{old:12,.4g}{new:12,.4g}{ratio:9.2f}", flush=True)

@@ -153,12 +153,12 @@ def report(found: dict[str, list[dict[str, Any]]], raw_bytes: int) -> str:
     return "\n".join(lines)
 
 
-def prepare(folder: Path, samples: int) -> Source:
-    done = folder / "source.done"
-    if not done.exists() or done.read_text() != str(samples):
+def prepare(folder: Path, samples: int, data: str) -> Source:
+    done, wanted = folder / "source.done", f"{samples} {data}"
+    if not done.exists() or done.read_text() != wanted:
         shutil.rmtree(folder / "source", ignore_errors=True)
-        make_source(folder / "source", samples, 13)
-        done.write_text(str(samples))
+        make_source(folder / "source", samples, 13, data)
+        done.write_text(wanted)
     return Source(folder / "source")
 
 
@@ -166,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all files; kept")
     parser.add_argument("--samples", type=int, default=122_070, help="of 16 KiB")
+    parser.add_argument("--data", choices=("int16grid", "float32"), default="int16grid")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(WAYS), help="ways, separated by commas")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -176,7 +177,7 @@ def main() -> None:
         args.result.write_text(json.dumps(run_way(args.way, args.work, args.threads)))
         return
     args.work.mkdir(parents=True, exist_ok=True)
-    source = prepare(args.work, args.samples)
+    source = prepare(args.work, args.samples, args.data)
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in args.only.split(",")}
     for number in range(args.rounds):
         for way, results in found.items():

@@ -1,11 +1,12 @@
 """Time epochs of `model.fit` on a ZarrSequence against fit on arrays in RAM.
 
-    KERAS_BACKEND=tensorflow python benchmarks/fit.py --work DIR [--rounds 5]
+    KERAS_BACKEND=tensorflow python benchmarks/fit.py --work DIR [--rounds 5]   # and jax, and torch
     KERAS_BACKEND=jax python benchmarks/fit.py --work DIR --samples 200000   # with a GPU
-    python benchmarks/fit.py --work DIR --overhead    # a model that does nothing
+    python benchmarks/fit.py --work DIR --overhead    # only the table
 
-One small Conv1D network for each side; the sides alternate, and the first fit of each, which
-compiles, is not counted. Same samples, same batch size, both shuffled.
+First the table of `fit_table.py`: all ways of feeding a model that does almost nothing. Then one
+small Conv1D network for each side; the sides alternate, and the first fit of each, which compiles,
+is not counted. Same samples, same batch size, both shuffled.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from fit_table import print_table
 from measure import machine
 from numpy.typing import NDArray
 from work import make_subjects
@@ -81,68 +83,6 @@ def network(sample_shape: tuple[int, ...]) -> keras.Model:
     return model
 
 
-class Nothing(keras.Model):
-    """Learns nothing, so that an epoch is what it takes to feed it."""
-
-    def train_step(self, *args: Any) -> Any:
-        logs = {"loss": keras.ops.zeros(())}
-        return (logs, args[0]) if keras.backend.backend() == "jax" else logs
-
-
-def idle_network(sample_shape: tuple[int, ...]) -> keras.Model:
-    inputs = keras.Input(sample_shape)
-    model = Nothing(inputs, keras.layers.Dense(1)(inputs))
-    model.compile()
-    return model
-
-
-def loop_s(batches: Any) -> float:
-    """Seconds of one loop over batches."""
-    started = time.perf_counter()
-    for _ in batches:
-        pass
-    return time.perf_counter() - started
-
-
-def fit_s(model: keras.Model, feed: Any) -> float:
-    """Seconds of one epoch of fit, without what comes before it."""
-    clock = EpochClock()
-    model.fit(feed, shuffle=False, verbose=0, callbacks=[clock])
-    return clock.seconds[0]
-
-
-def measure_overhead(store: Path, args: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds of an epoch of each way, round by round; the first round, which compiles, left out.
-
-    tf.data needs TensorFlow, on any backend.
-    """
-    options = {"batch_size": args.batch_size, "label_mode": "int", "memory": args.memory}
-    with zarrts.ZarrSequence(str(store), **options) as sequence:
-        model = idle_network(sequence.samples.store.sample_shape)
-        dataset = sequence.to_tf_dataset()
-        ways = {
-            "bare loop": lambda: loop_s(sequence),
-            "fit, ZarrSequence": lambda: fit_s(model, sequence),
-            "loop, to_tf_dataset": lambda: loop_s(dataset),
-            "fit, to_tf_dataset": lambda: fit_s(model, dataset),
-        }
-        rounds = [{name: way() for name, way in ways.items()} for _ in range(args.rounds + 1)]
-        print(
-            f"Keras {keras.__version__} on {keras.backend.backend()}, {len(sequence)} batches of "
-            f"{args.batch_size}, memory={args.memory}, a model that does nothing"
-        )
-    seconds = {name: [it[name] for it in rounds[1:]] for name in ways}
-    bare = median(seconds["bare loop"])
-    for name, found in seconds.items():
-        mid = median(found)
-        print(
-            f"{name:20s} {1e3 * mid / len(dataset):6.2f} ms a batch "
-            f"({1e3 * min(found) / len(dataset):.2f} to {1e3 * max(found) / len(dataset):.2f}), "
-            f"{1e3 * (mid - bare) / len(dataset):+.2f} ms"
-        )
-    return seconds
-
-
 def prepare(folder: Path, n_samples: int) -> tuple[list[Path], Path]:
     """Source files and store, made once for each size."""
     source, store = folder / f"fit-{n_samples}", folder / f"fit-{n_samples}.zarr"
@@ -182,26 +122,21 @@ def compare(store_side: Side, ram_side: Side, rounds: int) -> float:
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all files; kept")
-    parser.add_argument("--samples", type=int, default=48_126)
+    parser.add_argument("--samples", type=int, default=24_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2, help="epochs of one fit")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--memory", default="256MiB", help="budget of the ZarrSequence")
-    parser.add_argument("--overhead", action="store_true", help="feed a model that does nothing")
+    parser.add_argument("--batch-size", type=int, default=128, help="of the network")
+    parser.add_argument("--batch-sizes", default="32,128,512", help="of the table")
+    parser.add_argument("--memory", default="128MiB", help="budget of the network's sequence")
+    parser.add_argument("--overhead", action="store_true", help="only the table")
     parser.add_argument("--out", type=Path, help="JSON")
     return parser.parse_args()
 
 
-def main() -> None:
-    args = options()
-    args.work.mkdir(parents=True, exist_ok=True)
-    paths, store = prepare(args.work, args.samples)
-    if args.overhead:
-        seconds = measure_overhead(store, args)
-        if args.out:
-            args.out.write_text(json.dumps({"machine": machine(("keras", "zarrts")), **seconds}))
-        return
-    x, y = load(paths)
+def compare_network(
+    store: Path, x: NDArray[np.float32], y: NDArray[np.int64], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Print and return how a small network trains from the store, and from RAM."""
     feed = {"x": x, "y": y, "batch_size": args.batch_size}
     ram = Side("arrays in RAM", network(x.shape[1:]), feed, args.epochs)
     with zarrts.ZarrSequence(
@@ -209,8 +144,7 @@ def main() -> None:
     ) as sequence:
         ours = Side("ZarrSequence", network(x.shape[1:]), {"x": sequence}, args.epochs)
         ratio = compare(ours, ram, args.rounds)
-    backend = keras.backend.backend()
-    print(f"Keras {keras.__version__} on {backend}, {len(y):,} samples, memory={args.memory}")
+    print(f"\nConv1D network, batches of {args.batch_size}, memory={args.memory}")
     for side in (ours, ram):
         low, mid, high = min(side.seconds), median(side.seconds), max(side.seconds)
         print(
@@ -218,10 +152,22 @@ def main() -> None:
             f"{len(y) / mid:,.0f} samples/s"
         )
     print(f"time from the store is {ratio:.2f} x the time from RAM (median of {args.rounds})")
+    seconds = {side.name: side.seconds for side in (ours, ram)}
+    return {"samples": len(y), "memory": args.memory, "ratio": ratio, "seconds": seconds}
+
+
+def main() -> None:
+    args = options()
+    args.work.mkdir(parents=True, exist_ok=True)
+    paths, store = prepare(args.work, args.samples)
+    x, y = load(paths)
+    backend = keras.backend.backend()
+    found: dict[str, Any] = {"machine": machine(("keras", backend, "zarrts")), "backend": backend}
+    sizes = [int(it) for it in args.batch_sizes.split(",")]
+    found["table"] = print_table(store, x, y, batch_sizes=sizes, rounds=args.rounds)
+    if not args.overhead:
+        found |= compare_network(store, x, y, args)
     if args.out:
-        found = {"machine": machine(("keras", backend, "zarrts")), "backend": backend}
-        found |= {"samples": len(y), "memory": args.memory, "ratio": ratio}
-        found |= {"seconds": {side.name: side.seconds for side in (ours, ram)}}
         args.out.write_text(json.dumps(found, indent=1))
 
 

@@ -50,6 +50,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=N_SAMPLES)
     parser.add_argument("--subjects", type=int, default=N_SUBJECTS)
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument(
+        "--data",
+        choices=("int16grid", "float32"),
+        default="int16grid",
+        help="16-bit counts times a gain, as recorders save them; or floats on no grid",
+    )
     parser.add_argument("--out", type=Path, help="JSON (default: WORK/results.json)")
     parser.add_argument("--plot", type=Path, help="PNG of the table")
     args = parser.parse_args()
@@ -72,10 +78,11 @@ def chosen(only: str | None) -> list[Peer]:
 
 def source_of(args: argparse.Namespace) -> Source:
     """The source files, made at the first run; their size is part of the folder's name."""
-    folder = args.work / f"{args.samples}x{args.subjects}" / "source"
+    data = "" if args.data == "int16grid" else f"-{args.data}"
+    folder = args.work / f"{args.samples}x{args.subjects}{data}" / "source"
     if not (folder.parent / "source.done").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        make_source(folder, args.samples, args.subjects)
+        make_source(folder, args.samples, args.subjects, args.data)
         (folder.parent / "source.done").touch()
     return Source(folder)
 

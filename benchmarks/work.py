@@ -63,12 +63,27 @@ def _read_blocks(x_path: Path, y_path: Path) -> Iterator[Batch]:
         yield np.array(x[start : start + BLOCK_SAMPLES]), y[start : start + BLOCK_SAMPLES]
 
 
-def make_source(folder: Path, n_samples: int, n_subjects: int) -> Source:
-    """Write the source files into `folder`, with ids as labels."""
+def make_source(folder: Path, n_samples: int, n_subjects: int, data: str = "int16grid") -> Source:
+    """Write the source files into `folder`, with ids as labels.
+
+    Values are 16-bit counts times a gain, as recorders save them; of "float32", each sample is
+    multiplied by a number of its own, so that they lie on no grid.
+    """
     make_subjects(folder, subjects=n_subjects, samples=n_samples, kind="npy-pairs", labels="int")
     first = 0
     for path in sorted(folder.glob("s*_y.npy")):
         n = len(np.load(path))
         np.save(path, np.arange(first, first + n, dtype=np.int64))
+        if data == "float32":
+            _leave_the_grid(path.with_name(path.name.replace("_y", "_x")), seed=first)
         first += n
     return Source(folder)
+
+
+def _leave_the_grid(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = np.lib.format.open_memmap(path, "r+")
+    for start in range(0, len(x), BLOCK_SAMPLES):
+        some = x[start : start + BLOCK_SAMPLES]
+        some *= rng.uniform(0.9, 1.1, (len(some), *(1 for _ in some.shape[1:]))).astype(x.dtype)
+    x.flush()

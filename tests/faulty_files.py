@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from edf_files import write_raw_edf
 
 import zarrts
@@ -172,7 +173,24 @@ def _with_a_column(folder: Path) -> None:
     np.savez(folder / "s01.npz", x=X, y=np.c_[y, y.sum(axis=1) == 0])
 
 
+def _with_gaps(folder: Path) -> None:
+    import zarr
+
+    group = zarr.open_group(folder / "s01.zarr", mode="w")
+    x = group.create_array("x", shape=X.shape, dtype="f4", chunks=(3, 12, 2), fill_value=0)
+    x[3:] = X[3:] + 1  # the first chunk is never written
+    group.create_array("y", data=LABELS)
+
+
+def _sound(folder: Path) -> None:
+    pytest.importorskip("soundfile", reason="pip install 'zarrts[audio]'").write(
+        folder / "s01.wav", np.zeros((900, 1)), 8000
+    )
+
+
 FAULTY = {
+    "a sound file holds no labels": Fault(_sound, {}, {"y": False}),
+    "of its 3 chunks are not there": Fault(_with_gaps, {}, {"missing_chunks": "fill"}),
     "labels have no 1, and all others have one": Fault(_one_hot, {}, {}, _with_a_column),
     "is packed with the HDF5 filter": Fault(
         _hdf5(_unknown_filter),

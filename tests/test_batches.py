@@ -465,6 +465,34 @@ def test_an_epoch_of_few_batches_comes_again_from_memory(store, n_batches, worke
         assert len(snapshot(made.stream(epoch))) == n_batches
 
 
+def test_samples_in_source_order_are_kept_for_whoever_comes_again(store, monkeypatch):
+    read = []
+    original = DirectReader.read_into
+
+    def counted(self, chunk, out):
+        read.append((self.spec.path, chunk))
+        original(self, chunk, out)
+
+    monkeypatch.setattr(DirectReader, "read_into", counted)
+    monkeypatch.setattr("zarrts.loading.loader._SOURCE_ORDER_SLOTS", 4)
+    n_read = {}
+    for memory in (TIGHT, FITS):
+        made = loader(store, memory=memory, shuffle=False)
+        found = []
+        for _ in range(4):
+            read.clear()
+            found.append(snapshot(made.stream(0)))
+            n_read.setdefault(memory, []).append(len([it for it in read if it[0].endswith("/x")]))
+        assert all(same(one, found[0]) for one in found)
+        made.close()
+        read.clear()
+        snapshot(made.stream(0))
+        assert len(read) == 2 * 27  # what was kept is gone
+    # Through few slots once, kept the next time, and from memory after that.
+    assert n_read[FITS] == [27, 27, 0, 0]
+    assert min(n_read[TIGHT]) >= 23
+
+
 @pytest.mark.parametrize("memory", [TIGHT, 8000, FITS])
 @pytest.mark.parametrize("size", [1, 3])
 def test_one_thread_is_enough_for_the_exact_shuffle(store, memory, size):

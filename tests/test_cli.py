@@ -584,7 +584,11 @@ def test_letters_that_the_terminal_lacks_do_not_end_a_command(tmp_path: Path) ->
         ([".DS_Store", "Thumbs.db"], None, None),
         (["README.txt", "s9.pkl"], "passed over  README.txt, s9.pkl", "Warning: s9.pkl: not read."),
         ([f"n{i}.txt" for i in range(9)], "passed over  9 .txt", None),
-        ([f"n{i}.fif" for i in range(6)], "passed over  6 .fif", "n3.fif and 2 more: not read."),
+        (
+            [f"n{i}.c3d" for i in range(6)],
+            "passed over  6 .c3d",
+            "n3.c3d and 2 more: not read.",
+        ),
     ],
 )
 def test_dry_run_says_which_files_are_passed_over(

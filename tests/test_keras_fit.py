@@ -1,5 +1,6 @@
 """What a network is fed by fit, evaluate and predict, on whichever backend is installed."""
 
+import dataclasses
 import gc
 import importlib.util
 import random
@@ -28,10 +29,13 @@ from keras_models import (  # noqa: E402
 
 import zarrts.keras.adapter  # noqa: E402
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
+from zarrts.loading.loader import EpochLoader  # noqa: E402
 
 N, BATCH, N_BATCHES = 161, 16, 11
 EVERYTHING = list(range(N))
 IS_TORCH = keras.backend.backend() == "torch"
+
+IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 # Keras says so where a pass ends within an epoch of steps_per_epoch; the next begins another one.
 ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
@@ -525,3 +529,29 @@ def test_the_demo_goes_all_the_way(tmp_path):
         assert [len(part.subjects) for part in parts] == [8, 1, 1]
         assert len({name for part in parts for name in part.subjects}) == 10
         assert (store.n_samples, store.sample_shape) == (2229, (200, 6))
+
+
+# What TensorFlow is told ------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not IS_TENSORFLOW, reason="others ask for no shapes beforehand")
+def test_no_batch_is_read_to_tell_tensorflow_its_shape(study, sequence, monkeypatch):
+    seq, read = sequence(study.path), []
+    original = EpochLoader.batch
+    monkeypatch.setattr(
+        EpochLoader, "batch", lambda self, *args: read.append(args) or original(self, *args)
+    )
+    model = Recorder.make()
+    model.fit(seq, epochs=2, verbose=0)
+    assert flat(numbers(model.log.train))
+    assert not read
+
+
+@pytest.mark.skipif(not IS_TENSORFLOW, reason="others take arrays as they come")
+def test_tensorflow_is_given_no_batch_unlike_those_that_it_was_told_of(study, sequence):
+    def cut(batch, rng):
+        return dataclasses.replace(batch, x=batch.x[:, :-1]) if 100 in batch.sample_id else batch
+
+    seq = sequence(study.path, transform=cut, shuffle=False)
+    with pytest.raises(Exception, match=r"A batch of shape \(16, .* came where \[None, "):
+        Recorder.make().fit(seq, verbose=0)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -139,6 +139,9 @@ class Model:
         number = self.version + 1
         left = {name: it for name, it in self.latest.items() if name != subject}
         return Model(number, {**kept, number: left})
+
+    def compacted(self) -> "Model":
+        return Model(self.version + 1, {self.version + 1: self.latest})
 
 
 @dataclass
@@ -336,6 +339,29 @@ class Life(RuleBasedStateMachine):
         again = partial(self.remove, number)
         self.take(step, after, kill, again, may_be_refused=self.is_unfinished, is_removal=True)
 
+    @precondition(lambda self: self.model is not None)
+    @rule(kill=kills, may_drop=st.booleans())
+    def compact(self, kill: int | None, may_drop: bool) -> None:
+        assert self.model is not None
+        with zarrts.open(self.path) as store:
+            n_parts = len(store.header.segments)
+        step = ("compact", [], self.path, {"drop_versions": may_drop})
+        if n_parts == 1:
+            with suppress(PlanError) if self.is_unfinished else nullcontext():
+                call(step)
+                # It deletes what an earlier step left.
+                self.is_unswept = False
+                self.nothing_else_is_left()
+            assert self.version() == self.model.version
+            return
+        if not may_drop and len(self.model.versions) > 1:
+            with pytest.raises(PlanError):
+                call(step)
+            return
+        after = self.model.compacted()
+        again = partial(self.compact, may_drop=may_drop)
+        self.take(step, after, kill, again, may_be_refused=self.is_unfinished, is_removal=True)
+
     @precondition(lambda self: self.killed is not None)
     @rule(kill=kills)
     def do_it_again(self, kill: int | None) -> None:
@@ -479,14 +505,16 @@ class Life(RuleBasedStateMachine):
 
 
 def call(step: tuple[Any, ...]) -> None:
-    """Convert, append or remove."""
+    """Convert, append, remove or compact."""
     how, files, path, options = step
     if how == "convert":
         zarrts.convert(files, path, **QUIET, **options).close()
     elif how == "append":
         zarrts.append(path, files, **QUIET, **options).close()
-    else:
+    elif how == "remove":
         zarrts.remove(path, workers=2, **options)
+    else:
+        zarrts.compact(path, **QUIET, **options)
 
 
 def in_process(step: tuple[Any, ...], kill: int, folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,6 +185,13 @@ def test_a_root_of_several_parts_is_checked_by_its_bytes_and_by_what_it_says(man
     document["attributes"]["zarrts"]["rate_hz"] = 7.0
     with pytest.raises(zarrts.ZarrtsError, match="does not match its checksum"):
         header_of(many, json.dumps(document).encode())
+
+
+def test_an_append_returns_the_store_as_it_is_opened(many: Path, tmp_path: Path) -> None:
+    path = copied(many, tmp_path)
+    with zarrts.append(path, person(52), progress=False) as store, zarrts.open(path) as opened:
+        assert store.header == opened.header
+        assert pickle.loads(pickle.dumps(store)).header == opened.header
 
 
 def test_the_root_of_one_part_is_written_as_ever(tmp_path: Path) -> None:

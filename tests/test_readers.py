@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,14 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True)
 class Written:
-    """A store, and the arrays of each of its parts, by the name of the part ("0")."""
+    """A store, and the arrays of each of its parts, by the name of the part ("0").
+
+    `values` are those of x where a part holds counts, and attributes say what these stand for.
+    """
 
     path: Path
     parts: Mapping[str, Arrays]
+    values: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 def _recordings(
@@ -79,6 +83,33 @@ def _appended(folder: Path, kind: str) -> Written:
 
 
 # Of each, what others read: what is in its arrays, which of packed samples will be counts.
+def _packed(folder: Path, kind: str, gains: tuple[float, ...], missing: bool = False) -> Written:
+    """Write counts, each recording of its own gain; what is read elsewhere are these."""
+    rng = np.random.default_rng(0)
+    recordings, counts, values = [], [], []
+    for number, gain in enumerate(gains):
+        n_rows = 37 + 41 * number
+        shape = (n_rows, 6, 3) if kind == "dense" else (n_rows, 3)
+        found = np.rint(rng.normal(size=shape) * 700).astype(np.int16)
+        found[n_rows // 2] = 0  # the fill value is a value like any other
+        x = (found * gain).astype(np.float32)
+        if missing:
+            x[3], found[3] = np.nan, -32768
+        recordings.append(zarrts.Recording(("anna", "bert", "cora")[number], x, x[:, 0, 0] > 0))
+        counts.append(found)
+        values.append(x)
+    path = folder / "study.zarr"
+    zarrts.convert(recordings, path, kind=kind, channels=CHANNELS, **SIZES).close()
+    array = zarr.open_array(path / "0/x", mode="r")
+    assert array.dtype == np.int16
+    arrays = {"x": np.concatenate(counts)}
+    if len(set(gains)) > 1:
+        assert "scale_factor" not in array.attrs
+        return Written(path, {"0": arrays})
+    assert array.attrs["scale_factor"] == gains[0]
+    return Written(path, {"0": arrays}, {"0": np.concatenate(values)})
+
+
 STORES: dict[str, Callable[[Path], Written]] = {
     "dense": lambda folder: _converted(folder, "dense"),
     "dense, zstd": lambda folder: _converted(folder, "dense", codec="zstd"),
@@ -86,6 +117,9 @@ STORES: dict[str, Callable[[Path], Written]] = {
     "ragged, a label a recording": lambda folder: _converted(folder, "ragged", "recording"),
     "dense, appended to": lambda folder: _appended(folder, "dense"),
     "ragged, appended to": lambda folder: _appended(folder, "ragged"),
+    "packed, one gain": lambda folder: _packed(folder, "dense", (0.1, 0.1, 0.1)),
+    "packed, with NaN": lambda folder: _packed(folder, "dense", (0.1, 0.1, 0.1), missing=True),
+    "packed, several gains": lambda folder: _packed(folder, "dense", (0.1, 0.195, 0.5)),
 }
 
 
@@ -151,6 +185,19 @@ def test_tensorstore_reads_all_values(written: Written) -> None:
         _assert_arrays(found, arrays)
 
 
+def _as_xarray_has_them(found: Any, written: Written, part: str) -> Mapping[str, Any]:
+    """Return arrays as they are stored; of counts that xarray made values of, compare these."""
+    arrays = {name: np.asarray(found[name]) for name in written.parts[part]}
+    if part in written.values:
+        values = written.values[part]
+        assert arrays["x"].dtype == np.float64
+        np.testing.assert_array_equal(arrays["x"].astype(np.float32), values)
+        arrays["x"] = written.parts[part]["x"]
+    elif written.parts[part]["x"].dtype == np.int16:
+        assert not np.isnan(arrays["x"]).any()  # as there is no count that stands for NaN
+    return arrays
+
+
 def test_xarray_reads_all_values(written: Written) -> None:
     xarray = pytest.importorskip("xarray")
     for part, arrays in written.parts.items():
@@ -158,14 +205,14 @@ def test_xarray_reads_all_values(written: Written) -> None:
             with xarray.open_zarr(written.path, group=part, chunks=chunks) as found:
                 assert found["x"].dims[0] in ("sample", "row")
                 assert found["x"].dims[-1] == "channel"
-                _assert_arrays(found, arrays)
+                _assert_arrays(_as_xarray_has_them(found, written, part), arrays)
 
 
 def test_xarray_reads_a_dense_store_as_a_tree(written: Written) -> None:
     xarray = pytest.importorskip("xarray")
     with xarray.open_datatree(written.path, engine="zarr") as tree:
         for part, arrays in written.parts.items():
-            _assert_arrays(tree[part], arrays)
+            _assert_arrays(_as_xarray_has_them(tree[part], written, part), arrays)
             assert len(tree[f"{part}/table"]["subject"]) == 3
 
 

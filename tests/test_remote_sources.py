@@ -82,6 +82,12 @@ def upload(folder: Path) -> str:
     return f"{place}/{folder.name}"
 
 
+def _stores() -> dict[str, bytes]:
+    """Return the roots of two stores, which are damaged."""
+    root = b'{"attributes": {"zarrts": {}}}'
+    return {"a/zarr.json": root, "a.zarr/zarr.json": root}
+
+
 def convert(source: Any, target: Any, **options: Any) -> Any:
     return zarrts.convert(source, target, **{**SMALL, **options})
 
@@ -449,13 +455,14 @@ def test_a_network_that_is_gone_is_no_damage(
         ("s3://lab/nothing", None, r"not found: s3://lab/nothing; check the spelling"),
         ("s3://lab/raw/*.h5", None, r"raw/\*.h5 \(a pattern that matches nothing\)"),
         ("s3://lab/a.txt", None, r"a.txt: is not of a kind that can be read \(\.ahdr, \.bdf, "),
-        ("s3://lab/a.zarr", None, r"a.zarr: is a Zarr store, not a folder"),
+        ("s3://lab/a", None, r"a: is a store of zarrts, .* needs a name that ends with .zarr"),
+        ("s3://lab/a.zarr", None, r"a.zarr is damaged|a.zarr/zarr.json is damaged"),
     ],
 )
 def test_one_line_says_what_is_wrong_and_no_secret(
     s3: FakeS3, tmp_path: Path, place: str, status: Any, text: str
 ) -> None:
-    s3.objects |= {"a.txt": b"text", "a.zarr/zarr.json": b"{}"}
+    s3.objects |= {"a.txt": b"text", **_stores()}
     s3.fault = lambda method, key: status
     with pytest.raises(SourceError, match=text) as caught:
         convert(place, tmp_path / "a.zarr", storage_options=s3.options)

@@ -136,20 +136,27 @@ def test_cwa_is_as_actipy_reads_it(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bin", "gt3x"])
-def test_what_was_not_recorded_is_nan_at_its_time(tmp_path, kind):
+def test_where_the_clock_jumps_is_a_gap_that_no_window_crosses(tmp_path, kind):
+    folder = tmp_path / "in"
+    folder.mkdir()
     if kind == "bin":
-        values = write_geneactiv(tmp_path / "s01.bin", jump_after=2)
-        rate, before, lost = 100, 600, 6000
+        values = write_geneactiv(folder / "s01.bin", jump_after=2)
+        rate, before, lost_s = 100, 600, 60
     else:
-        write_gt3x(tmp_path / "s01.gt3x", seconds=(0, 1, 2, 13, 14))
-        rate, before, lost = 30, 90, 300
-        values = as_actipy_reads_without_gaps(tmp_path / "s01.gt3x")
-    found = sources.find(tmp_path, SourceOptions(unlabelled="all"))
+        write_gt3x(folder / "s01.gt3x", seconds=(0, 1, 2, 13, 14))
+        rate, before, lost_s = 30, 90, 10
+        values = as_actipy_reads_without_gaps(folder / "s01.gt3x")
+    found = sources.find(folder, SourceOptions(unlabelled="all"))
     (it,) = found.recordings
-    gap = np.full((lost, values.shape[1]), np.nan, "f4")
-    assert_pieces(it.x, np.concatenate([values[:before], gap, values[before:]]))
+    assert_pieces(it.x, values)
+    assert (it.gaps.rows.tolist(), it.gaps.seconds.round(2).tolist()) == ([before], [lost_s])
     (note,) = found.notes
-    assert note.endswith(f"has 1 gap of {lost / rate:g} s in all, which are NaN")
+    assert f"has 1 gap of {it.gaps.seconds[0]:g} s in all, which no window crosses" in note
+    options = {"y": False, "kind": "ragged", "progress": False}
+    with zarrts.convert(folder, tmp_path / "s.zarr", **options) as store:
+        n = sum((end - start) // 50 for start, end in ((0, before), (before, len(values))))
+        assert len(store.samples.windows(50, stride=50)) == n
+    assert rate == it.description.rate_hz
 
 
 def as_actipy_reads_without_gaps(path):

@@ -1,6 +1,7 @@
 """BIDS data sets: people, sessions, tables beside the recordings, and groups for splits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import zarrts
 from zarrts import sources
 from zarrts.errors import SampleError
 from zarrts.sources import SourceOptions
+from zarrts.stats.moments import Moments
+from zarrts.storage.table import RecordingTable
+from zarrts.upkeep.joining import joined_table
 
 CHANNELS = ("Fz", "Cz", "EOG")
 EVENTS = "onset\tduration\ttrial_type\n0\t5\trest\n5\t5\ttask\n"
@@ -93,7 +97,7 @@ def test_groups_are_kept_by_append_and_remove_and_make_schema_2(root, tmp_path):
     zarrts.append(place, more, progress=False).close()
     zarrts.remove(place, subject="sub-02")
     root_json = json.loads((place / "zarr.json").read_text())["attributes"]["zarrts"]
-    assert (root_json["schema"], root_json["needs"]) == (2, ["groups"])
+    assert root_json["schema"] == 2 and "groups" in root_json["needs"]
     with zarrts.open(place) as store:
         sites = [(it.subject, it.groups["site"]) for it in store.recordings]
         assert sites == [
@@ -102,6 +106,27 @@ def test_groups_are_kept_by_append_and_remove_and_make_schema_2(root, tmp_path):
             ("sub-04", "Bergen"),
         ]
         assert not zarrts.verify(place, deep=True).problems
+
+
+def test_groups_of_parts_that_are_joined_stay_with_their_recordings():
+    said = ({"site": "Oslo"}, {"site": "Graz"})
+    parts = [replace(table_of(["a", "b"]), groups=said), table_of(["c"])]
+    assert joined_table(parts).groups == (*said, {})
+    assert joined_table([parts[1], parts[0]]).groups == ({}, *said)
+    assert joined_table([parts[1], parts[1]]).groups == ()
+
+
+def table_of(subjects):
+    n = len(subjects)
+    return RecordingTable(
+        subject=tuple(subjects),
+        source=tuple(subjects),
+        fingerprint=tuple(subjects),
+        starts=np.arange(n + 1),
+        source_starts=np.zeros(n, np.int64),
+        label_counts=None,
+        moments=Moments.empty(n, 2),
+    )
 
 
 def test_a_corrected_table_of_participants_is_another_study(root, tmp_path):
@@ -176,7 +201,8 @@ def test_a_single_folder_of_a_data_set_is_no_data_set(root):
 
 def test_new_files_of_a_data_set_need_no_events(root):
     (root / "task-nap_events.tsv").unlink()
-    assert len(sources.find(root).problems) == 4
+    problems = sources.find(root).problems
+    assert len(problems) == 4 and all("has no table of events" in it for it in problems)
     inputs = sources.find_inputs(str(root), SourceOptions(y=False))
     assert [it.x.shape for it in inputs] == [(1000, 3)] * 4
 

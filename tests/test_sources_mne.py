@@ -4,6 +4,7 @@ import pickle
 import shutil
 import sys
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from signal_files import (
 import zarrts
 from zarrts import sources
 from zarrts.errors import SourceError
-from zarrts.sources import SourceOptions
+from zarrts.sources import SourceFile, SourceOptions
+from zarrts.sources.formats import mne_files
 
 mne = pytest.importorskip("mne", reason="pip install 'zarrts[mne]'; tox -e formats does")
 pytest.importorskip("pybv", reason="tox -e formats installs it")
@@ -151,12 +153,16 @@ def test_persyst_is_read_and_its_pauses_are_refused(tmp_path):
     assert "has a gap before row 1,000 (it was recorded at 36060 s of the day, not 36010" in problem
 
 
-def test_segments_of_brainvision_that_were_joined_are_refused(tmp_path):
+def test_segments_of_brainvision_that_were_joined_have_a_gap_between_them(tmp_path):
     write_brainvision(tmp_path, "s01", counts(1200, 3), 100, CHANNELS, MARKS)
     place = tmp_path / "s01.vmrk"
     place.write_text(place.read_text() + "Mk4=New Segment,,601,1,0,20200101120000000000\n")
-    (problem,) = problems_of(tmp_path)
-    assert "s01.vhdr: has a gap before row 600 (6 s)" in problem
+    found = sources.find(tmp_path, SourceOptions(annotations="^Comment"))
+    (it,) = found.recordings
+    assert it.gaps.rows.tolist() == [600]
+    assert "s01.vhdr: has 1 joins of segments, which no window crosses" in found.notes
+    # Markers are counted in samples, and so lie where they did.
+    assert it.y.read(0, 1200).tolist() == ["Comment/W"] * 500 + ["Comment/N1"] * 700
 
 
 def test_what_a_reader_gives_otherwise_by_pieces_is_refused(tmp_path, monkeypatch):
@@ -199,6 +205,8 @@ def test_a_damaged_file_is_named(tmp_path, kind, harm):
         damaged.write_bytes(np.random.default_rng(0).bytes(len(content)))
     (problem,) = problems_of(tmp_path, unlabelled="rest")
     assert problem.startswith("s01")
+    if harm == "noise" and kind != "gdf":
+        assert "MNE cannot read it" in problem
 
 
 def test_a_file_that_changes_after_it_was_found_is_refused(tmp_path):
@@ -215,6 +223,12 @@ def test_without_mne_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mne", None)
     (problem,) = problems_of(tmp_path)
     assert problem.endswith("mne, which is not installed; pip install 'zarrts[mne]'.")
+
+
+def test_a_file_at_an_address_is_refused(tmp_path):
+    remote = SimpleNamespace(path="s3://lab/s01.vhdr")
+    with pytest.raises(SourceError, match="MNE reads files of this machine only; copy"):
+        mne_files.open_contents(SourceFile(remote, "s01.vhdr", "s01.vhdr")).__enter__()
 
 
 def test_a_study_is_converted_appended_to_and_predicted_on(tmp_path):

@@ -116,3 +116,20 @@ def test_a_broken_package_is_named_in_one_error(package, tmp_path, entry, said):
         sources.find(tmp_path / "a.npz")
     assert str(caught.value).startswith("the file format 'toy' of the package toy-format ")
     assert said in str(caught.value) and "uninstall" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "suffixes", "lacking"),
+    [
+        ("zarrts_toy:FORMAT", (".toy",), ""),
+        ("zarrts_toy:TAKEN", (".npz",), ".npz files, which another format reads already"),
+        ("zarrts_toy:GONE", (), "cannot be loaded (AttributeError: "),
+    ],
+)
+def test_formats_of_other_packages_are_listed_and_broken_ones_too(
+    package, entry, suffixes, lacking
+):
+    package(entry)
+    (added,) = [it for it in registry.readable() if it.package]
+    assert (added.name, added.suffixes, added.package) == ("toy", suffixes, "toy-format")
+    assert lacking in added.lacking and bool(lacking) == bool(added.lacking)

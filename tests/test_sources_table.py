@@ -206,7 +206,8 @@ def test_links_that_loop_end(tmp_path: Path) -> None:
 
 def test_files_outside_of_classes_are_named(tmp_path: Path) -> None:
     write_classes(tmp_path, [*FLAT, "loose.npy"])
-    np.savez(tmp_path / "run" / "z.npz", X)
+    np.savez(tmp_path / "run" / "z.npz", a=X, b=X)
     first, second = sources.find(tmp_path, SourceOptions(folders="classes")).problems
     assert first.startswith("loose.npy: lies in no folder")
-    assert second.startswith("run/z.npz: is not an .npy file")
+    assert second.startswith("run/z.npz: holds a (")
+    assert "it is not clear which array is the inputs; name it with x=" in second

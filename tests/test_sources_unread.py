@@ -226,17 +226,6 @@ def test_a_folder_of_tables_names_recordings_and_the_example(tmp_path, suffix):
     assert "examples/recording_tables.py" in str(error.value)
 
 
-@pytest.mark.parametrize("meta", ["zarr.json", ".zarray", ".zgroup"])
-def test_a_folder_of_zarr_arrays_names_recordings(tmp_path, meta):
-    (tmp_path / "in" / "s01.zarr").mkdir(parents=True)
-    (tmp_path / "in" / "s01.zarr" / meta).write_text("{}")
-    for path in (tmp_path / "in", tmp_path / "in" / "s01.zarr"):
-        with pytest.raises(zarrts.SourceError) as error:
-            find(str(path))
-        assert "zarrts.Recording('s01', " in str(error.value)
-        assert "examples/recording_objects.py" in str(error.value)
-
-
 def test_a_scoring_in_a_table_beside_an_edf_is_not_passed_over_in_silence(tmp_path):
     (tmp_path / "in").mkdir()
     write_edf(tmp_path / "in" / "s01.edf", annotations=STAGES)

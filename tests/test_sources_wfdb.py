@@ -104,7 +104,7 @@ def write_two_rates(folder):
 def test_of_several_rates_channels_of_one_are_chosen_with_all_their_samples(folder):
     ecg, resp = write_two_rates(folder)
     (problem,) = sources.find(folder).problems
-    assert "several rates: ECG (400 Hz), Resp (100 Hz), SpO2 (100 Hz); choose" in problem
+    assert "its signals have several rates: ECG (400 Hz), Resp (100 Hz), SpO2 (100" in problem
     it = only(folder, channels=("ECG",))
     assert (it.description.rate_hz, it.description.units) == (400, ("mV",))
     assert_pieces(it.x, ecg)
@@ -247,3 +247,13 @@ def test_pieces_of_300_mb_take_little_memory(folder):
     tracemalloc.stop()
     (folder / "a.dat").unlink()
     assert peak < 128 << 20
+
+
+def test_labels_of_a_table_need_no_choice_among_annotation_files(folder):
+    write_record(folder, "a", counts(1000, 2))
+    write_stages(folder, "a", [(0, "W")])
+    write_stages(folder, "a", [(0, "x")], "atr")
+    (folder / "l.csv").write_text("onset,duration,label\n0,4,A\n4,6,B\n")
+    (folder / "t.csv").write_text("subject,x,y\np,a.hea,l.csv\n")
+    (it,) = sources.find(folder / "t.csv").recordings
+    assert it.y.read(0, 1000).tolist() == ["A"] * 400 + ["B"] * 600

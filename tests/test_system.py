@@ -1,9 +1,12 @@
 """The few calls that not every system has, with each of them hidden."""
 
+import ctypes
 import errno
 import os
+import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -166,6 +169,50 @@ def test_no_limit_of_open_files_is_a_large_one(monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert system.open_file_limit() == 1 << 20
+
+
+MAPPED = """
+import ctypes, sys
+from zarrts import system
+class Counts(ctypes.Structure):
+    _fields_ = [(f"field_{i}", ctypes.c_size_t) for i in range(10)]
+c = ctypes.CDLL(None)
+c.mallinfo2.restype = Counts
+c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+c.free.argtypes = (ctypes.c_void_p,)
+def is_mapped():
+    before = c.mallinfo2().field_3
+    block = c.malloc(3 << 20)
+    after = c.mallinfo2().field_3
+    c.free(block)
+    return after > before
+if sys.argv[1] == "learns not":
+    c.mallopt(-3, 131072)
+found = [is_mapped(), is_mapped()]
+system.keep_freed_memory()
+print(*found, is_mapped(), is_mapped())
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [("learns", "True False False False"), ("learns not", "True True False False")],
+)
+def test_freed_blocks_of_a_few_mib_are_kept_for_the_next(how, found):
+    if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("glibc alone has these counts")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    run = subprocess.run(
+        [sys.executable, "-c", MAPPED, how], env=environment, capture_output=True, check=True
+    )
+    assert run.stdout.decode().strip() == found
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin", "linux"])
+def test_memory_is_left_alone_where_there_is_no_glibc(monkeypatch, platform):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(malloc=None))
+    system.keep_freed_memory()
 
 
 def test_standard_error_is_quiet_unless_something_fails(capfd):

@@ -247,6 +247,10 @@ def left_out(it: Place) -> None:
         list(store.samples.batches(4, on_error="skip"))
 
 
+def copy_of_store(it: Place) -> Path:
+    return Path(shutil.copytree(it.study.path, it.tmp / "copy.zarr", dirs_exist_ok=True))
+
+
 WRONG: dict[str, Callable[[Place], Any]] = {
     "ZarrSequence needs Keras and a backend": lambda it: without(
         "keras", lambda: runpy.run_path(str(Path(zarrts.__file__).with_name("backend.py")))
@@ -255,10 +259,8 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "the file format 'toy' of the package toy-format": broken_format,
     "This cannot be repaired": repair_without_a_manifest,
     "not found:": lambda it: convert(it, it.tmp / "subjcts"),
-    "is a Zarr store, not a folder of recordings": lambda it: convert(
-        it, it.study.path, it.tmp / "subjects"
-    ),
-    "Choose a new folder for the store": lambda it: convert(it, it.subjects, it.subjects),
+    "Choose a new folder for the store": lambda it: convert(it, it.study.path, it.tmp / "subjects"),
+    "have a subject s01 each": lambda it: convert(it, [it.study.path, copy_of_store(it)]),
     "a source must be a path, a zarrts.Recording": lambda it: convert(it, np.zeros((9, 8, 2))),
     "every file needs a subject": lambda it: convert(it, subject=r"p\d+"),
     "cannot be listed over http": lambda it: from_web(it, ""),
@@ -394,6 +396,7 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 # These need a server, a kill or another process: the test that raises each quotes this of it.
 RAISED_IN = {
     "does not fit into 32 bits": "test_keras.py",
+    "A batch of shape": "test_keras_fit.py",
     "runs on NumPy:": "test_loops.py",
     "require: the compiled library is not there": "test_loops.py",
     "'yes' is unknown; use 0, 1 or require": "test_loops.py",
@@ -415,12 +418,40 @@ RAISED_IN = {
     "is not part of the store.": "test_remove.py",
     "of an earlier version": "test_remove.py",
     "being changed by somebody else": "test_remove.py",
+    "which is not installed; pip install": "test_sources_mne.py",
+    "needs Java, and there is no program java": "test_sources_actipy.py",
+    "reads files of this machine only": "test_sources_mne.py",
+    "MNE cannot read it": "test_sources_mne.py",
+    "otherwise by themselves than": "test_sources_mne.py",
+    "several rates (10 and 100 samples in a record)": "test_sources_mne.py",
+    "it was recorded at": "test_sources_mne.py",
+    "its signals have several rates": "test_sources_wfdb.py",
+    "several annotation files beside it": "test_sources_wfdb.py",
+    "how many samples": "test_sources_wfdb.py",
+    "@timeStamps true": "test_sources_ts.py",
+    "never on at the same time": "test_sources_empatica.py",
+    "has no table of events": "test_sources_bids.py",
+    "has no column participant_id": "test_sources_bids.py",
+    "group='city' is unknown": "test_sources_bids.py",
     "follow no fixed rate": "test_gaps.py",
     "do not grow from row": "test_gaps.py",
     "write times as 2026-03-01": "test_gaps.py",
     "before which something is missing, or of pairs": "test_gaps.py",
     "in time, but its rows are samples": "test_gaps.py",
     "but the one before ends at": "test_gaps.py",
+    "after= is lacking": "test_events.py",
+    "needs a length, such as": "test_events.py",
+    "leave no row of a window": "test_events.py",
+    "give no window": "test_events.py",
+    "gives no window": "test_events.py",
+    "needs a column file or subject": "test_events.py",
+    "events need onset": "test_events.py",
+    "has to be a table: the path of a CSV file": "test_events.py",
+    "at the same row": "test_events.py",
+    "each event needs one": "test_events.py",
+    "at='annotations' takes the rows at which a label": "test_events.py",
+    "say label='majority' too": "test_events.py",
+    "say where these are in the new data": "test_events.py",
     "leaves none of": "test_masks.py",
     "have no window without NaN or masked rows": "test_masks.py",
     "all hold NaN or masked rows": "test_masks.py",

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from zarrts import transforms
     from zarrts.api import append, convert, open
     from zarrts.batch import Batch
-    from zarrts.keras.prediction import SubjectMetrics, evaluate, predict
+    from zarrts.keras.prediction import evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
+    from zarrts.keras.subject_metrics import SubjectMetrics
     from zarrts.samples import Samples
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
@@ -70,7 +71,7 @@ _HOMES = {
     "Split": "zarrts.split",
     "Store": "zarrts.store",
     "ZarrSequence": "zarrts.keras.sequence",
-    "SubjectMetrics": "zarrts.keras.prediction",
+    "SubjectMetrics": "zarrts.keras.subject_metrics",
     "append": "zarrts.api",
     "assert_disjoint": "zarrts.split",
     "compact": "zarrts.upkeep.operations",

@@ -43,6 +43,7 @@ def convert(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    missing_chunks: Literal["fill"] | None = None,
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -130,6 +131,9 @@ def convert(
     missing : number, optional
         A value of x that stands for a missing one, such as -32768. It becomes NaN, and integers
         become floats.
+    missing_chunks : "fill", optional
+        Chunks that were never written into an array of Zarr hold its fill value, as Zarr has it; by
+        default they are counted, and refused.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -199,6 +203,7 @@ def convert(
         else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
+        missing_chunks=missing_chunks,
         dtype=dtype_given(dtype),
         memory_bytes=size_given("memory", memory),
         chunk_bytes=size_given("chunk", chunk),
@@ -294,5 +299,6 @@ def append(
     prepared = prepare_append(with_table(source, table), store, options, storage_options)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
-        run(prepared, on_rows)
-    return open_store(prepared.target.root)
+        header = run(prepared, on_rows)
+    root = prepared.target.root
+    return open_store(root) if header is None else Store(root, header)

@@ -185,6 +185,19 @@ def append(
         click.echo(f"{store} is complete, with these as its latest version.")
 
 
+@main.command("formats", short_help="List the kinds of files that can be read here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@with_errors
+def list_formats(as_json: bool) -> None:
+    """List the kinds of files that can be read here, and what is lacking of the others."""
+    from zarrts.commands.format_table import as_documents, print_formats
+
+    if as_json:
+        click.echo(json.dumps(as_documents(), indent=2))
+    else:
+        print_formats()
+
+
 @main.command(short_help="Say what a store holds.")
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

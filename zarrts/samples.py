@@ -206,10 +206,13 @@ class Samples:
 
     def windows(
         self,
-        length: int | str,
+        length: int | str | None = None,
         stride: int | str | None = None,
         sampling_rate: int = 1,
         *,
+        at: Any = None,
+        before: int | str = 0,
+        after: int | str | None = None,
         start: int | str = 0,
         stop: int | str | None = None,
         reverse: bool = False,
@@ -219,6 +222,7 @@ class Samples:
         channels: Sequence[int | str] | None = None,
         gaps: Gaps | None = None,
         min_labelled: float = 0.5,
+        purity: float = 0.0,
         nan: Literal["keep", "drop"] = "keep",
         **unknown: object,
     ) -> "Samples":
@@ -238,6 +242,19 @@ class Samples:
             in TimeseriesGenerator; where the length is a time, that time: no two overlap.
         sampling_rate : int
             Takes every so manieth row of a window: ceil(length / sampling_rate) steps.
+        at : "annotations", table or function, optional
+            Instead of a length: one window at each event, from `before` to `after` it, labelled
+            by the event where events have labels (unless `label` says otherwise). "annotations":
+            where a run of rows with one label begins, labelled with it. A table (path of a CSV
+            file, dictionary of columns, structured array or data frame) has the columns onset
+            (seconds from the first row, gaps included) or row; file (as in `store.recordings`, or
+            its name) or subject; and perhaps label. A function is called with each recording of
+            the store, selected or not (it has `subject`, `source`, `rate_hz`, `n_rows` and `x`,
+            which is read where it is sliced), and returns rows or seconds, or (these, labels).
+        before, after : int or str
+            Rows, or time, from the first row of a window to its event, and from there to the row
+            behind its last one. Events too near to the start or end of a recording, or to a gap,
+            give no window, and are counted in a warning.
         start, stop : int or str
             Of each recording, only these rows, as in a slice; or a time after its begin.
         reverse : bool
@@ -263,6 +280,9 @@ class Samples:
         min_labelled : float
             With label="majority": the share of its rows that have to have a label, or the window
             has none, and counts in `n_unlabelled`.
+        purity : float
+            With label="majority": the least share of the most frequent label among those that
+            are there; where it has less, the window has no label.
         nan : "keep" or "drop"
             "drop": leave out windows in whose x a row is NaN in some channel, or marked by the
             mask of its recording. The mask is read once for that, and x of recordings that hold
@@ -286,6 +306,10 @@ class Samples:
             "label": label,
             "target": target,
             "min_labelled": min_labelled,
+            "purity": purity,
+            "at": at,
+            "before": before,
+            "after": after,
         }
         return Samples(
             windowing.windows(

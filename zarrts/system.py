@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 _REPLACE_TRIES, _REPLACE_WAIT_S = 20, 0.1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 4 << 20
 
 
 class PositionalFile:
@@ -214,6 +216,41 @@ def open_file_limit() -> int:
         return 512  # the C runtime's default on Windows
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if 0 < limit < 1 << 20 else 1 << 20
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks of a few MiB for the next that asks, if it no longer learns to.
+
+    By itself it does, once it has seen one: `mallopt(3)`, M_MMAP_THRESHOLD. TensorFlow switches
+    that off, and then each decoding of a chunk maps, touches and unmaps its scratch memory anew,
+    which costs as much as the decoding. Nothing is changed where blocks are kept anyway.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    c_library = ctypes.CDLL(None)
+    needed = ("mallinfo2", "mallopt", "malloc", "free")  # musl has no mallopt
+    if not all(hasattr(c_library, name) for name in needed):
+        return
+    c_library.malloc.restype = ctypes.c_void_p
+    c_library.malloc.argtypes = (ctypes.c_size_t,)
+    c_library.free.argtypes = (ctypes.c_void_p,)
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+    class MallInfo2(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+    c_library.mallinfo2.restype = MallInfo2
+    for _ in range(3):  # another thread may map something meanwhile, though not each time
+        before = c_library.mallinfo2().hblks  # blocks that have a mapping of their own
+        block = c_library.malloc(_KEPT_BYTES // 2)
+        is_mapped = c_library.mallinfo2().hblks > before
+        c_library.free(block)
+        # The first may be mapped though glibc learns: it does so as that one is freed.
+    if is_mapped:
+        c_library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        c_library.mallopt(_M_TRIM_THRESHOLD, 4 * _KEPT_BYTES)
 
 
 @contextlib.contextmanager

@@ -202,12 +202,14 @@ class SourceRecording:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInput:
-    """The inputs of a recording whose labels are not asked for; see `SourceRecording`."""
+    """The inputs of a recording, and labels where they are known; see `SourceRecording`."""
 
     origin: str
     x: RowReader
     mask: RowReader | None = None
     gaps: Gaps | None = None
+    subject: str | None = None
+    y: RowReader | None = None
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,14 @@ PEERS = (
         note="uncompressed, held by the page cache",
     ),
     Peer(
+        key="zarr-fused",
+        title="zarr-python, fused pipeline",
+        module="zarr_fused",
+        store="zarr",
+        needs=("zarr",),
+        note="groups of 32 chunks, one read ahead into reused memory; no checksum",
+    ),
+    Peer(
         key="oindex",
         title="zarr-python oindex",
         module="zarr_oindex",

@@ -344,4 +344,4 @@ def at_once(function: Callable[[Any], T], items: Iterable[Any], n_at_once: int) 
 
 def look_again(files: Sequence[RemoteFile]) -> list[RemoteFile]:
     """Return files as they are now; SourceError if one is gone."""
-    return at_once(RemoteFile.now, files, _AT_ONCE)
+    return at_once(lambda it: it.now(), files, _AT_ONCE)

@@ -171,6 +171,11 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
         click.option("--missing", type=float, help="A value of x that is missing, such as -32768."),
+        click.option(
+            "--missing-chunks",
+            type=click.Choice(["fill"]),
+            help="fill: what was never written into Zarr is its fill value, and not an error.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)

@@ -91,8 +91,10 @@ def _measured(
     ]
     keeps_all = loader.keeps_all
     loader.close()
+    backend = ""
     if fit and not is_ragged and _can_fit(samples):
         rates += _fit_rates(samples, options, seconds)
+        backend = _describe_keras()
     return BenchReport(
         store=samples.store.path,
         way="straight into memory" if is_direct else "through zarr-python",
@@ -107,6 +109,7 @@ def _measured(
         is_remote=is_remote,
         loops=library.describe(),
         unit="time steps" if is_ragged else "samples",
+        backend=backend,
     )
 
 
@@ -264,6 +267,12 @@ def _fit_rates(samples: Samples, options: BatchOptions, seconds: float) -> list[
         for clock, data in ((from_ram, (x, y)), (from_store, (seq,))):
             model.fit(*data, **_fit_arguments(data, options), callbacks=[clock])
     return [from_ram.rate("fit, arrays in RAM"), from_store.rate("fit, this store")]
+
+
+def _describe_keras() -> str:
+    import keras
+
+    return f"Keras {keras.__version__} on {keras.backend.backend()}"
 
 
 def _fit_arguments(data: tuple[Any, ...], options: BatchOptions) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class BenchReport:
     """The rates of all stages, and what follows from them.
 
     `unit` is what is counted: samples, or time steps where samples are of unequal lengths.
+    `backend` is the Keras and the backend of `fit`, where that was measured.
     """
 
     store: str
@@ -45,6 +46,7 @@ class BenchReport:
     is_remote: bool = False
     loops: str = ""
     unit: str = "samples"
+    backend: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -53,6 +55,8 @@ class BenchReport:
     def as_text(self) -> str:
         """Return the report for people."""
         lines = [f"{self.store}: read {self.way}, {self.n_threads} threads; loops {self.loops}"]
+        if self.backend:
+            lines.append(f"fit: {self.backend}")
         for rate in self.rates:
             waited = "" if rate.waited is None else f"   waited {rate.waited:4.0%}"
             lines.append(

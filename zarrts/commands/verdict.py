@@ -34,6 +34,17 @@ def verdict_of(
                 f"The model is the limit: it trains from this store at {ratio:.0%} of its speed "
                 f"from arrays in RAM{rest}; a faster store would not help."
             )
+        if loader > in_ram:
+            once = (
+                ""
+                if keeps_all
+                else "; with memory= above the size of the selection it decodes once"
+            )
+            return (
+                f"The processors are the limit: model and loader are each faster alone than the "
+                f"{rates['fit, this store']:,.0f} samples/s that they reach together; more "
+                f"processors, or a GPU for the model, would help{once}."
+            )
     if keeps_all:
         return (
             "After the first epoch, gathering is the limit: all samples fit into "

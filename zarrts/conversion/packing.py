@@ -30,6 +30,7 @@ _LEAST_TRIAL_BYTES, _TRIAL_BYTES, _ALL_TRIAL_BYTES = 1 << 16, 1 << 20, 1 << 28
 _SEVERAL = 4
 _ROOM = 1 << 12  # counts that a trial leaves free on either side, where it can
 _N_BLOCKS = 8  # that codecs are tried on
+_WORTH_BITSHUFFLE = 0.8  # of what shuffle leaves: it is decoded several times as slowly
 _STEP_SHARE = 1 - 2**-7  # of twice the largest error: rounding to float32 takes the rest
 
 
@@ -45,7 +46,7 @@ class PackPlan:
     codec : str
         One of `CODECS`.
     shuffle : "shuffle" or "bitshuffle"
-        What comes before the compression: the one that gives fewer bytes of the trial.
+        What comes before the compression: bitshuffle where it leaves far fewer bytes of the trial.
     ratio, bytes_per_s : float
         Stored bytes a byte of values, and bytes of values a second, of the trial.
     """
@@ -98,7 +99,9 @@ def plan_packing(
         (*try_blocks(blocks, name, shuffle=shuffle), name, shuffle)
         for name, shuffle in _ways(codec)
     ]
-    ratio, bytes_per_s, name, shuffle = min(tried, key=lambda it: it[0])
+    ratio, bytes_per_s, name, shuffle = tried[0]
+    if tried[-1][0] < _WORTH_BITSHUFFLE * ratio:
+        ratio, bytes_per_s, name, shuffle = tried[-1]
     if codec == "auto" and ratio > WORTH_COMPRESSING:
         name, shuffle = "none", "shuffle"
         ratio, bytes_per_s = try_blocks(blocks, name, shuffle=shuffle)
@@ -114,7 +117,7 @@ def plan_packing(
 
 
 def _ways(codec: str) -> list[tuple[str, Shuffle]]:
-    """Return the codecs that are tried."""
+    """Return the codecs that are tried, shuffle first."""
     if codec == "none":
         return [(codec, "shuffle")]
     name = "lz4" if codec == "auto" else codec

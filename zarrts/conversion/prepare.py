@@ -7,7 +7,6 @@ from typing import Any
 
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
-from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.checks import (
     check_duplicates,
@@ -19,6 +18,7 @@ from zarrts.conversion.checks import (
 )
 from zarrts.conversion.codecs import choose_codec, codec_of_segment, try_chunks
 from zarrts.conversion.lock import only_writer
+from zarrts.conversion.merging import find_all
 from zarrts.conversion.one_hot import where_not_one_hot
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.packing import plan_packing
@@ -45,7 +45,6 @@ from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.joint_tables import read_names
 from zarrts.storage.location import (
     free_bytes,
-    has_table,
     locate,
     refuse_large,
     refuse_read_only,
@@ -90,7 +89,7 @@ def prepare(
     refuse_read_only(root)  # before anything is asked of a server
     refuse_unused(storage_options, source, target, options.subject)
     _refuse_nothing_given(options)
-    found = _find(source, options, storage_options, target)
+    options, found = find_all(source, root, options, storage_options)
     refuse_unused_choice(found.recordings, options)
     return _prepared(found, read_target(root), options, None)
 
@@ -131,7 +130,7 @@ def prepare_append(
     reference = sources.Reference(
         description=header.description, owner="the store has", is_all=False
     )
-    found = _find(source, options, storage_options, store, reference)
+    _, found = find_all(source, root, options, storage_options, reference)
     base = Base(header, read_names(root, header))
     if len(header.versions) > 1:
         latest = base.tables[header.segments[-1].name]
@@ -154,20 +153,6 @@ def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions
         options.or_else(then),
         kind=header.kind if is_certain else options.kind,
     )
-
-
-def _find(
-    source: Any,
-    options: ConvertOptions,
-    storage_options: Mapping[str, Any] | None,
-    store: str | Path,
-    reference: sources.Reference | None = None,
-) -> sources.Found:
-    mounts = Mounts(storage_options)
-    found = sources.find(source, options, mounts=mounts, reference=reference)
-    if has_table(source):
-        mounts.warn_of_unused(store)
-    return found
 
 
 def _prepared(

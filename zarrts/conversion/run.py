@@ -50,8 +50,10 @@ WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
+def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> StoreHeader | None:
     """Write the store that was prepared; it exists once all of it is on the disk.
+
+    Returns what its root says, if it was written now: that of many parts takes long to read.
 
     What an earlier run of the same plan finished is checked and kept. Sources of a store that is
     complete are compared with it where they were touched since.
@@ -67,16 +69,16 @@ def run(prepared: Prepared, on_rows: OnRows = lambda n_rows: None) -> None:
     if prepared.is_done:
         _refuse_changed(prepared, on_rows)
         _clear_leftovers(prepared)
-        return
+        return None
     with _writing(prepared) as write, only_writer(root) as hold:
         target = read_target(root, prepared.target)
         if _is_published(prepared, target):
-            return  # by another process
+            return None  # by another process
         refuse_writing(prepared, target)
         if prepared.base is not None and target.version != prepared.base.version:
             raise PlanError(f"{root} was changed by somebody else meanwhile; try again.")
         with _explained(prepared, hold):
-            _write_store(prepared, target, on_rows, write, hold)
+            return _write_store(prepared, target, on_rows, write, hold)
 
 
 @contextlib.contextmanager
@@ -152,7 +154,7 @@ def _write_store(
     on_rows: OnRows,
     write: WriteTasks,
     hold: Hold,
-) -> None:
+) -> StoreHeader | None:
     root = target.root
     segment, finished = _resume(prepared, target, on_rows) or (_start(prepared, target), {})
     try:
@@ -187,6 +189,7 @@ def _write_store(
     with contextlib.suppress(OSError):  # the store is complete; Windows deletes no open file
         _write_stamps(prepared, header)
         sweep(read_target(root, published))
+    return published.header
 
 
 # Beginning, and beginning again ---------------------------------------------------------------

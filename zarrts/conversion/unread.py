@@ -9,7 +9,7 @@ _MAX_SHOWN = 4
 _PERHAPS_RECORDINGS = frozenset(
     [
         *(".pkl", ".pickle", ".p", ".joblib", ".parquet", ".feather", ".pt", ".pth", ".gz", ".zip"),
-        *(".mff", ".fif", ".vhdr", ".set", ".c3d", ".wav", ".xlsx", ".arff", ".tfrecord", ".rec"),
+        *(".mff", ".c3d", ".xlsx", ".arff", ".tfrecord", ".rec"),
     ]
 )
 

@@ -77,8 +77,6 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
     place : Place, or None
         A file of the target: on a worker where it is another, or none, the path of the target
         leads to another disk.
-    counting : Counting, or None
-        Where x is stored as counts.
     n_points : int
         Of the sketch of a recording.
     n_slots : int
@@ -86,6 +84,8 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         a memory limit of its own that they would come near to.
     part_bytes : int
         Memory that a shard takes.
+    counting : Counting, optional
+        Where x is stored as counts.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         root: Location,
         segment: Segment,
         labels: LabelScheme,
-        counting: Counting | None,
         n_points: int,
         place: Place | None,
         n_slots: int,
         part_bytes: int,
+        counting: Counting | None = None,
     ) -> None:
         self._root, self._segment, self._labels = root, segment, labels
         self._counting = counting

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zarrts.indexing.indexes import RecordingIndex, RowIndex, SampleIndex
 from zarrts.types import AnyArray, IntArray, LabelsPer
 
-TargetOf = Literal["row", "recording", "x"]
+TargetOf = Literal["row", "recording", "sample", "x"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,14 +26,16 @@ class Cut:
     y_steps : int64, or None
         The same for y; of a label per recording, only the shape counts.
     y_of : str
-        "row": the labels of these rows. "recording": the label of the recording. "x": values of
-        these rows, of the channels `y_channels`.
+        "row": the labels of these rows. "recording": the label of the recording. "sample": one of
+        `labels`. "x": values of these rows, of the channels `y_channels`.
     y_channels : int64, shape (n_channels,), or None
         All of them by default.
     y_input : str
         Name of the input that y is of, where it is one of several.
     reduce : callable, or None
         Turns stored labels of windows, (n, y_steps.shape[-1], ...), into one each; see `reduced`.
+    labels : array, shape (n_samples,), or None
+        Of all samples of the view, as stored labels are.
     """
 
     x_steps: IntArray | None
@@ -42,6 +44,7 @@ class Cut:
     y_channels: IntArray | None = None
     y_input: str = ""
     reduce: Callable[[AnyArray], AnyArray] | None = None
+    labels: AnyArray | None = None
 
     @property
     def is_of_equal_lengths(self) -> bool:
@@ -165,12 +168,15 @@ class View:
     drops_bad : bool
         Samples with NaN, or rows that are masked, were left out, and are where new data are cut
         alike.
+    before : int, or None
+        Of windows at events: rows from the first one to that of the event.
     """
 
     index: SampleIndex
     cut: Cut
     key: tuple[object, ...]
     drops_bad: bool = False
+    before: int | None = None
 
 
 _FIRST = np.zeros((), np.int64)

@@ -48,6 +48,7 @@ class WindowOptions:
     min_labelled: float = 0.5
     target_input: str = ""
     label_steps: int = 1
+    purity: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("length", "stride", "sampling_rate"):
@@ -64,9 +65,13 @@ class WindowOptions:
                 f"target='x' takes values of some rows, but label={self.label!r} names none; use "
                 "label='next', 'last', 'first' or 'all'."
             )
-        if not isinstance(self.min_labelled, int | float) or not 0 <= self.min_labelled <= 1:
+        for name in ("min_labelled", "purity"):
+            share = getattr(self, name)
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise SampleError(f"{name}={share!r} has to be a share of rows, from 0 to 1.")
+        if self.purity and self.label != "majority":
             raise SampleError(
-                f"min_labelled={self.min_labelled!r} has to be a share of rows, from 0 to 1."
+                f"purity={self.purity} is the share of the majority: say label='majority' too."
             )
         if self.channels is not None and self.target != "x":
             raise SampleError("channels= chooses values of x as the target: say target='x' too.")
@@ -139,7 +144,14 @@ class WindowOptions:
         if self.label == "recording":
             y_of = "recording"
         elif self.label == "majority":
-            reduce = partial(majority, missing=missing, min_labelled=self.min_labelled)
+            if self.purity and not missing:
+                raise SampleError(
+                    "purity= leaves windows without a label, but these labels are numbers, of "
+                    "which none stands for that; convert with labels that are text."
+                )
+            reduce = partial(
+                majority, missing=missing, min_labelled=self.min_labelled, purity=self.purity
+            )
         elif self._picked is not None:
             reduce = partial(_picked_of, step=self._picked % self.label_steps)
         elif callable(self.label):
@@ -256,7 +268,10 @@ def sequences_of(view: View, n: int, stride: int | None) -> View:
         )
     index, cut = view.index, view.cut
     if not isinstance(index, WindowIndex) or cut.x_steps is None or cut.y_steps is None:
-        raise SampleError("sequences() joins windows: samples.windows(length).sequences(n).")
+        raise SampleError(
+            "sequences() joins windows that follow each other at a fixed step: "
+            "samples.windows(length).sequences(n)."
+        )
     counts = np.maximum((index.counts - n) // step + 1, 0)
     filled = counts > 0
     if not filled.any():

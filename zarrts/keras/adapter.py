@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from zarrts.keras.feed import Feed
+from zarrts.keras.tf_dataset import pass_dataset
 from zarrts.loading.epochs import Reader
 
 _ADAPTERS = "keras.src.trainers.data_adapters"
@@ -52,7 +53,7 @@ def attach(frame: FrameType, sequence: object, feed: Feed) -> Reader | None:
     adapter.py_dataset = weakref.proxy(sequence)
     held = weakref.ref(feed)
     adapter._get_iterator = partial(_read_pass, held, reader, adapter._standardize_batch)
-    adapter.get_tf_dataset = partial(_bounded, adapter, adapter.get_tf_dataset, held)
+    adapter.get_tf_dataset = partial(_bounded, adapter, adapter.get_tf_dataset, held, reader)
     adapter.zarrts_reader = reader
     return reader
 
@@ -72,24 +73,32 @@ def _read_pass(
         yield standardize(batch)
 
 
-def _bounded(adapter: Any, make: Callable[[], Any], held: "weakref.ref[Feed]") -> Any:
+def _bounded(
+    adapter: Any, make: Callable[[], Any], held: "weakref.ref[Feed]", reader: Reader
+) -> Any:
     """Return Keras' tf.data set, reading ahead by a few batches, however large they are.
 
-    TensorFlow wants to know beforehand in which axes batches differ. Keras looks at the first two,
-    which may have one length by chance; then a later batch would be an error.
+    A generator costs TensorFlow twice what a function does that it calls for each batch; so where
+    the number of batches is known before, that takes its place.
+
+    TensorFlow wants to know beforehand in which axes batches differ. Keras reads the first two,
+    which may have one length by chance, and each time; then a later batch would be an error.
     """
     feed = held()
-    unlike = feed.unlike_batches() if feed is not None else []
-    if unlike and getattr(adapter, "_output_signature", True) is None:
+    examples = feed.examples() if feed is not None else []
+    if examples and getattr(adapter, "_output_signature", True) is None:
         from keras.src.trainers.data_adapters import data_adapter_utils
 
-        standard = [adapter._standardize_batch(batch) for batch in unlike]
+        standard = [adapter._standardize_batch(batch) for batch in examples]
         adapter._output_signature = data_adapter_utils.get_tensor_spec(standard)
-    del feed
     dataset = make()
     unbounded = getattr(dataset, "_input_dataset", None)
     if type(dataset).__name__ != "_PrefetchDataset" or unbounded is None:
         return dataset
+    skips = feed is not None and feed.skips_damage
+    del feed
+    if not skips:
+        unbounded = pass_dataset(held, reader, dataset.element_spec, adapter._standardize_batch)
     bounded = unbounded.prefetch(_READ_AHEAD)
     strategy: Any = getattr(sys._getframe(1).f_locals.get("self"), "_distribute_strategy", None)
     has_workers = getattr(getattr(strategy, "extended", None), "_in_multi_worker_mode", None)

@@ -30,6 +30,7 @@ class Feed:
     def __init__(self, loader: EpochLoader, options: BatchOptions) -> None:
         self.passes, self.n_batches = Passes(loader), loader.n_batches
         self._options = options
+        self._examples: list[Any] | None = None
 
     def next_of(self, current: Pass) -> Any:
         """Return the next batch of a pass as Keras wants it, or None at its end.
@@ -50,6 +51,18 @@ class Feed:
         if not found and self.skips_damage:
             found = [self.passes.first_batch()]
         return [self.as_tuple(batch) for batch in found]
+
+    def examples(self) -> list[Any]:
+        """Return batches that differ in every axis but the first in which any may differ.
+
+        Empty if only the batches themselves would tell: a transform may do what it likes.
+        """
+        if self._examples is None:
+            found = self.unlike_batches()
+            if not found and self._options.transform is None:
+                found = [self.as_tuple(self.passes.example())]
+            self._examples = found
+        return self._examples
 
     @property
     def skips_damage(self) -> bool:

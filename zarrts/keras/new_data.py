@@ -1,6 +1,7 @@
 """New data for a network that was trained: arrays as recordings, labels as known classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Cut, TargetOf, View
 from zarrts.indexing.indexes import WindowIndex
+from zarrts.keras.source_cuts import refuse_no_events
 from zarrts.keras.spec import Spec
 from zarrts.keywords import first_names
 from zarrts.labels.scheme import LabelScheme
@@ -45,6 +47,35 @@ def as_recordings(given: Any, spec: Spec) -> Any:
     return found
 
 
+def cut_at(
+    samples: Samples, spec: Spec, at: Any, stride: int | None, *, has_labels: bool
+) -> Samples:
+    """Return windows at events of the recordings of a store, as the network takes them.
+
+    Raises
+    ------
+    SampleError
+        If these are windows already, there is no event, or labels are asked for and events have
+        none.
+    """
+    refuse_no_events(spec, stride, at)
+    selection = samples.selection
+    if not selection.is_as_stored or spec.x_steps is None or spec.takes_rows:
+        raise SampleError("at= cuts recordings, but these samples are cut already; leave it out.")
+    before, steps = spec.before or 0, np.array(spec.x_steps, np.int64)
+    is_row = selection.store.header.labels_per == "row" and not has_labels
+    found = samples.windows(
+        at=at,
+        before=before,
+        after=int(steps.max()) + 1 - before,
+        label="first" if is_row else "recording",
+    ).selection
+    view = found.view
+    cut = replace(view.cut, x_steps=steps)
+    found = replace(found, view=replace(view, cut=cut, drops_bad=spec.drops_bad))
+    return Samples(without_bad_rows(found) if spec.drops_bad else found)
+
+
 def cut_like(samples: Samples, spec: Spec, stride: int | None, *, has_labels: bool) -> Samples:
     """Return windows of recordings, as the network takes them; other samples as they are.
 
@@ -64,13 +95,14 @@ def cut_like(samples: Samples, spec: Spec, stride: int | None, *, has_labels: bo
     is_whole = selection.is_as_stored and not selection.view.cut.is_of_equal_lengths
     if not is_whole or spec.x_steps is None or spec.takes_rows:
         return samples
+    refuse_no_events(spec, stride, None)
     steps = np.array(spec.x_steps, np.int64)
     labels = refuse_unknown_labels(spec) if has_labels else np.zeros((), np.int64)
     span = int(max(steps.max(), labels.max(initial=0))) + 1
     reduce = None
     if has_labels and spec.majority is not None:
         missing = selection.scheme.missing_values
-        reduce = partial(majority, missing=missing, min_labelled=spec.majority)
+        reduce = partial(majority, missing=missing, min_labelled=spec.majority, purity=spec.purity)
     y_of: TargetOf = "row" if has_labels and spec.y_of == "row" else "recording"
     cut = Cut(x_steps=steps, y_steps=labels, y_of=y_of, reduce=reduce)
     catalog = selection.store.catalog

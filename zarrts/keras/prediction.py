@@ -12,24 +12,36 @@ from typing import Any
 
 import numpy as np
 
-from zarrts.backend import keras
 from zarrts.batch import Batch
 from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.keras.confusion import Confusion, output_of
 from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.meaning import reference_of, refuse_other_meaning
-from zarrts.keras.new_data import as_recordings, codes_in, cut_like, is_array, with_classes_of
+from zarrts.keras.new_data import (
+    as_recordings,
+    codes_in,
+    cut_at,
+    cut_like,
+    is_array,
+    with_classes_of,
+)
 from zarrts.keras.opening import Opening
 from zarrts.keras.places import places_of_files, places_of_samples
 from zarrts.keras.prediction_files import new_values, publish_values, shortened
-from zarrts.keras.sequence import ZarrSequence
-from zarrts.keras.source_batches import Fed, batches_of_files, labelled_batches
+from zarrts.keras.sequence import ZarrSequence, refuse_other_counts
+from zarrts.keras.source_batches import (
+    Fed,
+    batches_of_files,
+    inputs_with_labels,
+    labelled_batches,
+)
 from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.spec import Spec
 from zarrts.loading.epochs import EpochPart
 from zarrts.loading.options import OnError
 from zarrts.progress import show_count
+from zarrts.reading.events import ANNOTATIONS
 from zarrts.results import Evaluation, Merge, Predictions
 from zarrts.samples import Samples
 from zarrts.sources import SourceOptions, find_inputs
@@ -51,6 +63,7 @@ def predict(
     x: str | Sequence[str] | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
+    at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Predictions:
@@ -77,6 +90,9 @@ def predict(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    at : optional
+        Of networks that were trained on windows at events: where events are in source files, or in
+        recordings of a store that are not cut; see `Samples.windows`.
     storage_options : dict, optional
         Of addresses, as for `convert`.
     progress : bool
@@ -110,13 +126,18 @@ def predict(
             )
             reference = reference_of(spec.description, spec.steps)
             given = as_recordings(samples, spec)
-            inputs = find_inputs(given, options, storage_options, reference)
-            cuts = SourceCuts(inputs, spec, stride)
+            if isinstance(at, str) and at == ANNOTATIONS:  # which are labels, and have to be read
+                inputs = inputs_with_labels(given, replace(options, y=None), storage_options)
+            else:
+                inputs = find_inputs(given, options, storage_options, reference)
+            cuts = SourceCuts(inputs, spec, stride, at)
             n_samples, batches = cuts.n_samples, batches_of_files(cuts)
             locate_samples = partial(places_of_files, cuts)
         else:
             opened = Opening(storage_options).samples_of(samples)
             refuse_other_meaning(opened.store, spec.description)
+            if at is not None:
+                opened = cut_at(opened, spec, at, stride, has_labels=False)
             seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
             locate_samples = partial(places_of_samples, seq.samples)
@@ -137,6 +158,7 @@ def evaluate(
     subject: Any = None,
     label_every: int | str | None = None,
     stride: int | None = None,
+    at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     predictions: bool = False,
     progress: bool = True,
@@ -158,6 +180,8 @@ def evaluate(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    at : optional
+        As for `predict`; the labels are those of the events.
     storage_options : dict, optional
         Of an address; by default those of `like`, where that is a sequence.
     predictions : bool
@@ -192,7 +216,7 @@ def evaluate(
             rate_hz=spec.rates_asked,
             kind="dense" if spec.takes_rows else "ragged",
         )
-        found = labelled_batches(samples, options, spec, stride, more)
+        found = labelled_batches(samples, options, spec, stride, more, at)
         counts = Confusion(model, found.subjects, names, keeps=predictions)
         with show_count("evaluate", found.cuts.n_samples, progress) as on_samples:
             for inputs, true, ids, recordings in found.batches:
@@ -200,7 +224,11 @@ def evaluate(
                 on_samples(len(ids))
         every = np.arange(len(found.subjects))
         return counts.evaluation(every, partial(places_of_files, found.cuts))
-    if isinstance(like, ZarrSequence):
+    if at is not None:
+        opened = Opening(storage_options).samples_of(samples)
+        refuse_other_meaning(opened.store, spec.description)
+        known = with_classes_of(cut_at(opened, spec, at, stride, has_labels=True), spec)
+    elif isinstance(like, ZarrSequence):
         given = Opening(storage_options).samples_of(samples) if storage_options else samples
         known = like.alike(given)
     else:
@@ -221,34 +249,6 @@ def evaluate(
             on_samples(len(ids))
         chosen = seq.samples.selection.subject_codes
         return counts.evaluation(chosen, partial(places_of_samples, seq.samples))
-
-
-class SubjectMetrics(keras.callbacks.Callback):  # type: ignore[misc]
-    """Evaluates each subject apart at the end of an epoch, beside `fit`'s own validation.
-
-    It reads the samples once more. Logs get `val_accuracy/<subject>`, so that `History` and
-    callbacks that come after this one see them.
-
-    Attributes
-    ----------
-    evaluations : list of Evaluation
-        One an epoch that was validated.
-    """
-
-    def __init__(self, samples: Samples, like: ZarrSequence, validation_freq: int = 1) -> None:
-        super().__init__()
-        self.samples, self.like, self.validation_freq = samples, like, validation_freq
-        self.evaluations: list[Evaluation] = []
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Evaluate, and add to the logs."""
-        if (epoch + 1) % self.validation_freq:
-            return
-        found = evaluate(self.model, self.samples, like=self.like)
-        self.evaluations.append(found)
-        if logs is not None:
-            for subject, accuracy in zip(found.subjects, found.subject_accuracy, strict=True):
-                logs[f"val_accuracy/{subject}"] = float(accuracy)
 
 
 # Samples of a store -----------------------------------------------------------------------
@@ -287,6 +287,7 @@ def _sequence(
             f"{samples!r} has rows of shape {found.row_shape} cut at {found.x_steps}, but the "
             f"network was trained on {spec.row_shape} cut at {spec.x_steps}; cut the same windows."
         )
+    refuse_other_counts(seq, spec.counts)
     return seq
 
 

@@ -13,6 +13,7 @@ from zarrts.backend import keras
 from zarrts.errors import SampleError
 from zarrts.inputs import handed_out
 from zarrts.keras import adapter
+from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.feed import Feed
 from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.loop import Loop
@@ -350,7 +351,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         options = dataclasses.replace(
             self._options, **_OF_TRAINING, stats=stats, scale=scale
         ).keywords()
-        return ZarrSequence(self.alike(samples), **options)
+        made = ZarrSequence(self.alike(samples), **options)
+        if self._options.hands_out_stored:
+            refuse_other_counts(made, self.spec.counts)
+        return made
 
     def alike(self, samples: "str | Path | Store | Samples") -> Samples:
         """Return other samples with the classes of these, merged in the same way.
@@ -405,6 +409,17 @@ def _of_these(values: Any, given: Samples, kept: Samples) -> Any:
     if kept is given or array.shape != (len(given),) or len(kept) == len(given):
         return values
     return array[given.selection.ids.count_below(kept.ids)]
+
+
+def refuse_other_counts(seq: ZarrSequence, counts: CountedInputs | None) -> None:
+    """Raise SampleError unless a sequence hands out the counts that a network was trained on."""
+    found = seq.spec.counts
+    if found != counts:
+        raise SampleError(
+            f"{seq.samples.store.path} stores other counts than the network was trained on "
+            "(dtype='stored'): their gains and offsets differ. Train on values, without "
+            "dtype='stored', to use both."
+        )
 
 
 def _refuse(name: str, value: object, reason: str) -> NoReturn:

@@ -20,7 +20,7 @@ from zarrts.keras.spec import Spec
 from zarrts.sources import SourceOptions, find
 from zarrts.stats.statistics import Linear
 from zarrts.storage.segments import parts_of
-from zarrts.types import AnyArray, IntArray, RowReader, SourceInput
+from zarrts.types import AnyArray, IntArray, RowReader, SourceInput, SourceRecording
 
 Fed = tuple[Any, IntArray, IntArray]
 """Input of the network, sample ids, and numbers of recordings."""
@@ -97,6 +97,7 @@ def labelled_batches(
     spec: Spec,
     stride: int | None,
     storage_options: Mapping[str, Any] | None,
+    at: Any = None,
 ) -> LabelledBatches:
     """Return the samples of sources with labels, cut and fed as `spec` says.
 
@@ -105,14 +106,8 @@ def labelled_batches(
     SourceError
         Naming every file that cannot be used.
     """
-    found = find(source, options, mounts=Mounts(storage_options))
-    if found.problems:
-        raise SourceError("\n".join(found.problems))
-    recordings = found.recordings
-    inputs = [
-        SourceInput(origin=it.origin, x=it.x, mask=it.mask, gaps=it.gaps) for it in recordings
-    ]
-    cuts = SourceCuts(inputs, spec, stride)
+    recordings = _find(source, options, storage_options)
+    cuts = SourceCuts(inputs_of(recordings), spec, stride, at)
     labels = SourceLabels(recordings, cuts)
     codes = {name: code for code, name in enumerate(dict.fromkeys(it.subject for it in recordings))}
     fed = batches_of_files(cuts)
@@ -130,6 +125,38 @@ def labelled_batches(
         owners=np.array([codes[it.subject] for it in recordings], np.int64),
         batches=batches(),
     )
+
+
+def inputs_with_labels(
+    source: Any, options: SourceOptions, storage_options: Mapping[str, Any] | None
+) -> list[SourceInput]:
+    """Return the inputs of sources beside their labels.
+
+    Raises
+    ------
+    SourceError
+        Naming every file that cannot be used.
+    """
+    return inputs_of(_find(source, options, storage_options))
+
+
+def _find(
+    source: Any, options: SourceOptions, storage_options: Mapping[str, Any] | None
+) -> tuple[SourceRecording, ...]:
+    found = find(source, options, mounts=Mounts(storage_options))
+    if found.problems:
+        raise SourceError("\n".join(found.problems))
+    return found.recordings
+
+
+def inputs_of(recordings: Sequence[SourceRecording]) -> list[SourceInput]:
+    """Return the inputs of recordings that were found with their labels."""
+    return [
+        SourceInput(
+            origin=it.origin, x=it.x, mask=it.mask, gaps=it.gaps, subject=it.subject, y=it.y
+        )
+        for it in recordings
+    ]
 
 
 def _cut(cuts: SourceCuts, steps: IntArray, own: Sequence[Mapping[str, Linear]]) -> Iterator[Fed]:

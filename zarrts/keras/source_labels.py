@@ -32,7 +32,7 @@ class SourceLabels:
 
     def __init__(self, recordings: Sequence[SourceRecording], cuts: SourceCuts) -> None:
         spec = cuts.spec
-        if spec.y_of not in ("row", "recording"):
+        if spec.y_of not in ("row", "recording") and not cuts.is_at_events:
             raise SampleError(
                 "like= does not say how labels of rows become those of a sample (label= was a "
                 "function, target= was 'x', or an older zarrts saved it); convert the files, and "
@@ -47,7 +47,7 @@ class SourceLabels:
             for old, new in spec.merges or ()
             if old not in self._codes
         }
-        problems = [self._problem(it) for it in recordings]
+        problems = [] if cuts.is_at_events else [self._problem(it) for it in recordings]
         if any(problems):
             raise SourceError("\n".join(filter(None, problems)))
 
@@ -81,6 +81,14 @@ class SourceLabels:
         int64, shape (n_samples,) or (n_samples, n_labels)
         """
         recording = self._recordings[number]
+        if self._cuts.is_at_events:
+            labels = self._cuts.at_events[number].labels
+            if labels is None:
+                raise SampleError(
+                    f"at=: the events of {recording.origin} have no labels, so that nothing can be "
+                    "right or wrong; use zarrts.predict."
+                )
+            return self._encoded(labels[samples], recording.origin)
         with closing(recording.y):
             if self._is_single(recording):
                 code = self._encoded(recording.y.read(0, 1), recording.origin)
@@ -96,7 +104,7 @@ class SourceLabels:
         inside = (rows >= first) & (rows < stop)
         codes = np.where(inside, known[np.clip(rows - first, 0, stop - first - 1)], -1)
         share = self._spec.majority
-        return codes if share is None else majority(codes, (-1,), share)
+        return codes if share is None else majority(codes, (-1,), share, self._spec.purity)
 
     def _of_any_length(self, recording: SourceRecording, n_steps: int) -> IntArray:
         codes = self._encoded(recording.y.read(0, recording.y.shape[0]), recording.origin)

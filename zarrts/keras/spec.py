@@ -13,10 +13,11 @@ from zarrts.errors import SampleError, StoreError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.inputs import handed_out
+from zarrts.keras.counted_inputs import CountedInputs, counted_inputs
 from zarrts.keras.input_spec import InputSpec
 from zarrts.labels.label_sets import LabelModes
 from zarrts.labels.merges import Merges
-from zarrts.loading.options import BatchOptions
+from zarrts.loading.options import STORED, BatchOptions
 from zarrts.loading.settings import Settings
 from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
@@ -78,6 +79,12 @@ class Spec:
         The network takes the array of the only one of `inputs`, and not a dictionary.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
+    purity : float
+        Beside `majority`: the share that the most frequent label has to have.
+    before : int, or None
+        Of windows at events: rows from the first one to that of the event.
+    counts : CountedInputs, or None
+        Where the network gets 16-bit counts: what they stand for.
     """
 
     class_names: tuple[Label, ...] | None
@@ -102,6 +109,9 @@ class Spec:
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
     drops_bad: bool = False
+    purity: float = 0.0
+    before: int | None = None
+    counts: CountedInputs | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     is_alone: bool = False
 
@@ -172,6 +182,7 @@ class Spec:
             values = json.loads(Path(path).read_text("utf-8"))
             if values.pop("format") != _FORMAT:
                 raise ValueError("of another format")
+            counts = values.pop("counts", None)
             scaling = values.pop("scaling")
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
@@ -189,6 +200,7 @@ class Spec:
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
+                counts=None if counts is None else counted_inputs(counts),
                 **values,
             )
         except OSError as error:
@@ -258,7 +270,7 @@ class Spec:
             stats=handed_out({name: it.scaling for name, it in self.of_inputs.items()}),
             inputs=next(iter(self.inputs)) if self.is_alone else [*self.inputs] or None,
             nan=self.nan,
-            dtype=self.dtype,
+            dtype=self.dtype if self.counts is None else STORED,
             mask=self.has_mask,
             memory=self.memory_bytes,
             **padding,
@@ -279,6 +291,8 @@ class Spec:
         fit : Fit, optional
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
+        if self.counts is not None:
+            return self.counts.counts(rows.astype(self.stored_dtype, copy=False))
         parts, pad_value = parts_of(rows), (self.padding or {}).get("value", 0.0)
         if self.takes_rows or not self.inputs:
             first = parts
@@ -314,9 +328,9 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
     options, header = settings.options, selection.store.header
     cut, padding = selection.view.cut, options.padding
     lengths, merges = settings.processing.lengths, selection.scheme.merges
-    share = None
+    share, purity = None, 0.0
     if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
-        share = cut.reduce.keywords["min_labelled"]
+        share, purity = (cut.reduce.keywords[name] for name in ("min_labelled", "purity"))
     inputs = {
         it.name: InputSpec(
             row_shape=it.spec.row_shape,
@@ -360,4 +374,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         drops_bad=selection.view.drops_bad,
         inputs={} if is_one else inputs,
         is_alone=isinstance(options.inputs, str),
+        purity=purity,
+        before=selection.view.before,
+        counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
     )

@@ -6,17 +6,20 @@ whatever that refers to, to the end of the process: so these refer to the feed w
 data set keeps it.
 """
 
+import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.keras.feed import Feed
-from zarrts.loading.epochs import EpochPart
+from zarrts.loading.epochs import EpochPart, Pass, Reader
 from zarrts.types import AnyArray, IntArray
 
 _READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
+_MOST_PASSES = 4  # of one adapter that may be under way, such as one that was left for another
 
 
 def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
@@ -77,6 +80,68 @@ def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
     dataset = dataset.prefetch(_READ_AHEAD).with_options(options)
     dataset.zarrts_feed = feed
     return dataset
+
+
+def pass_dataset(
+    held: "weakref.ref[Feed]",
+    reader: Reader,
+    spec: Any,
+    standardize: Callable[[Any], Any],
+) -> Any:
+    """Return a `tf.data.Dataset` of the passes of one reader, each iteration the next of them.
+
+    A pass begins when its first batch is asked for.
+
+    Parameters
+    ----------
+    held : weak reference to Feed
+    reader : Reader
+    spec : structure of TensorSpec
+        Of what `standardize` makes of a batch.
+    standardize : callable
+    """
+    tf = _tensorflow()
+    plain = tf.autograph.experimental.do_not_convert
+    flat_spec = tf.nest.flatten(spec)
+    wanted = [(it.dtype.as_numpy_dtype, it.shape.as_list()) for it in flat_spec]
+    under_way: dict[int, Pass] = {}
+    numbers = itertools.count()
+
+    def begin() -> IntArray:
+        current = _held(held).passes.begin(reader)
+        number = next(numbers)
+        under_way[number] = current
+        under_way.pop(number - _MOST_PASSES, None)
+        return np.array([number, current.part.stop - current.next_batch], np.int64)
+
+    def take(number: IntArray) -> list[AnyArray]:
+        batch = _held(held).next_of(under_way[int(number)])
+        flat = tf.nest.flatten(standardize(batch))
+        arrays = [np.asarray(it, dtype) for it, (dtype, _) in zip(flat, wanted, strict=True)]
+        for array, (_, sizes) in zip(arrays, wanted, strict=True):
+            if len(sizes) != array.ndim or any(
+                size not in (None, found) for size, found in zip(sizes, array.shape, strict=True)
+            ):
+                raise SampleError(
+                    f"A batch of shape {array.shape} came where {sizes} was before; a transform "
+                    "has to give batches of one shape for TensorFlow."
+                )
+        return arrays
+
+    def batch_of(number: Any) -> Any:
+        arrays = tf.numpy_function(take, [number], [it.dtype for it in flat_spec])
+        for array, its_spec in zip(arrays, flat_spec, strict=True):
+            array.set_shape(its_spec.shape)
+        return tf.nest.pack_sequence_as(spec, arrays)
+
+    def batches_of(begun: Any) -> Any:
+        begun.set_shape((2,))
+        batches = tf.data.Dataset.range(begun[1])
+        return batches.map(plain(lambda _: batch_of(begun[0])))
+
+    passes = tf.data.Dataset.from_tensors(0)
+    passes = passes.map(plain(lambda _: tf.numpy_function(begin, [], tf.int64)))
+    return passes.flat_map(plain(batches_of))
 
 
 def _tensorflow() -> Any:

@@ -13,6 +13,7 @@ from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.stream import BatchStream
+from zarrts.system import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,7 @@ class Passes:
             reading, stream = self._reading
             if reading is current and not stream.is_closed:
                 return stream
+        keep_freed_memory()
         self._reading = None  # frees what the other pass had read ahead
         stream = self._loader.stream(current.part.epoch, current.next_batch)
         self._reading = (current, stream)
@@ -159,6 +161,11 @@ class Passes:
         """Return one batch by itself, whatever passes are under way."""
         with self._lock:
             return self._loader.batch(epoch, index)
+
+    def example(self) -> Batch:
+        """Return a batch of one sample, whatever passes are under way."""
+        with self._lock:
+            return self._loader.example()
 
     def first_batch(self) -> Batch:
         """Return the first batch of which a sample can be read; whatever passes are under way."""

@@ -112,7 +112,7 @@ class Gatherer:
 
     def _gather_y(self, job: Gather, out: AnyArray) -> None:
         cut, memory = self._cut, self._memory
-        if cut.y_of == "recording":
+        if cut.y_of in ("recording", "sample"):
             out[...] = self._reader.spread(job.label_rows)
         elif memory.labels is not None:
             _take(memory.labels.y, cut.y_rows(job.label_rows, job.fit), out)

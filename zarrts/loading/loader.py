@@ -14,7 +14,7 @@ from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import lengthened
 from zarrts.loading.settings import Settings
 from zarrts.loading.stream import BatchStream, Resources
-from zarrts.ordering.order import Batching, Order, SourceOrder
+from zarrts.ordering.order import Batching, Order, SourceOrder, filled_units
 from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
 from zarrts.reading.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
@@ -22,7 +22,9 @@ from zarrts.reading.selection import Selection
 from zarrts.types import IntArray, Labels
 
 _SOURCE_ORDER_SLOTS = 32
-_HELD_BATCHES = 2  # by the consumer
+# Most that a consumer was seen to hold at once: TensorFlow's queues, and what it learns from. They
+# are used again; memory for more than it does hold is never taken.
+_HELD_BATCHES = 8
 
 
 class EpochLoader:
@@ -59,6 +61,7 @@ class EpochLoader:
         self._batch_memory = self._empty_batches()
         self._order: tuple[int, Order] | None = None
         self._stream: weakref.ref[BatchStream] | None = None
+        self._n_streams = 0  # since memory was taken
 
     def _empty_batches(self) -> tuple[BatchMemory, ...]:
         return tuple(BatchMemory(self._max_ready + _HELD_BATCHES) for _ in self._reader.inputs)
@@ -150,7 +153,7 @@ class EpochLoader:
     def _unit_memory(self) -> UnitMemory:
         if self._memory is None:
             slots = self.plan.slots
-            if not self._options.shuffle and self.settings.sampling is None:
+            if self._is_in_source_order and not self._keeps_source_order:
                 slots = min(slots, _SOURCE_ORDER_SLOTS)
             self._memory = UnitMemory(
                 self._units,
@@ -162,9 +165,25 @@ class EpochLoader:
             )
         return self._memory
 
+    @property
+    def _is_in_source_order(self) -> bool:
+        return not self._options.shuffle and self.settings.sampling is None
+
+    @property
+    def _keeps_source_order(self) -> bool:
+        """Whether samples in source order are kept in memory from now on.
+
+        One pass is fastest through few slots, which stay in the cache. Who comes again is likely to
+        come each epoch, as a validation does, and decodes once more at most.
+        """
+        return self._n_streams > 1 and len(filled_units(self._units)) <= self.plan.slots
+
     def stream(self, epoch: int, first_batch: int = 0) -> BatchStream:
         """Return the batches of an epoch from some batch on; ends the stream before."""
         self._end_stream()
+        self._n_streams += 1
+        if self._n_streams == 2 and self._is_in_source_order and self._keeps_source_order:
+            self._memory = None  # for one in which all units stay
         resources = Resources(
             reader=self._reader,
             memory=self._unit_memory(),
@@ -182,7 +201,9 @@ class EpochLoader:
     def batch(self, epoch: int, index: int) -> Batch:
         """Return one batch by itself: the same as in the stream, without its speed."""
         every = self._ids_of(epoch, index)
-        ids = self._readable(every)
+        return self._batch_of(every, self._readable(every), epoch, index)
+
+    def _batch_of(self, every: IntArray, ids: IntArray, epoch: int, index: int) -> Batch:
         finish, reader = self._finish, self._reader
         # Of all of the batch, so that what is left of it has the same length.
         fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
@@ -202,6 +223,11 @@ class EpochLoader:
         if finish.target is not None:
             y = reader.cut.reduced(reader.fetch_y(ids, fit))
         return finish.complete(batch, y, epoch, index)
+
+    def example(self) -> Batch:
+        """Return a batch of one sample: what batches look like, without the time to read one."""
+        ids = self._ids_of(0, 0)[:1]
+        return self._batch_of(ids, ids, 0, 0)
 
     def first_batch(self) -> Batch:
         """Return the first batch of which a sample can be read, by itself.
@@ -263,5 +289,6 @@ class EpochLoader:
         """End the stream, close the files and free the memory."""
         self._end_stream()
         self._memory = self._order = None
+        self._n_streams = 0
         self._batch_memory = self._empty_batches()
         self._reader.readers.close()

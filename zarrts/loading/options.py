@@ -26,6 +26,8 @@ from zarrts.system import count_cpus
 from zarrts.types import IntArray
 
 _MAX_THREADS = 8
+STORED = "stored"
+"""The dtype of whatever lies in the store."""
 
 Shuffle = bool | Literal["global"]
 OnError = Literal["raise", "skip"]
@@ -108,8 +110,10 @@ class BatchOptions:
         before the transform, it returns one weight for each sample. Of several arrays of labels,
         one of these for all, or a dict with one for each. Labels that are missing become 0, and
         count 0.
-    dtype : dtype, optional
-        Of x; by default as stored, torch's default dtype, or keras.config.floatx().
+    dtype : dtype or "stored", optional
+        Of x; by default that of the store, torch's default dtype, or keras.config.floatx().
+        "stored": what lies in the store; of a packed store these are 16-bit counts, which
+        `stats.as_layer(stored=True)` scales inside the network, where no others are moved.
     drop_last : bool
         Leave out the last batch if it is smaller.
     rank, world_size : int
@@ -210,11 +214,20 @@ class BatchOptions:
             "rank": rank,
             "world_size": world_size,
             "memory": parse_size(self.memory, "memory"),
-            "dtype": None if self.dtype is None else dtype_of(self.dtype),
+            "dtype": self.dtype if self._is_given_as_is else dtype_of(self.dtype),
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
         _ = self.padding  # checks it
+
+    @property
+    def _is_given_as_is(self) -> bool:
+        return self.dtype is None or self.hands_out_stored
+
+    @property
+    def hands_out_stored(self) -> bool:
+        """Whether batches are of what is stored, be it counts or values."""
+        return isinstance(self.dtype, str) and self.dtype == STORED
 
     @property
     def memory_bytes(self) -> int:

@@ -116,6 +116,8 @@ class Schedule:
             label_rows = self._memory.labels.rows(units, slots, inside)
         elif self._reader.cut.y_of == "recording":
             label_rows = self._reader.recordings(firsts)
+        elif self._reader.cut.y_of == "sample":
+            label_rows = ids
         fits = self._fits(pieces, ids)
         found, done = [], 0
         for piece, fit in zip(pieces, fits, strict=True):

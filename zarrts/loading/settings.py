@@ -16,7 +16,12 @@ from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
 from zarrts.reading.sample_reader import SampleInput, SampleReader
-from zarrts.reading.sample_statistics import may_hold_nan, refuse_infinite_samples, scalings_of
+from zarrts.reading.sample_statistics import (
+    may_hold_nan,
+    refuse_infinite_samples,
+    scale_of_counts,
+    scalings_of,
+)
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaler, Scaling, make_scaler
 from zarrts.types import AnyArray, IntArray
@@ -79,9 +84,11 @@ class Settings:
         has_nan = may_hold_nan(selection, options.nan, skips_damage=skips)
         refuse_infinite_samples(selection, scalings, skips_damage=skips)
         fills = has_nan and options.nan == "fill"
+        if options.hands_out_stored:
+            _refuse_of_counts(selection, options, fills=fills)
         treatments = {
             it.name: _treatment(
-                selection, it, scalings[it.name], options.dtype, has_nan=has_nan, fills=fills
+                selection, it, scalings[it.name], options, has_nan=has_nan, fills=fills
             )
             for it in reader.inputs
         }
@@ -119,7 +126,7 @@ def _with_target(
         )
 
     source = reader.target_input
-    treatment = _treatment(selection, source, scalings[source.name], options.dtype)
+    treatment = _treatment(selection, source, scalings[source.name], options)
 
     def as_x(stored: AnyArray) -> AnyArray:
         return stored.astype(treatment.dtype, copy=False)
@@ -136,13 +143,15 @@ def _treatment(
     selection: Selection,
     one: SampleInput,
     scaling: Scaling | None,
-    dtype: np.dtype[Any] | None,
+    options: BatchOptions,
     *,
     has_nan: bool = False,
     fills: bool = False,
 ) -> Treatment:
     """Return what is done to one input."""
-    wanted = one.spec.dtype if dtype is None else dtype
+    if options.hands_out_stored:
+        return Treatment(dtype=one.held[0].spec.dtype, fills=fills)
+    wanted = one.spec.dtype if options.dtype is None else options.dtype
     scaler = None
     if scaling is not None:
         scaler = _scaler(selection, one, scaling, dtype=wanted, has_nan=has_nan, fills=fills)
@@ -183,6 +192,30 @@ def _scaler(
     )
 
 
+def _refuse_of_counts(selection: Selection, options: BatchOptions, *, fills: bool) -> None:
+    """Refuse what cannot be done with the counts of a store.
+
+    Raises
+    ------
+    SampleError
+        If counts do not mean the same everywhere, or something has to be done with values.
+    """
+    if scale_of_counts(selection) is None:
+        return
+    wrong = {
+        "stats=": options.stats is not None,
+        "pad=": options.padding is not None,
+        "nan='fill'": fills,
+        "target='x'": selection.view.cut.y_of == "x",
+    }
+    given = [name for name, is_given in wrong.items() if is_given]
+    if given:
+        raise SampleError(
+            f"dtype='stored' hands out 16-bit counts, which {given[0]} is not for: scale them in "
+            "the network, with samples.stats().as_layer(stored=True), or leave dtype= out."
+        )
+
+
 def _rows_of_subjects(selection: Selection, scaling: Scaling) -> IntArray:
     """Return which numbers of a scaling each subject of the store gets; -1 where it has none."""
     rows = {name: row for row, name in enumerate(scaling.subjects)}
@@ -204,8 +237,12 @@ def _unpacking(
     linear_rows = None
     if scaling is not None and scaling.subjects:
         linear_rows = _rows_of_subjects(selection, scaling)[store.catalog.subject_codes]
+    packing = store.readers.tables.packing
+    if not store.catalog.moments.nan_count.any():
+        # To look for the count that stands for NaN takes a fifth of the time.
+        packing = replace(packing, packed=replace(packing.packed, missing=None))
     return Unpacking(
-        packing=store.readers.tables.packing,
+        packing=packing,
         recordings_of=selection.recordings_of,
         scaler=scaler,
         linear_rows=linear_rows,

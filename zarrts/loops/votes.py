@@ -13,7 +13,12 @@ _MAX_CODES = 1 << 12
 _INT32 = np.dtype(np.int32)
 
 
-def majority(labels: AnyArray, missing: Sequence[int] = (), min_labelled: float = 0.5) -> AnyArray:
+def majority(
+    labels: AnyArray,
+    missing: Sequence[int] = (),
+    min_labelled: float = 0.5,
+    purity: float = 0.0,
+) -> AnyArray:
     """Return the most frequent of the labels on the last axis; of several, the smallest.
 
     Parameters
@@ -24,6 +29,8 @@ def majority(labels: AnyArray, missing: Sequence[int] = (), min_labelled: float 
     min_labelled : float
         Where a smaller share of the labels than this is there, or none, the result is
         `missing[0]`.
+    purity : float
+        The same, where the most frequent label has a smaller share of those that are there.
 
     Returns
     -------
@@ -35,7 +42,11 @@ def majority(labels: AnyArray, missing: Sequence[int] = (), min_labelled: float 
     rows = labels.reshape(-1, n_labels)
     found, n_labelled = _compiled(rows, missing) or _counted(rows, missing)
     if len(missing):
-        found[(n_labelled == 0) | (n_labelled < min_labelled * n_labels)] = missing[0]
+        is_none = (n_labelled == 0) | (n_labelled < min_labelled * n_labels)
+        if purity > 0:
+            n_found = (rows == found[:, None]).sum(axis=1)
+            is_none |= n_found < purity * n_labelled
+        found[is_none] = missing[0]
     return found.reshape(labels.shape[:-1])
 
 

@@ -29,6 +29,8 @@ def class_counts_by_recording(selection: Selection) -> IntArray:
         If labels are not classes.
     """
     counts, scheme, cut = selection.store.catalog.class_counts, selection.scheme, selection.view.cut
+    if cut.y_of == "sample" and scheme.class_names is not None:
+        return count_classes(selection.reader, scheme, selection.starts)
     if counts is None or scheme.class_names is None:
         raise SampleError(
             "These labels are numbers, not classes; if they are classes saved as floats, "

@@ -171,6 +171,8 @@ class SampleReader:
     @property
     def y_step(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Shape and dtype of what y has for each of its steps, as stored."""
+        if self.cut.labels is not None:
+            return self.cut.labels.shape[1:], self.cut.labels.dtype
         if self.cut.y_of != "x":
             spec = self.readers.y[0].spec
             return spec.row_shape, spec.dtype
@@ -178,6 +180,12 @@ class SampleReader:
         if self.cut.y_channels is None:
             return spec.row_shape, spec.dtype
         return (*spec.row_shape[:-1], len(self.cut.y_channels)), spec.dtype
+
+    @property
+    def label_step(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and dtype of a label, as stored, whatever the target is."""
+        spec, given = self.readers.y[0].spec, self.cut.labels
+        return (spec.row_shape, spec.dtype) if given is None else (given.shape[1:], given.dtype)
 
     @property
     def label_steps(self) -> int:
@@ -188,9 +196,10 @@ class SampleReader:
 
     def label_shape(self, array: str | None = None) -> tuple[int, ...]:
         """Return the shape of one label, of an array of several where one is named."""
-        spec = self.readers.y[0].spec
-        shape = spec.row_shape if array is None else spec.dtype[array].shape
-        return shape[self.readers.label_steps > 1 :]
+        row_shape, dtype = self.label_step
+        shape = row_shape if array is None else dtype[array].shape
+        has_steps = self.readers.label_steps > 1 and self.cut.labels is None
+        return shape[has_steps:]
 
     def y_shape(self, fit: Fit | None) -> tuple[int, ...]:
         """Return the shape of y of samples, as stored."""
@@ -216,11 +225,11 @@ class SampleReader:
         """Return which recordings some rows belong to."""
         return np.searchsorted(self.offsets, rows, "right") - 1
 
-    def spread(self, recordings: IntArray) -> AnyArray:
-        """Return the labels of some recordings in the shape of y."""
-        steps = self.cut.y_steps
+    def spread(self, owners: IntArray) -> AnyArray:
+        """Return labels in the shape of y: of some recordings, or of samples by their ids."""
+        steps, given = self.cut.y_steps, self.cut.labels
         assert steps is not None
-        labels = self.labels_of_recordings[recordings]
+        labels = (self.labels_of_recordings if given is None else given)[owners]
         spread = labels.reshape(len(labels), *(1 for _ in steps.shape), *labels.shape[1:])
         shape = (len(labels), *steps.shape, *labels.shape[1:])
         return np.broadcast_to(spread, shape)
@@ -264,6 +273,8 @@ class SampleReader:
         firsts = self.units.index.first_rows(ids)
         if self.cut.y_of == "recording":
             return np.array(self.spread(self.recordings(firsts)))
+        if self.cut.y_of == "sample":
+            return np.array(self.spread(ids))
         rows = self.cut.y_rows(firsts, fit)
         found = aligned_empty((len(ids), *self.y_shape(fit)), self.y_step[1])
         out = self.y_by_row(found, fit)

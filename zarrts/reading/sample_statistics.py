@@ -13,7 +13,7 @@ from zarrts.reading.selection import Selection
 from zarrts.stats.moments import Moments, merge_all, pool, pool_by
 from zarrts.stats.scaling import Scaling
 from zarrts.stats.sketches import Sketch
-from zarrts.stats.statistics import Linear, Scale, Statistics, check_scale
+from zarrts.stats.statistics import CountScale, Linear, Scale, Statistics, check_scale
 from zarrts.types import IntArray
 
 OneStats = Moments | Scaling | Literal["subject", "sample"]
@@ -55,8 +55,31 @@ def statistics_of_input(selection: Selection, name: str) -> Statistics:
     if partial is not None:
         parts.append(measure_samples(partial.reader, partial.reader.input(name)))
     return Statistics.with_sketch(
-        merge_all(parts), lambda: _sketch(selection, name, whole, partial)
+        merge_all(parts),
+        lambda: _sketch(selection, name, whole, partial),
+        lambda: scale_of_counts(selection),
     )
+
+
+def scale_of_counts(selection: Selection) -> CountScale | None:
+    """Return gain and offset of each channel of a store of counts; None of one of values.
+
+    Raises
+    ------
+    SampleError
+        If they are not the same throughout the store.
+    """
+    store = selection.store
+    if not any(it.x.packed is not None for it in store.header.segments):
+        return None
+    found = store.readers.tables.packing.of_all if store.readers.are_counts else None
+    if found is None:
+        raise SampleError(
+            "Batches of dtype='stored' are 16-bit counts here, but recordings of this store have "
+            "several gains or offsets for one channel, or are stored as values in part; leave "
+            "dtype= and stored= out."
+        )
+    return found
 
 
 def _sketch(selection: Selection, name: str, whole: IntArray, partial: Selection | None) -> Sketch:

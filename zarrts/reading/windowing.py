@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import View
+from zarrts.indexing.events import windows_at
 from zarrts.indexing.indexes import WindowIndex
 from zarrts.indexing.windows import (
     Gaps,
@@ -21,6 +22,7 @@ from zarrts.indexing.windows import (
 )
 from zarrts.labels.functions import labels_of_function
 from zarrts.reading.bad_rows import without_bad_rows
+from zarrts.reading.events import events_of, recordings_of, scheme_of_events
 from zarrts.reading.selection import Selection
 from zarrts.store import Store
 from zarrts.types import IntArray
@@ -36,6 +38,9 @@ def windows(
     channels: Sequence[int | str] | None,
     gaps: Gaps | None,
     nan: str,
+    at: Any = None,
+    before: int | str = 0,
+    after: int | str | None = None,
     **options: Any,
 ) -> Selection:
     """Return windows of the recordings of a selection; what each option means stands at
@@ -46,6 +51,12 @@ def windows(
         raise SampleError(f"nan={nan!r} is unknown; use 'keep' or 'drop'.")
     store, header = selection.store, selection.store.header
     options["target"], options["target_input"] = _target(selection, options["target"])
+    if at is not None:
+        options |= {"length": _length_at_events(selection, before, after, options), "stride": 1}
+    elif options["length"] is None or after is not None or before != 0:
+        raise SampleError(
+            "windows() needs a length, such as '30s'; or events: at=, with before= and after=."
+        )
     if options["stride"] is None:
         # A time is how long an epoch is; a number of rows counts as in TimeseriesGenerator.
         options["stride"] = options["length"] if isinstance(options["length"], str) else 1
@@ -53,7 +64,7 @@ def windows(
     if of_several is not None:
         of_several.refuse(options)
     for name in _IN_ROWS_OR_TIME:
-        if options[name] is not None:
+        if options[name] is not None and (at is None or name not in ("length", "stride")):
             options[name] = _rows(name, options[name], store, of_several)
     ahead: int | tuple[int, ...]
     if isinstance(horizon, int | str | np.integer):
@@ -75,9 +86,13 @@ def windows(
     window = WindowOptions(
         horizon=ahead, channels=chosen, label_steps=header.segments[0].label_steps, **options
     )
-    _check_labels(selection, window)
     recordings = store.recordings if gaps else ()
     missing = numbers_of_gaps(gaps or {}, [it.source for it in recordings])
+    if at is not None:
+        rows = _rows("before", before, store, of_several)
+        found = _at_events(selection, window, at, rows, missing, drops_bad=nan == "drop")
+        return without_bad_rows(found) if nan == "drop" else found
+    _check_labels(selection, window)
     key = (*window.key, tuple((i, tuple(sorted(rows))) for i, rows in sorted(missing.items())))
     of_store = store.catalog.gaps
     breaks = None if of_store is None else of_store.rows
@@ -88,6 +103,86 @@ def windows(
     )
     found = _filled(selection, View(index, cut, key, nan == "drop"), "window")
     return without_bad_rows(found) if nan == "drop" else found
+
+
+def _length_at_events(
+    selection: Selection, before: int | str, after: int | str | None, options: dict[str, Any]
+) -> int:
+    """Return how many rows a window at an event has."""
+    given = [name for name in ("length", "stride", "stop") if options[name] is not None]
+    given += ["start"] * (options["start"] != 0)
+    if given or after is None:
+        what = f"leave {given[0]}= out" if given else "after= is lacking"
+        raise SampleError(
+            f"at= cuts one window at each event, from before= to after= it, such as before='0.5s', "
+            f"after='2s': {what}."
+        )
+    store = selection.store
+    of_several = _SeveralRates.of(store)
+    first, last = (
+        _rows(name, value, store, of_several)
+        for name, value in (("before", before), ("after", after))
+    )
+    if first + last < 1:
+        raise SampleError(
+            f"before={before!r} and after={after!r} leave no row of a window; raise after=."
+        )
+    return first + last
+
+
+def _at_events(
+    selection: Selection,
+    window: WindowOptions,
+    at: Any,
+    before: int,
+    gaps: Mapping[int, Sequence[int]],
+    *,
+    drops_bad: bool,
+) -> Selection:
+    """Return windows at events; their labels are those of the events, where these have some."""
+    store = selection.store
+    offsets = store.catalog.row_starts
+    breaks = [offsets[number] + np.array(rows, np.int64) for number, rows in gaps.items()]
+    if store.catalog.gaps is not None:
+        breaks.append(store.catalog.gaps.rows)
+    recordings = recordings_of(selection)
+    found = windows_at(
+        events_of(at, recordings),
+        offsets,
+        np.concatenate([np.zeros(0, np.int64), *breaks]),
+        [it.source for it in recordings],
+        before=before,
+        n_rows=window.n_rows,
+    )
+    if found.index.n_samples == 0:
+        raise SampleError(
+            f"at= gives no window of {window.n_rows:,} rows: {found.n_left_out:,} events, all too "
+            "near to the start or end of a recording, or to a gap; look at their times, or lower "
+            "before= and after=."
+        )
+    if found.n_left_out:
+        warnings.warn(
+            f"{found.n_left_out:,} of {found.n_left_out + found.index.n_samples:,} events are too "
+            "near to the start or end of a recording, or to a gap, and give no window.",
+            stacklevel=4,
+        )
+    scheme = selection.scheme
+    is_own = window.label == "recording" and window.target == "labels" and found.labels is not None
+    if is_own:
+        assert found.labels is not None
+        labels, scheme = scheme_of_events(found.labels, scheme)
+        cut = replace(window.cut(), y_of="sample", labels=labels)
+    else:
+        _check_labels(selection, window)
+        cut = window.cut(
+            missing=scheme.missing_values, checked=partial(labels_of_function, store.header.labels)
+        )
+    key = (*window.key, "at", before, found.key)
+    view = View(found.index, cut, key, drops_bad, before)
+    chosen = selection.with_scheme(scheme).viewed(view)
+    if len(chosen) == 0:
+        raise SampleError("None of the events is in these recordings, only in others of the store.")
+    return chosen
 
 
 def sequences(selection: Selection, n: int, stride: int | None) -> Selection:
@@ -227,7 +322,7 @@ class _SeveralRates:
             If it is not a time, or not a whole number of steps of each input.
         """
         if not isinstance(value, str):
-            if value == 0:
+            if value == 0:  # as by default
                 return 0
             raise SampleError(
                 f"{name}={value!r} counts rows, but each input has rows of its own "

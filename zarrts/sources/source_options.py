@@ -21,7 +21,7 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
-_SAID = ("annotations", "unlabelled", "missing", "units", "override")
+_SAID = ("annotations", "unlabelled", "missing", "units", "override", "missing_chunks")
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
 OVERRIDES = ("channels", "units", "rate_hz")
 """The options that may win over what files say."""
@@ -80,6 +80,9 @@ class SourceOptions:
         Name of the class of what has no label, where labels are text.
     missing : int or float, optional
         A value of x that stands for one that is missing, and becomes NaN.
+    missing_chunks : "fill", optional
+        Chunks of Zarr arrays that were never written hold the fill value; by default they are
+        refused.
 
     Raises
     ------
@@ -103,6 +106,7 @@ class SourceOptions:
     annotations: tuple[str, ...] | str | None = None
     unlabelled: str | None = None
     missing: int | float | None = None
+    missing_chunks: str | None = None
 
     def __post_init__(self) -> None:
         names = ("x", "y", "axes", "class_names", "channels", "units", "override", "annotations")
@@ -195,6 +199,11 @@ class SourceOptions:
             isinstance(self.unlabelled, str) and self.unlabelled
         ):
             raise SourceError(f"unlabelled={self.unlabelled!r} has to be the name of a class.")
+        if self.missing_chunks not in (None, "fill"):
+            raise SourceError(
+                f"missing_chunks={self.missing_chunks!r} is unknown; say 'fill' for fill values, "
+                "or leave it out, and chunks that are missing are refused."
+            )
         value = self.missing
         if isinstance(value, np.number):
             object.__setattr__(self, "missing", value.item())

@@ -13,6 +13,9 @@ from zarrts.stats.moments import STATISTICS, FloatArray, Moments
 from zarrts.stats.sketches import Sketch
 from zarrts.types import IntArray
 
+CountScale = tuple[FloatArray, FloatArray]
+"""Gain and offset of each channel."""
+
 Scale = Literal["standard", "minmax", "robust"]
 SCALES = ("standard", "minmax", "robust")
 _MAX_SHOWN = 6
@@ -32,12 +35,25 @@ class Statistics(Moments):
     """Statistics of some samples, one entry a channel; quantiles are worked out when asked for."""
 
     make_sketch: Callable[[], Sketch] = field(repr=False, compare=False)
+    find_scale: Callable[[], CountScale | None] = field(
+        default=lambda: None, repr=False, compare=False
+    )
 
     @staticmethod
-    def with_sketch(moments: Moments, make_sketch: Callable[[], Sketch]) -> "Statistics":
-        """Return these, with quantiles."""
+    def with_sketch(
+        moments: Moments,
+        make_sketch: Callable[[], Sketch],
+        find_scale: Callable[[], CountScale | None] = lambda: None,
+    ) -> "Statistics":
+        """Return these, with quantiles.
+
+        Parameters
+        ----------
+        find_scale : callable
+            Returns gain and offset of the counts that are stored; None where values are.
+        """
         values = {name: getattr(moments, name) for name in STATISTICS}
-        return Statistics(**values, make_sketch=make_sketch)
+        return Statistics(**values, make_sketch=make_sketch, find_scale=find_scale)
 
     def __repr__(self) -> str:
         mean, std = (
@@ -84,7 +100,7 @@ class Statistics(Moments):
         low, high = self.quantile((0.25, 0.75))
         return np.asarray(high - low)
 
-    def as_layer(self, scale: Scale = "standard", **options: Any) -> Any:
+    def as_layer(self, scale: Scale = "standard", *, stored: bool = False, **options: Any) -> Any:
         """Return a Keras `Normalization` layer that scales as the loader would.
 
         A model that begins with it carries its scaler, and is fed without `stats=`. It computes
@@ -95,24 +111,30 @@ class Statistics(Moments):
         Parameters
         ----------
         scale : "standard", "minmax" or "robust"
+        stored : bool
+            For batches of what is stored (dtype="stored"): it turns 16-bit counts into scaled
+            values. Of a store of values, it is the same layer.
         **options
             For the layer, such as `name`.
 
         Raises
         ------
         SampleError
-            If there is no such scale, or values are infinite.
+            If there is no such scale, values are infinite, or counts have several gains.
         """
         from zarrts.backend import keras
 
         linear = Linear.of(self, scale)
+        counted = self.find_scale() if stored else None
+        gain, offset = (np.ones(1), np.zeros(1)) if counted is None else counted
+        shift, spread = (linear.shift - offset) / gain, linear.spread / np.abs(gain)
         if "dtype" not in options and keras.config.dtype_policy().compute_dtype != "float64":
             options["dtype"] = "float32"  # float16 holds neither volts nor counts
         low, high = _LAYER_SPREADS
-        is_far = (linear.spread < low) | (linear.spread > high)
+        is_far = (spread < low) | (spread > high) | (gain < 0)
         # Products with powers of two are exact.
-        power = np.where(is_far, np.exp2(-np.round(np.log2(linear.spread))), 1)
-        mean, variance = linear.shift * power, (linear.spread * power) ** 2
+        power = np.where(is_far, np.exp2(-np.round(np.log2(spread))), 1) * np.sign(gain)
+        mean, variance = shift * power, (spread * power) ** 2
         # Whether or not samples have an axis of channels, a single number fits.
         is_single = linear.shift.size == 1
         own = {it: options[it] for it in ("dtype",) if it in options} if is_far.any() else options

@@ -251,7 +251,8 @@ class _Plan:
     ) -> Segment:
         """Write one joined part, and add its shards to `files`."""
         root, tables = self.root, [self.tables[it.name] for it in run]
-        documents, options = joined_documents(run, name, self.metadata)
+        table = joined_table(tables)
+        documents, options = joined_documents(run, name, self.metadata, table)
         contents = {f"{path}/{ROOT_KEY}": metadata_bytes(it) for path, it in documents.items()}
         write_files(root, contents)
         segment = read_segment(root, name)
@@ -265,7 +266,7 @@ class _Plan:
             for task in tasks:
                 task.rows.close()
         write_checksums(root, segment, files)
-        write_table(root, name, joined_table(tables))
+        write_table(root, name, table)
         digest = hashlib.sha256(" ".join(["joined", *(it.write_id for it in run)]).encode())
         write_id = digest.hexdigest()[:32]
         return replace(

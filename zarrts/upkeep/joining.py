@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.conversion.publish import packed_attributes
 from zarrts.stats.moments import Moments
 from zarrts.stats.sketches import condense, count_joined_points
 from zarrts.storage.chunks import ChunkReader, open_chunks, read_rows
 from zarrts.storage.location import Location
+from zarrts.storage.packing import Packing
 from zarrts.storage.segments import CHECKSUMS, Segment, input_path
 from zarrts.storage.shards import ShardWriter, WrittenShard
-from zarrts.storage.table import RecordingTable
+from zarrts.storage.table import RecordingTable, columns_of
+from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, ArraySpec
 
 _SHARD_BYTES = 64 << 20  # as `convert` has it by default
@@ -48,9 +51,11 @@ def _kind(segment: Segment, metadata: Mapping[str, Any], table: RecordingTable) 
             continue
         is_of_rows = path in segment.row_arrays
         arrays[path] = _with_rows(node, 0, 0, None if is_of_rows else 0)
-    columns = {it.name for it in fields(table) if getattr(table, it.name) is not None}
+        if path == "x" and segment.x.packed is not None:
+            # Gains and offsets are those of recordings; what is said of all of them is said again.
+            arrays[path] = {**arrays[path], "attributes": segment.x.packed}
     # Where no recording of a part had a label, nothing was counted.
-    return options, arrays, columns - {"label_counts"}
+    return options, arrays, columns_of(table).keys() - {"label_count"}
 
 
 def _documents_of(segment: Segment, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,9 +73,14 @@ def _documents_of(segment: Segment, metadata: Mapping[str, Any]) -> dict[str, An
 
 
 def joined_documents(
-    run: Sequence[Segment], name: str, metadata: Mapping[str, Any]
+    run: Sequence[Segment],
+    name: str,
+    metadata: Mapping[str, Any],
+    table: RecordingTable,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the metadata of parts as one part of some name, by path; and its options.
+
+    `table` is that of the joined part.
 
     Where the first part was too small to fill a shard, shards become as large as usual.
     """
@@ -96,6 +106,8 @@ def joined_documents(
             node = _with_rows(node, lengths[array], spec.chunk_rows * per_shard, None)
         elif spec is not None:
             node = _with_rows(node, lengths[array], lengths[array], lengths[array])
+        if path == "x" and table.packing is not None:
+            node = {**node, "attributes": packed_attributes(table.packing)}
         found[f"{name}/{path}".removesuffix("/")] = node
     options = dict(first.options)
     if _OF_SHARDS in options:
@@ -145,12 +157,17 @@ def joined_table(tables: Sequence[RecordingTable]) -> RecordingTable:
             found["groups"] = _joined_groups(tables)
         elif isinstance(parts[0], tuple):
             found[field.name] = tuple(it for part in parts for it in part)
+        elif field.name == "gaps":
+            firsts = np.cumsum([0, *(int(it.starts[-1]) for it in tables[:-1])]).tolist()
+            found["gaps"] = Gaps.joined(zip(firsts, parts, strict=True))
         elif isinstance(parts[0], Moments):
             found[field.name] = Moments.joined(parts)
+        elif isinstance(parts[0], Packing):
+            found[field.name] = Packing.joined(parts)
         elif isinstance(parts[0], np.ndarray):
             found[field.name] = np.concatenate(parts)
         else:
-            assert all(it is None for it in parts), field.name
+            assert all(it is None for it in parts), field.name  # or it is joined above
     return RecordingTable(**found)
 
 

@@ -2,8 +2,7 @@
 
 actipy needs Java. It reads such a file from its beginning to its end, within bounded memory, into a
 file on the disk. That is done once, when a file is found; rows are read from there. Values are as
-the device wrote them: not filtered, calibrated or resampled. Rows have no times, so stretches that
-were not recorded are put in as NaN.
+the device wrote them: not filtered, calibrated or resampled. Where its clock jumps there is a gap.
 """
 
 import contextlib
@@ -36,7 +35,8 @@ from zarrts.sources.formats.signal_file import (
 from zarrts.sources.rows.files import FileStamp, SourceFile, opened
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.source_options import SourceOptions
-from zarrts.types import AnyArray, Description, IntArray
+from zarrts.timeline import Gaps
+from zarrts.types import AnyArray, Description
 
 DEVICES = {".gt3x": "ActiGraph", ".cwa": "Axivity", ".bin": "GENEActiv"}
 UNITS = {
@@ -123,15 +123,13 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class ActipyRows(Rows):
-    """Samples of some columns, float32; NaN where nothing was recorded.
+    """Samples of some columns, float32.
 
     Attributes
     ----------
     spool : Spool
     columns : tuple of str
-    gaps : int64, shape (n_gaps, 2)
-        Decoded row before which each gap lies, and how many rows were lost.
-    n_decoded : int
+    n_rows : int
     stamps : tuple of FileStamp
     label : str
         How errors name the file.
@@ -139,46 +137,30 @@ class ActipyRows(Rows):
 
     spool: Spool
     columns: tuple[str, ...]
-    gaps: IntArray
-    n_decoded: int
+    n_rows: int
     stamps: tuple[FileStamp, ...]
     label: str
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape (time, column)."""
-        return (self.n_decoded + int(self.gaps[:, 1].sum()), len(self.columns))
+        return (self.n_rows, len(self.columns))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32, as actipy decodes."""
         return np.dtype(np.float32)
 
-    @property
-    def block_rows(self) -> int:
-        """A few thousand: rows lie one after the other."""
-        return max(1, min(4096, self.shape[0]))
-
     def _read(self, start: int, stop: int) -> AnyArray:
-        out = np.full((stop - start, len(self.columns)), np.nan, np.float32)
-        if start == stop:
-            return out
+        out = np.empty((stop - start, len(self.columns)), np.float32)
         refuse_changes(self.stamps)
-        # Stretches without a gap: decoded rows begin to end, which are rows from `begin` + lost on.
-        edges = [0, *self.gaps[:, 0].tolist(), self.n_decoded]
-        lost = [0, *np.cumsum(self.gaps[:, 1]).tolist()]
+        dtype, _ = self.spool.dtype_and_rows()
         with self.spool.opened() as file:
-            head = file.tell()
-            dtype, _ = self.spool.dtype_and_rows()
-            for begin, end, before in zip(edges[:-1], edges[1:], lost, strict=True):
-                low, high = max(start - before, begin), min(stop - before, end)
-                for at in range(low, high, _PIECE_ROWS):
-                    n_rows = min(high - at, _PIECE_ROWS)
-                    file.seek(head + at * dtype.itemsize)
-                    values = np.fromfile(file, dtype, n_rows)
-                    first = at + before - start
-                    for column, name in enumerate(self.columns):
-                        out[first : first + n_rows, column] = values[name]
+            file.seek(start * dtype.itemsize, os.SEEK_CUR)
+            for at in range(0, stop - start, _PIECE_ROWS):
+                values = np.fromfile(file, dtype, min(_PIECE_ROWS, stop - start - at))
+                for column, name in enumerate(self.columns):
+                    out[at : at + len(values), column] = values[name]
         return out
 
     def close(self) -> None:
@@ -186,15 +168,16 @@ class ActipyRows(Rows):
         self.spool.close()
 
 
-def _find_gaps(spool: Spool, rate_hz: float, label: str) -> IntArray:
-    """Return before which decoded rows something is missing, and how many rows.
+def _find_gaps(spool: Spool, rate_hz: float, label: str) -> Gaps | None:
+    """Return the rows before which time stamps jump.
 
     Raises
     ------
     SourceError
         If time goes backwards by more than the clock drifts.
     """
-    gaps: list[tuple[int, int]] = []
+    rows: list[int] = []
+    seconds: list[float] = []
     dtype, n_rows = spool.dtype_and_rows()
     last, least = None, max(LEAST_GAP_S, 2 / rate_hz)
     with spool.opened() as file:
@@ -208,11 +191,11 @@ def _find_gaps(spool: Spool, rate_hz: float, label: str) -> IntArray:
                     f"{label}: goes back in time by {-steps[row - start]:g} s at row {row:,}; read "
                     "it with actipy, and give what is right as zarrts.Recording."
                 )
-            for at in np.flatnonzero(steps > least):
-                n_lost = round(float(steps[at]) * rate_hz) - 1
-                gaps.append((start + int(at), n_lost))
+            jumps = np.flatnonzero(steps > least)
+            rows += (start + jumps).tolist()
+            seconds += (steps[jumps] - 1 / rate_hz).tolist()
             last = times[-1]
-    return np.array(gaps, np.int64).reshape(-1, 2)
+    return Gaps.of(rows, seconds)
 
 
 class _Recording:
@@ -239,16 +222,17 @@ class _Recording:
 
     def signal_file(self) -> SignalFile:
         """Return it as what all such files are."""
-        n_lost = int(self.gaps[:, 1].sum())
         notes = []
-        if n_lost:
-            shown = f"{len(self.gaps):,} gap{'s' if len(self.gaps) > 1 else ''}"
-            notes.append(f"has {shown} of {n_lost / self.rate_hz:g} s in all, which are NaN")
+        if self.gaps is not None:
+            n_gaps, lost_s = len(self.gaps.rows), float(self.gaps.seconds.sum())
+            shown = f"{n_gaps:,} gap{'s' if n_gaps > 1 else ''}"
+            notes.append(f"has {shown} of {lost_s:g} s in all, which no window crosses")
         return SignalFile(
             origin=self.origin,
             found=f"a recording of {self.device}, decoded by actipy into a temporary file",
             pick=self.pick,
             annotations=lambda options: (),
+            gaps=self.gaps,
             paths=(self.path,),
             notes=tuple(notes),
         )
@@ -257,7 +241,7 @@ class _Recording:
         """Return rows and description of the columns that are asked for."""
         picks, by_hand = chosen(self.columns, options, self.origin)
         names = tuple(self.columns[at] for at in picks)
-        rows = ActipyRows(self.spool, names, self.gaps, self.n_decoded, self.stamps, self.origin)
+        rows = ActipyRows(self.spool, names, self.n_decoded, self.stamps, self.origin)
         description = Description(
             channels=names,
             units=tuple(UNITS.get(it, "") for it in names),
@@ -292,6 +276,14 @@ def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Finding
 
 
 FORMATS = tuple(
-    Format(suffixes=(suffix,), open=open_contents, group=_find, recognises=_is_one)
-    for suffix in DEVICES
+    Format(
+        name=device,
+        needs=("actipy",),
+        extra="actipy",
+        suffixes=(suffix,),
+        open=open_contents,
+        group=_find,
+        recognises=_is_one,
+    )
+    for suffix, device in DEVICES.items()
 )

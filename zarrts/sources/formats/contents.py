@@ -61,6 +61,8 @@ class Contents:
         None where there are none. See `SourceRecording`.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
+    name : str
+        Of the recording, where it has another one than its file: that of its folder.
     notes : tuple of str
         Clauses on what a user should know of the file, such as which channels are bad.
     """
@@ -77,6 +79,7 @@ class Contents:
     mask: Callable[[str, SourceOptions], RowReader | None] | None = None
     gaps: Callable[[str, SourceOptions], Gaps | None] | None = None
     more_paths: list[str] = field(default_factory=list)
+    name: str = ""
     notes: tuple[str, ...] = ()
 
     def names_for(self, asked: Iterable[str | None]) -> tuple[str, ...]:

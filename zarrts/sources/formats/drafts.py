@@ -172,7 +172,8 @@ def draft_of(
         if options.is_unlabelled
         else _pick(contents, options, origin)
     )
-    path_name = "/".join(part for part in (file.folder, file.stem, group) if part)
+    stem = "" if contents.name and file.folder else contents.name or file.stem
+    path_name = "/".join(part for part in (file.folder, stem, group) if part)
     x = contents.reader(x_name, "x", options)
     y: RowReader | SeriesList
     if options.is_unlabelled:
@@ -187,7 +188,7 @@ def draft_of(
         row_subjects = read_subjects(contents.reader(owner, "y", options), f"{origin}: {owner}")
     return Draft(
         origin=origin,
-        name=group.rpartition("/")[2] or file.stem,
+        name=group.rpartition("/")[2] or contents.name or file.stem,
         path_name=path_name,
         paths=tuple(dict.fromkeys((file.path, *contents.more_paths))),
         x=x,

@@ -329,4 +329,4 @@ def _labels(
     return recording.labels(rows, moved, starts, options, about_times)
 
 
-FORMAT = Format(suffixes=(".edf", ".bdf"), open=open_contents, group=_find_drafts)
+FORMAT = Format(name="EDF, BDF", suffixes=(".edf", ".bdf"), open=open_contents, group=_find_drafts)

@@ -23,6 +23,7 @@ class Format:
     ----------
     suffixes : tuple of str
         Ends of the names of its files, in lower case and with the point, such as (".npz",).
+        Whole names, such as "eda.csv", will do.
     open : function of a SourceFile
         Opens a file: a context manager that gives its `Contents`, with its headers read and no
         more. Raises SourceError where the file is damaged.
@@ -35,6 +36,14 @@ class Format:
     recognises : function of a file, optional
         Returns whether a file of these suffixes is of this format, where others have the same; by
         default each is. Others are passed over, as files of other kinds are.
+    name : str
+        What users call it; by default the name of the entry point.
+    needs : tuple of str
+        Modules that are imported to read it, where they are not always there.
+    extra : str
+        The extra of zarrts that installs them, or else what to install.
+    partial : str
+        Which of its files need them, where it is not all.
     family : str
         Files of formats of one family may be in one study; others could be the same recordings
         twice, and are refused together. By default a format is a family of its own.
@@ -45,6 +54,10 @@ class Format:
     group: Group | None = None
     parts: Callable[[Sequence[SourceFile]], Collection[str]] | None = None
     recognises: Callable[[SourceFile], bool] | None = None
+    name: str = ""
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+    partial: str = ""
     family: str = ""
 
     def find(self, files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:

@@ -217,14 +217,15 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
 
 def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
     """Return the data sets of each recording by their names in it; "" is all of the file."""
-    if options.input_name is not None and options.label_name is not None:
+    asked = [name for name in (options.input_name, options.label_name) if name is not None]
+    if options.input_name is not None and (len(asked) == 2 or options.is_unlabelled):
         # Paths in each group, such as x="raw/eeg", y="stages".
         tops = [
             {f"/{path}".removesuffix(f"/{name}") for path in datasets if _ends(path, name)}
-            for name in (options.input_name, options.label_name)
+            for name in asked
         ]
-        groups = sorted(tops[0] & tops[1])
-        if len(groups) > 1:
+        groups = sorted(set.intersection(*tops))
+        if len(groups) > 1 or (groups and options.is_unlabelled):
             return {top[1:]: _below(datasets, top[1:]) for top in groups}
     parents: dict[str, list[str]] = {}
     for path in datasets:
@@ -246,4 +247,11 @@ def _below(datasets: dict[str, Any], top: str) -> dict[str, Any]:
     return {path.removeprefix(start): it for path, it in datasets.items() if path.startswith(start)}
 
 
-FORMAT = Format(suffixes=(".h5", ".hdf5", ".hdf"), open=open_contents, group=_find_drafts)
+FORMAT = Format(
+    name="HDF5",
+    needs=("h5py",),
+    extra="hdf5",
+    suffixes=(".h5", ".hdf5", ".hdf"),
+    open=open_contents,
+    group=_find_drafts,
+)

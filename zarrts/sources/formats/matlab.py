@@ -204,4 +204,11 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         ) from error
 
 
-FORMAT = Format(suffixes=(".mat",), open=open_contents)
+FORMAT = Format(
+    name="MATLAB",
+    needs=("h5py",),
+    extra="mat",
+    partial="version 7.3",
+    suffixes=(".mat",),
+    open=open_contents,
+)

@@ -2,8 +2,8 @@
 
 EDF and BDF are not among them: `edf` reads these. Of what MNE gives, the following is mended: all
 units of GDF 1 but microvolts, onsets in FIF, which count from another moment than the first row,
-and stretches that a FIF file skips, which are NaN. Refused are GDF of several rates, segments of
-BrainVision that were joined, pauses of Persyst, and files that MNE loads whole.
+and stretches that a FIF file skips, which are NaN. Segments of BrainVision that were joined have
+gaps between them. Refused are GDF of several rates, pauses of Persyst, and what MNE loads whole.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.gdf_header import GdfChannels, read_channels
+from zarrts.sources.formats.mne_headers import named_in, refuse_pauses, values_in
 from zarrts.sources.formats.mne_rows import MneRows, refuse_wrong_pieces
 from zarrts.sources.formats.signal_file import (
     SignalFile,
@@ -35,6 +36,7 @@ from zarrts.sources.formats.signal_file import (
 )
 from zarrts.sources.rows.files import SourceFile, opened
 from zarrts.sources.source_options import SourceOptions
+from zarrts.timeline import Gaps
 from zarrts.types import Description
 
 MAX_WHOLE_BYTES = 32 << 20
@@ -117,14 +119,13 @@ class _Recording:
         self._refuse_whole()
         self.is_wide = False
         if kind is _BRAINVISION:
-            of_samples = "".join(_values_in(self.path, "BinaryFormat")).upper()
+            of_samples = "".join(values_in(self.path, "BinaryFormat")).upper()
             self.is_wide = "INT_32" in of_samples
-            self._refuse_joins()
             self._refuse_wrong_count()
             self._refuse_half_rows(4 if "32" in of_samples else 2)
         elif kind.name == "Persyst":
-            _refuse_pauses(self.path, self.origin)
-            self._refuse_half_rows(4 if "7" in _values_in(self.path, "DataType") else 2)
+            refuse_pauses(self.path, self.origin)
+            self._refuse_half_rows(4 if "7" in values_in(self.path, "DataType") else 2)
 
     def signal_file(self) -> SignalFile:
         """Return it as what all such files are."""
@@ -134,6 +135,7 @@ class _Recording:
             pick=self.pick,
             annotations=lambda options: self.annotations(),
             started=self._started if self.raw.info["meas_date"] is not None else None,
+            gaps=self._joins(),
             paths=self.paths,
             notes=self.notes(),
         )
@@ -186,6 +188,9 @@ class _Recording:
         if len(counts) > 1:
             shown = ", ".join(f"{n} {name}" for name, n in counts.most_common())
             notes.append(f"has channels of several types ({shown}); channels= chooses")
+        joins = self._joins()
+        if joins is not None:
+            notes.append(f"has {len(joins.rows):,} joins of segments, which no window crosses")
         if self._skipped():
             n_rows = sum(stop - start for start, stop in self._skipped())
             notes.append(f"skips {n_rows:,} time steps, which are NaN")
@@ -223,9 +228,9 @@ class _Recording:
         stem = os.path.splitext(self.path)[0]
         found += (path for it in self.kind.beside if os.path.isfile(path := stem + it))
         if self.kind is _BRAINVISION:
-            found += _named_in(self.path, "MarkerFile")
+            found += named_in(self.path, "MarkerFile")
         if self.kind.name == "Persyst":
-            found += _named_in(self.path, "File")
+            found += named_in(self.path, "File")
         return tuple(dict.fromkeys(found))
 
     def _refuse_whole(self) -> None:
@@ -237,18 +242,19 @@ class _Recording:
                 "EDF or BrainVision."
             )
 
-    def _refuse_joins(self) -> None:
-        for it in self.annotations():
-            row = round(it.onset_s * self.rate_hz)
-            if it.text.startswith("New Segment") and row > 0:
-                raise SourceError(
-                    f"{self.origin}: has a gap before row {row:,} ({it.onset_s:g} s), where a new "
-                    "segment starts; save each segment as a file."
-                )
+    def _joins(self) -> Gaps | None:
+        """Return the rows where a new segment starts (BrainVision), nobody knows how much later."""
+        found = [
+            round(it.onset_s * self.rate_hz)
+            for it in self.annotations()
+            if self.kind is _BRAINVISION and it.text.startswith("New Segment")
+        ]
+        rows = sorted({it for it in found if 0 < it < self.n_rows})
+        return Gaps.of(rows, [0.0] * len(rows))
 
     def _refuse_wrong_count(self) -> None:
         """Raise SourceError where a header of BrainVision declares another number of samples."""
-        points = _values_in(self.path, "DataPoints")
+        points = values_in(self.path, "DataPoints")
         if points and points[0].isdigit() and 0 < int(points[0]) != self.n_rows:
             raise SourceError(
                 f"{self.origin}: declares {int(points[0]):,} samples, but {self.n_rows:,} are "
@@ -289,42 +295,6 @@ class _Recording:
     def _started(self) -> datetime:
         started: datetime = self.raw.info["meas_date"]
         return started.replace(tzinfo=None)
-
-
-def _values_in(path: str, key: str) -> list[str]:
-    """Return what a header of text gives for a key."""
-    with open(path, "rb") as stream:
-        text = stream.read(_HEAD_BYTES).decode("latin-1")
-    return [it.strip() for it in re.findall(rf"^{key}[ \t]*=(.*)$", text, re.MULTILINE)]
-
-
-def _named_in(path: str, key: str) -> Iterator[str]:
-    """Yield the files beside a header of text that it names."""
-    folder, stem = os.path.dirname(path), os.path.splitext(os.path.basename(path))[0]
-    for name in _values_in(path, key):
-        beside = os.path.join(folder, os.path.basename(name.replace("\\", "/")))
-        beside = beside.replace("$b", stem)
-        if os.path.isfile(beside):
-            yield beside
-
-
-def _refuse_pauses(path: str, origin: str) -> None:
-    """Raise SourceError where a Persyst file declares a pause, over which MNE passes."""
-    with open(path, "rb") as stream:
-        text = stream.read().decode("latin-1")
-    section = re.search(r"^\[SampleTimes\]\s*$(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
-    rate = re.search(r"^SamplingRate[ \t]*=[ \t]*([\d.]+)", text, re.MULTILINE)
-    if section is None or rate is None:
-        return
-    times = re.findall(r"^\s*(\d+)\s*=\s*([\d.]+)\s*$", section[1], re.MULTILINE)
-    rows = sorted((int(row), float(time)) for row, time in times)
-    for row, time in rows[1:]:
-        expected = rows[0][1] + (row - rows[0][0]) / float(rate[1])
-        if abs((time - expected + 43_200) % 86_400 - 43_200) > 1 / float(rate[1]) + 1e-3:
-            raise SourceError(
-                f"{origin}: has a gap before row {row:,} (it was recorded at {time:g} s of the "
-                f"day, not {expected:g} s); save each part as a file."
-            )
 
 
 @contextlib.contextmanager
@@ -386,13 +356,13 @@ def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Finding
 
 FORMATS = tuple(
     Format(
-        suffixes=suffixes,
+        name=name,
+        needs=("mne",),
+        extra="mne",
+        suffixes=tuple(suffix for suffix, it in KINDS.items() if it.name == name),
         open=open_contents,
         group=_find,
-        parts=_parts if suffixes in ((".eeg",), (".fif",)) else None,
+        parts=_parts if name in ("Nihon Kohden", "FIF") else None,
     )
-    for suffixes in (
-        *((".vhdr", ".ahdr"), (".fif",), (".gdf",), (".cnt",), (".eeg",), (".lay",)),
-        *((".nedf",), (".nxe",), (".snirf",), (".sqd", ".con"), (".cdt",)),
-    )
+    for name in dict.fromkeys(it.name for it in KINDS.values())
 )

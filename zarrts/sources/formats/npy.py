@@ -124,8 +124,27 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
                 continue
             opened[file.origin] = contents
         halves[file.origin] = file
+    find_pairs(halves, opened, options, findings, "a pair of .npy files")
+
+
+def find_pairs(
+    halves: dict[str, SourceFile],
+    opened: dict[str, Contents],
+    options: SourceOptions,
+    findings: Findings,
+    found: str,
+) -> None:
+    """Find the recordings in files of one array, which are paired by name.
+
+    Parameters
+    ----------
+    halves : dict from origin to SourceFile
+    opened : dict from origin to Contents
+        Of those that are not damaged; what is wrong with the others is noted already.
+    found : str
+        What a pair is called.
+    """
     pairs, unpaired = npy_pairs.pair_up(halves, x=options.input_name, y=options.label_name)
-    # What is wrong with a damaged file is noted already.
     damaged = tuple(f"{origin}: " for origin in halves if origin not in opened)
     findings.note("file", (it for it in unpaired if not it.startswith(damaged)))
     for pair in pairs:
@@ -140,7 +159,7 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
             description = opened[pair.x].description(name, options)
             x, y = readers
             findings.drafts.append(
-                _draft_of_pair(pair, halves[pair.x], halves[pair.y], x, y, description)
+                _draft_of_pair(pair, halves[pair.x], halves[pair.y], x, y, description, found)
             )
 
 
@@ -151,6 +170,7 @@ def _draft_of_pair(
     x: RowReader | SeriesList,
     y: RowReader | SeriesList,
     description: Description,
+    found: str,
 ) -> Draft:
     folder = pair.folder
     # Where the name is nothing but x and y, the folder is what names the subject.
@@ -165,9 +185,11 @@ def _draft_of_pair(
         y=y,
         x_name=x_file.origin.rpartition("/")[2],
         y_name=y_file.origin.rpartition("/")[2],
-        found="a pair of .npy files",
+        found=found,
         description=description,
     )
 
 
-FORMAT = Format(suffixes=(".npy",), open=open_contents, group=_find_drafts, family="numpy")
+FORMAT = Format(
+    name="NumPy arrays", suffixes=(".npy",), open=open_contents, group=_find_drafts, family="numpy"
+)

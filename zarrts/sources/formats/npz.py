@@ -229,4 +229,4 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
         ) from error
 
 
-FORMAT = Format(suffixes=(".npz",), open=open_contents, family="numpy")
+FORMAT = Format(name="NumPy archive", suffixes=(".npz",), open=open_contents, family="numpy")

@@ -2,15 +2,19 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import (
     actipy_files,
+    audio,
     edf,
+    empatica,
     hdf5,
     matlab,
     mne_files,
@@ -19,6 +23,8 @@ from zarrts.sources.formats import (
     npz,
     ts_files,
     wfdb_files,
+    xdf_files,
+    zarr_folders,
 )
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
@@ -34,7 +40,10 @@ _OWN = (
     *(npy.FORMAT, npz.FORMAT, hdf5.FORMAT, matlab.FORMAT, edf.FORMAT, ts_files.FORMAT),
     *mne_files.FORMATS,
     *actipy_files.FORMATS,
+    empatica.FORMAT,
     wfdb_files.FORMAT,
+    xdf_files.FORMAT,
+    *(zarr_folders.FORMAT, audio.FORMAT),
 )
 
 
@@ -52,14 +61,75 @@ def formats() -> tuple[Format, ...]:
     for point in entry_points(group=GROUP):
         added = _loaded(point)
         known = {suffix for it in found for suffix in it.suffixes}
-        twice = sorted(known & {*added.suffixes})
+        twice = known & {*added.suffixes}
         if twice:
-            raise SourceError(
-                f"{_named(point)} is for {', '.join(twice)} files, which another format reads "
-                "already; uninstall one of them."
-            )
+            raise SourceError(_of_another(point, twice))
         found.append(added)
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readable:
+    """A format as it can be read here, or not.
+
+    Attributes
+    ----------
+    name : str
+    suffixes : tuple of str
+    package : str
+        The one that adds it; "" for those of zarrts.
+    lacking : str
+        What has to be done before it can be read; "" where it can.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    package: str = ""
+    lacking: str = ""
+
+
+def readable() -> list[Readable]:
+    """Return all formats, and what is lacking of those that cannot be read here."""
+    found = [
+        Readable(name=it.name or it.suffixes[0], suffixes=it.suffixes, lacking=_lacking(it))
+        for it in _OWN
+    ]
+    for point in entry_points(group=GROUP):
+        package = point.dist.name if point.dist is not None else point.module
+        try:
+            added = _loaded(point)
+        except SourceError as error:
+            found.append(
+                Readable(name=point.name, suffixes=(), package=package, lacking=str(error))
+            )
+            continue
+        known = {suffix for it in found for suffix in it.suffixes}
+        twice = known & {*added.suffixes}
+        found.append(
+            Readable(
+                name=added.name or point.name,
+                suffixes=added.suffixes,
+                package=package,
+                lacking=_of_another(point, twice) if twice else _lacking(added),
+            )
+        )
+    return found
+
+
+def _lacking(it: Format) -> str:
+    """Return the command that installs what a format needs, where that is not there."""
+    if all(find_spec(module) is not None for module in it.needs):
+        return ""
+    wanted = f"'zarrts[{it.extra}]'" if it in _OWN else it.extra or " ".join(it.needs)
+    of_some = f"{it.partial}: " if it.partial else ""
+    return f"{of_some}python -m pip install {wanted}"
+
+
+def _of_another(point: EntryPoint, suffixes: Iterable[str]) -> str:
+    return (
+        f"{_named(point)} is for {', '.join(sorted(suffixes))} files, which another format reads "
+        "already; uninstall one of them."
+    )
 
 
 def _loaded(point: EntryPoint) -> Format:
@@ -94,30 +164,36 @@ def suffixes() -> tuple[str, ...]:
     return tuple(suffix for it in formats() for suffix in it.suffixes)
 
 
+def format_of(file: SourceFile) -> Format | None:
+    """Return the format of a file; None if nobody reads it. A damaged file has one."""
+    for it in formats():
+        if file.is_kind(it.suffixes) and _recognises(it, file):
+            return it
+    return None
+
+
+def _recognises(one: Format, file: SourceFile) -> bool:
+    if one.recognises is None:
+        return True
+    try:
+        return one.recognises(file)
+    except SourceError:
+        return True  # whoever opens it says why not
+
+
 def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     """Open a file of any format for reading its headers; SourceError if its format is unknown."""
-    for it in formats():
-        if file.is_kind(it.suffixes):
-            return it.open(file)
-    known = ", ".join(suffixes())
-    raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+    found = format_of(file)
+    if found is None:
+        known = ", ".join(suffixes())
+        raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
+    return found.open(file)
 
 
 def without_parts(files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return files without those that belong to another one, such as data beside a header."""
     parts = {origin for it in formats() if it.parts for origin in it.parts(files)}
     return [it for it in files if it.origin not in parts]
-
-
-def is_readable(file: SourceFile) -> bool:
-    """Return whether a file with a known suffix is of that format; a damaged one is."""
-    one = next((it for it in formats() if file.is_kind(it.suffixes)), None)
-    if one is None or one.recognises is None:
-        return True
-    try:
-        return one.recognises(file)
-    except SourceError:
-        return True  # whoever opens it says why not
 
 
 def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
@@ -129,7 +205,11 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         If files of several formats could be one study twice.
     """
     files = without_parts(files)
-    of_format = {it: [file for file in files if file.is_kind(it.suffixes)] for it in formats()}
+    of_format: dict[Format, list[SourceFile]] = {it: [] for it in formats()}
+    for file in files:
+        found = format_of(file)
+        if found is not None:
+            of_format[found].append(file)
     _refuse_mixture(of_format)
     if options.is_unlabelled:
         find_inputs(files, options, findings)
@@ -157,12 +237,20 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             empty.append(str(error))
             return []
 
-    in_groups = [file for file in files if file.is_kind(hdf5.FORMAT.suffixes)]
-    hdf5.FORMAT.find(in_groups, options, findings)
+    in_groups = []
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT):
+        of_format = [file for file in files if file.is_kind(it.suffixes)]
+        it.find(of_format, options, findings)
+        in_groups += of_format
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
     findings.drafts += findings.collect("file", ahead(some), draft)
     if not findings.drafts:
         findings.note("file", empty)
+
+
+def refuse_mixture(files: Sequence[SourceFile]) -> None:
+    """Raise SourceError where files of several formats could be one study twice."""
+    _refuse_mixture({it: [one for one in files if one.is_kind(it.suffixes)] for it in formats()})
 
 
 def _refuse_mixture(of_format: dict[Format, list[SourceFile]]) -> None:

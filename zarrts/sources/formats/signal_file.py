@@ -20,6 +20,7 @@ from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.rows.files import FileStamp, SourceFile, ahead
 from zarrts.sources.source_options import Role, SourceOptions
+from zarrts.timeline import Gaps
 from zarrts.types import Description, RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
@@ -46,6 +47,10 @@ class SignalFile:
         among texts.
     started : function, optional
         Returns date and time of the first row.
+    name : str
+        Of the recording, where it has another one than its file.
+    gaps : Gaps, optional
+        Rows before which something is missing.
     paths : tuple of str
         All files that it consists of, absolute.
     notes : tuple of str
@@ -58,6 +63,8 @@ class SignalFile:
     annotations: Callable[[SourceOptions], Sequence[Annotation]]
     names_file: Callable[[SourceOptions], bool] = lambda options: False
     started: Callable[[], datetime] | None = None
+    name: str = ""
+    gaps: Gaps | None = None
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
 
@@ -71,12 +78,20 @@ class SignalFile:
             summary=lambda name: name,
             reader=self._reader,
             description=lambda name, options: self.pick(options)[1],
-            scoring=lambda: Scoring(
-                annotations=tuple(self.annotations(everything)), started=self.started
-            ),
+            scoring=self._scoring,
+            gaps=lambda name, options: self.gaps,
             more_paths=list(self.paths),
+            name=self.name,
             notes=self.notes,
         )
+
+    def _scoring(self) -> Scoring:
+        """Return the annotations for a table, which cannot say which of several files is meant."""
+        try:
+            annotations = tuple(self.annotations(SourceOptions()))
+        except SourceError:
+            annotations = ()  # labels are in another file, or labels_of says that there are none
+        return Scoring(annotations=annotations, started=self.started)
 
     def _reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         if options.axes is not None:
@@ -93,7 +108,8 @@ class SignalFile:
         annotations = self.annotations(options)
         if self.names_file(options):
             options = replace(options, annotations=None)
-        return labels_of(annotations, rate_hz, rows.shape[0], options, self.origin)
+        n_rows = rows.shape[0]
+        return labels_of(annotations, rate_hz, n_rows, options, self.origin, gaps=self.gaps)
 
 
 def chosen(

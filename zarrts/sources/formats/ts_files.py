@@ -277,4 +277,4 @@ def is_one(file: SourceFile) -> bool:
     return b"\0" not in head and first in (b"@", b"#", b"%")
 
 
-FORMAT = Format(suffixes=(".ts",), open=open_contents, recognises=is_one)
+FORMAT = Format(name="aeon, sktime", suffixes=(".ts",), open=open_contents, recognises=is_one)

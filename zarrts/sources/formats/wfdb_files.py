@@ -347,4 +347,12 @@ def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Finding
     find_recordings(files, options, findings, open_contents)
 
 
-FORMAT = Format(suffixes=(".hea",), open=open_contents, group=_find, parts=_parts)
+FORMAT = Format(
+    name="WFDB",
+    needs=("wfdb",),
+    extra="wfdb",
+    suffixes=(".hea",),
+    open=open_contents,
+    group=_find,
+    parts=_parts,
+)

@@ -34,11 +34,14 @@ class SourceFile:
         Relative to what all that was given has in common, with "/"; names the file in messages.
     inside : str
         Relative to the folder that was given, with "/".
+    kind : str
+        The suffix of its format, where its name need not have it, as that of a folder.
     """
 
     path: SourcePath
     origin: str
     inside: str
+    kind: str = ""
 
     @property
     def folder(self) -> str:
@@ -47,12 +50,15 @@ class SourceFile:
 
     def is_kind(self, suffixes: tuple[str, ...]) -> bool:
         """Return whether the name ends in one of some suffixes, in whatever case."""
-        return self.origin.lower().endswith(suffixes)
+        return (self.kind or self.origin.lower()).endswith(suffixes)
 
     @property
     def stem(self) -> str:
         """File name without folder and suffix."""
-        return self.origin.rpartition("/")[2].rpartition(".")[0]
+        name = self.origin.rpartition("/")[2]
+        return (
+            name if self.kind and not name.lower().endswith(self.kind) else name.rpartition(".")[0]
+        )
 
 
 class Stamp(Protocol):

@@ -16,7 +16,7 @@ from typing import Self
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, Findings, input_name
+from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, input_name, mask_of
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.registry import open_contents, without_parts
 from zarrts.sources.formats.signal_file import ANNOTATIONS, SIGNALS
@@ -35,6 +35,7 @@ from zarrts.sources.study.bids_tables import (
     read_text,
 )
 from zarrts.sources.study.search import Search
+from zarrts.timeline import Gaps
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
 MARK = "dataset_description.json"
@@ -178,7 +179,8 @@ def _draft(
         x_name = SIGNALS if is_signals else input_name(contents, options.input_name, file.origin)
         x = contents.reader(x_name, "x", options)
         description = contents.description(x_name, options)
-        notes = contents.notes
+        notes, mask = contents.notes, mask_of(contents, x_name, options)
+        gaps = gaps_of(contents, x_name, options)
         if channels is not None:
             said, more = channels_of(tables, channels)
             description, notes = described(description, said, notes, more)
@@ -186,7 +188,7 @@ def _draft(
         if description.rate_hz is None and isinstance(rate_hz, int | float):
             description = replace(description, rate_hz=float(rate_hz))
         y, labels_per, y_name = _labels(
-            contents, x, description, tables, events, options, file.origin
+            contents, x, description, gaps, tables, events, options, file.origin
         )
     beside = [tables.root.path(it) for it in (channels, events) if it is not None]
     return Draft(
@@ -203,6 +205,8 @@ def _draft(
         subject=subject,
         labels_per=labels_per,
         notes=notes,
+        mask=mask,
+        gaps=gaps,
         groups=groups,
     )
 
@@ -211,6 +215,7 @@ def _labels(
     contents: Contents,
     x: RowReader | SeriesList,
     description: Description,
+    gaps: Gaps | None,
     tables: Tables,
     events: str | None,
     options: SourceOptions,
@@ -232,5 +237,6 @@ def _labels(
         raise SourceError(f"{origin}: its rate is not known; say rate_hz= (--rate-hz).")
     where = tables.root.origin(events)
     annotations = annotations_of(tables, events)
-    rows = labels_of(annotations, description.rate_hz, x.shape[0], options, where)
+    n_rows = x.shape[0]
+    rows = labels_of(annotations, description.rate_hz, n_rows, options, where, gaps=gaps)
     return rows, "row", ANNOTATIONS

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import npy
+from zarrts.sources.formats import registry
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
-from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.formats.drafts import Draft, Findings, input_name
+from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.rows.views import ConstantRows, count_rows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import SeriesList
@@ -22,11 +22,11 @@ _SUBJECT_NAME = re.compile(
 
 
 def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    """Find one recording for each `.npy` file in class folders.
+    """Find one recording for each file in class folders.
 
-    Each file is one sample, (time, channel) or whatever shape it has, labelled with the folder
-    that it is in; where `axes` names "sample", a file is several samples of one class. A second
-    level of folders names the subjects.
+    Each file, of whatever format, is one sample, (time, channel) or whatever shape it has, and
+    labelled with the folder that it is in; where `axes` names "sample", a file is several samples
+    of one class. A second level of folders names the subjects.
 
     Raises
     ------
@@ -34,29 +34,19 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         If it is not clear which level of folders stands for what, or a folder is none of
         `class_names`.
     """
-    series = [file for file in files if file.is_kind(npy.FORMAT.suffixes)]
-    known = {file.path for file in series}
-    findings.note(
-        "file",
-        (
-            f"{file.origin}: is not an .npy file, and class folders hold one series in each .npy "
-            "file; save it so, or leave it out."
-            for file in files
-            if file.path not in known
-        ),
-    )
-    if not series:
+    if not files:
         return
+    registry.refuse_mixture(files)
     findings.note(
         "file",
         (
             f"{file.origin}: lies in no folder below what was given, so its class is not known; "
             "put it into a folder named as its class."
-            for file in series
+            for file in files
             if "/" not in file.inside
         ),
     )
-    filed = [file for file in series if "/" in file.inside]
+    filed = [file for file in files if "/" in file.inside]
     names = options.class_names
     class_names = None if names is None else [str(name) for name in names]
     level = _class_level(filed, options.folders, class_names)
@@ -68,33 +58,39 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         subject = folders[1 - level] if has_subjects else None
         return [_draft(file, options, folders[level], subject)]
 
-    findings.drafts += findings.collect("file", filed, draft)
+    findings.drafts += findings.collect("file", ahead(filed), draft)
 
 
 def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | None) -> Draft:
-    with npy.open_contents(file) as contents:
-        if len(contents.names) != 1:
+    with registry.open_contents(file) as contents:
+        if len(contents.names) != 1 and not contents.is_named:
             raise SourceError(
                 f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "
                 "file in a class folder holds one series; save each in a file of its own."
             )
-        rows = contents.reader(contents.names[0], "x", options)
-        description = description_of(contents, contents.names[0], options)
+        name = input_name(contents, options.input_name, file.origin)
+        rows = contents.reader(name, "x", options)
+        description = description_of(contents, name, options)
+        paths = tuple(dict.fromkeys((file.path, *contents.more_paths)))
     if not isinstance(rows, SeriesList) and not options.names_samples:
         rows = SeriesList((rows,))
     return Draft(
         origin=file.origin,
         name=file.stem,
         path_name=file.inside.rpartition(".")[0],
-        paths=(file.path,),
+        paths=paths,
         x=rows,
         y=ConstantRows(label, count_rows(rows)),
-        x_name="series",
+        x_name="series" if len(contents.names) == 1 else name,
         y_name="folder",
-        found="a class folder of .npy files",
+        found=f"a class folder of {_suffix(file)} files",
         description=description,
         subject=subject,
     )
+
+
+def _suffix(file: SourceFile) -> str:
+    return file.kind or f".{file.origin.rpartition('.')[2].lower()}"
 
 
 # Which level is which --------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import registry
 from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.formats.registry import find_drafts, is_readable, suffixes
+from zarrts.sources.formats.registry import find_drafts, format_of, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.source_options import SourceOptions
@@ -84,6 +84,7 @@ def find(
     has_subject_arrays: bool | None = None,
     mounts: Mounts | None = None,
     reference: Reference | None = None,
+    stored: Sequence[SourceRecording] = (),
 ) -> Found:
     """Find the recordings in `source`; reads headers, and blocks of the files for fingerprints.
 
@@ -101,6 +102,8 @@ def find(
         How addresses are reached.
     reference : Reference, optional
         What columns and rows have to mean, such as those of a store that is added to.
+    stored : sequence of SourceRecording
+        Recordings of stores, which are found already; with some, there need be no source.
 
     Returns
     -------
@@ -114,10 +117,10 @@ def find(
     """
     options = options or SourceOptions()
     options.check_axes()
-    paths, tables, recordings = _sorted_out(source)
+    paths, tables, recordings = _sorted_out(source, may_be_none=bool(stored))
     mounts = mounts or Mounts()
     found = _search(paths, mounts, options.follow_links)
-    if not (found.files or found.problems or tables or recordings):
+    if not (stored or found.files or found.problems or tables or recordings):
         raise found.nothing(paths, suffixes())
     findings = Findings()
     findings.note("place", found.problems)
@@ -144,7 +147,7 @@ def find(
     of_files = _with_fingerprints(findings)
     of_arrays = in_memory.find_recordings(recordings, options, findings)
     of_arrays = label_every.spread(of_arrays, timed, findings, "array")
-    settled = ragged.settle([*of_files, *of_arrays], options, findings)
+    settled = ragged.settle([*of_files, *of_arrays, *stored], options, findings)
     # A value that is missing is one of the file, before units are converted.
     settled = as_declared(with_values(settled), options)
     alike, description, notes = _brought_together(settled, options, reference, findings)
@@ -167,7 +170,7 @@ def find(
 def _search(paths: Sequence[str], mounts: Mounts, follow_links: bool = False) -> Search:
     """Find files; those that have a known suffix, but are of another kind, are such files."""
     found = search(paths, suffixes(), follow_links=follow_links, mounts=mounts)
-    unlike = {it.origin for it in found.files if not is_readable(it)}
+    unlike = {it.origin for it in found.files if format_of(it) is None}
     files = [it for it in found.files if it.origin not in unlike]
     return replace(found, files=files, others=sorted([*found.others, *unlike]))
 
@@ -262,7 +265,7 @@ def find_inputs(
 
 def _input(it: Draft | SourceRecording, x: RowReader, options: SourceOptions) -> SourceInput:
     declared = inputs_as_declared(x, options)
-    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps)
+    return SourceInput(origin=it.origin, x=declared, mask=it.mask, gaps=it.gaps, subject=it.subject)
 
 
 def _as_in(
@@ -304,7 +307,7 @@ def _raise(problems: Sequence[str]) -> None:
 
 
 def _sorted_out(
-    source: Source | Sequence[Source],
+    source: Source | Sequence[Source], *, may_be_none: bool = False
 ) -> tuple[list[str], list[str], list[Recording]]:
     """Return the paths, the tables and the arrays in `source`, each in the order given."""
     items = source if isinstance(source, list | tuple) else [source]
@@ -324,7 +327,7 @@ def _sorted_out(
                 "a source must be a path, a zarrts.Recording('s01', x, y) or a list of these, not "
                 f"{type(item).__name__}."
             )
-    if not items:
+    if not items and not may_be_none:
         raise SourceError("no sources were given; give a file, a folder or a zarrts.Recording.")
     return paths, tables, recordings
 

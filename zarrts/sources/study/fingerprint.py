@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from zarrts.buckets.remote_file import RemoteFile, look_again
 from zarrts.errors import SourceError
 from zarrts.sources.rows.files import SourcePath
+from zarrts.sources.rows.folders import blocks_of_folder, stamp_of_folder
 from zarrts.types import RowReader, SourceRecording
 
 BLOCK_BYTES = 64 * 1024
@@ -50,7 +51,8 @@ def look_at(paths: Sequence[SourcePath]) -> Look:
     The digest is BLAKE2b of 16 bytes over each file's size and up to `N_BLOCKS` evenly spaced
     blocks of `BLOCK_BYTES`, the first and the last among them; a file of at most
     `N_BLOCKS` * `BLOCK_BYTES` is read whole. Paths and times play no part. Of a file at an
-    address, nothing is read: it is the digest of `RemoteFile.content_id`.
+    address, nothing is read: it is the digest of `RemoteFile.content_id`. Of a folder, names count
+    as well, and blocks are those of all files together.
 
     Raises
     ------
@@ -66,6 +68,12 @@ def look_at(paths: Sequence[SourcePath]) -> Look:
             total += path.size
             continue
         try:
+            if os.path.isdir(path):
+                size, is_part, parts = blocks_of_folder(path, N_BLOCKS, BLOCK_BYTES)
+                for part in parts:
+                    digest.update(part)
+                total, is_sampled = total + size, is_sampled | is_part
+                continue
             with open(path, "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
                 digest.update(size.to_bytes(8, "little"))
@@ -95,6 +103,8 @@ def stamp_of(paths: Sequence[SourcePath]) -> str:
 def _stamp(path: SourcePath) -> str:
     if isinstance(path, RemoteFile):
         return path.stamp
+    if os.path.isdir(path):
+        return stamp_of_folder(path)
     try:
         it = os.stat(path)
     except OSError as error:

@@ -11,18 +11,20 @@ from typing import Any
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
-from zarrts.sources.formats import edf
+from zarrts.sources.formats import edf, zarr_folders
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, mask_of
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
+from zarrts.sources.rows.folders import is_folder
 from zarrts.sources.rows.label_rows import IntervalRows, RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import scoring
 from zarrts.sources.study.label_every import rows_of_label
+from zarrts.sources.study.search import located_zarr
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
@@ -88,8 +90,11 @@ def find_drafts(path: str, options: SourceOptions, mounts: Mounts, findings: Fin
     table = located(path, mounts)
 
     def find_file(file_name: str) -> SourceFile:
+        place = beside(table, file_name)
         try:
-            return SourceFile(located(beside(table, file_name), mounts), file_name, file_name)
+            found = located_zarr(place, mounts) or located(place, mounts)
+            kind = zarr_folders.SUFFIX if is_folder(found) else ""
+            return SourceFile(found, file_name, file_name, kind)
         except SourceError as error:
             raise SourceError(
                 f"{file_name}: no such file; paths are relative to the table's folder."

@@ -9,8 +9,8 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.remote_file import Entry, Remote, RemoteFile
 from zarrts.errors import BucketError, SourceError
 from zarrts.sources.formats.array_names import listed
-
-_ROOT = "zarr.json"
+from zarrts.sources.formats.zarr_metadata import MARKS, is_ours, top_attributes
+from zarrts.sources.rows.folders import Folder, RemoteFolder
 
 
 @dataclass
@@ -23,6 +23,10 @@ class RemoteFinder:
         Names of files that nobody wants to hear of.
     files : dict
         By address, and the address of the folder that was given.
+    zarrs, zarrs_inside : dict
+        The same of folders of Zarr: those that were given, and those in folders.
+    zarr_folders : int
+        How many stores of ours were passed over.
     bases : list of str
         Addresses of the folders that all that was given is in.
     missing, problems : list of str
@@ -34,6 +38,9 @@ class RemoteFinder:
     of_systems: frozenset[str]
     mounts: Mounts
     files: dict[RemoteFile, str] = field(default_factory=dict)
+    zarrs: dict[RemoteFile, str] = field(default_factory=dict)
+    zarrs_inside: dict[RemoteFile, str] = field(default_factory=dict)
+    zarr_folders: int = 0
     bases: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -80,11 +87,30 @@ class RemoteFinder:
             self.problems.append((given, f"is not of a kind that can be read ({kinds})"))
             return
         start = f"{key}/" if key else ""
-        if any(it.key == start + _ROOT for it in entries):
-            raise SourceError(f"{given}: is a Zarr store, not a folder of recordings.")
+        if any(it.key == start + mark for it in entries for mark in MARKS):
+            if is_ours(top_attributes(Folder(remote.url(key), remote, key))):
+                raise SourceError(
+                    f"{given}: is a store of zarrts, or a part of one; such a source needs a name "
+                    "that ends with .zarr: zarrts convert s3://lab/a.zarr s3://lab/b.zarr."
+                )
+            top = key.rpartition("/")[0]
+            self.bases.append(remote.url(top))
+            self.zarrs.setdefault(RemoteFolder.below(remote, key, entries), remote.url(top))
+            return
         self.bases.append(remote.url(key))
         for it in _visible(entries, start):
             self._keep(remote, it, key)
+        for folder in _outermost(_zarr_folders(entries)):
+            if not _is_hidden(folder[len(start) :]):
+                self._keep_zarr(remote, folder, entries, key)
+
+    def _keep_zarr(self, remote: Remote, folder: str, entries: Sequence[Entry], top: str) -> None:
+        """Note a folder of Zarr; a store of ours, finished or not, is only counted."""
+        if is_ours(top_attributes(Folder(remote.url(folder), remote, folder))):
+            self.zarr_folders += 1
+        else:
+            found = RemoteFolder.below(remote, folder, entries)
+            self.zarrs_inside.setdefault(found, remote.url(top))
 
     def _add_pattern(self, given: str, remote: Remote, key: str) -> None:
         parts = key.split("/")
@@ -104,10 +130,13 @@ class RemoteFinder:
             self.missing.append(f"{given} (a pattern that matches nothing)")
             return
         self.bases.append(remote.url(top))
-        stores = _stores(entries)
+        zarrs = _zarr_folders(entries)
         for it, end in found:
-            if not _is_hidden(it.key[end:]) and not _is_below(it.key, stores):
+            if not _is_hidden(it.key[end:]) and not _is_below(it.key, zarrs):
                 self._keep(remote, it, top)
+        matched = {it.key.rpartition("/")[0] for it, _ in found}
+        for folder in _outermost(zarrs & matched):
+            self._keep_zarr(remote, folder, entries, top)
 
     def _list(self, given: str, remote: Remote, key: str) -> list[Entry]:
         if not remote.can_list:
@@ -166,9 +195,9 @@ def below(address: str, base: str) -> str:
 
 
 def _visible(entries: Sequence[Entry], start: str) -> list[Entry]:
-    stores = _stores(entries)
+    zarrs = _zarr_folders(entries)
     return [
-        it for it in entries if not (_is_hidden(it.key[len(start) :]) or _is_below(it.key, stores))
+        it for it in entries if not (_is_hidden(it.key[len(start) :]) or _is_below(it.key, zarrs))
     ]
 
 
@@ -176,10 +205,14 @@ def _is_hidden(path: str) -> bool:
     return path.startswith(".") or "/." in path
 
 
-def _stores(entries: Sequence[Entry]) -> frozenset[str]:
+def _zarr_folders(entries: Sequence[Entry]) -> frozenset[str]:
     return frozenset(
-        it.key.rpartition("/")[0] for it in entries if it.key.rpartition("/")[2] == _ROOT
+        it.key.rpartition("/")[0] for it in entries if it.key.rpartition("/")[2] in MARKS
     )
+
+
+def _outermost(folders: frozenset[str]) -> list[str]:
+    return sorted(it for it in folders if not _is_below(it, folders))
 
 
 def _is_below(key: str, folders: frozenset[str]) -> bool:

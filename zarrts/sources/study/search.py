@@ -10,9 +10,13 @@ from pathlib import PurePath
 
 from zarrts.buckets.addresses import is_remote, local_path
 from zarrts.buckets.mounts import Mounts
+from zarrts.buckets.remote_file import RemoteFile
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.zarr_folders import SUFFIX
+from zarrts.sources.formats.zarr_metadata import MARKS, is_ours, top_attributes
 from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.rows.folders import Folder
 from zarrts.sources.study.remote_search import RemoteFinder, below, common_base, find_remote
 
 _TABLES = {".csv", ".tsv", ".txt", ".parquet", ".feather", ".xlsx", ".arrow"}
@@ -20,11 +24,7 @@ _TABLE_REMEDY = (
     "read them with pandas or pyarrow, and give what is in them as zarrts.Recording('s01', x, y): "
     "examples/recording_tables.py"
 )
-_ZARR_REMEDY = (
-    "give arrays of Zarr as zarrts.Recording('s01', zarr.open_array('x.zarr'), y): "
-    "examples/recording_objects.py"
-)
-_ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup")
+_ZARR_REMEDY = "stores of zarrts are given by themselves: zarrts convert a.zarr b.zarr both.zarr"
 
 _MAX_KINDS = 8
 
@@ -78,7 +78,7 @@ class _Finder:
     """Collects files; lives for one `search`."""
 
     def __init__(self, suffixes: Sequence[str], follow_links: bool) -> None:
-        self.suffixes = frozenset(suffixes)
+        self.suffixes = tuple(suffixes)
         self.follow_links = follow_links
         self.paths: dict[str, str] = {}  # and the folder that was given
         self.folders: set[str] = set()
@@ -89,22 +89,30 @@ class _Finder:
         self.unreadable: list[tuple[str, str]] = []
         self.others: list[str] = []
         self.zarr_folders = 0
+        self.zarrs: dict[str, str] = {}  # that were given; and the folder that they are in
+        self.zarrs_inside: dict[str, str] = {}
 
     def add(self, given: str) -> None:
         path = os.path.abspath(os.path.expanduser(given))
         if os.path.isdir(path):
-            if _is_store(path):
-                raise SourceError(
-                    f"{given}: is a Zarr store, not a folder of recordings; give the folder of "
-                    f"these, or {_ZARR_REMEDY}."
-                )
+            if _is_zarr(path):
+                if is_ours(top_attributes(Folder(path))):
+                    raise SourceError(
+                        f"{given}: is a store of zarrts, or a part of one; {_ZARR_REMEDY}."
+                    )
+                self.bases.append(os.path.dirname(path))
+                self.zarrs.setdefault(path, os.path.dirname(path))
+                return
             self.bases.append(path)
             self.walk(path, path)
         elif os.path.lexists(path):
             self.bases.append(os.path.dirname(path))
-            if _suffix(path) not in self.suffixes:
+            if not path.lower().endswith(self.suffixes):
                 self.unreadable.append(
-                    (path, f"is not of a kind that can be read ({listed(sorted(self.suffixes))})")
+                    (
+                        path,
+                        f"is not of a kind that can be read ({listed(self.suffixes, _MAX_KINDS)})",
+                    )
                 )
             else:
                 self.add_file(path, os.path.dirname(path))
@@ -121,7 +129,9 @@ class _Finder:
         top = _fixed_folder(pattern)
         self.bases.append(top)
         for match in map(os.path.abspath, matches):
-            if os.path.isdir(match):
+            if os.path.isdir(match) and _is_zarr(match):
+                self.add_zarr(match, top)
+            elif os.path.isdir(match):
                 self.walk(match, top)
             else:
                 self.add_file(match, top)
@@ -130,9 +140,10 @@ class _Finder:
         for folder, folders, file_names in os.walk(
             start, onerror=self._cannot_list, followlinks=self.follow_links
         ):
-            is_zarr = any(name in file_names for name in _ZARR_MARKS)
-            self.zarr_folders += is_zarr
+            is_zarr = any(name in file_names for name in MARKS)
             if not self._is_new(folder) or is_zarr:
+                if is_zarr:
+                    self.add_zarr(folder, top)
                 folders.clear()
                 continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -143,6 +154,13 @@ class _Finder:
             for name in file_names:
                 if not (name.startswith(".") or name.lower() in _OF_SYSTEMS):
                     self.add_file(os.path.join(folder, name), top)
+
+    def add_zarr(self, folder: str, top: str) -> None:
+        """Note a folder of Zarr; a store of ours, finished or not, is only counted."""
+        if is_ours(top_attributes(Folder(folder))):
+            self.zarr_folders += 1
+        else:
+            self.zarrs_inside.setdefault(folder, top)
 
     def _is_new(self, folder: str) -> bool:
         """Note a folder; a link that leads back to one that was searched ends there."""
@@ -157,7 +175,7 @@ class _Finder:
         self.unreadable.append((str(error.filename), f"cannot be listed ({error.strerror})"))
 
     def add_file(self, path: str, top: str) -> None:
-        if _suffix(path) not in self.suffixes:
+        if not path.lower().endswith(self.suffixes):
             self.others.append(path)
         elif os.path.isfile(path):
             self.paths.setdefault(path, top)
@@ -176,10 +194,11 @@ def search(
 
     They are paths, or addresses, for which `mounts` says how they are reached.
 
-    Folders are searched to the bottom. Passed over: names that start with ".", folders that
-    hold a Zarr store, and links to folders inside what is searched (so that a loop of links
-    ends). A link to a folder elsewhere is a problem, since nothing is left out in silence; with
-    `follow_links` it is searched, once.
+    Folders are searched to the bottom. A folder of Zarr is one file: one that is given, or where
+    there are no files of other kinds. Passed over: names that start with ".", stores of zarrts, and
+    links to folders inside what is searched (so that a loop of links ends). A link to a folder
+    elsewhere is a problem, since nothing is left out in silence; with `follow_links` it is
+    searched, once.
 
     Raises
     ------
@@ -213,13 +232,20 @@ def search(
     problems = [f"{_origin(path, base)}: {reason}." for path, reason in finder.unreadable]
     problems += _links_elsewhere(finder, base)
     origin_in = _Origins()
-    files = sorted(
-        (
-            SourceFile(path, origin_in(path, base), origin_in(path, top))
-            for path, top in finder.paths.items()
-        ),
-        key=lambda file: file.origin,
-    )
+    found = [
+        SourceFile(path, origin_in(path, base), origin_in(path, top))
+        for path, top in finder.paths.items()
+    ]
+    zarrs = dict(finder.zarrs)
+    if not found:  # among files of other kinds, arrays of Zarr are somebody's copy of them
+        zarrs |= {path: top for path, top in finder.zarrs_inside.items() if path not in zarrs}
+    else:
+        finder.zarr_folders += len(finder.zarrs_inside.keys() - zarrs.keys())
+    found += [
+        SourceFile(path, _origin(path, base), _origin(path, top), SUFFIX)
+        for path, top in zarrs.items()
+    ]
+    files = sorted(found, key=lambda file: file.origin)
     others = sorted(_origin(path, base) for path in finder.others)
     return Search(files, problems, others, finder.zarr_folders)
 
@@ -229,14 +255,30 @@ def _at_addresses(finder: RemoteFinder) -> Search:
         raise SourceError(f"not found: {listed(finder.missing)}; check the spelling.")
     base = common_base(finder.bases)
     problems = [f"{below(place, base)}: {reason}." for place, reason in finder.problems]
-    files = sorted(
-        (
-            SourceFile(file, below(file.path, base), below(file.path, top))
-            for file, top in finder.files.items()
-        ),
-        key=lambda file: file.origin,
+    zarrs = dict(finder.zarrs)
+    if not finder.files:
+        zarrs |= {path: top for path, top in finder.zarrs_inside.items() if path not in zarrs}
+    n_passed = finder.zarr_folders + len(finder.zarrs_inside.keys() - zarrs.keys())
+    found = [
+        SourceFile(file, below(file.path, base), below(file.path, top), kind)
+        for some, kind in ((finder.files, ""), (zarrs, SUFFIX))
+        for file, top in some.items()
+    ]
+    files = sorted(found, key=lambda file: file.origin)
+    return Search(
+        files, problems, sorted({below(place, base) for place in finder.others}), n_passed
     )
-    return Search(files, problems, sorted({below(place, base) for place in finder.others}))
+
+
+def located_zarr(place: str, mounts: Mounts) -> str | RemoteFile | None:
+    """Return a folder of Zarr that users name, or None where there is none."""
+    if not is_remote(place):
+        path = os.path.abspath(os.path.expanduser(str(local_path(place) or place)))
+        return path if os.path.isdir(path) and _is_zarr(path) else None
+    if not place.lower().rstrip("/").endswith(SUFFIX):
+        return None  # of a file, this would be a request for nothing
+    finder = find_remote([place.rstrip("/")], [SUFFIX], (), mounts)
+    return next(iter(finder.zarrs), None)
 
 
 def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
@@ -245,7 +287,7 @@ def _links_elsewhere(finder: _Finder, base: str) -> Iterator[str]:
     searched = {os.path.realpath(folder) for folder in finder.folders}
     for link in finder.linked:
         target = os.path.realpath(link)
-        if target not in searched and not _is_store(target):
+        if target not in searched and not _is_zarr(target):
             yield (
                 f"{_origin(link, base)}: is a link to the folder {target}, which is not searched; "
                 "give that folder as well, or say follow_links=True (--follow-links)."
@@ -277,8 +319,8 @@ def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def _is_store(folder: str) -> bool:
-    return any(os.path.isfile(os.path.join(folder, name)) for name in _ZARR_MARKS)
+def _is_zarr(folder: str) -> bool:
+    return any(os.path.isfile(os.path.join(folder, name)) for name in MARKS)
 
 
 def _fixed_folder(pattern: str) -> str:

@@ -14,7 +14,9 @@ from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.files import SourceFile, located, opened
+from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import SubjectOption
+from zarrts.types import Description
 
 
 def assign(subject: SubjectOption | None, mounts: Mounts, findings: Findings) -> None:
@@ -58,6 +60,29 @@ def _names(
         "subject= must be a regular expression, the path of a .csv table, a mapping or a "
         f"function, not {type(subject).__name__}."
     )
+
+
+def subjects_of(
+    subject: SubjectOption | None, paths: Sequence[str], mounts: Mounts
+) -> tuple[list[str | None], list[str]]:
+    """Return whom `subject=` names for paths, None where it names nobody, and what is wrong."""
+    nothing = ConstantRows("", 0)
+    drafts = [
+        Draft(
+            origin=path,
+            name=path.rpartition("/")[2],
+            path_name=path,
+            paths=(),
+            x=nothing,
+            y=nothing,
+            x_name="x",
+            y_name="y",
+            found="",
+            description=Description.unknown(),
+        )
+        for path in paths
+    ]
+    return _names(drafts, subject, mounts)
 
 
 def take_from_folders(files: Sequence[SourceFile], findings: Findings) -> None:

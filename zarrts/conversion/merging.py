@@ -1,0 +1,330 @@
+"""Stores as sources: to merge them, to choose among channels, to change chunks or codec.
+
+Their recordings keep whose they are and where they came from: subject, source file, its fingerprint
+and its first row. Labels that are text are read as text, so that classes of several stores meet by
+their names. Values are those of the store: nothing that CF or others mean by attributes is applied.
+"""
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zarrts.buckets.addresses import is_remote, local_path
+from zarrts.buckets.mounts import Mounts
+from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.store_rows import SegmentArrays, StoreRows
+from zarrts.errors import BucketError, SourceError, StoreError
+from zarrts.sources import Found, Reference, find
+from zarrts.sources.formats.zarr_metadata import is_ours, top_attributes
+from zarrts.sources.rows.folders import Folder
+from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study.subject_names import subjects_of
+from zarrts.storage.joint_tables import read_tables
+from zarrts.storage.location import Location, has_table, locate
+from zarrts.storage.schema import MASK
+from zarrts.storage.segments import Segment
+from zarrts.storage.store import StoreHeader, read_header
+from zarrts.storage.table import RecordingTable
+from zarrts.types import Label, SourceRecording
+
+FOUND = "a store of zarrts"
+_ABOUT_FILES = ("x", "y", "axes", "label_every", "annotations", "missing_chunks")
+_KEPT = ("x", "y", "axes", "folders", "channels", "units", "rate_hz", "annotations")
+
+
+@dataclass(frozen=True)
+class SourceStore:
+    """A store that is a source.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in messages, and before the names of its subjects.
+    root : Location
+    header : StoreHeader
+    """
+
+    name: str
+    root: Location
+    header: StoreHeader
+
+
+def find_all(
+    source: Any,
+    target: Location,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None,
+    reference: Reference | None = None,
+) -> tuple[ConvertOptions, Found]:
+    """Find the recordings in files and stores; see `sources.find`.
+
+    Parameters
+    ----------
+    target : Location
+        Where they are stored.
+    reference : Reference, optional
+        Of a store that they are added to, which decides the options.
+
+    Returns
+    -------
+    options, with what stores among the sources say; and what was found.
+    """
+    stores, others = _take_stores(source, storage_options)
+    if reference is None:
+        options = _options_for(options, stores, is_all=not others)
+    _refuse_itself(target, stores)
+    mounts = Mounts(storage_options)
+    stored, problems = _recordings_of(stores, options, mounts)
+    found = find(others, options, mounts=mounts, reference=reference, stored=stored)
+    if has_table(others):
+        mounts.warn_of_unused(str(target))
+    if stores and options.subject is None:
+        problems += _in_stores_already(found.recordings, stored)
+    return options, replace(found, problems=(*found.problems, *problems))
+
+
+def _take_stores(
+    source: Any, storage_options: Mapping[str, Any] | None
+) -> tuple[list[SourceStore], list[Any]]:
+    """Return the stores among sources, and the other sources, each in the order given.
+
+    Raises
+    ------
+    SourceError
+        If a store cannot be opened.
+    """
+    items = list(source) if isinstance(source, list | tuple) else [source]
+    places: list[str] = []
+    others: list[Any] = []
+    for item in items:
+        found = [*_stores_at(item, storage_options)] if isinstance(item, str | os.PathLike) else []
+        if not found:
+            others.append(item)
+        for place, is_store in found:
+            (places if is_store else others).append(place)
+    names = [os.path.basename(place.rstrip("/\\")) for place in places]
+    are_apart = len({*names}) == len({*places})
+    stores = [
+        _opened(name if are_apart else place, place, storage_options)
+        for name, place in zip(names, places, strict=True)
+    ]
+    return list({str(it.root): it for it in stores}.values()), others
+
+
+def _stores_at(item: Any, options: Mapping[str, Any] | None) -> Iterator[tuple[str, bool]]:
+    """Yield (path, whether it is a store) of what stands there, if there is a store at all."""
+    place = os.fspath(item)
+    if not isinstance(place, str) or not place:
+        return
+    if is_remote(place):
+        name = place.rstrip("/").rpartition("/")[2]
+        if glob.has_magic(place) or not name.lower().endswith(".zarr"):
+            return
+        remote, key = Mounts(options).at(place.rstrip("/"))
+        try:
+            is_store = is_ours(top_attributes(Folder(place, remote, key)))
+        except SourceError:
+            return  # whoever looks for files says what is wrong
+        if is_store:
+            yield place.rstrip("/"), True
+        return
+    path = os.path.expanduser(str(local_path(place) or place))
+    matches = [path]
+    if glob.has_magic(path) and not os.path.lexists(path):
+        matches = sorted(glob.glob(path, recursive=True))
+    found = [(it, _is_store(it)) for it in matches]
+    if any(is_store for _, is_store in found):
+        yield from found
+
+
+def _is_store(path: str) -> bool:
+    attributes = top_attributes(Folder(path)) if os.path.isdir(path) else {}
+    return "zarrts" in attributes
+
+
+def _opened(name: str, place: str, options: Mapping[str, Any] | None) -> SourceStore:
+    try:
+        root = locate(place, options if is_remote(place) else None)
+        header = read_header(root)
+    except (StoreError, BucketError) as error:
+        raise SourceError(str(error)) from error
+    unknown = sorted({need for it in header.segments for need in it.needs} - {MASK})
+    if unknown:
+        raise SourceError(
+            f"{name}: needs {', '.join(unknown)}, and such a store cannot be a source yet; convert "
+            "the files that it was made from."
+        )
+    return SourceStore(name, root, header)
+
+
+# What is in them ---------------------------------------------------------------------------------
+
+
+def _recordings_of(
+    stores: Sequence[SourceStore], options: SourceOptions, mounts: Mounts
+) -> tuple[list[SourceRecording], list[str]]:
+    """Return the recordings of stores, and a sentence for each subject that is not clear.
+
+    Parameters
+    ----------
+    options : SourceOptions
+        `subject` is about the name of a store and of a subject, such as "a.zarr/s01".
+
+    Raises
+    ------
+    SourceError
+        If a table of recordings is damaged, or `subject` cannot be used.
+    """
+    tables = [_tables(it) for it in stores]
+    pairs = [
+        (store.name, subject)
+        for store, of_store in zip(stores, tables, strict=True)
+        for subject in dict.fromkeys(name for it in of_store.values() for name in it.subject)
+    ]
+    paths = [f"{name}/{subject}" for name, subject in pairs]
+    names, problems = subjects_of(options.subject, paths, mounts)
+    if options.subject is None:
+        names = [subject for _, subject in pairs]
+        problems = _equal_subjects(pairs)
+    subject_in = dict(zip(pairs, names, strict=True))
+    found: list[SourceRecording] = []
+    for store, of_store in zip(stores, tables, strict=True):
+        for segment in store.header.segments:
+            found += _recordings_in(store, segment, of_store[segment.name], subject_in)
+    return found, problems
+
+
+def _tables(store: SourceStore) -> dict[str, RecordingTable]:
+    try:
+        return read_tables(store.root, store.header)
+    except (StoreError, BucketError) as error:
+        raise SourceError(str(error)) from error
+
+
+def _equal_subjects(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a sentence for each subject that several stores have."""
+    stores_of: dict[str, list[str]] = {}
+    for store, subject in pairs:
+        stores_of.setdefault(subject, []).append(store)
+    return [
+        f"{', '.join(stores)}: have a subject {subject} each. Say who is who with subject= "
+        f"(--subject), which is searched in {stores[0]}/{subject}: '[^/]+$' if one name is one "
+        "person in all stores, '.+' if each store has persons of its own."
+        for subject, stores in stores_of.items()
+        if len(stores) > 1
+    ]
+
+
+def _in_stores_already(
+    recordings: Sequence[SourceRecording], stored: Sequence[SourceRecording]
+) -> list[str]:
+    """Return a sentence for each recording of a file whose subject a store has as well."""
+    known = {it.subject for it in stored}
+    return [
+        f"{it.origin}: a store among the sources has a subject {it.subject} already. If it is the "
+        "same person, or another one, say who is who with subject= (--subject)."
+        for it in recordings
+        if it.found != FOUND and it.subject in known
+    ]
+
+
+def _refuse_itself(target: Location, stores: Sequence[SourceStore]) -> None:
+    """Raise SourceError where the store that is written is a source as well."""
+    if any(str(it.root) == str(target) for it in stores):
+        raise SourceError(
+            f"{target}: is source and target; give the new store another name, such as both.zarr."
+        )
+
+
+def _recordings_in(
+    store: SourceStore,
+    segment: Segment,
+    table: RecordingTable,
+    subject_in: Mapping[tuple[str, str], str | None],
+) -> Iterator[SourceRecording]:
+    arrays = SegmentArrays(store.root, segment, store.header.labels)
+    is_one_label = segment.labels_per == "recording"
+    n_rows = max(1, segment.n_rows)
+    for number, subject in enumerate(table.subject):
+        name = subject_in[store.name, subject]
+        if name is None:
+            continue
+        start, stop = int(table.starts[number]), int(table.starts[number + 1])
+        of_labels = (number, number + 1) if is_one_label else (start, stop)
+        yield SourceRecording(
+            subject=name,
+            origin=table.source[number],
+            x=StoreRows(arrays, "x", start, stop, store.name),
+            y=StoreRows(arrays, "y", *of_labels, store.name),
+            x_name=store.header.x_name,
+            y_name=store.header.y_name,
+            size_bytes=segment.stored_bytes * (stop - start) // n_rows,
+            fingerprint=table.fingerprint[number],
+            description=replace(store.header.description, by_hand=frozenset()),
+            found=FOUND,
+            first_row=int(table.source_starts[number]),
+            labels_per=segment.labels_per,
+            mask=None
+            if segment.mask is None
+            else StoreRows(arrays, "mask", start, stop, store.name),
+        )
+
+
+# Options -----------------------------------------------------------------------------------------
+
+
+def _options_for(
+    options: ConvertOptions, stores: Sequence[SourceStore], *, is_all: bool
+) -> ConvertOptions:
+    """Return options of a conversion of stores: what is not said is as in them.
+
+    Parameters
+    ----------
+    is_all : bool
+        There are no sources but stores.
+
+    Raises
+    ------
+    SourceError
+        If an option is about files, and there are none.
+    """
+    if not stores:
+        return options
+    kinds = {it.header.kind for it in stores}
+    kind = kinds.pop() if options.kind == "auto" and len(kinds) == 1 else options.kind
+    if not is_all:
+        return replace(options, kind=kind)
+    said = [name for name in _ABOUT_FILES if getattr(options, name) is not None]
+    if said or options.folders != "auto":
+        name = said[0] if said else "folders"
+        raise SourceError(
+            f"{name}= is about files, but {', '.join(it.name for it in stores)} are stores; leave "
+            "it out."
+        )
+    then = SourceOptions.from_recorded(stores[0].header.segments[0].options)
+    kept: dict[str, Any] = {
+        name: getattr(then, name)
+        for name in _KEPT
+        if getattr(options, name) in (None, "auto") and name != "folders"
+    }
+    return replace(
+        options,
+        **kept,
+        folders=then.folders,
+        kind=kind,
+        dtype="keep" if options.dtype == "auto" else options.dtype,
+        class_names=options.class_names or _class_names(stores),
+    )
+
+
+def _class_names(stores: Sequence[SourceStore]) -> tuple[str | int, ...] | None:
+    """Return the classes of all stores, those of the first one first, in their order."""
+    schemes = [it.header.labels for it in stores]
+    if any(it.parts or it.class_names is None or it.encoding == "one_hot" for it in schemes):
+        return None
+    names: list[Label] = [name for it in schemes for name in it.class_names or ()]
+    if any(isinstance(name, bool) for name in names) or len({type(it) for it in names}) != 1:
+        return None
+    return tuple(dict.fromkeys(names))

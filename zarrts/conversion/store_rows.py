@@ -1,0 +1,139 @@
+"""Rows of the arrays of a store that is a source of another one."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrts.errors import ReadError, SourceError
+from zarrts.labels.scheme import LabelScheme
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.strided import native_dtype
+from zarrts.storage.chunks import ChunkReader, open_chunks, read_rows
+from zarrts.storage.location import Location
+from zarrts.storage.readers import open_labels, open_mask
+from zarrts.storage.segments import Segment
+from zarrts.types import AnyArray, ArraySpec
+
+_Which = Literal["x", "y", "mask"]
+
+
+class SegmentArrays:
+    """The arrays of a segment; opened at the first read, and again after they were closed.
+
+    `_lock` guards the readers. What is pickled are the places.
+    """
+
+    def __init__(self, root: Location, segment: Segment, labels: LabelScheme) -> None:
+        self.root, self.segment, self.labels = root, segment, labels
+        self._lock = threading.Lock()
+        self._readers: dict[_Which, ChunkReader] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SegmentArrays, (self.root, self.segment, self.labels)
+
+    def reader(self, which: _Which) -> ChunkReader:
+        """Return what reads an array."""
+        with self._lock:
+            if which not in self._readers:
+                self._readers[which] = self._open(which)
+            return self._readers[which]
+
+    def _open(self, which: _Which) -> ChunkReader:
+        if which == "y":
+            return open_labels(self.root, self.segment)
+        mask = open_mask(self.root, self.segment) if which == "mask" else None
+        return mask or open_chunks(self.root, self.segment.x)
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            readers, self._readers = self._readers, {}
+        for it in readers.values():
+            it.close()
+
+
+@dataclass(frozen=True, eq=False)
+class StoreRows(Rows):
+    """Consecutive rows of an array of a store; labels that are text as text.
+
+    Attributes
+    ----------
+    arrays : SegmentArrays
+    which : str
+    start, stop : int
+        Rows of the array.
+    label : str
+        Name of the store in errors.
+    """
+
+    arrays: SegmentArrays
+    which: _Which
+    start: int
+    stop: int
+    label: str = field(default="")
+
+    @property
+    def _spec(self) -> ArraySpec:
+        segment = self.arrays.segment
+        if self.which == "y":
+            return segment.y
+        mask = segment.mask if self.which == "mask" else None
+        return mask or segment.x
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape, rows first."""
+        return (self.stop - self.start, *self._spec.row_shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As stored; of labels that are stored as codes, text."""
+        if self.which != "y":
+            return native_dtype(self._spec.dtype)
+        return _dtype_of(self.arrays.labels, self._spec.dtype)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a chunk."""
+        return max(1, min(self._spec.chunk_rows, self.stop - self.start))
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        try:
+            stored = read_rows(
+                self.arrays.reader(self.which), self.start + start, self.start + stop
+            )
+        except ReadError as error:
+            raise SourceError(f"{self.label}: {error}") from error
+        return _named(self.arrays.labels, stored) if self.which == "y" else stored
+
+    def close(self) -> None:
+        """Close the files of the segment; a later read opens them again."""
+        self.arrays.close()
+
+
+def _dtype_of(labels: LabelScheme, stored: np.dtype[Any]) -> np.dtype[Any]:
+    if labels.parts:
+        return np.dtype(
+            [
+                (name, _dtype_of(part, stored[name].base), stored[name].shape)
+                for name, part in labels.parts.items()
+            ]
+        )
+    return _texts_of(labels).dtype if labels.encoding == "codes" else native_dtype(stored)
+
+
+def _texts_of(labels: LabelScheme) -> AnyArray:
+    # A label that is missing is -1, and takes the last.
+    return np.array([*map(str, labels.class_names or ()), ""], np.str_)
+
+
+def _named(labels: LabelScheme, stored: AnyArray) -> AnyArray:
+    """Return labels as they were in the source: names in the place of codes."""
+    if labels.parts:
+        records = np.empty(stored.shape, _dtype_of(labels, stored.dtype))
+        for name, part in labels.parts.items():
+            records[name] = _named(part, stored[name])
+        return records
+    return _texts_of(labels)[stored] if labels.encoding == "codes" else stored
