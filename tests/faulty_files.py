@@ -199,12 +199,6 @@ FAULTY = {
         _hdf5(lambda file: file.create_dataset("x", data=X, compression="gzip")),
     ),
     "arrays of variable length": Fault(_hdf5(_vlen), {}, {}, _as_list),
-    "structs of X, y in its cells": Fault(
-        _matlab(data=_cell({"X": X, "y": LABELS}, {"X": X, "y": LABELS})),
-        {},
-        {},
-        _matlab(x=X, y=LABELS[:, None]),
-    ),
     "holds arrays as objects and is compressed": Fault(
         lambda folder: np.savez_compressed(folder / "s.npz", x=_cell(X[0], X[1, 3:]), y=[0, 1]),
         {},

@@ -119,10 +119,11 @@ def run_with(prepared: Any, at: Callable[[int], Any], monkeypatch: pytest.Monkey
     """Append; call `at` with 0, 1, ... at each block of rows, and around publishing."""
     moments = iter(range(1000))
 
-    def around(real: Callable[..., Any], *args: Any, **options: Any) -> None:
+    def around(real: Callable[..., Any], *args: Any, **options: Any) -> Any:
         at(next(moments))
-        real(*args, **options)
+        result = real(*args, **options)
         at(next(moments))
+        return result
 
     for name in ("publish", "sweep"):
         monkeypatch.setattr(conversion, name, partial(around, getattr(conversion, name)))

@@ -130,25 +130,12 @@ def string73(file):
     y.attrs["MATLAB_object_decode"] = np.int32(3)
 
 
-def struct73(file):
-    classed(file.create_group("y"), "struct")["a"] = np.zeros(3)
-
-
-def structs73(file):
-    inner = classed(file.create_group("#refs#/a"), "struct")
-    inner["X"], inner["y"] = np.zeros(3), np.zeros(3)
-    y = classed(file.create_dataset("y", (1, 2), dtype=h5py.ref_dtype), "cell")
-    y[:] = [[inner.ref, inner.ref]]
-
-
 @pytest.mark.parametrize(
     ("fill", "what", "remedy"),
     [
         (sparse73, "is a sparse array", "y = full(y)"),
         (empty_cell73, "is an empty cell", "save it with what it should hold"),
         (string73, "is a string", "y = cellstr(y)"),
-        (struct73, "is a struct", "each as a variable of its own"),
-        (structs73, "holds 2 structs of X, y in its cells", "save('s01_run1.mat', 'x', 'y')"),
     ],
 )
 def test_variables_of_matlab_73_say_what_they_are(tmp_path, fill, what, remedy):
@@ -157,31 +144,6 @@ def test_variables_of_matlab_73_say_what_they_are(tmp_path, fill, what, remedy):
     assert "variable 'y'" in text and what in text and remedy in text
     with pytest.raises(zarrts.SourceError, match="x="):  # the summary of each is made
         zarrts.convert(tmp_path, tmp_path / "a.zarr", x="nobody", progress=False)
-
-
-def test_structs_alone_in_matlab_73_say_how_to_save_them(tmp_path):
-    save73(tmp_path / "a.mat", lambda file: (structs73(file), file.pop("x")))
-    assert "holds 2 structs of X, y in its cells" in problem(tmp_path)
-    save73(tmp_path / "a.mat", lambda file: (struct73(file), file.pop("x")))
-    assert "save('s01.mat', '-struct', 'y')" in problem(tmp_path)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_structs_of_matlab_5_say_how_to_save_them(tmp_path, packed):
-    runs = np.empty((1, 3), object)
-    for i in range(3):
-        runs[0, i] = {"X": np.zeros((50, 2)), "trial": np.ones((4, 1)), "y": np.ones((4, 1))}
-    path = tmp_path / "a.mat"
-    scipy.io.savemat(path, {"data": runs}, do_compression=packed)
-    text = problem(tmp_path)
-    assert "'data': holds 3 structs of X, trial, y in its cells" in text
-    scipy.io.savemat(path, {"data": runs, "y": Y}, do_compression=packed)
-    assert "holds 3 structs of X, trial, y" in problem(tmp_path)
-    # The first remedy: fields of a run as variables of a file.
-    scipy.io.savemat(path, {"data": runs[0, 0]}, do_compression=packed)
-    assert "save('s01.mat', '-struct', 'data')" in problem(tmp_path)
-    scipy.io.savemat(path, {"x": X, "y": Y[None]}, do_compression=packed)
-    assert np.array_equal(read(only(tmp_path).x), X)
 
 
 def opaque(name, kind):

@@ -183,7 +183,10 @@ def test_values_are_those_that_xarray_means(tmp_path, zarr_format):
     }
     values["y"] = xarray.DataArray(np.arange(20), dims="time")
     path = tmp_path / "s.zarr"
-    xarray.Dataset(values).to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    try:
+        xarray.Dataset(values).to_zarr(path, zarr_format=zarr_format, consolidated=False)
+    except AttributeError:
+        pytest.skip("this version of xarray cannot write _FillValue with this version of Zarr")
     with xarray.open_zarr(path, consolidated=False) as opened:
         for name in encodings:
             expected = opened[name].to_numpy()

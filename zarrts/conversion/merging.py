@@ -14,6 +14,7 @@ from typing import Any
 from zarrts.buckets.addresses import is_remote, local_path
 from zarrts.buckets.mounts import Mounts
 from zarrts.conversion.options import ConvertOptions
+from zarrts.conversion.pack_option import Pack
 from zarrts.conversion.store_rows import SegmentArrays, StoreRows
 from zarrts.errors import BucketError, SourceError, StoreError
 from zarrts.sources import Found, Reference, find
@@ -23,13 +24,15 @@ from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.subject_names import subjects_of
 from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, has_table, locate
-from zarrts.storage.schema import MASK
+from zarrts.storage.schema import GAPS, MASK, PACKED
 from zarrts.storage.segments import Segment
 from zarrts.storage.store import StoreHeader, read_header
 from zarrts.storage.table import RecordingTable
+from zarrts.timeline import part_of_gaps
 from zarrts.types import Label, SourceRecording
 
-FOUND = "a store of zarrts"
+_READ = {GAPS, MASK, PACKED}
+FOUND = "a recording of a zarrts store"
 _ABOUT_FILES = ("x", "y", "axes", "label_every", "annotations", "missing_chunks")
 _KEPT = ("x", "y", "axes", "folders", "channels", "units", "rate_hz", "annotations")
 
@@ -150,7 +153,7 @@ def _opened(name: str, place: str, options: Mapping[str, Any] | None) -> SourceS
         header = read_header(root)
     except (StoreError, BucketError) as error:
         raise SourceError(str(error)) from error
-    unknown = sorted({need for it in header.segments for need in it.needs} - {MASK})
+    unknown = sorted({need for it in header.segments for need in it.needs} - _READ)
     if unknown:
         raise SourceError(
             f"{name}: needs {', '.join(unknown)}, and such a store cannot be a source yet; convert "
@@ -244,7 +247,7 @@ def _recordings_in(
     table: RecordingTable,
     subject_in: Mapping[tuple[str, str], str | None],
 ) -> Iterator[SourceRecording]:
-    arrays = SegmentArrays(store.root, segment, store.header.labels)
+    arrays = SegmentArrays(store.root, segment, store.header.labels, table)
     is_one_label = segment.labels_per == "recording"
     n_rows = max(1, segment.n_rows)
     for number, subject in enumerate(table.subject):
@@ -269,6 +272,7 @@ def _recordings_in(
             mask=None
             if segment.mask is None
             else StoreRows(arrays, "mask", start, stop, store.name),
+            gaps=part_of_gaps(table.gaps, start, stop),
         )
 
 
@@ -315,8 +319,19 @@ def _options_for(
         folders=then.folders,
         kind=kind,
         dtype="keep" if options.dtype == "auto" else options.dtype,
+        pack=_pack_option(options, stores),
         class_names=options.class_names or _class_names(stores),
     )
+
+
+def _pack_option(options: ConvertOptions, stores: Sequence[SourceStore]) -> Pack:
+    """Return how inputs are packed: as in the first store that is, unless somebody says it."""
+    packed = (seg for it in stores for seg in it.header.segments if seg.x.packed is not None)
+    first = next(packed, None)
+    if options.pack != "auto" or first is None:
+        return options.pack
+    found: Pack = first.options.get("pack", "auto")
+    return found
 
 
 def _class_names(stores: Sequence[SourceStore]) -> tuple[str | int, ...] | None:

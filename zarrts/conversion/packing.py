@@ -128,10 +128,11 @@ def _from_headers(recordings: Sequence[SourceRecording]) -> Counting | None:
     """Return what the headers say, where all recordings are counts."""
     found = [counted_of(it.x) for it in recordings]
     counted = [it for it in found if it is not None]
-    if len(counted) < len(recordings):
+    # Where some have a count for NaN, it may be that of a value in others.
+    if len(counted) < len(recordings) or len({it.missing for it in counted}) > 1:
         return None
     packing = Packing(
-        Packed(_VALUES, None),
+        Packed(_VALUES, counted[0].missing, max(it.error for it in counted)),
         np.array([it.gain for it in counted], np.float64),
         np.array([it.offset for it in counted], np.float64),
     )

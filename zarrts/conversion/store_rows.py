@@ -1,22 +1,24 @@
 """Rows of the arrays of a store that is a source of another one."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from zarrts.errors import ReadError, SourceError
 from zarrts.labels.scheme import LabelScheme
+from zarrts.sources.rows.counted import Counted
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import native_dtype
 from zarrts.storage.chunks import ChunkReader, open_chunks, read_rows
 from zarrts.storage.location import Location
-from zarrts.storage.readers import open_labels, open_mask
+from zarrts.storage.readers import open_labels, open_mask, open_values
 from zarrts.storage.segments import Segment
+from zarrts.storage.table import RecordingTable
 from zarrts.types import AnyArray, ArraySpec
 
-_Which = Literal["x", "y", "mask"]
+_Which = Literal["x", "counts", "y", "mask"]
 
 
 class SegmentArrays:
@@ -25,13 +27,17 @@ class SegmentArrays:
     `_lock` guards the readers. What is pickled are the places.
     """
 
-    def __init__(self, root: Location, segment: Segment, labels: LabelScheme) -> None:
-        self.root, self.segment, self.labels = root, segment, labels
+    def __init__(
+        self, root: Location, segment: Segment, labels: LabelScheme, table: RecordingTable
+    ) -> None:
+        self.root, self.segment, self.labels, self.table = root, segment, labels, table
         self._lock = threading.Lock()
         self._readers: dict[_Which, ChunkReader] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SegmentArrays, (self.root, self.segment, self.labels)
+        # Of the table, reading needs no more than where recordings begin, and their gains.
+        table = replace(self.table, sketch=None, read_sketch=None, gaps=None)
+        return SegmentArrays, (self.root, self.segment, self.labels, table)
 
     def reader(self, which: _Which) -> ChunkReader:
         """Return what reads an array."""
@@ -43,6 +49,8 @@ class SegmentArrays:
     def _open(self, which: _Which) -> ChunkReader:
         if which == "y":
             return open_labels(self.root, self.segment)
+        if which == "x":
+            return open_values(self.root, self.segment, lambda: self.table)
         mask = open_mask(self.root, self.segment) if which == "mask" else None
         return mask or open_chunks(self.root, self.segment.x)
 
@@ -79,6 +87,8 @@ class StoreRows(Rows):
         segment = self.arrays.segment
         if self.which == "y":
             return segment.y
+        if self.which == "x":
+            return segment.x.of_values
         mask = segment.mask if self.which == "mask" else None
         return mask or segment.x
 
@@ -93,6 +103,22 @@ class StoreRows(Rows):
         if self.which != "y":
             return native_dtype(self._spec.dtype)
         return _dtype_of(self.arrays.labels, self._spec.dtype)
+
+    @property
+    def counted(self) -> Counted | None:
+        """The counts that are stored, where x is packed: they are stored again as they are."""
+        packed, packing = self.arrays.segment.x.packed, self.arrays.table.packing
+        if self.which != "x" or packed is None or packing is None:
+            return None
+        starts = self.arrays.table.starts
+        number = int(np.searchsorted(starts, self.start, "right")) - 1
+        return Counted(
+            replace(self, which="counts"),
+            tuple(packing.gain[number].tolist()),
+            tuple(packing.offset[number].tolist()),
+            packed.missing,
+            packed.error,
+        )
 
     @property
     def block_rows(self) -> int:

@@ -74,8 +74,8 @@ def pick(
                 f"{origin}: has no array {name!r}, which {option}= names; "
                 f"it holds {listed(map(describe, names))}.{did_you_mean(name, names)}"
             )
-    xs = [x] if x is not None else [n for n in names if n != y and usual_name(n) in X_NAMES]
-    ys = [y] if y is not None else [n for n in names if n != x and usual_name(n) in Y_NAMES]
+    xs = [x] if x is not None else with_usual_name([n for n in names if n != y], X_NAMES)
+    ys = [y] if y is not None else with_usual_name([n for n in names if n != x], Y_NAMES)
     if len(names) == 2 and len(xs) + len(ys) == 1:
         other = [name for name in names if name not in (*xs, *ys)]
         xs, ys = xs or other, ys or other
@@ -90,6 +90,12 @@ def pick(
         f"{origin}: holds {listed(map(describe, names))}, and it is not clear which array is the "
         f"{unclear}; give its name."
     )
+
+
+def with_usual_name(names: Sequence[str], usual: frozenset[str]) -> list[str]:
+    """Return those of some names that are usual ones; else those of fields that are, "S.x"."""
+    found = [name for name in names if usual_name(name) in usual]
+    return found or [name for name in names if usual_name(name.rpartition(".")[2]) in usual]
 
 
 def usual_name(name: str) -> str:

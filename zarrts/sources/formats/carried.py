@@ -76,7 +76,9 @@ def _first(
     contents: Contents, names: Iterable[str], known: tuple[str, ...], options: SourceOptions
 ) -> AnyArray | None:
     """Return the values of the first array that has one of the known names, if there is any."""
-    of_name = {usual_name(it): it for it in reversed([*names])}
+    # Fields of structs by their own names, where no array has the name.
+    of_name = {usual_name(it.rpartition(".")[2]): it for it in reversed([*names])}
+    of_name |= {usual_name(it): it for it in reversed([*names])}
     chosen = next((of_name[it] for it in known if it in of_name), None)
     if chosen is None:
         return None

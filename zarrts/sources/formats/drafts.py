@@ -282,7 +282,7 @@ def input_name(contents: Contents, x: str | None, origin: str) -> str:
     names = contents.names
     if x is not None and x in names:
         return x
-    usual = [it for it in names if array_names.usual_name(it) in array_names.X_NAMES]
+    usual = array_names.with_usual_name(names, array_names.X_NAMES)
     if x is None and len(names) == 1:
         return names[0]
     if x is None and len(usual) == 1:

@@ -1,16 +1,17 @@
-"""MATLAB files: a recording each, in the formats of version 5 to 7, and of 7.3.
+"""MATLAB files: a recording each, in the formats of version 4, 5 to 7, and 7.3.
 
 Those of version 7.3 are HDF5: arrays are transposed there, and cells are references.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats import matlab5
+from zarrts.sources.formats import matlab4, matlab5
 from zarrts.sources.formats import matlab_words as words
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, undescribed
@@ -25,6 +26,17 @@ from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+_MAX_DEPTH = 20
+
+
+@dataclass
+class Field73:
+    """What a field holds: one array, or one of each struct of an array or a cell of them."""
+
+    items: list[Any] = field(default_factory=list)
+    is_list: bool = False
 
 
 _NUMBERS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
@@ -45,47 +57,97 @@ class _Variables73:
                 self.variables[name] = opened[name]
 
     def contents(self) -> Contents:
-        """Return the arrays by name."""
-        self._refuse_structs_alone()
+        """Return the arrays by name; fields of structs as "EEG.data"."""
+        fields = self._fields()
+        of_structs = {path.partition(".")[0] for path in fields}
+        plain = [name for name in self.variables if name not in of_structs]
+
+        def first(name: str) -> Any:
+            return self.variables[name] if name not in fields else fields[name].items[0]
+
+        def summary(name: str) -> str:
+            it = first(name)
+            many = f" of {len(fields[name].items):,}" if name in fields else ""
+            listed = name in fields and fields[name].is_list
+            return self.summary(name, it) + (many if listed else "")
+
+        def reader(name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
+            where = f"{self.file.origin}: variable {name!r}"
+            if name in fields and fields[name].is_list:
+                return self._of_items(fields[name].items, role, options, where)
+            return self._reader(first(name), role, options, where)
+
         return Contents(
-            names=tuple(self.variables),
+            names=(*plain, *fields) or tuple(self.variables),
             found=f"a MATLAB 7.3 file of {len(self.variables)} variables",
-            shape=lambda name: _dims(self.variables[name]),
-            summary=self.summary,
-            reader=self.reader,
+            shape=lambda name: _dims(first(name)),
+            summary=summary,
+            reader=reader,
             description=undescribed,
         )
 
-    def _refuse_structs_alone(self) -> None:
-        """Raise SourceError where variables are structs, and nothing else could be asked for."""
-        name, it = "", None
-        for name, it in self.variables.items():  # noqa: B007 - the last one is named
-            if _is_group(it) and _class_of(it) == "struct":
-                continue
-            if _class_of(it) != "cell" or "MATLAB_empty" in it.attrs or not it.size:
-                return
-            first = self.opened[it[()].reshape(-1)[0]]
-            if not (_is_group(first) and _class_of(first) == "struct"):
-                return
-        if not self.variables:
-            return
-        where = f"{self.file.origin}: variable {name!r}"
-        if not _is_group(it):
-            self._cell(it, "x", SourceOptions(), where)
-        raise SourceError(words.of_struct(where, name))
+    def _fields(self) -> dict[str, Field73]:
+        """Return the fields of all structs, and of structs in cells, by their paths."""
+        found: dict[str, Field73] = {}
+        for name, it in self.variables.items():
+            for value, is_list in self._structs_in(it):
+                self._walk(value, name, found, is_list=is_list, depth=0)
+        return {path: it for path, it in found.items() if it.items}
 
-    def summary(self, name: str) -> str:
-        """See `Contents`."""
-        it = self.variables[name]
+    def _structs_in(self, it: Any) -> Iterator[tuple[Any, bool]]:
+        """Yield the structs that a variable or field is, or has in cells; and if these are many."""
+        import h5py
+
+        if _is_group(it):
+            if _class_of(it) == "struct":
+                yield it, False
+            return
+        is_cell = _class_of(it) == "cell" and "MATLAB_empty" not in it.attrs
+        if not is_cell or not it.size or h5py.check_ref_dtype(it.dtype) is None:
+            return
+        first = self.opened[it[()].reshape(-1)[0]]
+        if it.size > MAX_OBJECTS or not (_is_group(first) and _class_of(first) == "struct"):
+            return
+        for ref in it[()].reshape(-1):
+            if _is_group(value := self.opened[ref]):
+                yield value, True
+
+    def _walk(
+        self, struct: Any, path: str, found: dict[str, Field73], *, is_list: bool, depth: int
+    ) -> None:
+        import h5py
+
+        if depth > _MAX_DEPTH:
+            raise SourceError(f"{self.file.origin}: holds structs in structs, {depth} deep.")
+        for name in struct:
+            it, inner = struct[name], f"{path}.{name}"
+            # Of an array of structs, a field holds references, and has no class.
+            is_array = not _is_group(it) and h5py.check_ref_dtype(it.dtype) is not None
+            many = is_array and not _class_of(it)
+            if many and it.size > MAX_OBJECTS:
+                raise SourceError(f"{self.file.origin}: {inner} has {it.size:,} items.")
+            for value in [self.opened[ref] for ref in it[()].reshape(-1)] if many else [it]:
+                structs = [*self._structs_in(value)]
+                for one, in_list in structs:
+                    self._walk(
+                        one, inner, found, is_list=is_list or many or in_list, depth=depth + 1
+                    )
+                if not structs and not _is_group(value):
+                    taken = found.setdefault(inner, Field73())
+                    taken.items.append(value)
+                    taken.is_list |= is_list or many
+
+    def summary(self, name: str, it: Any) -> str:
+        """Return a variable or a field in words."""
         if "MATLAB_sparse" in it.attrs:
             return f"{name} (sparse)"
         if _is_group(it):
             return f"{name} {_class_of(it)} of {listed(it)}"
         return f"{name} {_dims(it)} {_class_of(it)}"
 
-    def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader | SeriesList:
-        """See `Contents`."""
-        it, where = self.variables[name], f"{self.file.origin}: variable {name!r}"
+    def _reader(
+        self, it: Any, role: Role, options: SourceOptions, where: str
+    ) -> RowReader | SeriesList:
         kind = _class_of(it)
         if "MATLAB_empty" in it.attrs and kind != "char":
             raise SourceError(f"{where}: is an empty {kind}; save it with what it should hold.")
@@ -127,6 +189,12 @@ class _Variables73:
         if groups:
             fields = listed(groups[0]) if _class_of(groups[0]) == "struct" else ""
             raise SourceError(words.of_structs(where, len(items), fields))
+        return self._of_items(items, role, options, where)
+
+    def _of_items(
+        self, items: Sequence[Any], role: Role, options: SourceOptions, where: str
+    ) -> RowReader | SeriesList:
+        """Return what reads the arrays in cells, or those of a field of several structs."""
         kinds = {_class_of(item) for item in items}
         if kinds == {"char"} and role == "y":
             texts = [_texts(item, where) for item in items]
@@ -183,7 +251,7 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
     Raises
     ------
     SourceError
-        If it is damaged, of version 4, or h5py is needed and not installed.
+        If it is damaged, or h5py is needed and not installed.
     """
     try:
         with opened(file.path, file.origin) as (stream, stamp):
@@ -194,10 +262,7 @@ def open_contents(file: SourceFile) -> Iterator[Contents]:
             elif len(head) >= 128 and head[124:128] in matlab5.VERSIONS:
                 yield matlab5.Variables(file, stamp, stream, head[124:128]).contents()
             else:
-                raise SourceError(
-                    f"{file.origin}: is not a MATLAB file of version 5 or later; save it again "
-                    "with save(file, 'x', 'y', '-v7.3')."
-                )
+                yield matlab4.Variables(file, stamp, stream).contents()
     except PACKED_ERRORS as error:
         raise SourceError(
             f"{file.origin}: cannot be read, or is damaged ({error}); copy or save it again."

@@ -15,14 +15,6 @@ def remedy(kind: str, name: str) -> str:
     )
 
 
-def of_struct(where: str, name: str) -> str:
-    """Return the message for a struct in a file that holds nothing else."""
-    return (
-        f"{where}: is a struct, not an array; save its fields as variables: "
-        f"save('s01.mat', '-struct', '{name}')."
-    )
-
-
 def of_structs(where: str, n_cells: int, fields: str) -> str:
     """Return the message for a cell of structs."""
     return (

@@ -14,6 +14,7 @@ from zarrts.sources.formats import (
     actipy_files,
     audio,
     edf,
+    eeglab,
     empatica,
     hdf5,
     matlab,
@@ -43,7 +44,7 @@ _OWN = (
     empatica.FORMAT,
     wfdb_files.FORMAT,
     xdf_files.FORMAT,
-    *(zarr_folders.FORMAT, audio.FORMAT),
+    *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT),
 )
 
 
@@ -238,7 +239,7 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             return []
 
     in_groups = []
-    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT):
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT):
         of_format = [file for file in files if file.is_kind(it.suffixes)]
         it.find(of_format, options, findings)
         in_groups += of_format

@@ -17,11 +17,17 @@ class Counted:
         Of int16, with the shape of the rows.
     gain, offset : tuple of float
         Of each column; no gain is 0.
+    missing : int or None
+        The count that stands for NaN.
+    error : float
+        The largest that rounding made when they were counted; 0: none, as far as is known.
     """
 
     rows: RowReader
     gain: tuple[float, ...]
     offset: tuple[float, ...]
+    missing: int | None = None
+    error: float = 0.0
 
 
 def counted_of(rows: RowReader) -> Counted | None:

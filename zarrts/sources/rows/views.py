@@ -240,10 +240,11 @@ class AdjustedRows(DerivedRows):
         found = counted_of(self.rows)
         if found is None or self.factors is not None or self.columns is None:
             return found if self.factors is None else None
-        return Counted(
-            AdjustedRows(found.rows, self.columns, None),
-            tuple(found.gain[it] for it in self.columns),
-            tuple(found.offset[it] for it in self.columns),
+        return replace(
+            found,
+            rows=AdjustedRows(found.rows, self.columns, None),
+            gain=tuple(found.gain[it] for it in self.columns),
+            offset=tuple(found.offset[it] for it in self.columns),
         )
 
     def _read(self, start: int, stop: int) -> AnyArray:

@@ -34,6 +34,7 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         If it is not clear which level of folders stands for what, or a folder is none of
         `class_names`.
     """
+    files = registry.without_parts(files)
     if not files:
         return
     registry.refuse_mixture(files)

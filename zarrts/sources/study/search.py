@@ -24,7 +24,10 @@ _TABLE_REMEDY = (
     "read them with pandas or pyarrow, and give what is in them as zarrts.Recording('s01', x, y): "
     "examples/recording_tables.py"
 )
-_ZARR_REMEDY = "stores of zarrts are given by themselves: zarrts convert a.zarr b.zarr both.zarr"
+_ZARR_REMEDY = (
+    "such a store is opened with zarrts.open, or given to convert by itself: "
+    "zarrts convert a.zarr b.zarr both.zarr"
+)
 
 _MAX_KINDS = 8
 
