@@ -275,6 +275,7 @@ def test_info_json_is_for_programs(study: Study, store: Path) -> None:
         "channels": ["Fz", "Cz", "Pz"],
         "rate_hz": 12.5,
         "units": None,
+        "steps": [],
         "subjects": {"s00": 60, "s01": 30},
         "class_counts": {
             name: [int((y == stage).sum()) for stage in ("N1", "N2", "REM", "wake")]

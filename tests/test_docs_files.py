@@ -26,6 +26,9 @@ def scope(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for folder in ("objects", "sleep-edf", "recordings/running", "recordings/walking"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "watches").mkdir()
+    lines = [f"2026-03-01 10:00:{it / 10:06.3f},{it},{-it},1,sit" for it in range(50)]
+    Path("watches/a.csv").write_text("\n".join(["when,ax,ay,az,activity", *lines]))
     for i, name in enumerate(("running/a", "running/b", "walking/c", "walking/d")):
         np.save(f"recordings/{name}.npy", rng.normal(size=(20, 2)) + i)
     names = ["EEG Fpz-Cz", "EEG Pz-Oz"]
@@ -52,6 +55,8 @@ def scope(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["files.md", "class_folders.md"])
 def test_snippets_run(name, scope, capsys):
+    if name == "files.md":
+        pytest.importorskip("pyarrow", reason="the extra tables is not installed")
     found = snippets(name)
     assert found
     with warnings.catch_warnings():

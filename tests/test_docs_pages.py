@@ -108,6 +108,18 @@ def test_page_from_top_to_bottom(folder: Path, name: str) -> None:
     run_page(name, {})
 
 
+def test_steps(folder: Path) -> None:
+    (folder / "nights").mkdir()
+    for number, (rate, channels) in enumerate(
+        [(128, ["C3", "C4", "A1"]), (160, ["A1", "C3", "EOG", "C4"]), (100, ["c3", "C4", "A1"])]
+    ):
+        x = np.random.default_rng(number).normal(0, 20, (60 * rate, len(channels)))
+        y = np.array(["W", "N2"])[np.arange(60 * rate) // (30 * rate)]
+        save = {"x": x.astype("f4"), "y": y, "ch_names": channels, "units": "uV", "fs": rate}
+        np.savez(folder / "nights" / f"s{number}.npz", **save)
+    run_page("steps.md", {})
+
+
 def test_choosing(folder: Path) -> None:
     study = make_study(folder / "subjects", sizes=[40, 40])
     zarrts.convert(study.folder, "study.zarr", progress=False).close()

@@ -167,3 +167,113 @@ def test_two_sensors_are_told_apart_in_other_people(folder, tmp_path):
     assert [it and it[1] for it in found] == ["s0", "s1", "s2", "s3"]
     assert np.mean([float(it[2]) for it in found]) > 0.7
     assert np.mean([float(it[3]) for it in found]) > 0.6
+
+
+def write_edf(path, rate, seconds, channels, annotations=()):
+    """Write noise whose height and rhythm follow the annotations (onset, duration, text)."""
+    pyedflib = pytest.importorskip("pyedflib", reason="pyEDFlib has no wheel for every Python")
+    rng = np.random.default_rng(sum(path.name.encode()))
+    time = np.arange(rate * seconds) / rate
+    wave = rng.normal(0, 5, len(time))
+    for onset, duration, text in annotations:
+        inside = (time >= onset) & (time < onset + duration)
+        wave[inside] += 40 * np.sin(2 * np.pi * (3 + 3 * (ord(text[-1]) % 5)) * time[inside])
+    limits = {
+        "physical_min": -500,
+        "physical_max": 500,
+        "digital_min": -32768,
+        "digital_max": 32767,
+    }
+    with pyedflib.EdfWriter(str(path), len(channels), pyedflib.FILETYPE_EDFPLUS) as file:
+        common = {"dimension": "uV", "sample_frequency": rate, "transducer": "", "prefilter": ""}
+        file.setSignalHeaders([{"label": it, **common, **limits} for it in channels])
+        file.writeSamples([wave + rng.normal(0, 2, len(wave)) for _ in channels])
+        for onset, duration, text in annotations:
+            file.writeAnnotation(onset, duration, text)
+
+
+def lines_of(name):
+    """Return the lines of an example but for its first one, blank ones and imports."""
+    lines = (EXAMPLES / name).read_text("utf-8").splitlines()[1:]
+    return [line for line in lines if line.strip() and not line.startswith(("import", "from"))]
+
+
+@needs_keras
+def test_sleep_is_scored_from_files_as_they_come(tmp_path, run_here):
+    stages, n = ["W", "N1", "N2", "N3", "R"], 40
+    scored = [(30 * i, 30, stages[i // 4 % 5]) for i in range(n)]
+    people = {
+        "anna": (64, ["EOG horizontal", "EEG Fpz-Cz"]),
+        "bert": (50, ["Fpz-Cz", "EOG horizontal", "EMG"]),
+        "cora": (100, ["EEG Fpz-Cz"]),
+    }
+    for name, (rate, channels) in people.items():
+        write_edf(tmp_path / f"{name}.edf", rate, 30 * n, channels, scored)
+    rows = [f"{onset},{duration},{stage}" for onset, duration, stage in scored]
+    (tmp_path / "bert.csv").write_text("\n".join(["onset,duration,label", *rows]))
+    np.save(tmp_path / "cora.npy", np.array([stage for _, _, stage in scored]))
+    lines = ["anna,anna.edf,anna.edf", "bert,bert.edf,bert.csv", "cora,cora.edf,cora.npy"]
+    (tmp_path / "nights.csv").write_text("\n".join(["subject,x,y", *lines]))
+    said = run_here("sleep.py", tmp_path)
+    assert len(lines_of("sleep.py")) <= 15
+    assert re.search(r"kappa -?\d\.\d+", said) and "macro F1" in said, said
+    with zarrts.open(tmp_path / "sleep.zarr") as store:
+        assert (store.rate_hz, store.channels) == (50, ["EEG", "EOG"])
+        assert store.subjects == ["anna", "bert", "cora"]
+        assert np.isnan(store.samples[2][0]).mean(axis=0).tolist() == [0, 1]
+        names = store.class_names
+        for _, codes in (store.samples[i] for i in range(3)):
+            assert [names[code] for code in codes[750::1500]] == [stage for *_, stage in scored]
+
+
+@needs_keras
+def test_eeg_is_classified_at_events(tmp_path, run_here):
+    (tmp_path / "eeg").mkdir()
+    events = [(4 + 5 * i, 2, "left" if i % 2 else "right") for i in range(16)]
+    for name, rate in (("s01", 128), ("s02", 200), ("s03", 128)):
+        channels = ["C4", "C3", "Cz"] if name == "s02" else ["C3", "C4"]
+        write_edf(tmp_path / "eeg" / f"{name}.edf", rate, 90, channels, events)
+    said = run_here("eeg_at_events.py", tmp_path)
+    assert len(lines_of("eeg_at_events.py")) <= 15
+    assert re.search(r"^s02 +16 ", said, re.MULTILINE), said
+    with zarrts.open(tmp_path / "eeg.zarr") as store:
+        trials = store.samples.windows(at="annotations", before="0.5s", after="2s")
+        x, y = trials.load()
+        assert x.shape == (48, 250, 2)
+        assert [store.class_names[code] for code in y[:4]] == ["right", "left", "right", "left"]
+
+
+@needs_keras
+def test_watches_with_gaps_are_classified_by_labels_of_another_table(run_here, tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra tables is not installed")
+    rng = np.random.default_rng(0)
+    start = np.datetime64("2026-03-01T10:00:00", "ms")
+    (tmp_path / "watches").mkdir()
+    lines = ["subject,start,stop,label"]
+    for name in ("ann", "bob", "eve"):
+        seconds = np.arange(6000) / 25
+        moves = (seconds // 20).astype(int) % 2 == 1
+        x = rng.normal(0, 0.1, (6000, 3)) + np.where(moves, np.sin(9 * seconds), 0)[:, None]
+        x[700:710, 1] = np.nan
+        seconds[3000:] += 60.25  # the watch was taken off
+        when = start + (seconds * 1000).round().astype("timedelta64[ms]")
+        rows = [
+            ",".join([str(it), *("" if np.isnan(v) else f"{v:.4f}" for v in some)])
+            for it, some in zip(when, x, strict=True)
+        ]
+        text = "\n".join(["when,ax,ay,az", *rows])
+        (tmp_path / "watches" / f"{name}.csv").write_text(text)
+        for first in range(0, 6000, 500):
+            last = min(first + 499, 5999)
+            label = "walk" if moves[first] else "sit"
+            lines.append(f"{name},{when[first]},{when[last]},{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    said = run_here("wearables.py", tmp_path)
+    assert float(re.search(r"accuracy (\d\.\d+)", said)[1]) > 0.9
+    with zarrts.open(tmp_path / "watches.zarr") as store:
+        assert (store.rate_hz, store.class_names) == (25, ["sit", "walk"])
+        assert store.catalog.gaps.rows.tolist() == [3000, 9000, 15000]
+        plain = store.samples.windows("4s", "2s", label="majority")
+        dropped = store.samples.windows("4s", "2s", label="majority", nan="drop")
+        x = plain.load()[0]
+        assert len(plain) - len(dropped) == np.isnan(x).any(axis=(1, 2)).sum() > 0

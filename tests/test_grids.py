@@ -81,6 +81,17 @@ def test_few_values_are_on_some_grid(values: list[float]) -> None:
     assert ((found * grid.gain + grid.offset).astype(np.float32) == numbers).all()
 
 
+def test_what_rounding_left_of_zero_is_no_other_grid() -> None:
+    counts = np.arange(-300, 300)
+    offset = 0.005 * 7 * 3
+    values = (counts * 0.005 + offset).astype(np.float32)
+    assert 0 < np.abs(values).min() < 1e-15
+    grid = grid_of(values)
+    assert grid is not None
+    found = np.rint((values.astype(np.float64) - grid.offset) / grid.gain)
+    assert ((found * grid.gain + grid.offset).astype(np.float32) == values).all()
+
+
 def test_infinite_values_and_too_many_steps_are_on_none() -> None:
     assert grid_of(np.array([1, 2, np.inf], np.float32)) is None
     assert grid_of(np.arange(MOST_STEPS + 2, dtype=np.float32)) is None

@@ -87,7 +87,7 @@ def test_files_of_new_people_are_predicted(parts, tmp_path):
         model.fit(seq, verbose=0)
         new = recording(7, 10)
         np.savez(tmp_path / "new.npz", **{name: np.asarray(it) for name, it in new.x.items()})
-        with pytest.warns(UserWarning, match="acc says nothing of a rate"):
+        with pytest.warns(UserWarning, match="says nothing of a rate"):
             found = zarrts.predict(model, tmp_path / "new.npz", like=seq, progress=False)
         again = zarrts.predict(model, new, like=seq, progress=False)
         np.testing.assert_allclose(found.values, again.values, rtol=1e-6)

@@ -13,6 +13,7 @@ from zarrts.loops import library
 from zarrts.loops.gathering import Affine, Gathering, Shifted, wide_dtype
 from zarrts.loops.own_scaling import OwnScaling
 from zarrts.loops.packing import MISSING, pack, scaled_unpacking, unpacking
+from zarrts.loops.resampling import weighted_sums
 from zarrts.loops.sums import count_sums, deviation_sums, number_sums, plain_sums
 from zarrts.loops.votes import majority
 from zarrts.stats.moments import STATISTICS, Moments, measure
@@ -653,9 +654,39 @@ def test_memory_that_is_too_small_is_refused():
             loops.plain_sums(*changed)
     with pytest.raises(ValueError, match="another size, type or alignment"):
         loops.pack(np.zeros(3, "f4"), np.zeros(2, "i2"), 3, 1, wide, wide, wide, 0.0, 1 << 15)
+    weights, firsts = np.zeros((2, 3)), np.array([0, 3])
+    with pytest.raises(IndexError):  # rows 3 to 5 of 4
+        loops.weighted_sums(rows, 4, 6, weights, 2, 3, firsts * 0, firsts, 2, np.zeros((2, 6)))
+    with pytest.raises(IndexError):
+        loops.weighted_sums(rows, 4, 6, weights, 2, 3, firsts, firsts * 0, 2, np.zeros((2, 6)))
+    with pytest.raises(ValueError, match="another size, type or alignment"):
+        loops.weighted_sums(rows, 4, 6, weights, 2, 3, firsts * 0, firsts * 0, 2, np.zeros(6))
     with pytest.raises(IndexError):
         few, one = np.zeros(5, "i4"), np.zeros(1, "i4")
         loops.vote(4, np.array([0, 9], "i2"), 1, 2, 0, 5, few, few, np.zeros(1, "i2"), one)
+
+
+@MANY
+@given(
+    seed=SEEDS,
+    n=st.integers(0, 60),
+    lanes=st.integers(1, 35),
+    n_weights=st.integers(1, 40),
+    n_branches=st.integers(1, 5),
+)
+@needs_library
+def test_weighted_sums_have_the_same_bits(seed, n, lanes, n_weights, n_branches):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(0, 1e3, (n_weights + 50, lanes))
+    weights = rng.normal(size=(n_branches, n_weights))
+    branches, firsts = rng.integers(0, n_branches, n), rng.integers(0, 51, n)
+    found, expected = both(weighted_sums, rows, weights, branches, firsts)
+    assert_same_bits(found, expected)
+    for i in range(min(n, 5)):
+        one_by_one = np.zeros(lanes)
+        for k in range(n_weights):
+            one_by_one += weights[branches[i], k] * rows[firsts[i] + k]
+        assert_same_bits(found[i], one_by_one)
 
 
 # What stores keep

@@ -366,3 +366,14 @@ def test_the_dry_run_and_info_say_how_values_are_stored(tmp_path: Path) -> None:
     shutil.rmtree(target)
     run("convert", study, target, "--pack", "no")
     assert json.loads(run("info", target, "--json"))["packed"] is None
+
+
+def test_verify_compares_exact_statistics_of_values_that_were_rounded(tmp_path: Path) -> None:
+    # The mean of float32 values near 0 is that of exact ones only to the rounding of the largest.
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        x = (random.integers(-2000, 2000, (52, 6, 2)) * 0.1).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=x, y=random.integers(0, 3, len(x)))
+    store = zarrts.convert(tmp_path, tmp_path / "a.zarr", **SIZES)
+    assert is_packed(store) == [True]
+    assert not zarrts.verify(tmp_path / "a.zarr", deep=True).problems

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from packed_studies import recordings_of
 
@@ -92,9 +92,12 @@ def test_counts_read_as_the_values_that_were_converted(
     recordings = recordings_of(
         kind, n_channels=n_channels, seed=seed, has_nan=has_nan, steps_away=steps_away
     )
-    packed, plain = both(
-        tmp_path_factory.mktemp("p"), recordings, chunk=chunk, shard=4 * chunk, kind=kind
-    )
+    folder = tmp_path_factory.mktemp("p")
+    sizes = {"chunk": chunk, "shard": 4 * chunk, "progress": False, "kind": kind}
+    packed = zarrts.convert(recordings, folder / "packed.zarr", **sizes)
+    # Of values far from 0, too few may be there to tell the gain from others.
+    assume(packed.header.segments[0].x.packed is not None)
+    plain = zarrts.convert(recordings, folder / "plain.zarr", pack=False, **sizes)
     assert packed.dtype == plain.dtype == np.float32
     assert packed.sample_shape == plain.sample_shape
     one, other = packed.samples, plain.samples

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 from edf_files import write_raw_edf
 from signal_files import counts
 
@@ -169,6 +170,26 @@ def test_channels_tell_units_that_a_file_lacks_and_bad_ones_and_scale_nothing(ro
     assert any("(2 EEG, 1 EOG); channels= chooses" in note for note in found.notes)
     scaled = find(root).recordings[-1].x.read(0, 1000)
     np.testing.assert_array_equal(scaled, x * np.array([1, 1, 1000], "f4"))
+
+
+@pytest.mark.parametrize("with_table", [True, False])
+def test_eeglab_sets_are_recordings_as_well(tmp_path, with_table):
+    x = counts(1000, 2).astype("f4")
+    folder = tmp_path / "sub-01" / "eeg"
+    folder.mkdir(parents=True)
+    fields = [("type", "O"), ("latency", "f8"), ("duration", "f8")]
+    eeg = {"nbchan": 2, "trials": 1, "pnts": 1000, "srate": 100.0, "xmin": 0.0, "data": x.T}
+    eeg["event"] = np.array([("own", 1.0, 1000.0)], fields)
+    eeg["chanlocs"] = np.array([("Fz",), ("Cz",)], [("labels", "O")])
+    scipy.io.savemat(folder / "sub-01_task-nap_eeg.set", {"EEG": eeg})
+    write_tsv(tmp_path / "dataset_description.json", "{}")
+    if with_table:
+        write_tsv(tmp_path / "events.tsv", EVENTS)
+    (it,) = find(tmp_path).recordings
+    assert (it.subject, it.description.channels) == ("sub-01", ("Fz", "Cz"))
+    np.testing.assert_array_equal(it.x.read(0, 1000), x)
+    expected = ["rest"] * 500 + ["task"] * 500 if with_table else ["own"] * 1000
+    assert it.y.read(0, 1000).tolist() == expected
 
 
 def test_derivatives_and_what_is_ignored_are_left_out(root):

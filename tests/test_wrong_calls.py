@@ -258,6 +258,25 @@ WRONG: dict[str, Callable[[Place], Any]] = {
     "HDF5 files are read with h5py, which is not installed": hdf5,
     "the file format 'toy' of the package toy-format": broken_format,
     "This cannot be repaired": repair_without_a_manifest,
+    "is not a step; there are": lambda it: convert(it, steps=["filtre 1 40"]),
+    "its rate is not known; say it with rate_hz=": lambda it: convert(it, steps=["filter 1 4"]),
+    "has to be below half of the rate": lambda it: unlike(
+        it, {"rate_hz": 10}, {"rate_hz": 10}, steps=["filter 1 9"]
+    ),
+    "has no channel": lambda it: unlike(
+        it, {"channels": ["C3", "C4"]}, {"channels": ["C4", "EEG C3"]}, steps=["pick C3"]
+    ),
+    "so that none can be picked": lambda it: convert(it, steps=["pick C3"]),
+    "are about sources, which a study has found": lambda it: convert(
+        it, zarrts.scan(it.subjects), kind="dense", rate_hz=9
+    ),
+    "a step takes it whole": lambda it: convert(
+        it, described("a"), kind="ragged", memory="1KiB", steps=[("map", abs, {"whole": True})]
+    ),
+    "it has to return as many rows": lambda it: convert(
+        it, described("a"), kind="ragged", steps=[("map", lambda rows: rows[1:])]
+    ),
+    "clean: masks time steps of series": lambda it: convert(it, steps=["clean"]),
     "not found:": lambda it: convert(it, it.tmp / "subjcts"),
     "Choose a new folder for the store": lambda it: convert(it, it.study.path, it.tmp / "subjects"),
     "have a subject s01 each": lambda it: convert(it, [it.study.path, copy_of_store(it)]),
@@ -433,6 +452,9 @@ RAISED_IN = {
     "has no table of events": "test_sources_bids.py",
     "has no column participant_id": "test_sources_bids.py",
     "group='city' is unknown": "test_sources_bids.py",
+    "changed since it was scanned": "test_study.py",
+    "which cannot be imported here, or has changed": "test_study_new_data.py",
+    "needs SciPy": "test_study.py",
     "follow no fixed rate": "test_gaps.py",
     "do not grow from row": "test_gaps.py",
     "write times as 2026-03-01": "test_gaps.py",
@@ -452,10 +474,28 @@ RAISED_IN = {
     "at='annotations' takes the rows at which a label": "test_events.py",
     "say label='majority' too": "test_events.py",
     "say where these are in the new data": "test_events.py",
+    "which is not a number; correct it, leave it empty": "test_sources_columns.py",
+    "has no column": "test_sources_columns.py",
+    "name the one that is the label with y=": "test_sources_columns.py",
+    "name those that are inputs": "test_sources_columns.py",
+    "its first line holds numbers": "test_sources_columns.py",
+    "is UTF-16; save it as UTF-8": "test_sources_columns.py",
+    "pip install 'zarrts[tables]'": "test_sources_columns.py",
+    "is not a Parquet file, or is damaged": "test_sources_columns.py",
+    "has no line for the subject": "test_sources_columns.py",
+    "which is no subject here": "test_sources_columns.py",
+    "ends where it starts": "test_sources_columns.py",
+    "gives dates, but it is not known when": "test_sources_columns.py",
+    "but the rate is not known; say": "test_sources_columns.py",
+    "leave y= and label_every= out": "test_sources_columns.py",
     "leaves none of": "test_masks.py",
     "have no window without NaN or masked rows": "test_masks.py",
     "all hold NaN or masked rows": "test_masks.py",
     "a mask is True": "test_masks.py",
+    "joining 3 parts ends 2 earlier versions": "test_compact.py",
+    "joining its parts needs about": "test_compact.py",
+    "something else of part": "test_many_parts.py",
+    "balance= keeps 31MiB": "test_memory_options.py",
     "marks time steps, but its rows are samples": "test_masks.py",
 }
 OF_PIP = ["requires a different Python"]

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from zarrts.keras.sequence import ZarrSequence
     from zarrts.keras.subject_metrics import SubjectMetrics
     from zarrts.samples import Samples
+    from zarrts.scanning import scan
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
+    from zarrts.study import Study
     from zarrts.types import Recording
     from zarrts.upkeep.operations import compact, remove, repair, verify
 
@@ -46,6 +48,7 @@ __all__ = [
     "Split",
     "Store",
     "StoreError",
+    "Study",
     "SubjectMetrics",
     "ZarrSequence",
     "ZarrtsError",
@@ -58,6 +61,7 @@ __all__ = [
     "predict",
     "remove",
     "repair",
+    "scan",
     "transforms",
     "verify",
 ]
@@ -70,6 +74,7 @@ _HOMES = {
     "Samples": "zarrts.samples",
     "Split": "zarrts.split",
     "Store": "zarrts.store",
+    "Study": "zarrts.study",
     "ZarrSequence": "zarrts.keras.sequence",
     "SubjectMetrics": "zarrts.keras.subject_metrics",
     "append": "zarrts.api",
@@ -81,6 +86,7 @@ _HOMES = {
     "predict": "zarrts.keras.prediction",
     "remove": "zarrts.upkeep.operations",
     "repair": "zarrts.upkeep.operations",
+    "scan": "zarrts.scanning",
     "verify": "zarrts.upkeep.operations",
 }
 _MODULES = {"transforms"}

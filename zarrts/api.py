@@ -17,7 +17,9 @@ from zarrts.conversion.run import run
 from zarrts.keywords import refuse_unknown
 from zarrts.progress import show_progress
 from zarrts.sources import with_table
+from zarrts.sources.step_options import steps_given
 from zarrts.store import Store, open_store
+from zarrts.study import Study
 
 open = open_store
 
@@ -43,7 +45,10 @@ def convert(
     annotations: str | Sequence[str] | None = None,
     unlabelled: str | None = None,
     missing: float | None = None,
+    time: str | None = None,
+    labels: Any = None,
     missing_chunks: Literal["fill"] | None = None,
+    steps: Sequence[Any] = (),
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -66,10 +71,10 @@ def convert(
 
     Parameters
     ----------
-    source : path, address, glob pattern, or a list of them or of Recording; or None, with a table
-        A folder, or what lies below an address such as s3://lab/subjects/, is searched for `.npz`,
-        `.npy`, HDF5 (extra hdf5), MATLAB (7.3: extra mat), EDF and BDF files; docs/files.md says
-        what may be in them.
+    source : path, address, glob pattern, or a list of them or of Recording; or Study
+        A study is what `zarrts.scan` found; None goes with a table. A folder, or what lies below
+        an address such as s3://lab/subjects/, is searched for `.npz`, `.npy`, HDF5 (extra hdf5),
+        MATLAB (7.3: extra mat), EDF and BDF files; docs/files.md says what may be in them.
     target : path
         Folder of the store to be made, or its address, such as s3://lab/study.zarr (extra cloud).
     folders : str
@@ -88,7 +93,9 @@ def convert(
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
         arrays of labels, and batches have a dictionary of them; a list of names for x stores
         several inputs, each of its own shape and rate. y=False says that there are no labels,
-        whatever arrays the files hold.
+        whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list of
+        columns, which are the channels, and y a column; CSV files are recordings only where x is a
+        list.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -131,9 +138,20 @@ def convert(
     missing : number, optional
         A value of x that stands for a missing one, such as -32768. It becomes NaN, and integers
         become floats.
+    time : str, optional
+        Of CSV and Parquet files: the column that says when each row was, in seconds or as dates;
+        rate and gaps follow from it.
+    labels : path, address or table, optional
+        Labels that are elsewhere: a CSV file (or a dictionary, a data frame) with the columns
+        subject or file; start and stop (or duration), in seconds from the first row or as dates;
+        and label. What no line covers has no label, or that of `unlabelled`.
     missing_chunks : "fill", optional
         Chunks that were never written into an array of Zarr hold its fill value, as Zarr has it; by
         default they are counted, and refused.
+    steps : list of tuple or str
+        What is done with recordings before they are stored, in this order: the methods of `Study`,
+        as [("pick", ["C3", "C4"]), ("filter", 1, 40), ("resample", "100Hz")], or as the command
+        has them, ["filter 1 40"]. The store keeps them; `append` and `predict` repeat them.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size
@@ -184,10 +202,10 @@ def convert(
         If the bucket cannot be read or written.
     """
     refuse_unknown(convert, unknown)
-    options = ConvertOptions(
+    given = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         class_names=names_given("class_names", class_names),
         follow_links=follow_links,
@@ -203,7 +221,10 @@ def convert(
         else names_given("annotations", annotations),
         unlabelled=unlabelled,
         missing=missing,
+        time=time,
+        labels=labels,
         missing_chunks=missing_chunks,
+        steps=steps_given(steps),
         dtype=dtype_given(dtype),
         memory_bytes=size_given("memory", memory),
         chunk_bytes=size_given("chunk", chunk),
@@ -215,7 +236,11 @@ def convert(
         overwrite=overwrite,
         restart=restart,
     )
-    prepared = prepare(with_table(source, table), target, options, storage_options)
+    if isinstance(source, Study):
+        scanned, options = source.for_conversion(given, table)
+        prepared = prepare(scanned, target, options, storage_options)
+    else:
+        prepared = prepare(with_table(source, table), target, given, storage_options)
     is_shown = progress and not (prepared.is_done and not prepared.touched)
     if not prepared.is_done:
         for warning in prepared.warnings:
@@ -241,6 +266,9 @@ def append(
     axes: Sequence[str] | None = None,
     override: Sequence[str] = (),
     label_every: int | str | None = None,
+    functions: Mapping[str, Any] | None = None,
+    labels: Any = None,
+    unlabelled: str | None = None,
     memory: int | str = "1GiB",
     workers: int | None = None,
     scheduler: Any = None,
@@ -263,8 +291,11 @@ def append(
         otherwise; by default such a file is refused.
     label_every : int or str, optional
         As in `convert`, and as it was said there by default; 1 where each time step has a label.
-    source, folders, subject, x, y, table, follow_links, kind, axes, memory, workers, scheduler,
-    restart, progress, storage_options
+    functions : dict, optional
+        From name to function, of those that a step `map` of the store called, where they cannot be
+        imported. The steps of the store are taken on new sources, too.
+    source, folders, subject, x, y, table, follow_links, kind, axes, labels, unlabelled, memory,
+    workers, scheduler, restart, progress, storage_options
         As in `convert`.
 
     Returns
@@ -284,19 +315,21 @@ def append(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x,
+        x=x if isinstance(x, str) or x is None else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,
         axes=names_given("axes", axes),
         override=override_given(override),
         label_every=label_every,
+        labels=labels,
+        unlabelled=unlabelled,
         memory_bytes=size_given("memory", memory),
         workers=workers,
         scheduler=scheduler,
         restart=restart,
     )
-    prepared = prepare_append(with_table(source, table), store, options, storage_options)
+    prepared = prepare_append(with_table(source, table), store, options, storage_options, functions)
     is_shown = progress and not prepared.is_done
     with show_progress(prepared.raw_bytes, prepared.layout.n_rows, is_shown) as on_rows:
         header = run(prepared, on_rows)

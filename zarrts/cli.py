@@ -83,7 +83,7 @@ def convert(
 
     With --dry-run, SOURCES alone will do.
     """
-    from zarrts.commands.describe import describe_plan, next_lines
+    from zarrts.commands.describe import describe_masks, describe_plan, next_lines
     from zarrts.conversion.options import ConvertOptions
     from zarrts.conversion.prepare import prepare
     from zarrts.sources import with_table
@@ -104,6 +104,8 @@ def convert(
     for line in describe_plan(prepared):
         click.echo(line)
     if dry_run:
+        for line in describe_masks(prepared):
+            click.echo(line)
         done = f"{store} is complete already, from these sources and options."
         again = "Repeat without --dry-run."
         click.echo(f"Nothing written. {done if prepared.is_done else again}")

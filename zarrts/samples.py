@@ -542,6 +542,17 @@ class Samples:
         """Return the labels of all of these samples, as stored, in RAM; a list, as for `load`."""
         return labels_by_name(load_labels(self.selection.reader))
 
+    def to_dask(self) -> tuple[Any, Any]:
+        """Return these samples as Dask arrays (x, y), as stored, which read when they are computed.
+
+        To look, sum and map with what Dask knows; to train, use `batches` or `ZarrSequence`: a
+        block is read as a whole, and is about 64 MiB. Samples of unequal lengths are a list of
+        arrays; so are their labels, where each row has one. Several labels are a dictionary.
+        """
+        from zarrts.reading.dask_arrays import to_dask
+
+        return to_dask(self.selection)
+
     @takes_batch_options(without=("mask",), **_AS_STORED)
     def batches(
         self,

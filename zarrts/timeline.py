@@ -271,7 +271,9 @@ class _Stamps:
                 raise IrregularError("there is a gap after each of them; give the rate with more")
             return Timing(rate_hz=wanted_hz, gaps=None, first_s=self._first)
         rate_hz = self._plain(self._count / self._sum, wanted_hz)
-        seconds = np.maximum(np.array(self._gap_steps) - 1 / rate_hz, 0.0)
+        # Seconds since 1970 hold a fraction of a microsecond.
+        missing = np.array(self._gap_steps, np.float64) - 1 / rate_hz
+        seconds = np.asarray(np.round(np.maximum(missing, 0.0), 6), np.float64)
         return Timing(rate_hz=rate_hz, gaps=Gaps.of(self._gap_rows, seconds), first_s=self._first)
 
     def _plain(self, rate_hz: float, wanted_hz: float | None) -> float:

@@ -171,6 +171,8 @@ class SourceRecording:
         number may say why. None: all are good.
     gaps : Gaps, or None
         Rows, counted in the recording, before which something is missing.
+    first_s : float, or None
+        The time stamp of the first row; of dates, in seconds since 1970.
     """
 
     subject: str
@@ -193,6 +195,7 @@ class SourceRecording:
     groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
+    first_s: float | None = None
 
     @property
     def is_remote(self) -> bool:

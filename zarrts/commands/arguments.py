@@ -76,6 +76,13 @@ def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[s
     return found or None
 
 
+def _steps_of(context: Any, parameter: Any, values: tuple[str, ...]) -> tuple[Any, ...]:
+    """Return steps, each written as its name and what it takes."""
+    from zarrts.sources.step_options import steps_given
+
+    return steps_given(values)
+
+
 storage_options = click.option(
     "--storage-options",
     multiple=True,
@@ -100,7 +107,12 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--x",
             callback=name_or_names,
-            help="Name of the array of inputs, where it is not obvious; several with commas.",
+            help="Name of the array of inputs, where it is not obvious; several with commas. Of "
+            "CSV and Parquet files the columns.",
+        ),
+        click.option(
+            "--labels",
+            help="CSV file of labels: subject (or file), start, stop, label.",
         ),
         click.option(
             "--y",
@@ -170,11 +182,24 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
             help="EDF annotations that are labels: texts with commas, or /expression/.",
         ),
         click.option("--unlabelled", metavar="NAME", help="A class for what has no label."),
+        click.option(
+            "--time", metavar="COLUMN", help="When each row of a CSV or Parquet file was."
+        ),
         click.option("--missing", type=float, help="A value of x that is missing, such as -32768."),
         click.option(
             "--missing-chunks",
             type=click.Choice(["fill"]),
             help="fill: what was never written into Zarr is its fill value, and not an error.",
+        ),
+        click.option(
+            "--step",
+            "--steps",
+            "steps",
+            multiple=True,
+            callback=_steps_of,
+            metavar="STEP",
+            help="Done before anything is stored, such as 'filter 1 40' or 'resample 100Hz'; give "
+            "it once for each, in their order.",
         ),
     ]
     for option in reversed(options):

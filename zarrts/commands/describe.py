@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,19 @@ from zarrts.commands.wording import (
     describe_shape,
 )
 from zarrts.conversion.prepared import Prepared
+from zarrts.conversion.understanding import Understood
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of, steps_of
-from zarrts.types import IntArray, Label
+from zarrts.sources.step_options import Clean
+from zarrts.types import IntArray, Label, RowReader
+
+Understanding = Prepared | Understood
 
 _FEW_PERCENT = 10
 _MAX_LACKS = 3
+_MAX_MASKED = 8
 _FEW_FILES = 4
 _FEW_RECORDINGS, _FEW_LABELS = 100, 10_000
 _LABELLED = {"recording": "recording", "row": "time step"}
@@ -31,6 +37,28 @@ _LABELLED = {"recording": "recording", "row": "time step"}
 
 def describe_plan(prepared: Prepared) -> list[str]:
     """Return what a conversion would do, one sentence a line."""
+    return [
+        *_describe_content(prepared),
+        f"reads {format_size(prepared.source_bytes)}, "
+        f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
+        f"memory {format_budget(prepared.options.memory_bytes)}, about "
+        f"{_duration(prepared.seconds)}",
+        *(f"Warning: {warning}" for warning in prepared.warnings),
+    ]
+
+
+def describe_study(study: Understood) -> list[str]:
+    """Return what would be stored of a study, one sentence a line."""
+    raw_bytes = study.layout.n_rows * study.layout.row_bytes
+    return [
+        *_describe_content(study),
+        f"reads {format_size(study.source_bytes)}, {format_size(raw_bytes)} as arrays; nothing is "
+        "read or written yet",
+        *(f"Warning: {warning}" for warning in study.warnings),
+    ]
+
+
+def _describe_content(prepared: Understanding) -> list[str]:
     recordings, layout = prepared.recordings, prepared.layout
     subjects = list(dict.fromkeys(it.subject for it in recordings))
     dtype = ""
@@ -52,11 +80,12 @@ def describe_plan(prepared: Prepared) -> list[str]:
     if prepared.is_ragged:
         labels += f"; one for each {_describe_labelled(prepared)}"
     labels += _describe_unlabelled(prepared)
-    dtype += _describe_packing(prepared)
+    if isinstance(prepared, Prepared):
+        dtype += _describe_packing(prepared)
     missing = prepared.options.missing
     if missing is not None:
         dtype += f"; {missing:g} is missing (NaN)".removeprefix("" if dtype else "; ")
-    lines = [
+    return [
         _describe_files(prepared, subjects),
         *_describe_kinds(prepared),
         ", ".join(filter(None, [f"{names[0]:{width}}{_describe_samples(prepared)}", dtype])),
@@ -65,12 +94,44 @@ def describe_plan(prepared: Prepared) -> list[str]:
         *prepared.notes,
         *(f"labels of {it.origin} are in {it.labels_from}" for it in recordings if it.labels_from),
         *_describe_passed_over(prepared.passed_over),
-        f"reads {format_size(prepared.source_bytes)}, "
-        f"writes about {format_size(prepared.stored_bytes)}{_describe_room(prepared)}, "
-        f"memory {format_budget(prepared.options.memory_bytes)}, about "
-        f"{_duration(prepared.seconds)}",
     ]
-    return lines + [f"Warning: {warning}" for warning in prepared.warnings]
+
+
+def describe_masks(prepared: Prepared) -> list[str]:
+    """Return how many rows of each subject are masked, which reads all of them.
+
+    Nothing where no step masks rows.
+    """
+    if not any(isinstance(it, Clean) for it in prepared.options.steps):
+        return []
+    n_rows: Counter[str] = Counter()
+    n_masked: Counter[str] = Counter()
+    for it in prepared.recordings:
+        n_rows[it.subject] += it.x.shape[0]
+        if it.mask is not None:
+            n_masked[it.subject] += _count_masked(it.mask, prepared.layout.chunk_rows)
+    total = sum(n_masked.values())
+    lines = [f"masked: {_share(total, sum(n_rows.values()))} of all time steps"]
+    worst = [name for name, count in n_masked.most_common(_MAX_MASKED) if count]
+    shown = [f"{name} {_share(n_masked[name], n_rows[name])}" for name in worst]
+    n_more = sum(count > 0 for count in n_masked.values()) - len(worst)
+    more = f" and {n_more} more" if n_more else ""
+    n_none = len(n_rows) - sum(count > 0 for count in n_masked.values())
+    none = f"; none of {format_count(n_none, 'subject')}" if n_none else ""
+    return [f"{lines[0]}: {', '.join(shown)}{more}{none}"] if shown else lines
+
+
+def _count_masked(mask: RowReader, step: int) -> int:
+    with closing(mask):
+        return sum(
+            int(np.count_nonzero(mask.read(start, min(start + step, mask.shape[0]))))
+            for start in range(0, mask.shape[0], step)
+        )
+
+
+def _share(count: int, total: int) -> str:
+    share = 100 * count / max(1, total)
+    return f"{share:.1f} %" if share >= 0.05 or not count else "below 0.1 %"
 
 
 def _describe_dtype(found: Sequence[np.dtype[Any]], stored: np.dtype[Any]) -> str:
@@ -79,7 +140,7 @@ def _describe_dtype(found: Sequence[np.dtype[Any]], stored: np.dtype[Any]) -> st
     return f"{' and '.join(names)}{arrow}"
 
 
-def _describe_inputs(prepared: Prepared) -> list[str]:
+def _describe_inputs(prepared: Understanding) -> list[str]:
     """Return a line for each of several inputs: what a row, or a sample, is, and its rate."""
     dtype, described = prepared.layout.dtype, prepared.description.parts
     steps, width = steps_of(prepared.recordings[0].x), max(map(len, dtype.names or [""]))
@@ -134,7 +195,7 @@ def next_lines(store: str, prepared: Prepared) -> list[str]:
     return [*lines, f"model.fit({sequence}, epochs=10)"]
 
 
-def _describe_unlabelled(prepared: Prepared) -> str:
+def _describe_unlabelled(prepared: Understanding) -> str:
     """Return how many labels that are text are missing, and how to make them a class."""
     counts = [it.counts for it in prepared.counters if it.kind == "text" and it.counts is not None]
     n_all, n_missing = sum(it.total() for it in counts), sum(it[""] for it in counts)
@@ -148,7 +209,7 @@ def _describe_unlabelled(prepared: Prepared) -> str:
     )
 
 
-def _describe_labelled(prepared: Prepared) -> str:
+def _describe_labelled(prepared: Understanding) -> str:
     """Return what has a label; of labels for stretches of time, how long these are."""
     readers = [it.y for it in prepared.recordings]
     spread = [(every, it.shape[0]) for it in readers if (every := every_of(it)) is not None]
@@ -167,7 +228,7 @@ def _describe_room(prepared: Prepared) -> str:
     return "" if free is None else f" ({format_size(free)} free)"
 
 
-def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
+def _describe_files(prepared: Understanding, subjects: Sequence[str]) -> str:
     recordings = prepared.recordings
     n_files = len({path for it in recordings for path in it.paths})
     one, many, found = "file", "files", format_count(n_files, "file")
@@ -189,7 +250,7 @@ def _describe_files(prepared: Prepared, subjects: Sequence[str]) -> str:
     return f"{head}: {', '.join(shown)}{more}"
 
 
-def _describe_kinds(prepared: Prepared) -> list[str]:
+def _describe_kinds(prepared: Understanding) -> list[str]:
     kinds = Counter(it.found for it in prepared.recordings if it.found)
     if not kinds:
         return []
@@ -198,7 +259,7 @@ def _describe_kinds(prepared: Prepared) -> list[str]:
     return ["; ".join(f"{count:,} times {kind}" for kind, count in kinds.most_common())]
 
 
-def _describe_whole(prepared: Prepared) -> str:
+def _describe_whole(prepared: Understanding) -> str:
     """Return how to make classes of labels that look like some, though they are floats."""
     found: set[float] = set()
     for rows in (it.y for it in prepared.recordings[:_FEW_RECORDINGS]):
@@ -229,7 +290,7 @@ def _name(names: Sequence[str]) -> str:
     return repr(names[0]) if len(set(names)) == 1 else f"{names[0]!r} ..."
 
 
-def _describe_samples(prepared: Prepared) -> str:
+def _describe_samples(prepared: Understanding) -> str:
     layout = prepared.layout
     several = layout.dtype.names
     if not prepared.is_ragged:
@@ -242,7 +303,7 @@ def _describe_samples(prepared: Prepared) -> str:
     return f"{n_recordings} {describe_lengths(lengths, layout.row_shape)}"
 
 
-def _describe_rows(prepared: Prepared, lengths: Mapping[str, int]) -> str:
+def _describe_rows(prepared: Understanding, lengths: Mapping[str, int]) -> str:
     """Return how long recordings of several inputs are, in seconds where that is known."""
     steps = steps_of(prepared.recordings[0].x)
     rates = {name: it.rate_hz for name, it in prepared.description.parts.items()}

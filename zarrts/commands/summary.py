@@ -64,6 +64,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "channels": store.channels,
         "rate_hz": store.rate_hz,
         "units": store.units,
+        "steps": store.header.steps,
         "subjects": dict(zip(catalog.subjects, sizes.tolist(), strict=True)),
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,
@@ -130,6 +131,11 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"units     {', '.join(units)}")
     if summary["rate_hz"] and not isinstance(summary["rate_hz"], dict):
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
+    if summary["steps"]:
+        # What reads sources comes in with it, and most stores have none.
+        from zarrts.sources.step_records import described_steps
+
+        lines.append(f"steps     {'; '.join(described_steps(summary['steps']))}")
     if summary["packed"]:
         packed = summary["packed"]
         which = "" if packed["all"] else f", {format_count(packed['n_parts'], 'part')} of the store"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sizes import format_count
-from zarrts.sources import Found, is_sleep_edf, session_like
+from zarrts.sizes import format_budget, format_count
+from zarrts.sources import Found, is_sleep_edf, session_like, whole_bytes
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingNames
 from zarrts.types import SourceRecording
@@ -276,6 +276,18 @@ def check_spellings(subjects: Iterable[str]) -> list[str]:
         f"{shown}{more}: these names of subjects differ only in case, blanks, or how a letter is "
         "written, and one person on both sides of a split is a leak. Give one person one name, "
         "and two persons names that differ in more, for example with subject= (--subject)."
+    ]
+
+
+def check_whole(recordings: Sequence[SourceRecording], memory_bytes: int) -> list[str]:
+    """Return a sentence for each recording that a step has to hold in memory, and cannot."""
+    needed = {it.origin: whole_bytes(it.x) for it in recordings}
+    return [
+        f"{origin}: a step takes it whole, which needs {format_budget(n_bytes)}, but memory= is "
+        f"{format_budget(memory_bytes)}; raise memory to at least that, or take a step that works "
+        "on blocks (method='fir', or map with halo=)."
+        for origin, n_bytes in needed.items()
+        if n_bytes > memory_bytes
     ]
 
 

@@ -26,6 +26,7 @@ _MAX_ATTEMPTS = 6
 _SIMPLE_BITS = 40  # that a number takes which somebody may have chosen
 _SURPRISE_BITS = 5
 _BITS_PER_DIGIT = 3.4
+_NEAR_ZERO = 1e-9  # of a step
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,9 @@ def _candidates(found: FloatArray, errors: FloatArray, steps: IntArray) -> list[
     """Return grids that the values may lie on, the simplest first."""
     gain, low, high = _feasible(found, errors, steps)
     grids = []
+    # An offset that was added leaves 1e-17 where 0 was meant.
+    rest = found[np.abs(found).argmin()]
+    nearest = abs(float(rest))
     # In steps from 0, which is on the grid of most converters; or halfway between two.
     for shift in (0.0, 0.5):
         first = round(float(found[0]) / gain - shift)
@@ -154,10 +158,10 @@ def _candidates(found: FloatArray, errors: FloatArray, steps: IntArray) -> list[
         ends = (found + errors * [[-1], [1]])[:, used] / whole[used]
         least, most = float(ends.min(axis=0).max()), float(ends.max(axis=0).min())
         if least <= most:
-            grids += [
-                _grid(it, shift * it, first, steps)
-                for it in [*_simple_numbers(least, most), (least + most) / 2]
-            ]
+            gains = [*_simple_numbers(least, most), (least + most) / 2]
+            grids += [_grid(it, shift * it, first, steps) for it in gains]
+            if 0 < nearest < _NEAR_ZERO * gain and not shift:
+                grids += [_grid(it, float(rest), first, steps) for it in gains]
     for it in [*_simple_numbers(low, high), gain]:
         least, most = _offsets(found, errors, steps, it)
         first = round((least + most) / 2 / it)

@@ -17,7 +17,7 @@ from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.pack_option import Pack
 from zarrts.conversion.store_rows import SegmentArrays, StoreRows
 from zarrts.errors import BucketError, SourceError, StoreError
-from zarrts.sources import Found, Reference, find
+from zarrts.sources import Found, Reference, Scanned, brought_together, scan
 from zarrts.sources.formats.zarr_metadata import is_ours, top_attributes
 from zarrts.sources.rows.folders import Folder
 from zarrts.sources.source_options import SourceOptions
@@ -61,7 +61,7 @@ def find_all(
     storage_options: Mapping[str, Any] | None,
     reference: Reference | None = None,
 ) -> tuple[ConvertOptions, Found]:
-    """Find the recordings in files and stores; see `sources.find`.
+    """Find the recordings in files and stores, and bring them together; see `sources.find`.
 
     Parameters
     ----------
@@ -74,18 +74,34 @@ def find_all(
     -------
     options, with what stores among the sources say; and what was found.
     """
+    options, scanned = scan_all(source, target, options, storage_options, reference)
+    return options, brought_together(scanned, options, reference)
+
+
+def scan_all(
+    source: Any,
+    target: Location | None,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None,
+    reference: Reference | None = None,
+) -> tuple[ConvertOptions, Scanned]:
+    """Find the recordings in files and stores; see `find_all`."""
     stores, others = _take_stores(source, storage_options)
     if reference is None:
         options = _options_for(options, stores, is_all=not others)
-    _refuse_itself(target, stores)
+    if target is not None:
+        _refuse_itself(target, stores)
     mounts = Mounts(storage_options)
     stored, problems = _recordings_of(stores, options, mounts)
-    found = find(others, options, mounts=mounts, reference=reference, stored=stored)
+    scanned = scan(others, options, mounts=mounts, reference=reference, stored=stored)
     if has_table(others):
-        mounts.warn_of_unused(str(target))
+        mounts.warn_of_unused(None if target is None else str(target))
     if stores and options.subject is None:
-        problems += _in_stores_already(found.recordings, stored)
-    return options, replace(found, problems=(*found.problems, *problems))
+        problems += _in_stores_already(scanned.recordings, stored)
+    if problems:
+        noted = {**scanned.problems, "meaning": tuple(problems)}
+        scanned = replace(scanned, problems=noted)
+    return options, scanned
 
 
 def _take_stores(

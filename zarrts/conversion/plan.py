@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zarrts import sources
 from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
@@ -209,6 +210,9 @@ def task_bytes(recordings: Sequence[SourceRecording], layout: ShardLayout) -> in
     chunk_bytes = layout.chunk_rows * (row_bytes + _OWNER_BYTES)
     if any(it.is_remote for it in recordings):
         read_bytes += REMOTE_BYTES
+    read_bytes += max(
+        sources.working_bytes(it.x) + sources.working_bytes(it.mask) for it in recordings
+    )
     return _WORKING_CHUNKS * chunk_bytes + read_bytes + _FIXED_BYTES
 
 

@@ -8,42 +8,27 @@ from typing import Any
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
 from zarrts.buckets.objects import ObjectPath
-from zarrts.conversion.checks import (
-    check_duplicates,
-    check_fit,
-    check_recordings,
-    check_sessions,
-    check_spellings,
-    refuse,
-)
 from zarrts.conversion.codecs import choose_codec, codec_of_segment, try_chunks
 from zarrts.conversion.lock import only_writer
-from zarrts.conversion.merging import find_all
-from zarrts.conversion.one_hot import where_not_one_hot
+from zarrts.conversion.merging import find_all, scan_all
 from zarrts.conversion.options import AUTO, ConvertOptions
 from zarrts.conversion.packing import plan_packing
 from zarrts.conversion.plan import (
-    ShardLayout,
     count_workers,
-    lay_out,
-    lay_out_in,
-    stored_dtype,
     task_bytes,
     usual_workers,
 )
 from zarrts.conversion.prepared import Prepared
-from zarrts.conversion.provenance import count_labels, provenance_of
+from zarrts.conversion.provenance import provenance_of
 from zarrts.conversion.stamps import read_stamps, stamps_of, touched
 from zarrts.conversion.target import Target, read_target, refuse_target, refuse_unfinished
-from zarrts.errors import PlanError, SourceError
-from zarrts.labels.counting import LabelCounter
-from zarrts.labels.label_sets import extended_scheme, scheme_of_study
-from zarrts.labels.scheme import LabelScheme
+from zarrts.conversion.understanding import understand
+from zarrts.errors import PlanError
 from zarrts.sizes import format_size
 from zarrts.sources.study.declared import refuse_unused_choice
-from zarrts.sources.study.integer_labels import with_integer_labels
 from zarrts.storage.joint_tables import read_names
 from zarrts.storage.location import (
+    Location,
     free_bytes,
     locate,
     refuse_large,
@@ -78,6 +63,8 @@ def prepare(
 ) -> Prepared:
     """Find the sources, read headers and labels, and refuse whatever cannot end well.
 
+    The sources may have been found before, by `scan`; then files that changed since are refused.
+
     Raises
     ------
     SourceError
@@ -87,11 +74,42 @@ def prepare(
     """
     root = locate(target, storage_options if is_remote(target) else None)
     refuse_read_only(root)  # before anything is asked of a server
-    refuse_unused(storage_options, source, target, options.subject)
+    if isinstance(source, sources.Scanned):
+        refuse_unused(storage_options, None, target, options.subject)
+        sources.refuse_changes(source.recordings, "since it was scanned; scan it again.")
+        scanned = source
+    else:
+        refuse_unused(storage_options, source, target, options.subject)
+        options, scanned = scan(source, options, storage_options, root)
+    return _prepared(brought_together(scanned, options), read_target(root), options, None)
+
+
+def scan(
+    source: Any,
+    options: ConvertOptions,
+    storage_options: Mapping[str, Any] | None = None,
+    target: Location | None = None,
+) -> tuple[ConvertOptions, sources.Scanned]:
+    """Find the recordings in sources, for `prepare`, or for more steps on them.
+
+    Returns
+    -------
+    options, with what stores among the sources say; and what was found.
+
+    Raises
+    ------
+    SourceError, PlanError
+        If an option cannot be used, a path does not exist, or there is nothing to read.
+    """
     _refuse_nothing_given(options)
-    options, found = find_all(source, root, options, storage_options)
-    refuse_unused_choice(found.recordings, options)
-    return _prepared(found, read_target(root), options, None)
+    return scan_all(source, target, options, storage_options)
+
+
+def brought_together(scanned: sources.Scanned, options: ConvertOptions) -> sources.Found:
+    """Return the recordings of a study after its steps, all of one meaning."""
+    found = sources.brought_together(scanned, options)
+    refuse_unused_choice(scanned.recordings, options)
+    return found
 
 
 def _refuse_nothing_given(options: ConvertOptions) -> None:
@@ -109,6 +127,7 @@ def prepare_append(
     store: str | Path,
     options: ConvertOptions,
     storage_options: Mapping[str, Any] | None = None,
+    functions: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """Do the same as `prepare` for sources that are added to a store.
 
@@ -126,7 +145,7 @@ def prepare_append(
     refuse_unused(storage_options, source, store, options.subject)
     target = read_target(root)
     header = target.header or read_header(root)  # which says why there is none
-    options = _as_in_store(options, header)
+    options = _as_in_store(options, header, functions)
     reference = sources.Reference(
         description=header.description, owner="the store has", is_all=False
     )
@@ -142,12 +161,15 @@ def prepare_append(
     return _prepared(found, target, options, base)
 
 
-def _as_in_store(options: ConvertOptions, header: StoreHeader) -> ConvertOptions:
+def _as_in_store(
+    options: ConvertOptions, header: StoreHeader, functions: Mapping[str, Any] | None
+) -> ConvertOptions:
     """Return options with what was said when the store was made, unless it is said otherwise."""
     first = header.segments[0]
-    then = sources.SourceOptions.from_recorded(first.options)
+    then = sources.SourceOptions.from_recorded(first.options, functions)
     is_certain = len(first.x.shape) < 3 or header.kind == "ragged"
-    if not header.inputs:
+    # Before steps, rows have the rates of their files; of several inputs, each has its own.
+    if not then.steps and not header.inputs:
         then = replace(then, rate_hz=header.rate_hz)
     return replace(
         options.or_else(then),
@@ -159,24 +181,10 @@ def _prepared(
     found: sources.Found, target: Target, options: ConvertOptions, base: Base | None
 ) -> Prepared:
     store = base.header if base else None
-    if store is not None:
-        recordings = tuple(sources.as_in_store(it, store.labels_per) for it in found.recordings)
-        found = replace(found, recordings=recordings)
-    recordings = found.recordings
-    tables = [*base.tables.values()] if base else []
-    problems = [*found.problems]
-    problems += check_recordings(recordings, kind=options.kind, channels=options.channels)
-    problems += check_fit(store, tables, found) if store else check_duplicates(recordings)
-    stored = {name for table in tables for name in table.subject}
-    subjects = [*{it.subject for it in recordings}, *stored]
-    problems += check_spellings(subjects)
-    if not found.has_subjects_given:
-        problems += check_sessions(subjects)
-    refuse(problems, "Nothing was added." if base else "Nothing was converted.")
-    recordings = with_integer_labels(recordings, are_classes=_are_classes(options, store))
-    counters, digests = zip(*(count_labels(it) for it in recordings), strict=True)
-    labels = _labels(recordings, counters, options, store)
-    layout = _layout(recordings, options, store)
+    understood = understand(found, options, store, [*base.tables.values()] if base else [])
+    options, recordings = understood.options, understood.recordings
+    layout, labels = understood.layout, understood.labels
+    counters, digests = understood.counters, understood.digests
     workers = count_workers(
         task_bytes(recordings, layout),
         options.memory_bytes,
@@ -259,44 +267,6 @@ def refuse_writing(prepared: Prepared, target: Target) -> None:
         refuse_unfinished(target, prepared.provenance, restart=options.restart)
         return
     refuse_target(target, prepared.provenance, overwrite=options.overwrite, restart=options.restart)
-
-
-def _labels(
-    recordings: Sequence[SourceRecording],
-    counters: Sequence[LabelCounter],
-    options: ConvertOptions,
-    base: StoreHeader | None,
-) -> LabelScheme:
-    dtypes = [it.y.dtype for it in recordings]
-    if base is not None:
-        try:
-            return extended_scheme(base.labels, counters, dtypes)
-        except SourceError as error:
-            is_one_hot = base.labels.encoding == "one_hot"
-            more = where_not_one_hot(recordings, counters) if is_one_hot else ""
-            raise SourceError(f"{error}{more}") from error
-    return scheme_of_study(counters, dtypes, options.class_names, allows_missing=True)
-
-
-def _layout(
-    recordings: Sequence[SourceRecording], options: ConvertOptions, base: StoreHeader | None
-) -> ShardLayout:
-    if base is not None:
-        x = base.segments[0].x
-        return lay_out_in(recordings, x.of_values.dtype, x.chunk_rows, x.shard_rows)
-    return lay_out(
-        recordings,
-        stored_dtype(recordings, options.dtype),
-        chunk_bytes=options.chunk_bytes,
-        shard_bytes=options.shard_bytes,
-    )
-
-
-def _are_classes(options: ConvertOptions, base: StoreHeader | None) -> bool:
-    """Return whether labels that are numbers are classes, as somebody said."""
-    if base is None:
-        return options.class_names is not None
-    return base.labels.encoding == "numbers" and base.labels.class_names is not None
 
 
 def _check_room(prepared: Prepared) -> None:

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 
 from zarrts.conversion.counting import Counting
-from zarrts.conversion.one_hot import rows_without_one
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.packing import PackPlan
-from zarrts.conversion.plan import ShardLayout, warn_of_axes
+from zarrts.conversion.plan import ShardLayout
 from zarrts.conversion.target import Target
-from zarrts.conversion.unread import data_unread, scorings_unread
+from zarrts.conversion.understanding import warnings_of
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.journal import Provenance
@@ -115,15 +114,9 @@ class Prepared:
     @property
     def warnings(self) -> list[str]:
         """Warnings of what looks wrong, but need not be."""
-        warnings = data_unread(self.passed_over)
-        warnings += scorings_unread(self.recordings, self.passed_over)
-        warnings += rows_without_one(self.recordings, self.counters)
-        if self.options.axes is not None:
-            return warnings
-        shape = self.layout.row_shape
-        if self.is_ragged:
-            shape = (max(it.x.shape[0] for it in self.recordings), *shape)
-        return warnings + warn_of_axes(shape, is_series=self.is_ragged)
+        return warnings_of(
+            self.recordings, self.counters, self.layout, self.options, self.passed_over
+        )
 
     @property
     def is_begun(self) -> bool:

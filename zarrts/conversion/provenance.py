@@ -76,7 +76,8 @@ def provenance_of(
     if recordings[0].labels_per != "sample":
         chosen |= {"kind": "ragged", "labels per": recordings[0].labels_per}
     if every := next(filter(None, (sources.every_of(it.y) for it in recordings)), None):
-        chosen["label_every"] = every  # in rows: the same, however it was said
+        # In rows: the same, however it was said. Steps change their number.
+        chosen["label_every"] = options.label_every if options.steps else every
     found = [
         [it.subject, it.origin, it.fingerprint, it.x_name, it.y_name, list(it.x.shape), digest]
         for it, digest in zip(recordings, label_digests, strict=True)

@@ -40,6 +40,7 @@ from zarrts.storage.journal import (
     WrittenTask,
 )
 from zarrts.storage.location import Location
+from zarrts.storage.schema import STEPS
 from zarrts.storage.segments import Segment, read_segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import digest_of_table, write_table
@@ -213,7 +214,7 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         n_recordings=n_recordings,
         steps=steps_of(prepared.recordings[0].x),
         label_steps=prepared.recordings[0].label_steps,
-        needs=needs_of(prepared.recordings),
+        needs=(*needs_of(prepared.recordings), *((STEPS,) if prepared.options.steps else ())),
         packing=prepared.recorded_packing,
         shuffle=prepared.packing.shuffle if prepared.packing else "shuffle",
     )

@@ -1,4 +1,4 @@
-"""Inputs that a network gets as 16-bit counts, and what these stand for."""
+"""What a spec says of inputs that the network gets as 16-bit counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from zarrts.errors import SampleError
 from zarrts.loops.packing import pack
 from zarrts.store import Store
 from zarrts.types import AnyArray
-
-_FORMAT = "zarrts spec 2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +41,12 @@ class CountedInputs:
         gain, offset = (tuple(it.tolist()) for it in pair)
         return CountedInputs(gain=gain, offset=offset, missing=packed.missing, error=packed.error)
 
+    @staticmethod
+    def from_saved(found: Mapping[str, Any]) -> "CountedInputs":
+        """Return those that a file of a spec says."""
+        pairs = {name: tuple(map(float, found[name])) for name in ("gain", "offset")}
+        return CountedInputs(missing=found["missing"], error=float(found["error"]), **pairs)
+
     def counts(self, values: AnyArray) -> AnyArray:
         """Return the counts of new values (n, ...).
 
@@ -69,9 +73,3 @@ class CountedInputs:
                 "dtype='stored', to predict for these too."
             )
         return counts.reshape(values.shape)
-
-
-def counted_inputs(found: Mapping[str, Any]) -> CountedInputs:
-    """Return what a saved spec says of them."""
-    pairs = {name: tuple(map(float, found[name])) for name in ("gain", "offset")}
-    return CountedInputs(missing=found["missing"], error=float(found["error"]), **pairs)

@@ -1,10 +1,12 @@
 """Compare what the columns and rows of a store mean with what a network was trained with."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from zarrts.errors import SampleError
 from zarrts.sources import Reference
+from zarrts.sources.step_records import described_steps
 from zarrts.sources.study.agreement import agree, unsaid_in
 from zarrts.sources.study.standards import Described, Wanted
 from zarrts.store import Store
@@ -18,8 +20,15 @@ def reference_of(description: Description, steps: Mapping[str, int] | None = Non
     return Reference(description=description, owner=OWNER, steps=steps or {})
 
 
-def refuse_other_meaning(store: Store, trained: Description) -> None:
+def refuse_other_meaning(
+    store: Store, trained: Description, steps: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Compare a store with what a network was trained with; warn of what the store does not say.
+
+    Parameters
+    ----------
+    steps : sequence of mapping
+        Those that the store of the training was made with; another one with others is warned of.
 
     Raises
     ------
@@ -27,6 +36,11 @@ def refuse_other_meaning(store: Store, trained: Description) -> None:
         If its channels, their order, their units or the rate differ.
     """
     header = store.header
+    if header.steps != [*steps]:
+        warnings.warn(
+            f"{store.path}: its steps are {_shown(header.steps)}, but {OWNER} {_shown(steps)}.",
+            stacklevel=3,
+        )
     if header.description == trained:
         return
     known, wanted = header.description.of_inputs, trained.of_inputs
@@ -68,3 +82,7 @@ def _refuse_other(store: Store, name: str, mine: Description, trained: Descripti
         )
     for text in unsaid_in(agreed):
         warnings.warn(text, stacklevel=3)
+
+
+def _shown(steps: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(described_steps(steps)) or "none"

@@ -63,6 +63,7 @@ def predict(
     x: str | Sequence[str] | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
+    functions: Mapping[str, Any] | None = None,
     at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -90,6 +91,9 @@ def predict(
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the training called, where they cannot
+        be imported. Steps are taken on source files as they were in the training.
     at : optional
         Of networks that were trained on windows at events: where events are in source files, or in
         recordings of a store that are not cut; see `Samples.windows`.
@@ -117,14 +121,14 @@ def predict(
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
             options = SourceOptions(
-                x=x or tuple(spec.inputs) or None,
+                x=_x(x, spec),
                 axes=axes,
+                time=spec.time,
                 y=False,
-                channels=spec.channels_asked,
                 missing=spec.missing,
-                kind="dense" if spec.takes_rows else "ragged",
+                **spec.of_files(functions),
             )
-            reference = reference_of(spec.description, spec.steps)
+            reference = reference_of(spec.description, spec.input_steps)
             given = as_recordings(samples, spec)
             if isinstance(at, str) and at == ANNOTATIONS:  # which are labels, and have to be read
                 inputs = inputs_with_labels(given, replace(options, y=None), storage_options)
@@ -135,7 +139,7 @@ def predict(
             locate_samples = partial(places_of_files, cuts)
         else:
             opened = Opening(storage_options).samples_of(samples)
-            refuse_other_meaning(opened.store, spec.description)
+            refuse_other_meaning(opened.store, spec.description, spec.steps)
             if at is not None:
                 opened = cut_at(opened, spec, at, stride, has_labels=False)
             seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
@@ -157,7 +161,10 @@ def evaluate(
     axes: Sequence[str] | None = None,
     subject: Any = None,
     label_every: int | str | None = None,
+    labels: Any = None,
+    unlabelled: str | None = None,
     stride: int | None = None,
+    functions: Mapping[str, Any] | None = None,
     at: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     predictions: bool = False,
@@ -175,11 +182,14 @@ def evaluate(
         A path or address is that of a store, or of source files with labels.
     like : ZarrSequence, Spec or path
         What the network was trained with, or what `seq.save_spec(path)` wrote.
-    x, y, axes, subject, label_every
-        Of source files, as for `convert`.
+    x, y, axes, subject, label_every, labels, unlabelled
+        Of source files, as for `convert`; columns of tables are by default those of the training.
     stride : int, optional
         Of windows of source files, and of recordings of a store that are not cut into windows, in
         rows; by default they do not overlap.
+    functions : dict, optional
+        From name to function, of those that a step `map` of the training called, where they cannot
+        be imported. Steps are taken on source files as they were in the training.
     at : optional
         As for `predict`; the labels are those of the events.
     storage_options : dict, optional
@@ -207,14 +217,15 @@ def evaluate(
     if _is_source(samples, more):
         refuse_unused(storage_options, samples, None)
         options = SourceOptions(
-            x=x or tuple(spec.inputs) or None,
+            x=_x(x, spec),
             y=y,
+            time=spec.time,
+            labels=labels,
+            unlabelled=unlabelled,
             axes=axes,
             subject=subject,
             label_every=label_every,
-            channels=spec.channels_asked,
-            rate_hz=spec.rates_asked,
-            kind="dense" if spec.takes_rows else "ragged",
+            **spec.of_files(functions),
         )
         found = labelled_batches(samples, options, spec, stride, more, at)
         counts = Confusion(model, found.subjects, names, keeps=predictions)
@@ -265,6 +276,13 @@ def _spec_of(like: Any) -> Spec:
         f"like={like!r} has to say how the network was trained: the ZarrSequence, or the file that "
         "seq.save_spec(path) wrote. Without it, new data would be scaled otherwise."
     )
+
+
+def _x(given: str | Sequence[str] | None, spec: Spec) -> str | tuple[str, ...] | None:
+    """Return the name of x, or the columns that are x."""
+    if given is None:
+        return tuple(spec.inputs) or spec.columns
+    return given if isinstance(given, str) else tuple(given)
 
 
 def _on_error(like: Like) -> OnError:

@@ -20,7 +20,8 @@ from zarrts.keras.loop import Loop
 from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.position import order_of
-from zarrts.keras.spec import Spec, spec_of
+from zarrts.keras.spec import Spec
+from zarrts.keras.spec_of import spec_of
 from zarrts.labels.label_sets import (
     alike,
     describe_classes,
@@ -365,7 +366,8 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
             If they have others, or their channels, units or rate are not as here.
         """
         found = self._opening.samples_of_more(samples).selection
-        refuse_other_meaning(found.store, self.samples.store.header.description)
+        header = self.samples.store.header
+        refuse_other_meaning(found.store, header.description, header.steps)
         mine = self.samples.selection.scheme
         other = found.with_scheme(alike(mine, found.scheme))
         if not have_same_classes(mine, other.scheme):

@@ -1,9 +1,8 @@
 """The treatment of samples that a network was trained with, kept beside the saved model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,13 @@ from zarrts.errors import SampleError, StoreError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.inputs import handed_out
-from zarrts.keras.counted_inputs import CountedInputs, counted_inputs
+from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.input_spec import InputSpec
 from zarrts.labels.label_sets import LabelModes
-from zarrts.labels.merges import Merges
 from zarrts.loading.options import STORED, BatchOptions
-from zarrts.loading.settings import Settings
-from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
-from zarrts.reading.selection import Selection
+from zarrts.sources.source_options import description_from
+from zarrts.sources.step_records import steps_from_recorded
 from zarrts.stats.scaling import Scaling
 from zarrts.stats.statistics import Linear
 from zarrts.storage.segments import parts_of
@@ -77,10 +74,20 @@ class Spec:
         `scaling`, `channels`, `units` and `rate_hz` are those of the only one.
     is_alone : bool
         The network takes the array of the only one of `inputs`, and not a dictionary.
+    steps : list of dict
+        What was done with recordings before they were stored, as the store keeps it.
+    before_steps : dict, or None
+        What columns and rows of the files meant before that.
+    source_channels : tuple of str, or None
+        The channels of files, before these steps.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
     purity : float
         Beside `majority`: the share that the most frequent label has to have.
+    columns : tuple of str, or None
+        Of CSV and Parquet files, the columns that are x.
+    time : str, or None
+        The column of time stamps in these.
     before : int, or None
         Of windows at events: rows from the first one to that of the event.
     counts : CountedInputs, or None
@@ -109,8 +116,13 @@ class Spec:
     majority: float | None = None
     by_hand: tuple[str, ...] = ()
     drops_bad: bool = False
+    steps: Sequence[Mapping[str, Any]] = ()
+    before_steps: Mapping[str, Any] | None = None
+    source_channels: tuple[str, ...] | None = None
     purity: float = 0.0
     before: int | None = None
+    columns: tuple[str, ...] | None = None
+    time: str | None = None
     counts: CountedInputs | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     is_alone: bool = False
@@ -132,20 +144,9 @@ class Spec:
         return [*self.inputs, *masks]
 
     @property
-    def steps(self) -> dict[str, int]:
+    def input_steps(self) -> dict[str, int]:
         """Steps in time of each of several inputs in a row."""
         return {name: it.steps for name, it in self.inputs.items()}
-
-    @property
-    def channels_asked(self) -> Any:
-        """The channels that files of several signals are asked for."""
-        of_inputs = {name: it.channels for name, it in self.inputs.items() if it.channels}
-        return of_inputs or self.channels
-
-    @property
-    def rates_asked(self) -> Any:
-        """The rates of several inputs, of files that do not say them."""
-        return {name: it.rate_hz for name, it in self.inputs.items() if it.rate_hz} or None
 
     @property
     def description(self) -> Description:
@@ -154,6 +155,24 @@ class Spec:
         if parts:
             return replace(Description.unknown(), parts=parts)
         return self.of_inputs[""].description
+
+    def of_files(self, functions: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the options of sources that follow from the training.
+
+        Parameters
+        ----------
+        functions : mapping, optional
+            Those that a step calls, by name, where they cannot be imported.
+        """
+        of_inputs = {name: it.channels for name, it in self.inputs.items() if it.channels}
+        rates = {name: it.rate_hz for name, it in self.inputs.items() if it.rate_hz}
+        return {
+            "channels": self.source_channels if self.steps else of_inputs or self.channels,
+            **({"rate_hz": rates} if rates else {}),
+            "kind": "dense" if self.takes_rows else "ragged",
+            "steps": steps_from_recorded(self.steps, functions),
+            "before_steps": description_from(self.before_steps),
+        }
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -187,20 +206,24 @@ class Spec:
             if scaling is not None:
                 scaling = Scaling.from_dict(scaling)
             names, channels = values.pop("class_names"), values.pop("channels", None)
+            of_source = values.pop("source_channels", None)
             units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             lengths, merges = values.pop("lengths", None), values.pop("merges", None)
             inputs = values.pop("inputs", {})
+            columns = values.pop("columns", None)
             return Spec(
                 inputs={name: InputSpec.from_dict(it) for name, it in inputs.items()},
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 channels=None if channels is None else tuple(channels),
+                source_channels=None if of_source is None else tuple(of_source),
                 units=None if units is None else tuple(units),
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
-                counts=None if counts is None else counted_inputs(counts),
+                columns=columns_of(columns),
+                counts=None if counts is None else CountedInputs.from_saved(counts),
                 **values,
             )
         except OSError as error:
@@ -316,65 +339,6 @@ class Spec:
         return rows
 
 
-def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
-    return tuple(
-        (old, names[code] if code >= 0 else None)
-        for old, code in zip(merges.stored_names, merges.codes, strict=True)
-    )
-
-
-def spec_of(selection: Selection, settings: Settings) -> Spec:
-    """Return how some samples are fed to a network."""
-    options, header = settings.options, selection.store.header
-    cut, padding = selection.view.cut, options.padding
-    lengths, merges = settings.processing.lengths, selection.scheme.merges
-    share, purity = None, 0.0
-    if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
-        share, purity = (cut.reduce.keywords[name] for name in ("min_labelled", "purity"))
-    inputs = {
-        it.name: InputSpec(
-            row_shape=it.spec.row_shape,
-            stored_dtype=it.spec.dtype.str,
-            dtype=settings.processing.inputs[it.name].dtype.str,
-            scaling=settings.scalings[it.name],
-            channels=described.channels,
-            units=described.units,
-            rate_hz=described.rate_hz,
-            by_hand=tuple(sorted(described.by_hand)),
-            steps=it.steps,
-        )
-        for it in selection.choosing(options.inputs).reader.inputs
-        for described in [header.description.of_inputs[it.name]]
-    }
-    # Of the only one, what is said stands where older versions look for it.
-    one = inputs.get("", next(iter(inputs.values())))
-    is_one = "" in inputs
-    return Spec(
-        class_names=selection.scheme.class_names,
-        row_shape=one.row_shape if is_one else (),
-        x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
-        stored_dtype=one.stored_dtype,
-        dtype=one.dtype,
-        scaling=one.scaling if is_one else None,
-        batch_size=options.batch_size,
-        memory_bytes=options.memory_bytes,
-        padding=None if padding is None else asdict(padding),
-        has_mask=options.mask,
-        nan=options.nan,
-        channels=one.channels if is_one else None,
-        missing=header.segments[0].options.get("missing"),
-        units=one.units if is_one else None,
-        rate_hz=one.rate_hz if is_one else None,
-        lengths=None if lengths is None else lengths.choices,
-        merges=None if merges is None else _named(merges, selection.scheme.class_names or ()),
-        y_steps=None if cut.y_steps is None else cut.y_steps.tolist(),
-        y_of=cut.y_of if cut.reduce is None or share is not None else None,
-        majority=share,
-        by_hand=one.by_hand if is_one else (),
-        drops_bad=selection.view.drops_bad,
-        inputs={} if is_one else inputs,
-        is_alone=isinstance(options.inputs, str),
-        purity=purity,
-        before=selection.view.before,
-        counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
-    )
+def columns_of(x: Any) -> tuple[str, ...] | None:
+    """Return the columns of tables that are x; None where it is named otherwise, or not at all."""
+    return tuple(x) if isinstance(x, list | tuple) else None

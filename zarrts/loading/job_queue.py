@@ -89,6 +89,9 @@ class JobQueue:
 
     def _take_decode(self) -> Decode | None:
         """Take the next unit that is not there yet, if the slot that it gets is free."""
+        if not self._pending and self._planned >= self._order.batching.n_batches:
+            # Of units that stay, an epoch that was resumed may need fewer than there are places.
+            return None
         limit = self._limit
         if self._gathering:
             limit = min(self._gathering)

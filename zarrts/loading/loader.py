@@ -25,6 +25,7 @@ _SOURCE_ORDER_SLOTS = 32
 # Most that a consumer was seen to hold at once: TensorFlow's queues, and what it learns from. They
 # are used again; memory for more than it does hold is never taken.
 _HELD_BATCHES = 8
+_KEPT_SHARE, _LITTLE_BYTES = 16, 1 << 20
 
 
 class EpochLoader:
@@ -45,9 +46,12 @@ class EpochLoader:
         self._finish = self.settings.processing
         self.target = self._finish.target
         rank, world_size = options.place
-        n_samples = len(selection)
+        n_samples, budget = len(selection), options.memory_bytes
         if self.settings.sampling is not None:
             n_samples = self.settings.sampling.n_samples(world_size)
+            kept = self.settings.sampling.kept_bytes
+            # What is little is among what the budget leaves beside units, as the order always is.
+            budget -= kept if kept > max(budget // _KEPT_SHARE, _LITTLE_BYTES) else 0
         self.batching = Batching(
             n_samples=n_samples,
             batch_size=options.batch_size,
@@ -55,7 +59,7 @@ class EpochLoader:
             rank=rank,
             world_size=world_size,
         )
-        self.plan = MemoryPlan.of(options.memory_bytes, reader.unit_bytes)
+        self.plan = MemoryPlan.of(budget, reader.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
         self._memory: UnitMemory | None = None
         self._batch_memory = self._empty_batches()

@@ -76,6 +76,7 @@ class Settings:
             resample=options.resample,
             order=options.order,
             shuffle=options.shuffle,
+            memory_bytes=options.memory_bytes,
         )
         weigh = None
         if options.label_mode is not None:

@@ -18,7 +18,7 @@ that was built from an older source, and `library.py` compares the numbers. */
 #include <stdint.h>
 #include <string.h>
 
-#define ABI 1
+#define ABI 2
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define RESTRICT __restrict
@@ -960,6 +960,87 @@ static PyObject *vote(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- Weighted sums of rows ------------------------------------------------------------------- */
+
+/* Lanes whose sums stay in registers while all weights are added. */
+#define LANES_SUMMED 8
+
+/* Sums of n_weights rows of LANES_SUMMED columns, in ascending order. */
+static void sum_lanes(const double *RESTRICT x, Py_ssize_t width, const double *RESTRICT weights,
+                      Py_ssize_t n_weights, double *RESTRICT out)
+{
+    double t[LANES_SUMMED] = {0};
+    for (Py_ssize_t k = 0; k < n_weights; k++, x += width) {
+        double w = weights[k];
+        for (int j = 0; j < LANES_SUMMED; j++)
+            t[j] += w * x[j];
+    }
+    for (int j = 0; j < LANES_SUMMED; j++)
+        out[j] = t[j];
+}
+
+/* The same of one column, for LANES_SUMMED sums at once: an addition waits for the one before. */
+static void sum_rows(const double *RESTRICT x, Py_ssize_t width, const double *RESTRICT weights,
+                     Py_ssize_t n_weights, const int64_t *RESTRICT branches,
+                     const int64_t *RESTRICT firsts, int n, double *RESTRICT out)
+{
+    double t[LANES_SUMMED] = {0};
+    const double *from[LANES_SUMMED], *by[LANES_SUMMED];
+    for (int i = 0; i < LANES_SUMMED; i++) {
+        int row = i < n ? i : 0;
+        from[i] = x + firsts[row] * width;
+        by[i] = weights + branches[row] * n_weights;
+    }
+    for (Py_ssize_t k = 0; k < n_weights; k++)
+        for (int i = 0; i < LANES_SUMMED; i++)
+            t[i] += by[i][k] * from[i][k * width];
+    for (int i = 0; i < n; i++)
+        out[i * width] = t[i];
+}
+
+static void sum_weighted(const double *RESTRICT x, Py_ssize_t width,
+                         const double *RESTRICT weights, Py_ssize_t n_weights,
+                         const int64_t *RESTRICT branches, const int64_t *RESTRICT firsts,
+                         Py_ssize_t n, double *RESTRICT out)
+{
+    Py_ssize_t whole = width - width % LANES_SUMMED;
+    for (Py_ssize_t i = 0; i < n; i++)
+        for (Py_ssize_t j = 0; j < whole; j += LANES_SUMMED)
+            sum_lanes(x + firsts[i] * width + j, width, weights + branches[i] * n_weights,
+                      n_weights, out + i * width + j);
+    for (Py_ssize_t i = 0; i < n; i += LANES_SUMMED) {
+        int count = n - i < LANES_SUMMED ? (int)(n - i) : LANES_SUMMED;
+        for (Py_ssize_t j = whole; j < width; j++)
+            sum_rows(x + j, width, weights, n_weights, branches + i, firsts + i, count,
+                     out + i * width + j);
+    }
+}
+
+static PyObject *weighted_sums(PyObject *self, PyObject *args)
+{
+    Py_ssize_t n_rows, width, n_branches, n_weights, n;
+    Py_buffer rows, weights, branches, firsts, out;
+    if (!PyArg_ParseTuple(args, "y*nny*nny*y*nw*", &rows, &n_rows, &width, &weights, &n_branches,
+                          &n_weights, &branches, &firsts, &n, &out))
+        return NULL;
+    int is_right = width >= 0 && n_weights >= 0 && holds(&rows, product(n_rows, width), 8) &&
+                   holds(&weights, product(n_branches, n_weights), 8) && holds(&branches, n, 8) &&
+                   holds(&firsts, n, 8) && holds(&out, product(n, width), 8);
+    int is_inside = is_right && is_within(branches.buf, n, n_branches) &&
+                    is_within(firsts.buf, n, n_rows - n_weights + 1);
+    if (is_inside) {
+        Py_BEGIN_ALLOW_THREADS
+        sum_weighted(rows.buf, width, weights.buf, n_weights, branches.buf, firsts.buf, n, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    RELEASE(&rows, &weights, &branches, &firsts, &out);
+    if (!is_right)
+        return wrong_memory();
+    if (!is_inside)
+        return wrong_index();
+    Py_RETURN_NONE;
+}
+
 /* ---- The module ------------------------------------------------------------------------------ */
 
 static PyMethodDef METHODS[] = {
@@ -971,6 +1052,7 @@ static PyMethodDef METHODS[] = {
     {"scale_own", scale_own, METH_VARARGS, NULL},
     {"pack", pack, METH_VARARGS, NULL},
     {"vote", vote, METH_VARARGS, NULL},
+    {"weighted_sums", weighted_sums, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -116,3 +116,16 @@ def vote(
     n_labelled: AnyArray,
     /,
 ) -> None: ...
+def weighted_sums(
+    rows: AnyArray,
+    n_rows: int,
+    width: int,
+    weights: AnyArray,
+    n_branches: int,
+    n_weights: int,
+    branches: AnyArray,
+    firsts: AnyArray,
+    n: int,
+    out: AnyArray,
+    /,
+) -> None: ...

@@ -23,64 +23,13 @@ from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
 from zarrts.ordering.blocks import BlockPlan
 from zarrts.ordering.order import Batching, Piece, filled_units
 from zarrts.ordering.rolling import unit_order
+from zarrts.ordering.strata import Strata
 from zarrts.types import IntArray
 
-_MAX_DRAWN = 1 << 20  # samples that are worked out at once
+MAX_DRAWN = 1 << 20
+"""Samples that are worked out at once."""
+
 _STREAM_TURNS, _STREAM_FIRST, _STREAM_SECOND, _STREAM_CHOICE = range(6, 10)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strata:
-    """The strata of the selected samples, and the units that these lie in.
-
-    A *pair* is what one unit holds of one stratum; pairs are sorted by stratum, then unit.
-
-    Attributes
-    ----------
-    members : int, shape (n_members,)
-        Numbers of the selected samples, stratum by stratum, ascending in each.
-    starts : int64, shape (n_strata + 1,)
-        Where in `members` each stratum starts.
-    stratum, unit, first, count : int64, shape (n_pairs,)
-        Of each pair; its samples are members[first : first + count].
-    """
-
-    members: IntArray
-    starts: IntArray
-    stratum: IntArray
-    unit: IntArray
-    first: IntArray
-    count: IntArray
-
-    @staticmethod
-    def of(codes: IntArray, units: ChunkUnits) -> "Strata":
-        """Sort samples into strata.
-
-        Parameters
-        ----------
-        codes : int, shape (n_samples,)
-            Of each selected sample its stratum, from 0 on without gaps; -1 for none.
-        """
-        order = np.argsort(codes, kind="stable")
-        order = order[np.searchsorted(codes, 0, sorter=order) :]
-        sizes = np.bincount(codes[codes >= 0])
-        units_of = units.unit_of_number(order)
-        stratum = np.repeat(np.arange(len(sizes)), sizes)
-        is_new = (np.diff(units_of, prepend=-1) != 0) | (np.diff(stratum, prepend=-1) != 0)
-        first = np.flatnonzero(is_new)
-        return Strata(
-            members=order.astype(np.min_scalar_type(max(len(codes), 1))),
-            starts=np.concatenate([[0], np.cumsum(sizes)]),
-            stratum=stratum[first],
-            unit=units_of[first],
-            first=first,
-            count=np.diff(np.append(first, len(order))),
-        )
-
-    @property
-    def sizes(self) -> IntArray:
-        """Number of samples of each stratum."""
-        return np.diff(self.starts)
 
 
 def draws_per_rank(sizes: IntArray, world_size: int, *, repeats: bool) -> int:
@@ -109,6 +58,8 @@ class BalancedOrder:
     slots : int, or None
         How many units may be open at once; None if all fit.
     seed, epoch : int
+    max_drawn : int
+        How many samples are worked out at once; of more, the epoch is cut into blocks.
 
     Raises
     ------
@@ -125,9 +76,10 @@ class BalancedOrder:
         slots: int | None,
         seed: int,
         epoch: int,
+        max_drawn: int = MAX_DRAWN,
     ) -> None:
         self.batching = batching
-        self._strata, self._slots = strata, slots
+        self._strata, self._slots, self._max_drawn = strata, slots, max_drawn
         n_strata = len(strata.sizes)
         self._draws = (batching.stop - batching.start) // n_strata
         self._all_draws = self._draws * batching.world_size
@@ -321,7 +273,7 @@ class BalancedOrder:
                 is_spread=is_spread,
             )
 
-        n_blocks = -(-len(draws) * len(self._turns) // _MAX_DRAWN)
+        n_blocks = -(-len(draws) * len(self._turns) // self._max_drawn)
         block = -(-len(draws) // n_blocks)
         if self._slots is None:
             return layout(block)

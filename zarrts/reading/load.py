@@ -211,8 +211,15 @@ def samples_of_classes(
     return Ranges.of_ids(np.concatenate([np.zeros(0, np.int64), *parts]))
 
 
-def read_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
+def read_classes(
+    reader: SampleReader, scheme: LabelScheme, dtype: "np.dtype[Any] | None" = None
+) -> AnyArray:
     """Return the class of each selected sample, -1 where its label is missing; reads the labels.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype, optional
+        Of what is returned, which of very many samples may be short; int64 by default.
 
     Raises
     ------
@@ -222,8 +229,12 @@ def read_classes(reader: SampleReader, scheme: LabelScheme) -> IntArray:
     if scheme.class_names is None:
         raise SampleError("These labels are not classes of one kind: they are numbers, or several.")
     _refuse_several_labels(reader, scheme)
-    parts = [scheme.classes_of(stored) for _, stored in labels_by_unit(reader)]
-    return np.concatenate([np.zeros(0, np.int64), *parts])
+    classes = np.empty(len(reader.units.selection), np.int64 if dtype is None else dtype)
+    done = 0
+    for ids, stored in labels_by_unit(reader):
+        classes[done : done + len(ids)] = scheme.classes_of(stored)
+        done += len(ids)
+    return classes
 
 
 def _refuse_several_labels(

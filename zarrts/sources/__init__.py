@@ -1,7 +1,8 @@
 """The recordings of a study, found in files by their headers alone.
 
-Options (`source_options`) are below `rows` (how rows are read), these below `formats` (what a file
-holds), and these below `study` (which recordings there are, and whose). `Format` and what it needs
+Options (`source_options`) are below `rows` (how rows are read), these below `steps` (what is done
+with them) and `formats` (what a file holds), and these below `study` (which recordings there are,
+and whose). `Format` and what it needs
 are for packages that add a file format.
 """
 
@@ -14,9 +15,11 @@ from zarrts.sources.rows.inputs import AlignedRows, steps_of
 from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
-from zarrts.sources.source_options import SourceOptions
-from zarrts.sources.study.finding import Found, find, find_inputs
+from zarrts.sources.source_options import SourceOptions, recorded_description
+from zarrts.sources.steps.chains import whole_bytes, working_bytes
+from zarrts.sources.study.finding import Found, Scanned, brought_together, find, scan
 from zarrts.sources.study.fingerprint import refuse_changes
+from zarrts.sources.study.inputs import find_inputs
 from zarrts.sources.study.ragged import as_in_store
 from zarrts.sources.study.recording_table import LINE_OF_A_TABLE, with_table
 from zarrts.sources.study.standards import Reference
@@ -35,10 +38,12 @@ __all__ = [
     "Found",
     "Reference",
     "Rows",
+    "Scanned",
     "SourceFile",
     "SourceOptions",
     "StridedRows",
     "as_in_store",
+    "brought_together",
     "counted_of",
     "every_of",
     "find",
@@ -46,8 +51,12 @@ __all__ = [
     "is_sleep_edf",
     "is_subject_run",
     "load_arrays",
+    "recorded_description",
     "refuse_changes",
+    "scan",
     "session_like",
     "steps_of",
+    "whole_bytes",
     "with_table",
+    "working_bytes",
 ]

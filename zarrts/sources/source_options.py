@@ -10,7 +10,9 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from zarrts.errors import PlanError, SourceError
-from zarrts.types import FOLDERS, axis_rank
+from zarrts.sources.step_options import Pick, Step
+from zarrts.sources.step_records import recorded_steps, steps_from_recorded
+from zarrts.types import FOLDERS, Description, axis_rank
 
 Role = Literal["x", "y"]
 """The role of an array: inputs or labels."""
@@ -21,7 +23,16 @@ SubjectOption = str | os.PathLike[str] | Mapping[str, str] | Callable[[str], str
 KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
-_SAID = ("annotations", "unlabelled", "missing", "units", "override", "missing_chunks")
+_SAID = (
+    "annotations",
+    "unlabelled",
+    "missing",
+    "units",
+    "override",
+    "missing_chunks",
+    "time",
+    "subject_column",
+)
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
 OVERRIDES = ("channels", "units", "rate_hz")
 """The options that may win over what files say."""
@@ -80,9 +91,20 @@ class SourceOptions:
         Name of the class of what has no label, where labels are text.
     missing : int or float, optional
         A value of x that stands for one that is missing, and becomes NaN.
+    time : str, optional
+        Of tables: the column of time stamps, from which rate and gaps follow.
+    labels : optional
+        A table of intervals that are the labels; see `study.elsewhere`.
+    subject_column : str, optional
+        The column that `subject` named when the store was made.
     missing_chunks : "fill", optional
         Chunks of Zarr arrays that were never written hold the fill value; by default they are
         refused.
+    steps : tuple of Step
+        What is done with recordings, in this order.
+    before_steps : Description, optional
+        What columns and rows have to mean before the first step that computes, as in the store or
+        the training that these steps come from; by default as the recordings have it.
 
     Raises
     ------
@@ -106,7 +128,12 @@ class SourceOptions:
     annotations: tuple[str, ...] | str | None = None
     unlabelled: str | None = None
     missing: int | float | None = None
+    time: str | None = None
+    labels: Any = None
+    subject_column: str | None = None
     missing_chunks: str | None = None
+    steps: tuple[Step, ...] = ()
+    before_steps: Description | None = None
 
     def __post_init__(self) -> None:
         names = ("x", "y", "axes", "class_names", "channels", "units", "override", "annotations")
@@ -141,6 +168,11 @@ class SourceOptions:
 
     def _check_arrays(self) -> None:
         x, y = self.x, self.y
+        if self.labels is not None and not (y is None and self.label_every is None):
+            raise SourceError(
+                "labels= is a table of intervals that are the labels; leave y= and label_every= "
+                "out."
+            )
         if y is False:
             if self.label_every is not None or self.has_class_folders:
                 said = "label_every=" if self.label_every is not None else "folders="
@@ -158,9 +190,15 @@ class SourceOptions:
                 raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
             if x in y or len({*y}) < len(y):
                 raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
-        for option, name in (("x", x), ("y", None if isinstance(y, tuple) else y)):
+        of_columns = isinstance(x, tuple) and all(isinstance(it, str) and it for it in x)
+        for option, name in (
+            ("x", None if of_columns else x),
+            ("y", None if isinstance(y, tuple) else y),
+        ):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
+        if isinstance(x, tuple) and (not x or len({*x}) < len(x)):
+            raise SourceError(f"x={list(x)!r} has to name columns, each of them once.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
 
@@ -270,8 +308,8 @@ class SourceOptions:
 
     @property
     def is_unlabelled(self) -> bool:
-        """Whether it is said that there are no labels."""
-        return self.y is False
+        """Whether it is said that there are no labels, or none in the files of x."""
+        return self.y is False or self.labels is not None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -295,6 +333,12 @@ class SourceOptions:
     def names_samples(self) -> bool:
         """Whether it is said that an axis of x counts samples."""
         return self.axes is not None and "sample" in self.axes
+
+    @property
+    def picked(self) -> frozenset[str] | None:
+        """Names of the channels that the first step picks, aliases among them; None: all."""
+        first = self.steps[0] if self.steps else None
+        return first.wanted if isinstance(first, Pick) else None
 
     def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
         """Return the order in which the axes come out: sample, time, others, channel.
@@ -337,21 +381,40 @@ class SourceOptions:
         plain = {name: _plain(it) for name, it in kept.items()}
         rate_hz = _rates(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
+        if isinstance(self.x, tuple) and isinstance(self.subject, str):
+            said["subject_column"] = self.subject  # if it is one
+        said["labels_elsewhere"] = True if self.labels is not None else None
         return (
             {name: it if it is False else it or None for name, it in plain.items()}
             | {"rate_hz": rate_hz}
             | {name: _plain(it) for name, it in said.items() if it is not None and it != ()}
+            | self._recorded_steps()
         )
 
+    def _recorded_steps(self) -> dict[str, Any]:
+        if not self.steps:
+            return {}
+        before = self.before_steps or Description.unknown()
+        return {
+            "steps": recorded_steps(self.steps),
+            "before_steps": recorded_description(before),
+        }
+
     @classmethod
-    def from_recorded(cls, recorded: Mapping[str, Any]) -> Self:
+    def from_recorded(
+        cls, recorded: Mapping[str, Any], functions: Mapping[str, Any] | None = None
+    ) -> Self:
         """Return the options that a store keeps; those that older versions do not name are unset.
 
-        `label_every` is among them, in rows.
+        `label_every` is among them, in rows. `functions` are those that a step calls, by name,
+        where they cannot be imported.
         """
         names = (*_RECORDED, *_SAID, "label_every")
         known = {name: recorded[name] for name in names if name in recorded}
-        return cls(**known)
+        steps = steps_from_recorded(recorded.get("steps", ()), functions)
+        return cls(
+            **known, steps=steps, before_steps=description_from(recorded.get("before_steps"))
+        )
 
     def or_else(self, stored: "SourceOptions") -> Self:
         """Return these options; those that say nothing, as in `stored`."""
@@ -359,10 +422,11 @@ class SourceOptions:
             name: getattr(self, name) or getattr(stored, name)
             for name in ("x", "axes", "channels", "rate_hz", "label_every")
         }
-        said["y"] = stored.y if self.y is None else self.y
+        said["y"] = stored.y if self.y is None and self.labels is None else self.y
         for name in _SAID:
             own = getattr(self, name)
             said[name] = getattr(stored, name) if own is None else own
+        said |= {"steps": stored.steps, "before_steps": stored.before_steps}
         folders = stored.folders if self.folders == "auto" else self.folders
         return replace(self, folders=folders, **said)
 
@@ -382,6 +446,28 @@ def _rates(rate_hz: float | Mapping[str, float] | None) -> Any:
     if isinstance(rate_hz, Mapping):
         return {name: float(it) for name, it in rate_hz.items()}
     return None if rate_hz is None else float(rate_hz)
+
+
+def recorded_description(description: Description) -> dict[str, Any]:
+    """Return a description as plain values of JSON."""
+    return {
+        "channels": description.channels and list(description.channels),
+        "units": description.units and list(description.units),
+        "rate_hz": description.rate_hz,
+        "by_hand": sorted(description.by_hand),
+    }
+
+
+def description_from(recorded: Mapping[str, Any] | None) -> Description | None:
+    """Return the description that a store or a spec keeps as plain values."""
+    if recorded is None:
+        return None
+    return Description(
+        channels=recorded["channels"] and tuple(recorded["channels"]),
+        units=recorded["units"] and tuple(recorded["units"]),
+        rate_hz=recorded["rate_hz"],
+        by_hand=frozenset(recorded["by_hand"]),
+    )
 
 
 def check_number(name: str, value: Any, kind: type, least: int) -> None:

@@ -22,6 +22,9 @@ GAPS = "gaps"
 PACKED = "packed"
 """Inputs are 16-bit counts, whose gains and offsets are in the table of recordings."""
 
+STEPS = "steps"
+"""Rows are not those of the sources: whoever appends, or predicts, has to take steps first."""
+
 FEATURES: frozenset[str] = frozenset(
     {
         GAPS,
@@ -29,6 +32,7 @@ FEATURES: frozenset[str] = frozenset(
         INPUTS,
         MASK,
         PACKED,
+        STEPS,
     }
 )
 """What this version reads beyond schema 1."""

@@ -27,11 +27,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from zarrts.errors import AccessError, BucketError, StoreError
-from zarrts.labels.scheme import LabelScheme, joint_scheme
-from zarrts.storage.descriptions import description_of
+from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.descriptions import description_of, scheme_of
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.metadata import is_root_whole
 from zarrts.storage.open_files import read_within_limit
@@ -135,6 +133,11 @@ class StoreHeader:
             if rate is not None and it.steps:
                 return rate / it.steps
         return None
+
+    @property
+    def steps(self) -> list[Mapping[str, Any]]:
+        """The steps that were taken on recordings before they were stored, as plain values."""
+        return [*self.segments[0].options.get("steps", ())] if self.segments else []
 
     @property
     def latest(self) -> int:
@@ -318,7 +321,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         version=attributes["version"],
         kind=attributes["kind"],
         write_id=attributes["write_id"],
-        labels=_labels(attributes["labels"]),
+        labels=scheme_of(attributes["labels"]),
         x_name=attributes["x_name"],
         y_name=attributes["y_name"],
         channels=attributes["channels"] and tuple(attributes["channels"]),
@@ -351,20 +354,6 @@ def _removal(found: Mapping[str, Any] | None) -> Removal | None:
     if found is None:
         return None
     return Removal(found["subject"], found["n_samples"], tuple(found["segments"]))
-
-
-def _labels(labels: Mapping[str, Any]) -> LabelScheme:
-    if "parts" in labels:
-        parts = {name: _labels(it) for name, it in labels["parts"].items()}
-        shapes = {name: tuple(it["shape"]) for name, it in labels["parts"].items()}
-        return joint_scheme(parts, shapes)
-    names = labels["class_names"]
-    return LabelScheme(
-        encoding=labels["encoding"],
-        dtype=np.dtype(labels["dtype"]),
-        class_names=None if names is None else tuple(names),
-        allows_missing=labels["encoding"] == "codes",
-    )
 
 
 def _unreadable(path: Location, error: Exception) -> str:

@@ -14,11 +14,15 @@ from zarrts.types import Description, SourceRecording
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources as users name them, with the options of their addresses and of the store's."""
+    """Sources as users name them, with the options of their addresses and of the store's.
+
+    `functions` are those that a step calls, by name, where they cannot be imported.
+    """
 
     places: Any
     storage_options: Mapping[str, Any] | None = None
     store: object = None
+    functions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def match_sources(
     mounts = Mounts(source.storage_options)
     # Subjects are the store's; asked for by name, so that no two files are taken for one.
     options = replace(
-        sources.SourceOptions.from_recorded(segment.options),
+        sources.SourceOptions.from_recorded(segment.options, source.functions),
         subject=lambda path: path,
         kind="ragged" if segment.is_ragged else "dense",
         follow_links=True,

@@ -21,6 +21,7 @@ def verify(
     *,
     deep: bool = False,
     sources: Any = None,
+    functions: Mapping[str, Any] | None = None,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
@@ -33,7 +34,10 @@ def verify(
     deep : bool
         Read everything: the checksum of each file, each chunk, label and statistic.
     sources : path or address, or list of them, optional
-        What was converted, where it was then: each sample and label is compared with it.
+        What was converted, where it was then: each sample and label is compared with it, after
+        the steps that the store was made with.
+    functions : dict, optional
+        From name to function, of those that a step `map` called, where they cannot be imported.
     workers : int, optional
         Files that are read at once; as many as there are processors by default.
     storage_options
@@ -54,7 +58,7 @@ def verify(
     refuse_unknown(verify, unknown)
     refuse_unused(storage_options, sources, store)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        given = None if sources is None else Sources(sources, storage_options, store)
+        given = None if sources is None else Sources(sources, storage_options, store, functions)
         return verify_store(root, is_deep=deep, source=given, workers=workers)
 
 
@@ -62,6 +66,7 @@ def repair(
     store: str | Path,
     sources: Any,
     *,
+    functions: Mapping[str, Any] | None = None,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
@@ -80,7 +85,7 @@ def repair(
     refuse_unknown(repair, unknown)
     refuse_unused(storage_options, sources, store)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        return repair_store(root, Sources(sources, storage_options, store), workers)
+        return repair_store(root, Sources(sources, storage_options, store, functions), workers)
 
 
 def remove(

@@ -18,7 +18,7 @@ from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray, Label
 
 _PIECE_BYTES = 4 << 20
-_LABEL_STEPS = 1 << 20
+_LABEL_STEPS = 1 << 17
 
 
 @dataclass(frozen=True)

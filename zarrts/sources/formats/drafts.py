@@ -61,6 +61,8 @@ class Draft:
         See `SourceRecording`.
     mask, gaps
         See `SourceRecording`; None of a list of series.
+    first_s : float, or None
+        The time stamp of its first row; of dates, in seconds since 1970.
     """
 
     origin: str
@@ -83,6 +85,7 @@ class Draft:
     groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
+    first_s: float | None = None
 
     def rows(self, start: int, stop: int) -> "Draft":
         """Return rows `start` to `stop` of it, which is not a list; labels stay as they are."""
@@ -109,12 +112,15 @@ class Findings:
     Attributes
     ----------
     drafts : list of Draft
+    names_subjects : bool
+        Whether `subject` is the name of a column, which said whose each recording is.
     problems : dict
         By `Kind`, one complete sentence for each thing that cannot be used.
     """
 
     drafts: list[Draft] = field(default_factory=list)
     problems: dict[Kind, list[str]] = field(default_factory=dict)
+    names_subjects: bool = False
 
     def note(self, kind: Kind, sentences: Iterable[str]) -> None:
         """Add problems."""

@@ -204,6 +204,8 @@ class _Recording:
             # All of them in another order are put in order where files are compared.
             if not wrong and len(options.channels) < len(chosen):
                 chosen = tuple(by_name[name] for name in options.channels)
+        elif options.picked is not None:
+            chosen = tuple(it for it in chosen if it.name in options.picked) or chosen
         if len({it.n_samples for it in chosen}) != 1:
             raise SourceError(
                 f"{origin}: its signals have several rates: {shown}; choose signals of one rate "

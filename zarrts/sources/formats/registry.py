@@ -13,6 +13,7 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats import (
     actipy_files,
     audio,
+    csv_files,
     edf,
     eeglab,
     empatica,
@@ -22,6 +23,7 @@ from zarrts.sources.formats import (
     npy,
     npy_pairs,
     npz,
+    parquet_files,
     ts_files,
     wfdb_files,
     xdf_files,
@@ -43,9 +45,14 @@ _OWN = (
     *actipy_files.FORMATS,
     empatica.FORMAT,
     wfdb_files.FORMAT,
+    parquet_files.FORMAT,
     xdf_files.FORMAT,
     *(zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT),
 )
+
+_MAYBE = csv_files.FORMAT
+"""Lists of files, of subjects and of labels are CSV files too: as recordings they are read where
+columns of x are named, and there are no files of another kind."""
 
 
 @functools.cache
@@ -160,14 +167,28 @@ def _named(point: EntryPoint) -> str:
     return f"the file format {point.name!r} of the package {package}"
 
 
-def suffixes() -> tuple[str, ...]:
-    """Return the suffixes of all files that can be read."""
-    return tuple(suffix for it in formats() for suffix in it.suffixes)
+def formats_for(options: SourceOptions) -> tuple[Format, ...]:
+    """Return the formats whose files are recordings."""
+    known = formats()
+    has_own = any({*it.suffixes} & {*_MAYBE.suffixes} for it in known)
+    return (*known, _MAYBE) if isinstance(options.x, tuple) and not has_own else known
 
 
-def format_of(file: SourceFile) -> Format | None:
+def suffixes(options: SourceOptions | None = None) -> tuple[str, ...]:
+    """Return the suffixes of all files that can be read as recordings."""
+    known = formats() if options is None else formats_for(options)
+    return tuple(suffix for it in known for suffix in it.suffixes)
+
+
+def are_lists(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return those files that are not recordings, because others are of another kind."""
+    some = [it for it in files if it.is_kind(_MAYBE.suffixes)]
+    return some if len(some) < len(files) else []
+
+
+def format_of(file: SourceFile, options: SourceOptions | None = None) -> Format | None:
     """Return the format of a file; None if nobody reads it. A damaged file has one."""
-    for it in formats():
+    for it in formats() if options is None else formats_for(options):
         if file.is_kind(it.suffixes) and _recognises(it, file):
             return it
     return None
@@ -184,11 +205,11 @@ def _recognises(one: Format, file: SourceFile) -> bool:
 
 def open_contents(file: SourceFile) -> AbstractContextManager[Contents]:
     """Open a file of any format for reading its headers; SourceError if its format is unknown."""
-    found = format_of(file)
-    if found is None:
-        known = ", ".join(suffixes())
-        raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
-    return found.open(file)
+    for it in (*formats(), _MAYBE):
+        if file.is_kind(it.suffixes) and _recognises(it, file):
+            return it.open(file)
+    known = ", ".join(suffixes())
+    raise SourceError(f"{file.origin}: is not of a kind that can be read ({known}).")
 
 
 def without_parts(files: Sequence[SourceFile]) -> list[SourceFile]:
@@ -206,9 +227,9 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
         If files of several formats could be one study twice.
     """
     files = without_parts(files)
-    of_format: dict[Format, list[SourceFile]] = {it: [] for it in formats()}
+    of_format: dict[Format, list[SourceFile]] = {it: [] for it in formats_for(options)}
     for file in files:
-        found = format_of(file)
+        found = format_of(file, options)
         if found is not None:
             of_format[found].append(file)
     _refuse_mixture(of_format)
@@ -239,7 +260,8 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
             return []
 
     in_groups = []
-    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT):
+    tables = (parquet_files.FORMAT, csv_files.FORMAT)
+    for it in (hdf5.FORMAT, zarr_folders.FORMAT, audio.FORMAT, eeglab.FORMAT, *tables):
         of_format = [file for file in files if file.is_kind(it.suffixes)]
         it.find(of_format, options, findings)
         in_groups += of_format

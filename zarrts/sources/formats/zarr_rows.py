@@ -3,7 +3,6 @@
 A chunk that is not there is an error, unless it was said that fill values are meant.
 """
 
-import asyncio
 import functools
 import io
 import itertools
@@ -61,6 +60,8 @@ def _store_class() -> Any:
             if self.folder.remote is None:
                 content = self.folder.read(key, start, stop)
             else:
+                import asyncio
+
                 content = await asyncio.to_thread(self.folder.read, key, start, stop)
             if key.rpartition("/")[2] not in METADATA:
                 if content == b"":

@@ -11,6 +11,7 @@ from zarrts.timeline import FloatArray, IrregularError, Timing, timing_of
 from zarrts.types import AnyArray, RowReader
 
 _BLOCK_ROWS = 1 << 18
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
 # Since 1970, a time between 1973 and the year 5138 has so many seconds, ms, us or ns at least.
 _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
@@ -63,6 +64,9 @@ def _dates(texts: AnyArray) -> AnyArray:
         if len(other):
             raise ValueError(f"some times are in the zone {zone}, and {str(other[0])!r} is not")
         plain = np.char.partition(plain, zone)[..., 0]
+    odd = [it for it in np.unique(plain).tolist() if it and not _DATE.match(it)]
+    if odd:  # or "now" would be a date
+        raise ValueError(f"{odd[0]!r} is not a date")
     plain = np.where(plain == "", "NaT", plain)
     return np.asarray(plain.astype("datetime64[ns]"))
 

@@ -15,6 +15,7 @@ from typing import Self
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
+from zarrts.sources.formats import eeglab
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, input_name, mask_of
 from zarrts.sources.formats.edf_labels import labels_of
@@ -227,8 +228,9 @@ def _labels(
     if options.is_unlabelled:
         return ConstantRows("", x.shape[0]), "sample", "y"
     if events is None:
-        if ANNOTATIONS in contents.names:
-            return contents.reader(ANNOTATIONS, "y", options), "row", ANNOTATIONS
+        own = next((it for it in (ANNOTATIONS, eeglab.EVENTS) if it in contents.names), None)
+        if own is not None:
+            return contents.reader(own, "y", options), "row", own
         raise SourceError(
             f"{origin}: has no table of events (*_events.tsv) beside it, and no annotations; put "
             "one there, or say y=False (--no-y) where there are no labels."

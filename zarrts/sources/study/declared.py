@@ -86,7 +86,8 @@ def refuse_unused_choice(recordings: Sequence[SourceRecording], options: SourceO
         one.y_name == ANNOTATIONS or any(it in one.origin.lower() for it in (".edf", ".bdf"))
         for one in recordings
     )
-    if options.annotations is not None and recordings and not any(has_some):
+    can_choose = options.labels is not None or any(has_some)
+    if options.annotations is not None and recordings and not can_choose:
         raise SourceError(
             "annotations= chooses among the annotations of files that can have some, such as EDF "
             "and BDF files, and there are none; leave it out."

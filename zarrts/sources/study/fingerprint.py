@@ -152,7 +152,10 @@ def _rows_of_block(reader: RowReader) -> int:
     return max(1, ROW_BLOCK_BYTES // row_bytes)
 
 
-def refuse_changes(recordings: Sequence[SourceRecording]) -> None:
+def refuse_changes(
+    recordings: Sequence[SourceRecording],
+    when: str = "while it was converted; convert again once nothing writes to it.",
+) -> None:
     """Raise SourceError naming every file that is not as it was when it was found."""
     remote = {path for it in recordings for path in it.paths if isinstance(path, RemoteFile)}
     now = dict(zip(remote, look_again([*remote]), strict=True))
@@ -162,7 +165,4 @@ def refuse_changes(recordings: Sequence[SourceRecording]) -> None:
         if it.paths and stamp_of([now.get(path, path) for path in it.paths]) != it.stamp
     ]
     if changed:
-        raise SourceError(
-            f"{', '.join(changed)}: changed while it was converted; convert again once nothing "
-            "writes to it."
-        )
+        raise SourceError(f"{', '.join(changed)}: changed {when}")

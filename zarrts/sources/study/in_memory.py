@@ -160,7 +160,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
     y, labels_per = _labels(recording.y, x.shape[0], origin)
     mask = _mask(recording.mask, x.shape[0], origin)
     description = _description(recording, origin)
-    gaps, description = _timed(recording, x.shape[0], description, origin)
+    gaps, first_s, description = _timed(recording, x.shape[0], description, origin)
     readers: list[RowReader] = [*inputs, y]
     if mask is not None:
         readers.append(mask)
@@ -180,6 +180,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         labels_per=labels_per,
         mask=mask,
         gaps=gaps,
+        first_s=first_s,
     )
 
 
@@ -197,10 +198,10 @@ def _inputs(x: Any, origin: str) -> RowReader:
 
 def _timed(
     recording: Recording, n_rows: int, description: Description, origin: str
-) -> tuple[Gaps | None, Description]:
+) -> tuple[Gaps | None, float | None, Description]:
     """Return the gaps that are given, or follow from time stamps; and the rate with these."""
     if recording.times is None:
-        return _gaps(recording.gaps, n_rows, origin), description
+        return _gaps(recording.gaps, n_rows, origin), None, description
     if recording.gaps is not None:
         raise SourceError(f"{origin}: gaps follow from times=; leave gaps= out.")
     where = f"{origin}: times"
@@ -220,7 +221,7 @@ def _timed(
             f"{where}: are those of {timing.rate_hz:g} Hz, but its rate_hz= is "
             f"{description.rate_hz:g}; leave one of them out."
         )
-    return timing.gaps, description
+    return timing.gaps, timing.first_s, description
 
 
 def _gaps(given: Any, n_rows: int, origin: str) -> Gaps | None:

@@ -1,13 +1,13 @@
 """Bring inputs together whose columns and rows have to mean the same."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from zarrts.errors import SourceError
 from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
-from zarrts.sources.study.inputs import check_named
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import Description, RowReader
 
@@ -75,3 +75,26 @@ def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
     if adjusted.is_same:
         return x
     return AdjustedRows(x, adjusted.columns, adjusted.factors)
+
+
+def check_named(options: SourceOptions, names: Sequence[str]) -> None:
+    """Raise SourceError unless what is said by the name of an input is said of these.
+
+    Parameters
+    ----------
+    names : sequence of str
+        None where there is one input without a name.
+    """
+    given = {"channels": options.channels, "rate_hz": options.rate_hz, "units": options.units}
+    there = ", ".join(names) or "one without a name"
+    for option, value in given.items():
+        if isinstance(value, Mapping):
+            unknown = [it for it in value if it not in names and (option, it) != ("rate_hz", "y")]
+            if unknown or not names:
+                wrong = ", ".join(unknown or value)
+                raise SourceError(f"{option}= names {wrong}, but the inputs are: {there}.")
+        elif names and isinstance(value, tuple):
+            raise SourceError(
+                f"{option}= is one list, but there are several inputs: {there}; give a dictionary "
+                f"by their names: {option}={{{names[0]!r}: {list(value)!r}}}."
+            )

@@ -50,9 +50,14 @@ def with_table(source: Any, table: str | os.PathLike[str] | None) -> Any:
         return source
     if not os.fspath(table).lower().endswith(SUFFIX):
         raise SourceError(f"table={os.fspath(table)!r} has to be a .csv file.")
+    table = TablePath(os.fspath(table))
     if source is None:
         return table
     return [*(source if isinstance(source, list | tuple) else [source]), table]
+
+
+class TablePath(str):
+    """The path of a table of recordings, where CSV files may be recordings themselves."""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,10 @@ _ORDER = (
 )
 _AS_THERE = "; the names have to be the same, in any order."
 _UNITS = "; no factor between them is known: correct what is saved."
-_RATE = "; resample it before, or leave it out."
+_RATE = (
+    "; bring all to one rate with steps=[('resample', '100Hz')] (--step 'resample 100Hz'), or "
+    "leave it out."
+)
 
 
 def standard_channels(recordings: Sequence[Described], wanted: Wanted) -> Standard:
