@@ -163,3 +163,23 @@ def test_the_reference_shows_each_public_method_and_no_other(name: str) -> None:
     of_keras = {"workers", "use_multiprocessing", "max_queue_size"}
     assert shown - of_keras == public - NOT_OURS - INTERNAL.get(name, set()) - of_keras
     assert len(shown) > 1
+
+
+def test_page_of_several_inputs(folder: Path) -> None:
+    pytest.importorskip("keras")
+    pytest.importorskip("xarray")
+    rng = np.random.default_rng(0)
+    Path("people").mkdir()
+    for number, name in enumerate(["anna", "bert", "cleo"]):
+        seconds = 60 + 10 * number
+        np.savez(
+            f"people/{name}.npz",
+            acc=rng.normal(size=(50 * seconds, 3)).astype("float32"),
+            hr=rng.normal(size=(seconds, 1)).astype("float32"),
+            age=np.array([30.0 + number]),
+            activity=rng.choice(["rest", "walk"], 50 * seconds),
+        )
+    scope: dict[str, Any] = {}
+    run_page("inputs.md", scope)
+    scope["seq"].close()
+    scope["store"].close()

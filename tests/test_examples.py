@@ -160,6 +160,15 @@ def test_jax_loop_learns_what_holds_for_other_subjects(folder):
     assert float(found[1]) > 0.8
 
 
+@needs_keras
+def test_two_sensors_are_told_apart_in_other_people(folder, tmp_path):
+    said = run("two_sensors.py", tmp_path, "two.zarr", "--epochs", "4").splitlines()
+    found = [re.fullmatch(r"(s\d): (\d\.\d\d) correct; a new walk: (\d\.\d\d)", it) for it in said]
+    assert [it and it[1] for it in found] == ["s0", "s1", "s2", "s3"]
+    assert np.mean([float(it[2]) for it in found]) > 0.7
+    assert np.mean([float(it[3]) for it in found]) > 0.6
+
+
 def write_edf(path, rate, seconds, channels, annotations=()):
     """Write noise whose height and rhythm follow the annotations (onset, duration, text)."""
     pyedflib = pytest.importorskip("pyedflib", reason="pyEDFlib has no wheel for every Python")

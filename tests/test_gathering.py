@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zarrts.indexing.cuts import Fit
-from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.postprocessing import Treatment
 from zarrts.loops import library
 from zarrts.stats.scaling import LinearScaler, SampleScaler
 from zarrts.stats.statistics import Linear
@@ -63,7 +63,7 @@ def test_one_pass_gives_the_bits_of_two(cut, source, dtype, kind, fills, mode):
         memory[rng.random(memory_shape) < 0.01] = np.nan
     source, dtype = np.dtype(source), np.dtype(dtype)
     starts = rng.integers(0, len(memory) - length + 1, (N_SAMPLES, *runs_shape))
-    finish = PostProcessing(
+    finish = Treatment(
         dtype=dtype, scaler=scaler_of(kind, source, dtype, memory_shape[-1], fills), fills=fills
     )
     shape = (*starts.shape, *([length] if length > 1 else []), *memory_shape[1:])
@@ -84,7 +84,7 @@ def test_padded_samples_too(kind, n_channels, mode):
     f4 = np.dtype("f4")
     fit = Fit(lengths=rng.integers(1, 30, N_SAMPLES), n_steps=20)
     rows = fit.rows(rng.integers(0, 200, N_SAMPLES))
-    finish = PostProcessing(dtype=f4, scaler=scaler_of(kind, f4, f4, n_channels, False))
+    finish = Treatment(dtype=f4, scaler=scaler_of(kind, f4, f4, n_channels, False))
     found, expected = (np.empty((N_SAMPLES, 20, n_channels), "f4") for _ in range(2))
     finish.gather(memory, rows.ravel(), 1, found, np.arange(N_SAMPLES), fit)
     finish.scale_into(memory[rows], expected, np.arange(N_SAMPLES), fit)

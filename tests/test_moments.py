@@ -158,7 +158,7 @@ def test_parts_of_recordings_are_merged_whoever_wrote_them():
         tasks.append(
             WrittenTask(shard=shard, files=(), recordings=numbers, moments=collected.stacked())
         )
-    found = merged_moments(tasks, 6, (3,))
+    found = merged_moments(tasks, 6, 3)
     for number, (start, stop) in enumerate([(0, 12), (12, 13), (0, 0), (13, 33), (33, 40), (0, 0)]):
         own = rows[start:stop]
         np.testing.assert_array_equal(found.count[number], (~np.isnan(own)).sum(axis=0))
@@ -166,7 +166,7 @@ def test_parts_of_recordings_are_merged_whoever_wrote_them():
             np.testing.assert_allclose(found.mean[number], np.nanmean(own, axis=0))
             np.testing.assert_allclose(found.std[number], np.nanstd(own, axis=0))
             np.testing.assert_array_equal(found.max[number], np.nanmax(own, axis=0))
-    assert merged_moments([], 2, (3,)).count.tolist() == [[0] * 3] * 2
+    assert merged_moments([], 2, 3).count.tolist() == [[0] * 3] * 2
 
 
 def test_many_entries_are_collected_in_their_order():

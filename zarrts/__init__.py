@@ -21,6 +21,7 @@ from zarrts.errors import (
 if TYPE_CHECKING:
     from zarrts import transforms
     from zarrts.api import append, convert, open
+    from zarrts.batch import Batch
     from zarrts.keras.prediction import evaluate, predict
     from zarrts.keras.resume import BackupAndRestore
     from zarrts.keras.sequence import ZarrSequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from zarrts.split import Split, assert_disjoint
     from zarrts.store import Store
     from zarrts.study import Study
-    from zarrts.types import Batch, Recording
+    from zarrts.types import Recording
     from zarrts.upkeep.operations import compact, remove, repair, verify
 
     __version__: str
@@ -68,7 +69,7 @@ __all__ = [
 # Imported when first used, so that `import zarrts` pulls in neither Keras nor Dask nor Zarr.
 _HOMES = {
     "BackupAndRestore": "zarrts.keras.resume",
-    "Batch": "zarrts.types",
+    "Batch": "zarrts.batch",
     "Recording": "zarrts.types",
     "Samples": "zarrts.samples",
     "Split": "zarrts.split",

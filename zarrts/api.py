@@ -37,9 +37,9 @@ def convert(
     follow_links: bool = False,
     kind: str = "auto",
     axes: Sequence[str] | None = None,
-    channels: Sequence[str] | None = None,
-    rate_hz: float | None = None,
-    units: str | Sequence[str] | None = None,
+    channels: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    rate_hz: float | Mapping[str, float] | None = None,
+    units: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     override: Sequence[str] = (),
     label_every: int | str | None = None,
     annotations: str | Sequence[str] | None = None,
@@ -88,13 +88,14 @@ def convert(
         all that matches), a function of the path, a mapping from path or name, or the path or
         address of a CSV file with columns file and subject. By default an array named subject in
         the file says it, for each row or all of them; else each file is one subject.
-    x, y : str, optional
+    x, y : str or sequence of str, optional
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
-        arrays of labels, and batches have a dictionary of them. y=False says that there are no
-        labels, whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list
-        of columns, which are the channels, and y a column; CSV files are recordings only where x
-        is a list.
+        arrays of labels, and batches have a dictionary of them; a list of names for x stores
+        several inputs, each of its own shape and rate. y=False says that there are no labels,
+        whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list of
+        columns, which are the channels, and y a column; CSV files are recordings only where x is a
+        list.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -115,9 +116,10 @@ def convert(
         (sample, time, channel); or of one series, ("channel", "time").
     channels : sequence of str, optional
         Names of the channels, the last axis. Of files that name theirs, these channels are stored,
-        in this order.
-    rate_hz : float, optional
-        Time steps per second, where files do not say it.
+        in this order. Of several inputs, a dictionary by name, as are rate_hz and units.
+    rate_hz : float or dict, optional
+        Time steps per second, where files do not say it. Of several inputs, "y" is that of labels,
+        where these are as many as the rows of no input, or of several.
     units : str or sequence of str, optional
         Physical unit of all channels or of each, such as "uV", where files do not say it; files
         that say another one are converted, where the factor is known.
@@ -209,9 +211,9 @@ def convert(
         follow_links=follow_links,
         kind=kind,
         axes=names_given("axes", axes),
-        channels=names_given("channels", channels),
+        channels=channels if isinstance(channels, Mapping) else names_given("channels", channels),
         rate_hz=rate_hz,
-        units=units if isinstance(units, str) or units is None else tuple(units),
+        units=units if isinstance(units, str | Mapping) or units is None else tuple(units),
         override=override_given(override),
         label_every=label_every,
         annotations=annotations

@@ -39,9 +39,12 @@ def table_of(selection: Selection) -> str:
         rows.append([f"and {len(present) - _MAX_SUBJECTS:,} more", *[""] * len(columns)])
     rows.append(["all", *(f"{column.sum():,}" for column in columns)])
     what = format_count(len(selection), "sample" if is_stored else "window")
-    shape = selection.view.cut.x_shape(store.header.segments[0].x.row_shape)
-    what += f", each {shape} {store.dtype}"
-    rate = f", {store.rate_hz:g} Hz" if store.rate_hz else ""
+    shown = ", ".join(
+        f"{it.name} {it.shape} {it.spec.dtype}".strip() for it in selection.reader.inputs
+    )
+    what += f", each {shown}"
+    rates = store.rate_hz if isinstance(store.rate_hz, dict) else {"": store.rate_hz}
+    rate = "".join(f", {f'{name} ' if name else ''}{it:g} Hz" for name, it in rates.items() if it)
     caption = f"{store.path}: {what}{rate}; {format_count(len(present), 'subject')}"
     return markup.table(caption, header, rows)
 

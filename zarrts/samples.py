@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.indexing.windows import Gaps, WindowLabel
+from zarrts.inputs import handed_out
 from zarrts.keywords import did_you_mean, refuse_positional, refuse_unknown
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import (
@@ -24,7 +25,7 @@ from zarrts.loading.stream import BatchStream
 from zarrts.notebook import table_of
 from zarrts.reading import class_counts, missing_labels, windowing
 from zarrts.reading.choosing import choose, sample_at
-from zarrts.reading.load import labels_by_name, load, load_labels
+from zarrts.reading.load import Loaded, labels_by_name, load, load_labels
 from zarrts.reading.memory import amplification
 from zarrts.reading.sample_statistics import statistics_of
 from zarrts.reading.selection import Selection
@@ -32,9 +33,9 @@ from zarrts.sizes import format_count
 from zarrts.splits import splitting
 from zarrts.splits.grouping import Group
 from zarrts.splits.hold_out import Folds, Wanted
-from zarrts.stats.statistics import Statistics
+from zarrts.stats.statistics import InputStatistics, Statistics
 from zarrts.store import Store
-from zarrts.types import AnyArray, IntArray, Label, Labels
+from zarrts.types import Inputs, IntArray, Label, Labels
 
 if TYPE_CHECKING:
     from zarrts.loading.torch_dataset import TorchBatches
@@ -71,7 +72,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.selection)
 
-    def __getitem__(self, index: int) -> tuple[AnyArray, Labels]:
+    def __getitem__(self, index: int) -> tuple[Inputs, Labels]:
         """Return input and label, as stored, of the index-th of these samples."""
         return sample_at(self.selection, index)
 
@@ -123,9 +124,9 @@ class Samples:
         return [it.source for it, count in counts for _ in range(count)]
 
     @property
-    def sample_shape(self) -> tuple[int | None, ...]:
+    def sample_shape(self) -> tuple[int | None, ...] | dict[str, tuple[int | None, ...]]:
         """Shape of x of one sample, such as (time, channel); None for a length that differs."""
-        return self.selection.view.cut.x_shape(self.store.header.segments[0].x.row_shape)
+        return handed_out({it.name: it.shape for it in self.selection.reader.inputs})
 
     @property
     def class_names(self) -> list[Label] | None:
@@ -482,7 +483,7 @@ class Samples:
 
     # Measuring ---------------------------------------------------------------------------
 
-    def stats(self) -> Statistics:
+    def stats(self) -> Statistics | InputStatistics:
         """Return count, mean, std, min, max and quantiles per channel of exactly these samples.
 
         A merge of what the conversion gathered, without reading, for whole recordings. Windows,
@@ -495,7 +496,8 @@ class Samples:
         SampleError
             If there are no samples.
         """
-        return statistics_of(self.selection)
+        found = statistics_of(self.selection)
+        return found[""] if "" in found else InputStatistics(found)
 
     def class_weight(self) -> dict[int, float]:
         """Return Keras' `class_weight` that balances the classes: n / (n_classes · count).
@@ -523,9 +525,7 @@ class Samples:
 
     # Reading -----------------------------------------------------------------------------
 
-    def load(
-        self, memory: int | str = "2GiB"
-    ) -> tuple[AnyArray | list[AnyArray], Labels | list[Labels]]:
+    def load(self, memory: int | str = "2GiB") -> tuple[Loaded, Labels | list[Labels]]:
         """Return all of these samples as arrays (x, y) in RAM, as stored.
 
         Samples of unequal lengths are a list of arrays; so are their labels, where each row has

@@ -14,6 +14,7 @@ from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import PlanError, StoreError
 from zarrts.indexing.cuts import View, view_of_store
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import describe_inputs, handed_out
 from zarrts.keywords import did_you_mean, refuse_unknown
 from zarrts.sizes import format_count, parse_size
 from zarrts.storage.catalog import Catalog, RecordingInfo
@@ -81,15 +82,23 @@ class Store:
         return sum(segment.n_samples for segment in self.header.segments)
 
     @property
-    def sample_shape(self) -> tuple[int | None, ...]:
-        """Shape of one sample, such as (time, channel); time is None where lengths differ."""
-        inner = self.header.segments[0].x.row_shape
-        return (None, *inner) if self.is_ragged else inner
+    def sample_shape(self) -> Any:
+        """Shape of one sample, such as (time, channel); time is None where lengths differ.
+
+        Of several inputs, a dictionary by name, as are dtype, channels, units and rate_hz.
+        """
+        return self.samples.sample_shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Any:
         """The dtype of x: of the values, also where 16-bit counts are stored."""
-        return self.header.segments[0].x.of_values.dtype
+        inputs = self.header.segments[0].inputs
+        return handed_out({name: it.spec.of_values.dtype for name, it in inputs.items()})
+
+    @property
+    def input_names(self) -> list[str] | None:
+        """Names of the inputs, where there are several."""
+        return list(self.header.inputs) or None
 
     @property
     def kind(self) -> str:
@@ -127,19 +136,26 @@ class Store:
         return self.header.labels.indices
 
     @property
-    def channels(self) -> list[str] | None:
+    def channels(self) -> Any:
         """Names of the channels, where they are known."""
-        return list(self.header.channels) if self.header.channels else None
+        described = self.header.description.of_inputs
+        return handed_out(
+            {name: list(it.channels) if it.channels else None for name, it in described.items()}
+        )
 
     @property
-    def units(self) -> list[str] | None:
+    def units(self) -> Any:
         """Physical unit of each channel, "" where it is not known; None where none is."""
-        return list(self.header.units) if self.header.units else None
+        described = self.header.description.of_inputs
+        return handed_out(
+            {name: list(it.units) if it.units else None for name, it in described.items()}
+        )
 
     @property
-    def rate_hz(self) -> float | None:
+    def rate_hz(self) -> Any:
         """Time steps per second, where that is known."""
-        return self.header.rate_hz
+        described = self.header.description.of_inputs
+        return handed_out({name: it.rate_hz for name, it in described.items()})
 
     # What functions over a selection use -------------------------------------------------
 
@@ -202,9 +218,10 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
+        what = describe_inputs(self.sample_shape, self.dtype)
         return (
-            f"<zarrts.Store {self.path}: {format_count(self.n_samples, 'sample')} of "
-            f"{self.sample_shape} {self.dtype}, {format_count(len(self.subjects), 'subject')}>"
+            f"<zarrts.Store {self.path}: {format_count(self.n_samples, 'sample')} of {what}, "
+            f"{format_count(len(self.subjects), 'subject')}>"
         )
 
     def _repr_html_(self) -> str:

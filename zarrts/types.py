@@ -16,6 +16,9 @@ Label = str | int | bool
 Labels = AnyArray | dict[str, AnyArray]
 """Labels as they are handed out: an array, or several by name."""
 
+Inputs = AnyArray | dict[str, AnyArray]
+"""Inputs as they are handed out: an array, or several by name."""
+
 FOLDERS = ("auto", "subjects", "classes", "classes/subjects", "subjects/classes")
 """The things that folders of source files can stand for."""
 
@@ -88,17 +91,26 @@ class Description:
         Rows (time steps) per second.
     by_hand : frozenset of str
         Which of the fields above the user gave; the others are as the source carries them.
+    parts : dict
+        Of several inputs, the description of each by name. The fields above are None then, but for
+        `rate_hz`, which is that of labels where it is said.
     """
 
     channels: tuple[str, ...] | None
     units: tuple[str, ...] | None
     rate_hz: float | None
     by_hand: frozenset[str] = frozenset()
+    parts: "Mapping[str, Description]" = field(default_factory=dict)
 
     @classmethod
     def unknown(cls) -> "Description":
         """Return the description of a source that says nothing about columns and rows."""
         return cls(channels=None, units=None, rate_hz=None)
+
+    @property
+    def of_inputs(self) -> "Mapping[str, Description]":
+        """The description of each input by name; "" is that of the only one."""
+        return self.parts or {"": self}
 
     @property
     def says(self) -> frozenset[str]:
@@ -149,6 +161,8 @@ class SourceRecording:
         True where the fingerprint covers samples of the bytes only, so that the content may
         change without it. Never of functions, whose rows are nowhere, nor of what is at an
         address, whose tag covers all of it.
+    label_steps : int
+        Labels in a row of x, where labels are for steps in time that are shorter.
     groups : dict of str
         What a study says of whom it is from, by the name of a column: {"site": "Leiden"}. Splits
         can keep such groups whole.
@@ -177,6 +191,7 @@ class SourceRecording:
     labels_per: LabelsPer = "sample"
     labels_from: str = ""
     is_sampled: bool = False
+    label_steps: int = 1
     groups: Mapping[str, str] = field(default_factory=dict)
     mask: RowReader | None = None
     gaps: Gaps | None = None
@@ -212,18 +227,20 @@ class Recording:
         Inputs, samples on axis 0; or one series (time, channel). Whatever has `shape`, `dtype`
         and slices on axis 0. Or an object with `shape` and `dtype` that is called with start and
         stop and returns these rows, so that data elsewhere stay there until they are written;
-        whether these have changed since is told by samples of them.
+        whether these have changed since is told by samples of them. Several inputs are a
+        dictionary by name; single values, and arrays of one axis, are for all of the recording.
     y : array-like
         Labels, as many as there are samples; in the same ways. For one series: a single label, as
         many as time steps, one for each stretch of them (see label_every= of `convert`), or a
         structured array of intervals with the fields start, stop (rows) and label. Several arrays
         of labels are a dictionary by name. None says that there are no labels.
     channels : sequence of str, optional
-        Names of the columns of x, its last axis.
+        Names of the columns of x, its last axis; of several inputs, a dictionary by name, as
+        are units and rate_hz.
     units : str or sequence of str, optional
         Physical unit of all columns, or of each, such as "uV".
     rate_hz : float, optional
-        Time steps per second.
+        Time steps per second; "y" is that of labels, where these are for steps of their own.
     mask : array-like, optional
         True (or a number from 1 to 255, which may say why) in time steps of x that are no good, as
         many as there are time steps. It is stored beside x, which stays as it is; windows with
@@ -350,48 +367,3 @@ class ArraySpec:
     def shard_key(self, shard: int) -> str:
         """Return the path of a shard below the store."""
         return "/".join([self.path, "c", str(shard), *("0" for _ in self.row_shape)])
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch of samples.
-
-    Attributes
-    ----------
-    x : array, shape (batch, *sample_shape)
-        C-contiguous, and nobody else's.
-    y : array, shape (batch, ...), or None
-        Labels of the same samples; a dictionary by name where there are several arrays, None
-        where none were asked for.
-    sample_id : int64, shape (batch,)
-        Position of each sample in the store's `samples`.
-    length : int64, shape (batch,), or None
-        How many steps of each sample are its own, where samples are of unequal lengths; the rest
-        is padding.
-    sample_weight : float32, shape (batch,) or (batch, time), or None
-        How much each label counts, where some count more or less than others; a dictionary by
-        name where there are several arrays of labels.
-    """
-
-    x: AnyArray
-    y: Labels | None
-    sample_id: IntArray
-    length: IntArray | None = None
-    sample_weight: Labels | None = None
-
-    def __repr__(self) -> str:
-        y = self.y.items() if isinstance(self.y, dict) else [("", self.y)]
-        shown = [
-            f"{f'y[{name!r}]' if name else 'y'} {it.shape} {it.dtype}"
-            for name, it in y
-            if it is not None
-        ]
-        parts = ", ".join([f"x {self.x.shape} {self.x.dtype}", *shown])
-        return f"<Batch of {len(self.sample_id):,} samples: {parts}>"
-
-    @property
-    def mask(self) -> NDArray[np.bool_] | None:
-        """The steps that are not padding, shape (batch, time); None where lengths are equal."""
-        if self.length is None:
-            return None
-        return np.asarray(np.arange(self.x.shape[1]) < self.length[:, None])

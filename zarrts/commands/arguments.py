@@ -46,6 +46,21 @@ def _rows_or_time(context: Any, parameter: Any, value: str | None) -> int | str 
     return int(value) if value and value.isdecimal() else value
 
 
+def _rate_or_rates(
+    context: Any, parameter: Any, value: str | None
+) -> float | dict[str, float] | None:
+    """Return a rate, or those of several inputs by name."""
+    if value is None:
+        return None
+    pairs = [part.partition("=") for part in value.split(",")]
+    try:
+        if pairs[0][1]:
+            return {name.strip(): float(rate) for name, _, rate in pairs}
+        return float(value)
+    except ValueError as error:
+        raise click.BadParameter("write a number, or NAME=NUMBER,NAME=NUMBER") from error
+
+
 def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, Any] | None:
     """Return options, each given as NAME=VALUE or ADDRESS:NAME=VALUE; a value is not shown."""
     pairs = [value.partition("=") for value in values]
@@ -92,8 +107,8 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--x",
             callback=name_or_names,
-            help="Name of the array of inputs, where it is not obvious; of CSV and Parquet files "
-            "the columns, with commas.",
+            help="Name of the array of inputs, where it is not obvious; several with commas. Of "
+            "CSV and Parquet files the columns.",
         ),
         click.option(
             "--labels",
@@ -151,7 +166,12 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
             help="All classes, in the order of their codes; 0,1,2 for floats that are classes.",
         ),
         click.option("--channels", callback=names_of, help="Names of the channels, with commas."),
-        click.option("--rate-hz", type=float, help="Time steps per second."),
+        click.option(
+            "--rate-hz",
+            callback=_rate_or_rates,
+            metavar="HZ|NAME=HZ,...",
+            help="Time steps per second; of several inputs acc=50,hr=1.",
+        ),
         click.option(
             "--units", callback=name_or_names, help="Unit of the channels, such as uV; or of each."
         ),

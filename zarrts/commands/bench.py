@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.commands.rates import BenchReport, Rate
 from zarrts.commands.verdict import verdict_of
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.postprocessing import Treatment
 from zarrts.loops import library
 from zarrts.reading.memory import aligned_empty
 from zarrts.samples import Samples
@@ -165,43 +166,45 @@ def _in_threads(
 
 
 def _read_only(samples: Samples, n_threads: int) -> Iterator[int]:
-    readers = [
-        reader
-        for reader in samples.store.readers.held
-        if isinstance(reader, DirectReader | RangedReader)
+    of_inputs = [
+        [it for it in one.held if isinstance(it, DirectReader | RangedReader)]
+        for one in samples.store.readers.inputs
     ]
 
     def read(segment: int, chunk: int, thread: int) -> int:
-        readers[segment].read_encoded(chunk)
-        return readers[segment].spec.rows_of(chunk)
+        for readers in of_inputs:
+            readers[segment].read_encoded(chunk)
+        return of_inputs[0][segment].spec.rows_of(chunk)
 
     return _in_threads(samples, n_threads, read)
 
 
 def _decode(samples: Samples, n_threads: int) -> Iterator[int]:
-    readers = samples.store.readers.held
-    largest = max(readers, key=lambda reader: reader.spec.chunk_rows).spec
-    buffers = [np.empty(largest.chunk_shape, largest.dtype) for _ in range(n_threads)]
+    of_inputs = [one.held for one in samples.store.readers.inputs]
+    largest = [max((it.spec for it in some), key=lambda it: it.chunk_rows) for some in of_inputs]
+    buffers = [[np.empty(it.chunk_shape, it.dtype) for it in largest] for _ in range(n_threads)]
 
     def decode(segment: int, chunk: int, thread: int) -> int:
-        spec = readers[segment].spec
-        readers[segment].read_into(chunk, buffers[thread][: spec.chunk_rows])
-        return spec.rows_of(chunk)
+        for readers, buffer in zip(of_inputs, buffers[thread], strict=True):
+            readers[segment].read_into(chunk, buffer[: readers[segment].spec.chunk_rows])
+        return of_inputs[0][segment].spec.rows_of(chunk)
 
     return _in_threads(samples, n_threads, decode)
 
 
 def _gather(samples: Samples, batch_size: int) -> Iterator[int]:
     """Gather batches from samples in RAM, as if the whole store were there."""
-    spec = samples.store.readers.x[0].spec
-    n_rows = max(1, min(spec.shape[0], (256 << 20) // spec.row_bytes))
-    memory: AnyArray = np.zeros((n_rows, *spec.row_shape), spec.dtype)
+    specs = [it.spec for it in samples.store.readers.inputs]
+    row_bytes = sum(it.row_bytes for it in specs)
+    n_rows = max(1, min(specs[0].shape[0], (256 << 20) // row_bytes))
+    memory: list[AnyArray] = [np.zeros((n_rows, *it.row_shape), it.dtype) for it in specs]
     rng = np.random.default_rng(0)
-    finish = PostProcessing(dtype=np.dtype(np.float32))
+    finish = Treatment(dtype=np.dtype(np.float32))
     for _ in range(100_000):
         rows = rng.integers(0, n_rows, batch_size)
-        out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)
-        finish.gather(memory, rows, 1, out, rows, None)
+        for spec, source in zip(specs, memory, strict=True):
+            out = aligned_empty((batch_size, *spec.row_shape), finish.dtype)
+            finish.gather(source, rows, 1, out, rows, None)
         yield batch_size
 
 
@@ -212,7 +215,7 @@ def _loader_rates(loader: EpochLoader, samples: Samples, seconds: float) -> list
         with loader.stream(epoch) as stream:
             started, done, elapsed = time.perf_counter(), 0, 0.0
             for batch in stream:
-                done += len(batch.sample_id) if batch.length is None else int(batch.length.sum())
+                done += len(batch.sample_id) if batch.length is None else _n_rows(batch, samples)
                 elapsed = time.perf_counter() - started
                 if elapsed > seconds:
                     break
@@ -220,6 +223,14 @@ def _loader_rates(loader: EpochLoader, samples: Samples, seconds: float) -> list
             sample_bytes = samples.store.readers.x[0].spec.row_bytes
             rates.append(Rate(stage, rate, rate * sample_bytes, stream.waited_s / elapsed))
     return rates
+
+
+def _n_rows(batch: Batch, samples: Samples) -> int:
+    """Return how many rows of the store the samples of a batch are, without padding."""
+    if not isinstance(batch.length, dict):
+        return int(batch.length.sum())
+    name, length = next(iter(batch.length.items()))
+    return int(length.sum()) // samples.store.header.segments[0].inputs[name].steps
 
 
 def _fit_rates(samples: Samples, options: BatchOptions, seconds: float) -> list[Rate]:
@@ -270,7 +281,9 @@ def _fit_arguments(data: tuple[Any, ...], options: BatchOptions) -> dict[str, An
 
 
 def _can_fit(samples: Samples) -> bool:
-    """Whether the labels are one number or class for each sample, and Keras is there."""
+    """Whether x is one array, labels one number or class each, and Keras is there."""
+    if len(samples.store.readers.inputs) > 1:
+        return False
     return not samples.store.readers.y[0].spec.row_shape and find_spec("keras") is not None
 
 

@@ -1,9 +1,10 @@
 """Describe in plain words what was found in sources."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from zarrts.conversion.understanding import Understood
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sizes import format_budget, format_count, format_size
-from zarrts.sources import LINE_OF_A_TABLE, every_of
+from zarrts.sources import LINE_OF_A_TABLE, every_of, steps_of
 from zarrts.sources.step_options import Clean
 from zarrts.types import IntArray, Label, RowReader
 
@@ -60,10 +61,9 @@ def describe_study(study: Understood) -> list[str]:
 def _describe_content(prepared: Understanding) -> list[str]:
     recordings, layout = prepared.recordings, prepared.layout
     subjects = list(dict.fromkeys(it.subject for it in recordings))
-    dtypes = sorted({it.x.dtype.name for it in recordings})
-    dtype = " and ".join(dtypes)
-    if dtypes != [layout.dtype.name]:
-        dtype += f" -> {layout.dtype.name}"
+    dtype = ""
+    if layout.dtype.names is None:
+        dtype = _describe_dtype([it.x.dtype for it in recordings], layout.dtype)
     names = [
         f"x {_name([it.x_name for it in recordings])}",
         f"y {_name([it.y_name for it in recordings])}",
@@ -72,7 +72,7 @@ def _describe_content(prepared: Understanding) -> list[str]:
     number = {subject: i for i, subject in enumerate(subjects)}
     owners = np.array([number[it.subject] for it in recordings])
     labels = _describe_scheme(prepared.labels, prepared.counters, owners, subjects)
-    label_shape = recordings[0].y.shape[1:]
+    label_shape = recordings[0].y.shape[1 + (recordings[0].label_steps > 1) :]
     if prepared.labels.encoding == "numbers" and prepared.labels.class_names is None:
         labels += _describe_whole(prepared)
     if label_shape and prepared.labels.encoding != "one_hot":
@@ -84,11 +84,12 @@ def _describe_content(prepared: Understanding) -> list[str]:
         dtype += _describe_packing(prepared)
     missing = prepared.options.missing
     if missing is not None:
-        dtype += f"; {missing:g} is missing (NaN)"
+        dtype += f"; {missing:g} is missing (NaN)".removeprefix("" if dtype else "; ")
     return [
         _describe_files(prepared, subjects),
         *_describe_kinds(prepared),
-        f"{names[0]:{width}}{_describe_samples(prepared)}, {dtype}",
+        ", ".join(filter(None, [f"{names[0]:{width}}{_describe_samples(prepared)}", dtype])),
+        *_describe_inputs(prepared),
         f"{names[1]:{width}}{labels}",
         *prepared.notes,
         *(f"labels of {it.origin} are in {it.labels_from}" for it in recordings if it.labels_from),
@@ -133,6 +134,32 @@ def _share(count: int, total: int) -> str:
     return f"{share:.1f} %" if share >= 0.05 or not count else "below 0.1 %"
 
 
+def _describe_dtype(found: Sequence[np.dtype[Any]], stored: np.dtype[Any]) -> str:
+    names = sorted({it.name for it in found})
+    arrow = "" if names == [stored.name] else f" -> {stored.name}"
+    return f"{' and '.join(names)}{arrow}"
+
+
+def _describe_inputs(prepared: Understanding) -> list[str]:
+    """Return a line for each of several inputs: what a row, or a sample, is, and its rate."""
+    dtype, described = prepared.layout.dtype, prepared.description.parts
+    steps, width = steps_of(prepared.recordings[0].x), max(map(len, dtype.names or [""]))
+    lines = []
+    for name in dtype.names or ():
+        rate, shape = described[name].rate_hz, dtype[name].shape
+        if not steps[name]:
+            what = f"{describe_shape(shape)}, for all of a recording"
+        elif prepared.is_ragged:
+            wide = " x ".join(map(str, shape[steps[name] > 1 :]))
+            what = f"time steps x {format_count(shape[-1], 'channel') if len(shape) < 3 else wide}"
+            what += f", {rate:g} Hz" if rate else ""
+        else:
+            what = describe_shape(shape)
+        found = [it.x.dtype[name].base for it in prepared.recordings]
+        lines.append(f"  {name:{width}}  {what}, {_describe_dtype(found, dtype[name].base)}")
+    return lines
+
+
 def _describe_packing(prepared: Prepared) -> str:
     """Return how inputs are stored, where they are not stored as they are."""
     if prepared.packing is None:
@@ -147,7 +174,11 @@ def next_lines(store: str, prepared: Prepared) -> list[str]:
     """Return code that trains on a store; of recordings of unequal lengths, on windows of them."""
     samples = f'zarrts.open("{Path(store).as_posix()}").samples'
     lines = ["import zarrts"]
-    if prepared.is_ragged:
+    if prepared.is_ragged and prepared.layout.dtype.names:
+        label = ', label="last"' if prepared.labels_per == "row" else ""
+        lines.append(f'windows = {samples}.windows("10s", "5s"{label})')
+        samples = "windows"
+    elif prepared.is_ragged:
         length = min(200, *(it.x.shape[0] or 200 for it in prepared.recordings))
         stride = max(1, length // 2)
         label = ', label="last"' if prepared.labels_per == "row" else ""
@@ -261,11 +292,27 @@ def _name(names: Sequence[str]) -> str:
 
 def _describe_samples(prepared: Understanding) -> str:
     layout = prepared.layout
+    several = layout.dtype.names
     if not prepared.is_ragged:
-        return f"{layout.n_rows:,} samples, {describe_shape(layout.row_shape)}"
+        shown = f"{len(several)} inputs" if several else describe_shape(layout.row_shape)
+        return f"{layout.n_rows:,} samples, {shown}"
     lengths = count_lengths(np.array([it.x.shape[0] for it in prepared.recordings]))
     n_recordings = format_count(len(prepared.recordings), "recording")
+    if several:
+        return f"{n_recordings} {_describe_rows(prepared, lengths)}, {len(several)} inputs"
     return f"{n_recordings} {describe_lengths(lengths, layout.row_shape)}"
+
+
+def _describe_rows(prepared: Understanding, lengths: Mapping[str, int]) -> str:
+    """Return how long recordings of several inputs are, in seconds where that is known."""
+    steps = steps_of(prepared.recordings[0].x)
+    rates = {name: it.rate_hz for name, it in prepared.description.parts.items()}
+    row_s = next((steps[name] / rate for name, rate in rates.items() if rate and steps[name]), None)
+    low, high, unit = lengths["shortest"], lengths["longest"], "time steps"
+    if row_s is None:
+        return f"of {low:,} to {high:,} {unit}" if low < high else f"of {low:,} {unit}"
+    span = f"{low * row_s:g} to {high * row_s:g} s" if low < high else f"{low * row_s:g} s"
+    return f"of {span}"
 
 
 def _describe_scheme(

@@ -12,6 +12,7 @@ from zarrts.commands.wording import (
     describe_lengths,
     describe_shape,
 )
+from zarrts.inputs import each_input
 from zarrts.loops import library
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
@@ -24,12 +25,13 @@ _MUCH = 1.15
 
 def _label_arrays(store: Store) -> dict[str, dict[str, Any]]:
     labels = store.header.labels
+    n_steps_axes = int(store.header.segments[0].label_steps > 1)
     return {
         array.removeprefix("y/"): {
             "class_names": scheme.class_names and list(scheme.class_names),
             "encoding": scheme.encoding,
             "dtype": spec.dtype.name,
-            "shape": list(spec.row_shape),
+            "shape": list(spec.row_shape[n_steps_axes:]),
         }
         for array, spec in store.header.segments[0].labels.items()
         for scheme in [labels.parts.get(array.removeprefix("y/"), labels)]
@@ -53,9 +55,9 @@ def summarize(store: Store) -> dict[str, Any]:
         "version": store.version,
         "kind": store.kind,
         "n_samples": store.n_samples,
-        "sample_shape": list(store.sample_shape),
+        "sample_shape": each_input(store.sample_shape, list),
         "lengths": lengths,
-        "dtype": store.dtype.name,
+        "dtype": each_input(store.dtype, lambda it: it.name),
         "labels_per": store.header.labels_per,
         "class_names": store.class_names,
         "labels": _label_arrays(store),
@@ -107,10 +109,13 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     n_samples = f"{summary['n_samples']:,},"
     if summary["lengths"] is not None:
         n_samples = format_count(summary["n_samples"], "recording")
-    lines = [
-        f"{store}, version {summary['version']}",
-        f"samples   {n_samples} {describe_sample(summary)}, {summary['dtype']}",
-    ]
+    lines = [f"{store}, version {summary['version']}"]
+    if isinstance(summary["dtype"], dict):
+        lines.append(f"samples   {n_samples.removesuffix(',')}")
+        lines += _lines_of_inputs(summary)
+    else:
+        what = f"{describe_sample(summary)}, {summary['dtype']}"
+        lines.append(f"samples   {n_samples} {what}")
     if len(summary["labels"]) > 1:
         first, *rest = _describe_label_arrays(summary["labels"])
         lines += [f"labels    {first}", *(f"          {line}" for line in rest)]
@@ -118,13 +123,13 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"no label  {format_count(summary['n_unlabelled'], 'sample')}, kept out of training"
         )
-    if summary["channels"]:
+    if summary["channels"] and not isinstance(summary["channels"], dict):
         lines.append(f"channels  {', '.join(summary['channels'])}")
-    if summary["units"]:
+    if summary["units"] and not isinstance(summary["units"], dict):
         alike = list(dict.fromkeys(summary["units"]))
         units = alike if len(alike) == 1 else [it or "-" for it in summary["units"]]
         lines.append(f"units     {', '.join(units)}")
-    if summary["rate_hz"]:
+    if summary["rate_hz"] and not isinstance(summary["rate_hz"], dict):
         lines.append(f"rate      {summary['rate_hz']:g} Hz")
     if summary["steps"]:
         # What reads sources comes in with it, and most stores have none.
@@ -150,6 +155,28 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         for name, part in summary.get("split", {}).items()
     ]
     return lines
+
+
+def describe_inputs(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Return shape, dtype, rate and channels of each of several inputs, by name."""
+    found = {}
+    for name, dtype in summary["dtype"].items():
+        shape = [it for it in summary["sample_shape"][name] if it is not None]
+        what = describe_shape(tuple(shape))
+        if len(shape) < len(summary["sample_shape"][name]):
+            wide = format_count(shape[0], "channel") if len(shape) == 1 else what
+            what = f"time steps x {wide}"
+        rate, channels = summary["rate_hz"][name], summary["channels"][name]
+        parts = [what, dtype, f"{rate:g} Hz" if rate else "", ", ".join(channels or ())]
+        found[name] = ", ".join(filter(None, parts))
+    return found
+
+
+def _lines_of_inputs(summary: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, summary["dtype"]))
+    described = describe_inputs(summary).items()
+    lines = [f"{name:{width}}  {line}" for name, line in described]
+    return [f"{'' if i else 'inputs':9} {line}" for i, line in enumerate(lines)]
 
 
 def describe_sample(summary: Mapping[str, Any]) -> str:

@@ -12,6 +12,11 @@ def cast_rows(block: AnyArray, dtype: np.dtype[Any], origin: str) -> AnyArray:
     """Return values in the stored dtype; floats may lose digits, nothing else may be lost."""
     if block.dtype == dtype:
         return block
+    if dtype.names is not None:
+        records = np.empty(block.shape, dtype)
+        for name in dtype.names:
+            records[name] = cast_rows(block[name], dtype[name].base, f"{origin}: {name}")
+        return records
     if dtype.kind == "f" and block.dtype.kind in "fiub":
         try:
             with np.errstate(over="raise"):

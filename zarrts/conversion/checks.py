@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def check_recordings(
         filled = list(recordings)
         problems += _odd_ones(filled, _channels, "rows of", _channels_remedy)
     else:
-        problems += _odd_ones(filled, lambda it: it.x.shape[1:], "samples of shape", _shape_remedy)
+        problems += _odd_ones(filled, _row_shape, "samples of shape", _shape_remedy)
     problems += _odd_ones(filled, lambda it: it.y.shape[1:], "labels of shape", _label_remedy)
     problems += _odd_ones(
         filled,
@@ -40,7 +40,7 @@ def check_recordings(
     is_flat = bool(filled) and all(len(it.x.shape) == 2 for it in filled)
     if kind == "auto" and is_flat and not is_ragged:
         problems.append(_two_readings(filled))
-    if channels is not None:
+    if channels is not None and not isinstance(channels, Mapping):
         problems += _wrong_channels(filled, channels)
     return problems
 
@@ -64,7 +64,7 @@ def _check_series(recordings: Sequence[SourceRecording]) -> list[str]:
     problems = []
     for it in recordings:
         n_rows, n_labels = it.x.shape[0], it.y.shape[0]
-        if len(it.x.shape) < 2:
+        if len(it.x.shape) < 2 and it.x.dtype.names is None:
             problems.append(
                 f"{it.origin}: {it.x_name!r} has shape {it.x.shape}, but a series is (time, "
                 "channel); for a single channel, save x[:, None]."
@@ -102,10 +102,18 @@ def _stretch_remedy(recording: SourceRecording) -> str:
 
 
 def _channels(recording: SourceRecording) -> str:
-    inner = recording.x.shape[1:]
-    if len(inner) != 1:
+    inner = _row_shape(recording)
+    if len(inner) != 1 or recording.x.dtype.names is not None:
         return f"shape {inner}"
     return f"{format_count(inner[0], 'channel')}"
+
+
+def _row_shape(recording: SourceRecording) -> Any:
+    """Return the shape of a row; of several inputs, that of each by name."""
+    dtype = recording.x.dtype
+    if dtype.names is None:
+        return recording.x.shape[1:]
+    return tuple((name, dtype[name].shape) for name in dtype.names)
 
 
 def _channels_remedy(recording: SourceRecording, usual: str) -> str:
@@ -150,6 +158,8 @@ def _odd_ones(
 
 
 def _shape_remedy(recording: SourceRecording, usual: tuple[int, ...]) -> str:
+    if recording.x.dtype.names is not None:
+        return "; save all alike, or leave the file out."
     if recording.x.shape[1:][::-1] == usual:
         return "; the axes seem swapped: save them alike."
     if len(usual) == 2 and recording.x.shape[2:] == usual[1:]:
@@ -333,6 +343,16 @@ def _misfit(recording: SourceRecording, base: StoreHeader) -> str | None:
             f"has one label for each {it.labels_per}, but the store has one for each "
             f"{base.labels_per}; save them alike"
         )
+    if it.x.dtype.names != x.dtype.names:
+        here, there = (
+            ", ".join(names or ("one without a name",))
+            for names in (it.x.dtype.names, x.dtype.names)
+        )
+        return f"its inputs are {here}, but the store's {there}; name them alike with x="
+    if x.dtype.names is not None and _row_shape(it) != tuple(
+        (name, x.dtype[name].shape) for name in x.dtype.names
+    ):
+        return f"rows of shape {_row_shape(it)}, which the store's do not have; save them alike"
     if it.x.shape[1:] != x.row_shape:
         what = "rows" if base.kind == "ragged" else "samples"
         return (

@@ -9,6 +9,7 @@ import numpy as np
 from zarrts.conversion.casting import cast_rows
 from zarrts.conversion.plan import ShardLayout
 from zarrts.stats.moments import measure
+from zarrts.storage.segments import Segment, parts_of
 from zarrts.storage.shards import encode_chunk
 from zarrts.types import AnyArray, ArraySpec, SourceRecording
 
@@ -43,8 +44,9 @@ def compressors_of(codec: str, dtype: np.dtype[Any], shuffle: str = "shuffle") -
     return [blosc, Crc32cCodec()]
 
 
-def codec_of(spec: ArraySpec) -> str:
-    """Return the one of `CODECS` that an array of ours is compressed with."""
+def codec_of_segment(segment: Segment) -> str:
+    """Return the one of `CODECS` that the inputs of a segment are compressed with."""
+    spec = next(iter(segment.inputs.values())).spec
     cname = spec.compressor.get("cname")
     return next((name for name, (known, _) in _BLOSC.items() if known == cname), "none")
 
@@ -64,7 +66,6 @@ def try_chunks(
     recordings: Sequence[SourceRecording], layout: ShardLayout, codec: str
 ) -> tuple[float, float]:
     """Return (stored bytes per raw byte, raw bytes per second) of a few chunks."""
-    spec = _trial_spec((layout.chunk_rows, *layout.row_shape), layout.dtype, codec)
     filled = [it for it in recordings if it.x.shape[0]]
     step = max(1, len(filled) // _N_TRIAL_CHUNKS)
     raw, stored, started = 0, 0, time.perf_counter()
@@ -76,7 +77,9 @@ def try_chunks(
         block = cast_rows(reader.read(start, start + rows), layout.dtype, recording.origin)
         measure(block)
         raw += block.nbytes
-        stored += sum(map(len, encode_chunk(spec, np.ascontiguousarray(block))))
+        for part in parts_of(block).values():
+            spec = _trial_spec(part.shape, part.dtype, codec)
+            stored += sum(map(len, encode_chunk(spec, np.ascontiguousarray(part))))
         reader.close()
     return stored / raw, raw / max(time.perf_counter() - started, 1e-9)
 

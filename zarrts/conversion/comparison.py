@@ -20,10 +20,9 @@ from zarrts.conversion.tasks import (
 )
 from zarrts.errors import ReadError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.storage.chunks import open_chunks
 from zarrts.storage.location import Location
 from zarrts.storage.packing import Packing
-from zarrts.storage.readers import open_labels, open_mask
+from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.table import read_table
 from zarrts.types import AnyArray, IntArray, SourceRecording
@@ -76,7 +75,7 @@ class StoredRecording:
         self._n_rows = stop - first
         self._has_one_label = segment.labels_per == "recording"
         entries = (number, number + 1) if self._has_one_label else (first, stop)
-        self._x = StoredRows(open_chunks(root, segment.x), first, stop)
+        self._x = StoredRows(open_inputs(root, segment), first, stop)
         self._y = StoredRows(open_labels(root, segment), *entries)
         mask = open_mask(root, segment)
         self._mask = None if mask is None else StoredRows(mask, first, stop)

@@ -30,11 +30,11 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
         starts=starts,
         source_starts=np.array([it.first_row for it in prepared.recordings], np.int64),
         label_counts=counts,
-        moments=merged_moments(results, len(prepared.recordings), layout.row_shape),
+        moments=merged_moments(results, len(prepared.recordings), layout.n_channels),
         sketch=sketches_of(
             results,
             len(prepared.recordings),
-            layout.row_shape,
+            layout.n_channels,
             layout.dtype,
             n_points_of(prepared),
         ),
@@ -54,8 +54,10 @@ def _groups(prepared: Prepared) -> tuple[Mapping[str, str], ...]:
 
 def n_points_of(prepared: Prepared) -> int:
     """Return how many values the sketch of a recording holds."""
-    row_shape = prepared.layout.row_shape
-    return count_points(len(prepared.recordings), row_shape[-1] if row_shape else 1)
+    layout = prepared.layout
+    if layout.dtype.names is not None:
+        return 0  # of several inputs, quantiles are read
+    return count_points(len(prepared.recordings), layout.n_channels)
 
 
 def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> StoreHeader:
@@ -80,8 +82,9 @@ def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> Sto
         x_name=first.x_name,
         y_name=first.y_name,
         channels=described.channels,
-        rate_hz=described.rate_hz,
+        rate_hz=None if described.parts else described.rate_hz,
         units=described.units,
+        inputs=dict(described.parts),
         segments=(segment,),
         versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
         gone=gone,

@@ -11,7 +11,8 @@ from zarrts import sources
 from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
-from zarrts.storage.schema import GAPS, GROUPS, MASK
+from zarrts.stats.moments import count_channels
+from zarrts.storage.schema import GAPS, GROUPS, INPUTS, MASK
 from zarrts.system import count_cpus
 from zarrts.types import SourceRecording, axis_rank
 
@@ -68,6 +69,11 @@ class ShardLayout:
     tasks: tuple[ShardTask, ...]
 
     @property
+    def n_channels(self) -> int:
+        """Number of channels; of several inputs, of all of them."""
+        return count_channels(self.row_shape, self.dtype)
+
+    @property
     def row_bytes(self) -> int:
         """Size of a row of x, as decoded."""
         return _row_bytes(self.row_shape, self.dtype)
@@ -80,9 +86,21 @@ def stored_dtype(recordings: Sequence[SourceRecording], dtype: str) -> np.dtype[
     ----------
     dtype : str
         "auto": float64 becomes float32, the rest is kept; "keep"; or the name of a dtype.
-        Files of several dtypes get the smallest that holds them all.
+        Files of several dtypes get the smallest that holds them all. Of several inputs, a record
+        with a field for each.
     """
-    found = np.result_type(*(it.x.dtype for it in recordings))
+    first = recordings[0].x.dtype
+    if first.names is not None:
+        fields = [
+            (name, _stored([it.x.dtype[name].base for it in recordings], dtype), first[name].shape)
+            for name in first.names
+        ]
+        return np.dtype(fields)
+    return _stored([it.x.dtype for it in recordings], dtype)
+
+
+def _stored(found_in: Sequence[np.dtype[Any]], dtype: str) -> np.dtype[Any]:
+    found = np.result_type(*found_in)
     if dtype == "keep":
         return found
     if dtype == "auto":
@@ -234,6 +252,7 @@ def needs_of(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
     has = {
         GAPS: any(it.gaps is not None for it in recordings),
         GROUPS: any(it.groups for it in recordings),
+        INPUTS: recordings[0].x.dtype.names is not None,
         MASK: any(it.mask is not None for it in recordings),
     }
     return tuple(name for name, is_there in has.items() if is_there)

@@ -8,7 +8,7 @@ from typing import Any
 from zarrts import sources
 from zarrts.buckets.addresses import is_remote
 from zarrts.buckets.objects import ObjectPath
-from zarrts.conversion.codecs import choose_codec, codec_of, try_chunks
+from zarrts.conversion.codecs import choose_codec, codec_of_segment, try_chunks
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.merging import find_all, scan_all
 from zarrts.conversion.options import AUTO, ConvertOptions
@@ -167,8 +167,9 @@ def _as_in_store(
     """Return options with what was said when the store was made, unless it is said otherwise."""
     first = header.segments[0]
     then = sources.SourceOptions.from_recorded(first.options, functions)
-    is_certain = len(first.x.shape) == 2 or header.kind == "ragged"
-    if not then.steps:  # before which rows have the rates of their files
+    is_certain = len(first.x.shape) < 3 or header.kind == "ragged"
+    # Before steps, rows have the rates of their files; of several inputs, each has its own.
+    if not then.steps and not header.inputs:
         then = replace(then, rate_hz=header.rate_hz)
     return replace(
         options.or_else(then),
@@ -189,7 +190,7 @@ def _prepared(
         options.memory_bytes,
         min(options.workers or usual_workers(recordings), len(layout.tasks)),
     )
-    codec = codec_of(store.segments[0].x) if store else options.codec
+    codec = codec_of_segment(store.segments[0]) if store else options.codec
     if codec == AUTO:
         chosen, ratio, bytes_per_s = choose_codec(recordings, layout)
     else:

@@ -8,6 +8,7 @@ the whole content, and is known once all of it is written.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,8 @@ def count_labels(recording: SourceRecording) -> tuple[LabelCounter, str]:
     """Return the labels of a recording, and a digest of those that had to be read."""
     # A fingerprint samples large files, and would not see that a few labels were corrected.
     digest = hashlib.blake2b(digest_size=16)
-    reader = recording.y
-    counter = LabelCounter(reader.dtype, reader.shape[1:])
+    reader, has_steps = recording.y, recording.label_steps > 1
+    counter = LabelCounter(reader.dtype, reader.shape[2:] if has_steps else reader.shape[1:])
     if reader.dtype.kind == "f" and not counter.is_one_hot:
         return counter, digest.hexdigest()
     row_bytes = max(1, int(np.prod(reader.shape[1:], dtype=np.int64)) * reader.dtype.itemsize)
@@ -37,6 +38,8 @@ def count_labels(recording: SourceRecording) -> tuple[LabelCounter, str]:
         if counter.can_stop:
             break
         block = reader.read(start, min(start + step, reader.shape[0]))
+        if has_steps:  # of which each has a label
+            block = block.reshape(-1, *block.shape[2:])
         counter.add(block)
         digest.update(block.tobytes())
     reader.close()
@@ -63,7 +66,7 @@ def provenance_of(
         How x is packed, where it is.
     """
     chosen = options.recorded() | {
-        "dtype": layout.dtype.name,
+        "dtype": dtype_name(layout.dtype),
         "codec": options.codec,
         "samples in a chunk": layout.chunk_rows,
         "samples in a shard": layout.shard_rows,
@@ -88,6 +91,13 @@ def provenance_of(
         options=chosen,
         sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
     )
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str | dict[str, str]:
+    """Return the name of a dtype; of records, that of each field."""
+    if dtype.names is None:
+        return dtype.name
+    return {name: dtype[name].base.name for name in dtype.names}
 
 
 def write_id_of(provenance: Provenance, segment: str, written: Iterable[WrittenShard]) -> str:

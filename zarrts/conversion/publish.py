@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.bucket import ConflictError
+from zarrts.conversion.axes import axes_of_input, axes_of_x, fields, label_arrays, label_axes
 from zarrts.conversion.codecs import compressors_of
 from zarrts.conversion.stamps import keep_stamps
 from zarrts.conversion.target import Target, sweep
 from zarrts.errors import PlanError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
+from zarrts.storage.descriptions import attributes_of
 from zarrts.storage.foreign import foreign_of
 from zarrts.storage.joint_tables import TABLES, entries_of_tables
 from zarrts.storage.location import (
@@ -34,6 +36,7 @@ from zarrts.storage.segments import (
     ROOT_KEY,
     SEGMENT_MARK,
     Segment,
+    input_path,
     read_documents,
     read_segment,
 )
@@ -47,7 +50,6 @@ from zarrts.storage.store import (
 )
 from zarrts.types import LabelsPer
 
-_INNER_AXES = {0: (), 1: ("channel",), 2: ("time", "channel")}
 _ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
 
 
@@ -64,6 +66,8 @@ def create_segment(
     labels_per: LabelsPer = "sample",
     n_recordings: int = 0,
     needs: Sequence[str] = (),
+    steps: Mapping[str, int] | None = None,
+    label_steps: int = 1,
     packing: Packing | None = None,
     shuffle: str = "shuffle",
 ) -> Segment:
@@ -77,8 +81,8 @@ def create_segment(
     Parameters
     ----------
     x, y : (shape, dtype)
-        The dtype of several arrays of labels has a field for each. That of x is of values, whether
-        or not they are packed.
+        The dtype of several inputs, or of several arrays of labels, has a field for each. That of x
+        is of values, whether or not they are packed.
     chunk_rows, shard_rows : int
     codec : str
         One of `CODECS`.
@@ -91,6 +95,10 @@ def create_segment(
         Of a ragged segment.
     needs : sequence of str
         What its readers have to know beyond schema 1.
+    steps : mapping, optional
+        Of several inputs, the steps in time of each in a row; see `InputArray`.
+    label_steps : int
+        Labels in a row; more than one are axis 1 of y.
     packing : Packing, optional
         x is stored as counts that stand for values so.
     shuffle : str
@@ -101,11 +109,15 @@ def create_segment(
 
     sizes = (chunk_rows, shard_rows)
     y_sizes = (n_recordings, n_recordings) if labels_per == "recording" else sizes
-    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {
-        "x": (*x, _axes_of_x(len(x[0]), axes, is_ragged=labels_per != "sample"), sizes),
-    }
-    for array, shape, dtype in _label_arrays(*y):
-        arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *_label_axes(len(shape))), y_sizes)
+    arrays: dict[str, tuple[tuple[int, ...], np.dtype[Any], Sequence[str], tuple[int, int]]] = {}
+    is_ragged = labels_per != "sample"
+    for of_input, shape, dtype in fields(*x):
+        own_axes = axes_of_x(len(shape), axes, is_ragged=is_ragged)
+        if of_input:
+            own_axes = axes_of_input(of_input, len(shape), is_ragged=is_ragged)
+        arrays[input_path(of_input)] = (shape, dtype, own_axes, sizes)
+    for array, shape, dtype in label_arrays(*y):
+        arrays[array] = (shape, dtype, (_ENTRY_AXIS[labels_per], *label_axes(len(shape))), y_sizes)
     if labels_per == "sample":
         arrays["recording"] = ((x[0][0],), np.dtype(np.int32), ("sample",), sizes)
     else:
@@ -117,7 +129,12 @@ def create_segment(
         needs = [*needs, PACKED]
         arrays["x"] = (x[0], COUNTS, *arrays["x"][2:])
     files: dict[str, Any] = {}
-    mark = {SEGMENT_MARK: schema_of(needs)}
+    several: dict[str, Any] = {}
+    if x[1].names is not None:
+        several = {"steps": dict(steps or {})}
+    if label_steps > 1:
+        several["label_steps"] = label_steps
+    mark = {SEGMENT_MARK: {**schema_of(needs), **several}}
     group = zarr.create_group(MemoryStore(files), zarr_format=3, attributes=mark)
     for array, (shape, dtype, names, (chunk, shard)) in arrays.items():
         group.create_array(
@@ -167,32 +184,6 @@ def packed_attributes(packing: Packing) -> dict[str, Any]:
     if len(pairs) == 1:
         found["scale_factor"], found["add_offset"] = pairs.pop()
     return found
-
-
-def _axes_of_x(n_axes: int, axes: Sequence[str] | None, *, is_ragged: bool) -> Sequence[str]:
-    """Return what the axes of x are called."""
-    if is_ragged:
-        inner = (*(f"axis_{n}" for n in range(1, n_axes - 1)), "channel")[: n_axes - 1]
-        return ("row", *(axes[1:] if axes else inner))
-    return axes or ("sample", *_INNER_AXES.get(n_axes - 1, _many_axes(n_axes - 1)))
-
-
-def _many_axes(n_axes: int) -> tuple[str, ...]:
-    return (*(f"axis_{n}" for n in range(1, n_axes - 1)), "time", "channel")
-
-
-def _label_arrays(
-    shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]:
-    """Return (path in the segment, shape, dtype) of each array of labels."""
-    if dtype.names is None:
-        return [("y", shape, dtype)]
-    fields = {name: dtype[name] for name in sorted(dtype.names)}
-    return [(f"y/{name}", (*shape, *it.shape), it.base) for name, it in fields.items()]
-
-
-def _label_axes(n_axes: int) -> tuple[str, ...]:
-    return tuple(f"label_axis_{n}" for n in range(1, n_axes))
 
 
 def write_checksums(root: Location, segment: Segment, written: Iterable[WrittenShard]) -> None:
@@ -373,4 +364,9 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
         **({} if header.units is None else {"units": list(header.units)}),
         **({} if header.removal is None else {"removal": asdict(header.removal)}),
+        **(
+            {"inputs": {name: attributes_of(it) for name, it in header.inputs.items()}}
+            if header.inputs
+            else {}
+        ),
     }

@@ -32,7 +32,7 @@ from zarrts.conversion.target import (
 from zarrts.conversion.tasks import Job, OnRows, write_tasks
 from zarrts.conversion.workers import LOCAL, connected_workers, refuse_data
 from zarrts.errors import PlanError, SourceError, ZarrtsError
-from zarrts.sources import refuse_changes
+from zarrts.sources import refuse_changes, steps_of
 from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.journal import (
     JournalContent,
@@ -212,6 +212,8 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         axes=stored_axes(prepared.options.axes),
         labels_per=prepared.labels_per,
         n_recordings=n_recordings,
+        steps=steps_of(prepared.recordings[0].x),
+        label_steps=prepared.recordings[0].label_steps,
         needs=(*needs_of(prepared.recordings), *((STEPS,) if prepared.options.steps else ())),
         packing=prepared.recorded_packing,
         shuffle=prepared.packing.shuffle if prepared.packing else "shuffle",

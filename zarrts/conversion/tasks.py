@@ -27,7 +27,7 @@ from zarrts.stats.moments import Moments, MomentsList, measure, merge_all
 from zarrts.stats.sketches import Drawing
 from zarrts.storage.journal import WrittenTask
 from zarrts.storage.location import Location
-from zarrts.storage.segments import Segment, part_of
+from zarrts.storage.segments import Segment, input_path, part_of, parts_of
 from zarrts.storage.shards import ShardWriter, WrittenShard
 from zarrts.types import AnyArray, SourceRecording
 
@@ -192,7 +192,8 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                 converted = inputs_of.stored(inputs)
                 parts.append(inputs_of.measure(converted))
                 drawing.add(converted)
-                fillers["x"].add(converted)
+                for name, rows in parts_of(converted).items():
+                    fillers[input_path(name)].add(rows)
                 if segment.labels_per != "recording":
                     encoded = encode_labels(job.labels, labels, recording)
                     for name in segment.labels:
@@ -203,7 +204,7 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                 if "recording" in fillers:
                     fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))
-                del inputs, labels, converted
+                del inputs, labels, converted, rows
             moments.append(merge_all(parts))
             if job.n_points:
                 drawn.append((span.recording, drawing.values()))

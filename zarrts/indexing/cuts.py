@@ -1,7 +1,7 @@
 """Cut samples out of the rows of a store: choose the rows that are x, and those that are y."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -30,6 +30,8 @@ class Cut:
         `labels`. "x": values of these rows, of the channels `y_channels`.
     y_channels : int64, shape (n_channels,), or None
         All of them by default.
+    y_input : str
+        Name of the input that y is of, where it is one of several.
     reduce : callable, or None
         Turns stored labels of windows, (n, y_steps.shape[-1], ...), into one each; see `reduced`.
     labels : array, shape (n_samples,), or None
@@ -40,6 +42,7 @@ class Cut:
     y_steps: IntArray | None
     y_of: TargetOf
     y_channels: IntArray | None = None
+    y_input: str = ""
     reduce: Callable[[AnyArray], AnyArray] | None = None
     labels: AnyArray | None = None
 
@@ -47,6 +50,11 @@ class Cut:
     def is_of_equal_lengths(self) -> bool:
         """Whether every sample's x has the same shape."""
         return self.x_steps is not None
+
+    @property
+    def of_first_row(self) -> "Cut":
+        """The same with the first row of a sample as its x, for what does not change in time."""
+        return replace(self, x_steps=_FIRST)
 
     @property
     def n_label_axes(self) -> int:

@@ -29,7 +29,11 @@ _NAMED = ("recording", "first", "last", "next", "majority", "all")
 
 @dataclass(frozen=True, kw_only=True)
 class WindowOptions:
-    """The options of windows, all in rows; `Samples.windows` describes each."""
+    """The options of windows, all in rows; `Samples.windows` describes each.
+
+    `target_input` is the input that targets are values of, where it is one of several.
+    `label_steps` are the labels in a row; of more than one, `horizon` counts labels.
+    """
 
     length: int
     stride: int = 1
@@ -42,6 +46,8 @@ class WindowOptions:
     target: Literal["labels", "x"] = "labels"
     channels: tuple[int, ...] | None = None
     min_labelled: float = 0.5
+    target_input: str = ""
+    label_steps: int = 1
     purity: float = 0.0
 
     def __post_init__(self) -> None:
@@ -88,6 +94,8 @@ class WindowOptions:
     def y_steps(self) -> IntArray:
         """Rows whose labels, or values, become y."""
         last = self.length - 1
+        if self._picked is not None:
+            return np.array([self._picked // self.label_steps])
         if self.label in ("recording", "first"):
             return np.zeros((), np.int64)
         if self.label == "last":
@@ -96,6 +104,21 @@ class WindowOptions:
             ahead = last + np.array(self._ahead, np.int64)
             return ahead[0] if isinstance(self.horizon, int) else ahead
         return self.x_steps if self.label == "all" else np.arange(self.length)
+
+    @property
+    def _picked(self) -> int | None:
+        """The label of a window, counted from its first one, where rows have several."""
+        if self.label_steps == 1 or self.target == "x":
+            return None
+        n_labels = self.length * self.label_steps
+        if self.label == "next" and not isinstance(self.horizon, int):
+            raise SampleError(
+                f"horizon={self.horizon!r}: of labels that are for shorter steps than a row of all "
+                "inputs, one can be chosen; give a single number."
+            )
+        assert isinstance(self.horizon, int)
+        picked = {"first": 0, "last": n_labels - 1, "next": n_labels - 1 + self.horizon}
+        return picked.get(self.label) if isinstance(self.label, str) else None
 
     @property
     def n_rows(self) -> int:
@@ -129,6 +152,8 @@ class WindowOptions:
             reduce = partial(
                 majority, missing=missing, min_labelled=self.min_labelled, purity=self.purity
             )
+        elif self._picked is not None:
+            reduce = partial(_picked_of, step=self._picked % self.label_steps)
         elif callable(self.label):
             reduce = self.label if checked is None else partial(checked, self.label)
         return Cut(
@@ -137,6 +162,7 @@ class WindowOptions:
             y_of=y_of,
             y_channels=None if self.channels is None else np.array(self.channels, np.int64),
             reduce=reduce,
+            y_input=self.target_input,
         )
 
     @property
@@ -188,6 +214,11 @@ class WindowOptions:
         starts, stops = offsets[:-1] + start, offsets[:-1] + stop
         filled = starts < stops
         return starts[filled], stops[filled]
+
+
+def _picked_of(labels: AnyArray, step: int) -> AnyArray:
+    """Return one of the labels of a row."""
+    return labels[:, step]
 
 
 def _cut_at(

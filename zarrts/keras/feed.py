@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from zarrts.backend import keras
+from zarrts.batch import Batch
 from zarrts.errors import ReadError, SampleError
+from zarrts.inputs import with_masks
 from zarrts.labels.label_sets import each_array
 from zarrts.loading.epochs import Pass, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray
 
 
 class Feed:
@@ -83,7 +85,7 @@ class Feed:
 
     def inputs_of(self, batch: Batch) -> Any:
         """Return what the network gets of a batch."""
-        return (batch.x, batch.mask) if self._options.mask else batch.x
+        return with_masks(batch.x, batch.mask) if self._options.mask else batch.x
 
 
 def _has_narrow_integers() -> bool:

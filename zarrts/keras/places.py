@@ -17,7 +17,7 @@ def places_of_samples(samples: Samples, ids: IntArray, recordings: IntArray) -> 
         sources=tuple(it.source for it in store.recordings),
         starts=np.asarray(starts, np.int64),
         stops=np.asarray(starts + index.n_rows(ids), np.int64),
-        rate_hz=store.rate_hz if store.is_ragged else None,
+        rate_hz=store.header.row_rate_hz if store.is_ragged else None,
     )
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.keras.confusion import Confusion, output_of
+from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.meaning import reference_of, refuse_other_meaning
 from zarrts.keras.new_data import (
     as_recordings,
@@ -46,7 +48,7 @@ from zarrts.sources import SourceOptions, find_inputs
 from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
-from zarrts.types import Batch, Recording
+from zarrts.types import Recording
 
 Like = ZarrSequence | Spec | str | Path
 
@@ -114,6 +116,7 @@ def predict(
         raise SampleError("merge= with out=: merge the predictions afterwards, .merged(...).")
     _refuse_no_model(model)
     spec = _spec_of(like)
+    refuse_other_inputs(model, spec.fed_names)
     with ExitStack() as stack:
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
@@ -125,7 +128,7 @@ def predict(
                 missing=spec.missing,
                 **spec.of_files(functions),
             )
-            reference = reference_of(spec.description)
+            reference = reference_of(spec.description, spec.input_steps)
             given = as_recordings(samples, spec)
             if isinstance(at, str) and at == ANNOTATIONS:  # which are labels, and have to be read
                 inputs = inputs_with_labels(given, replace(options, y=None), storage_options)
@@ -204,6 +207,7 @@ def evaluate(
     """
     _refuse_no_model(model)
     spec = _spec_of(like)
+    refuse_other_inputs(model, spec.fed_names)
     names = spec.class_names
     if names is None:
         raise SampleError("evaluate counts classes, but these labels are numbers.")
@@ -277,7 +281,7 @@ def _spec_of(like: Any) -> Spec:
 def _x(given: str | Sequence[str] | None, spec: Spec) -> str | tuple[str, ...] | None:
     """Return the name of x, or the columns that are x."""
     if given is None:
-        return spec.columns
+        return tuple(spec.inputs) or spec.columns
     return given if isinstance(given, str) else tuple(given)
 
 

@@ -11,14 +11,17 @@ import numpy as np
 
 from zarrts.backend import keras
 from zarrts.errors import SampleError
+from zarrts.inputs import handed_out
 from zarrts.keras import adapter
 from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.feed import Feed
+from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.loop import Loop
 from zarrts.keras.meaning import refuse_other_meaning
 from zarrts.keras.opening import Opening
 from zarrts.keras.position import order_of
-from zarrts.keras.spec import Spec, spec_of
+from zarrts.keras.spec import Spec
+from zarrts.keras.spec_of import spec_of
 from zarrts.labels.label_sets import (
     alike,
     describe_classes,
@@ -182,6 +185,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _check_use(self, method: str, model: Any, class_weight: Any) -> None:
         """Refuse loss and weights that labels do not fit; warn of predictions in random order."""
+        refuse_other_inputs(model, self._loader.input_names)
         if method == "predict":
             if self._is_shuffled:
                 warnings.warn(
@@ -343,10 +347,10 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         With the same `stats`, labels, padding, batch size, dtype and memory; weights, balance,
         order, the transform (which augments) and ranks stay with the training.
         """
-        scaling = self._loader.settings.scaling
-        scale = self._options.scale if scaling is not None else "standard"
+        stats = handed_out(self._loader.settings.scalings)
+        scale = self._options.scale if stats is not None else "standard"
         options = dataclasses.replace(
-            self._options, **_OF_TRAINING, stats=scaling, scale=scale
+            self._options, **_OF_TRAINING, stats=stats, scale=scale
         ).keywords()
         made = ZarrSequence(self.alike(samples), **options)
         if self._options.hands_out_stored:

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
+from zarrts.indexing.cuts import Fit
+from zarrts.inputs import handed_out, with_masks
 from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.source_labels import SourceLabels
 from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
 from zarrts.keras.spec import Spec
 from zarrts.sources import SourceOptions, find
 from zarrts.stats.statistics import Linear
-from zarrts.types import AnyArray, IntArray, SourceInput, SourceRecording
+from zarrts.storage.segments import parts_of
+from zarrts.types import AnyArray, IntArray, RowReader, SourceInput, SourceRecording
 
 Fed = tuple[Any, IntArray, IntArray]
 """Input of the network, sample ids, and numbers of recordings."""
@@ -36,6 +39,9 @@ def batches_of_files(cuts: SourceCuts) -> Iterator[Fed]:
     """
     spec = cuts.spec
     for it in cuts.inputs:
+        if spec.inputs:
+            _refuse_other_inputs(it.origin, it.x, spec)
+            continue
         if it.x.shape[1:] != spec.row_shape or it.x.dtype.kind not in "biuf":
             raise SourceError(
                 f"{it.origin}: x has shape {it.x.shape} and dtype {it.x.dtype}, but the network "
@@ -51,6 +57,18 @@ def batches_of_files(cuts: SourceCuts) -> Iterator[Fed]:
         raise SourceError(f"{', '.join(empty[:10])}: no rows; leave that out.")
     own = linear_of_files(cuts)
     return _whole(cuts, own) if cuts.steps is None else _cut(cuts, cuts.steps, own)
+
+
+def _refuse_other_inputs(origin: str, reader: RowReader, spec: Spec) -> None:
+    mine = {name: reader.dtype[name].shape for name in reader.dtype.names or ()}
+    wanted = {name: it.row_shape for name, it in spec.inputs.items()}
+    if any(mine.get(name) != shape for name, shape in wanted.items()):
+        here = ", ".join(f"{name} {shape}" for name, shape in mine.items()) or "one without a name"
+        there = ", ".join(f"{name} {shape}" for name, shape in wanted.items())
+        raise SourceError(
+            f"{origin}: its inputs are {here}, but the network was trained on {there} in a row; "
+            "name them with x=, and their rates with rate_hz= of a Recording."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +115,8 @@ def labelled_batches(
     def batches() -> Iterator[tuple[Any, IntArray, IntArray, IntArray]]:
         for inputs, ids, numbers in fed:
             number = int(numbers[0])
-            x = inputs[0] if spec.has_mask else inputs
             own = ids - cuts.firsts[number]
-            true = labels.of(number, own, x.shape[1] if x.ndim > 1 else 1)
+            true = labels.of(number, own, _n_rows(inputs, spec))
             yield inputs, true, ids, numbers
 
     return LabelledBatches(
@@ -142,7 +159,7 @@ def inputs_of(recordings: Sequence[SourceRecording]) -> list[SourceInput]:
     ]
 
 
-def _cut(cuts: SourceCuts, steps: IntArray, own: Sequence[Linear | None]) -> Iterator[Fed]:
+def _cut(cuts: SourceCuts, steps: IntArray, own: Sequence[Mapping[str, Linear]]) -> Iterator[Fed]:
     spec = cuts.spec
     for number, source in enumerate(cuts.inputs):
         index, before = cuts.indexes[number], cuts.firsts[number]
@@ -170,8 +187,9 @@ def _read(source: SourceInput, rows: IntArray) -> AnyArray:
 def _is_good(source: SourceInput, rows: IntArray, x: AnyArray) -> NDArray[np.bool_]:
     """Return which samples have no NaN, and no row that is masked."""
     is_good = np.ones(len(rows), bool)
-    if x.dtype.kind == "f":
-        is_good &= ~np.isnan(x).reshape(len(rows), -1).any(axis=1)
+    for values in parts_of(x).values():
+        if values.dtype.kind == "f":
+            is_good &= ~np.isnan(values).reshape(len(rows), -1).any(axis=1)
     if source.mask is not None:
         first = int(rows.min())
         mask = source.mask.read(first, int(rows.max()) + 1)[rows - first]
@@ -179,7 +197,7 @@ def _is_good(source: SourceInput, rows: IntArray, x: AnyArray) -> NDArray[np.boo
     return is_good
 
 
-def _whole(cuts: SourceCuts, own: Sequence[Linear | None]) -> Iterator[Fed]:
+def _whole(cuts: SourceCuts, own: Sequence[Mapping[str, Linear]]) -> Iterator[Fed]:
     spec = cuts.spec
     for number, (origin, reader) in enumerate((it.origin, it.x) for it in cuts.inputs):
         fit = spec.fit(reader.shape[0])
@@ -196,4 +214,25 @@ def _whole(cuts: SourceCuts, own: Sequence[Linear | None]) -> Iterator[Fed]:
             rows = reader.read(first, stop)[kept - first]
         refuse_nan_in(rows, spec, origin)
         x = spec.treat(rows, own[number], fit)
-        yield (x, ~fit.is_behind) if spec.has_mask else x, np.array([number]), np.array([number])
+        if spec.has_mask:
+            x = with_masks(x, _masks(fit, spec))
+        yield x, np.array([number]), np.array([number])
+
+
+def _masks(fit: Fit, spec: Spec) -> Any:
+    masks = {
+        name: np.repeat(~fit.is_behind, it.steps, axis=1)
+        for name, it in spec.of_inputs.items()
+        if it.steps
+    }
+    return next(iter(masks.values())) if spec.is_alone else handed_out(masks)
+
+
+def _n_rows(inputs: Any, spec: Spec) -> int:
+    """Return how many rows a sample was brought to."""
+    if isinstance(inputs, dict):
+        name, it = next((name, it) for name, it in spec.inputs.items() if it.steps)
+        return int(inputs[name].shape[1] // it.steps)
+    x = inputs[0] if spec.has_mask else inputs
+    steps = max(1, next(iter(spec.of_inputs.values())).steps)
+    return int(x.shape[1] // steps) if x.ndim > 1 else 1

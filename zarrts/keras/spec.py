@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,17 @@ import numpy as np
 from zarrts.errors import SampleError, StoreError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
+from zarrts.inputs import handed_out
 from zarrts.keras.counted_inputs import CountedInputs
+from zarrts.keras.input_spec import InputSpec
 from zarrts.labels.label_sets import LabelModes
-from zarrts.labels.merges import Merges
 from zarrts.loading.options import STORED, BatchOptions
-from zarrts.loading.postprocessing import PostProcessing
-from zarrts.loading.settings import Settings
-from zarrts.loops.votes import majority
 from zarrts.reading.nans import OnNan
-from zarrts.reading.selection import Selection
 from zarrts.sources.source_options import description_from
 from zarrts.sources.step_records import steps_from_recorded
-from zarrts.stats.scaling import Scaling, make_scaler
+from zarrts.stats.scaling import Scaling
 from zarrts.stats.statistics import Linear
+from zarrts.storage.segments import parts_of
 from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray, Description, Label
 
@@ -72,6 +69,11 @@ class Spec:
         has to be there, where the most frequent one is. None where it is not known.
     missing : float, or None
         A value of x in source files that stands for one that is missing.
+    inputs : dict
+        Of several inputs, what is said of each by name; `row_shape`, `stored_dtype`, `dtype`,
+        `scaling`, `channels`, `units` and `rate_hz` are those of the only one.
+    is_alone : bool
+        The network takes the array of the only one of `inputs`, and not a dictionary.
     steps : list of dict
         What was done with recordings before they were stored, as the store keeps it.
     before_steps : dict, or None
@@ -122,16 +124,37 @@ class Spec:
     columns: tuple[str, ...] | None = None
     time: str | None = None
     counts: CountedInputs | None = None
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    is_alone: bool = False
+
+    @property
+    def of_inputs(self) -> Mapping[str, InputSpec]:
+        """What is said of each input, by name; "" is that of the only one."""
+        if self.inputs:
+            return self.inputs
+        names = [it.name for it in fields(InputSpec) if it.name != "steps"]
+        return {"": InputSpec(**{name: getattr(self, name) for name in names})}
+
+    @property
+    def fed_names(self) -> list[str] | None:
+        """Names of the inputs that the network gets; None where it gets one array."""
+        if self.is_alone or not self.inputs:
+            return None
+        masks = [f"{name}_mask" for name, it in self.inputs.items() if self.has_mask and it.steps]
+        return [*self.inputs, *masks]
+
+    @property
+    def input_steps(self) -> dict[str, int]:
+        """Steps in time of each of several inputs in a row."""
+        return {name: it.steps for name, it in self.inputs.items()}
 
     @property
     def description(self) -> Description:
         """The meaning of columns and rows of the samples."""
-        return Description(
-            channels=self.channels,
-            units=self.units,
-            rate_hz=self.rate_hz,
-            by_hand=frozenset(self.by_hand),
-        )
+        parts = {name: it.description for name, it in self.inputs.items()}
+        if parts:
+            return replace(Description.unknown(), parts=parts)
+        return self.of_inputs[""].description
 
     def of_files(self, functions: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the options of sources that follow from the training.
@@ -141,8 +164,11 @@ class Spec:
         functions : mapping, optional
             Those that a step calls, by name, where they cannot be imported.
         """
+        of_inputs = {name: it.channels for name, it in self.inputs.items() if it.channels}
+        rates = {name: it.rate_hz for name, it in self.inputs.items() if it.rate_hz}
         return {
-            "channels": self.source_channels if self.steps else self.channels,
+            "channels": self.source_channels if self.steps else of_inputs or self.channels,
+            **({"rate_hz": rates} if rates else {}),
             "kind": "dense" if self.takes_rows else "ragged",
             "steps": steps_from_recorded(self.steps, functions),
             "before_steps": description_from(self.before_steps),
@@ -150,7 +176,12 @@ class Spec:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
-        values = asdict(replace(self, scaling=None))
+        values = asdict(replace(self, scaling=None, inputs={}))
+        # Which an older zarrts would not know.
+        values = {name: it for name, it in values.items() if name not in ("inputs", "is_alone")}
+        if self.inputs:
+            values["inputs"] = {name: it.to_dict() for name, it in self.inputs.items()}
+            values["is_alone"] = self.is_alone
         if self.scaling is not None:
             values["scaling"] = self.scaling.to_dict()
         path = Path(path)
@@ -178,8 +209,10 @@ class Spec:
             of_source = values.pop("source_channels", None)
             units, by_hand = values.pop("units", None), values.pop("by_hand", ())
             lengths, merges = values.pop("lengths", None), values.pop("merges", None)
+            inputs = values.pop("inputs", {})
             columns = values.pop("columns", None)
             return Spec(
+                inputs={name: InputSpec.from_dict(it) for name, it in inputs.items()},
                 scaling=scaling,
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
@@ -189,7 +222,7 @@ class Spec:
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),
                 by_hand=tuple(by_hand),
-                columns=_columns(columns),
+                columns=columns_of(columns),
                 counts=None if counts is None else CountedInputs.from_saved(counts),
                 **values,
             )
@@ -257,7 +290,8 @@ class Spec:
             batch_size=self.batch_size,
             shuffle=False,
             label_mode=label_mode,
-            stats=self.scaling,
+            stats=handed_out({name: it.scaling for name, it in self.of_inputs.items()}),
+            inputs=next(iter(self.inputs)) if self.is_alone else [*self.inputs] or None,
             nan=self.nan,
             dtype=self.dtype if self.counts is None else STORED,
             mask=self.has_mask,
@@ -265,98 +299,46 @@ class Spec:
             **padding,
         )
 
-    def treat(self, rows: AnyArray, own: Linear | None = None, fit: Fit | None = None) -> AnyArray:
+    def treat(
+        self, rows: AnyArray, own: Mapping[str, Linear] | None = None, fit: Fit | None = None
+    ) -> Any:
         """Return samples of a source as the network gets them, as if they came from the store.
 
         Parameters
         ----------
-        own : Linear, optional
-            What scales the subject that they are of, where the network was trained so.
+        rows : shape (n_samples, ...)
+            Of several inputs, records; what is returned is a dictionary then.
+        own : dict of Linear, optional
+            What scales each input of the subject that they are of, where the network was trained
+            so.
         fit : Fit, optional
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
-        rows = rows.astype(self.stored_dtype, copy=False)
         if self.counts is not None:
-            return self.counts.counts(rows)
-        dtype, fills, scaler = np.dtype(self.dtype), self.nan == "fill", None
-        if self.scaling is not None:
-            scaler = make_scaler(
-                self.scaling if own is None else replace(self.scaling, linear=own),
-                stored=rows.dtype,
-                n_channels=self.row_shape[-1] if self.row_shape else 1,
-                dtype=dtype,
-                has_nan=self.nan != "error",
-                fills=fills,
+            return self.counts.counts(rows.astype(self.stored_dtype, copy=False))
+        parts, pad_value = parts_of(rows), (self.padding or {}).get("value", 0.0)
+        if self.takes_rows or not self.inputs:
+            first = parts
+        else:  # what does not change in time is the same in each row
+            first = {
+                name: it if self.inputs[name].steps else self._first_row_of(it)
+                for name, it in parts.items()
+                if name in self.inputs
+            }
+        treated = {
+            name: it.treat(
+                first[name], (own or {}).get(name), fit, nan=self.nan, pad_value=pad_value
             )
-        out = np.empty(rows.shape, dtype)
-        ids = np.zeros(len(rows), np.int64)
-        PostProcessing(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids, fit)
-        if fit is not None:
-            out[fit.is_behind] = (self.padding or {}).get("value", 0.0)
-        return out
+            for name, it in self.of_inputs.items()
+        }
+        return next(iter(treated.values())) if self.is_alone else handed_out(treated)
+
+    def _first_row_of(self, rows: AnyArray) -> AnyArray:
+        for _ in range(1 if self.x_steps is None else np.ndim(self.x_steps)):
+            rows = rows[:, 0]
+        return rows
 
 
-def _columns(x: Any) -> tuple[str, ...] | None:
+def columns_of(x: Any) -> tuple[str, ...] | None:
     """Return the columns of tables that are x; None where it is named otherwise, or not at all."""
     return tuple(x) if isinstance(x, list | tuple) else None
-
-
-def _named(merges: Merges, names: tuple[Label, ...]) -> tuple[tuple[Label, Label | None], ...]:
-    return tuple(
-        (old, names[code] if code >= 0 else None)
-        for old, code in zip(merges.stored_names, merges.codes, strict=True)
-    )
-
-
-def spec_of(selection: Selection, settings: Settings) -> Spec:
-    """Return how some samples are fed to a network."""
-    options, header = settings.options, selection.store.header
-    cut, padding, x = selection.view.cut, options.padding, header.segments[0].x
-    lengths, merges = settings.processing.lengths, selection.scheme.merges
-    share, purity = None, 0.0
-    if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
-        share, purity = (cut.reduce.keywords[name] for name in ("min_labelled", "purity"))
-    return Spec(
-        class_names=selection.scheme.class_names,
-        row_shape=x.row_shape,
-        x_steps=None if cut.x_steps is None else cut.x_steps.tolist(),
-        stored_dtype=x.of_values.dtype.str,
-        dtype=settings.processing.dtype.str,
-        scaling=settings.scaling,
-        batch_size=options.batch_size,
-        memory_bytes=options.memory_bytes,
-        padding=None if padding is None else asdict(padding),
-        has_mask=options.mask,
-        nan=options.nan,
-        channels=tuple(header.channels) if header.channels else None,
-        missing=header.segments[0].options.get("missing"),
-        units=header.units,
-        rate_hz=header.rate_hz,
-        lengths=None if lengths is None else lengths.choices,
-        merges=None if merges is None else _named(merges, selection.scheme.class_names or ()),
-        y_steps=None if cut.y_steps is None else cut.y_steps.tolist(),
-        y_of=cut.y_of if cut.reduce is None or share is not None else None,
-        majority=share,
-        by_hand=tuple(sorted(header.description.by_hand)),
-        drops_bad=selection.view.drops_bad,
-        purity=purity,
-        before=selection.view.before,
-        columns=_columns(header.segments[0].options.get("x")),
-        time=header.segments[0].options.get("time"),
-        counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
-        **_steps_of(header.segments[0].options),
-    )
-
-
-def _steps_of(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a spec keeps of the steps that a store was made with."""
-    steps = told.get("steps", ())
-    if not steps:
-        return {}
-    # Those that are picked have other names in files; else the files' are the names before.
-    channels = told["channels"] if steps[0]["step"] == "pick" else told["before_steps"]["channels"]
-    return {
-        "steps": list(steps),
-        "before_steps": dict(told["before_steps"]),
-        "source_channels": None if channels is None else tuple(channels),
-    }

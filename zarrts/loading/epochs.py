@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.stream import BatchStream
 from zarrts.system import keep_freed_memory
-from zarrts.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,17 @@
 """Take the samples of a batch from the memory of open units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
-from zarrts.reading.sample_reader import SampleReader
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.reading.sample_reader import SampleInput, SampleReader
+from zarrts.types import AnyArray, IntArray
 
 
 @dataclass
@@ -20,19 +22,40 @@ class Building:
     """
 
     ids: IntArray
-    x: AnyArray
+    x: dict[str, AnyArray]
     y: AnyArray
     lengths: IntArray | None
     is_read: NDArray[np.bool_]
     missing: int
 
-    def batch(self) -> tuple[Batch, AnyArray]:
+    def batch(self, reader: SampleReader) -> tuple[Batch, AnyArray]:
         """Return what could be read, without targets, and its labels as stored."""
         x, y, ids, lengths = self.x, self.y, self.ids, self.lengths
         if not self.is_read.all():
-            x, y, ids = (it[self.is_read] for it in (x, y, ids))
+            x = {name: it[self.is_read] for name, it in x.items()}
+            y, ids = y[self.is_read], ids[self.is_read]
             lengths = None if lengths is None else lengths[self.is_read]
-        return Batch(x, None, ids, lengths), y
+        return batch_of(reader, x, ids, lengths), y
+
+
+def batch_of(
+    reader: SampleReader, x: dict[str, AnyArray], ids: IntArray, lengths: IntArray | None
+) -> Batch:
+    """Return a batch without targets.
+
+    Parameters
+    ----------
+    lengths : int64, shape (n_samples,), or None
+        Rows of each sample that are its own.
+    """
+    if lengths is None:
+        return Batch(reader.handed_out(x), None, ids)
+    of_inputs = {
+        it.name: it.n_steps(lengths) for it in reader.inputs if not it.cut.is_of_equal_lengths
+    }
+    label_length = None if "" in of_inputs else lengths * reader.label_steps
+    length = reader.handed_out(of_inputs) if of_inputs else None
+    return Batch(reader.handed_out(x), None, ids, length, label_length=label_length)
 
 
 class Gatherer:
@@ -42,15 +65,17 @@ class Gatherer:
         self._reader, self._cut = reader, reader.cut
         self._memory, self._finish = memory, finish
 
-    def begin(self, gather: Gather, batches: BatchMemory) -> Building:
+    def begin(self, gather: Gather, batches: Sequence[BatchMemory]) -> Building:
         """Return an empty batch, for the first of its pieces."""
         n, fit = gather.n_batch, gather.fit
-        x_shape = (n, *self._cut.n_x(fit), *self._memory.x.shape[2:])
-        y_step, y_dtype = self._reader.y_step
+        y_dtype = self._reader.y_step[1]
         return Building(
             ids=np.empty(n, np.int64),
-            x=batches.empty(x_shape, self._finish.dtype),
-            y=aligned_empty((n, *self._cut.n_y(fit), *y_step), y_dtype),
+            x={
+                it.name: memory.empty((n, *it.shape_of(fit)), self._finish.inputs[it.name].dtype)
+                for it, memory in zip(self._reader.inputs, batches, strict=True)
+            },
+            y=aligned_empty((n, *self._reader.y_shape(fit)), y_dtype),
             lengths=None if fit is None else np.empty(n, np.int64),
             is_read=np.ones(n, bool),
             missing=n,
@@ -60,24 +85,30 @@ class Gatherer:
         """Fill the part of a batch that a piece is."""
         part = slice(job.piece.start, job.piece.stop)
         building.ids[part] = job.ids
-        self._gather_x(job, building.x[part])
+        for it in self._reader.inputs:
+            self._gather_x(it, job, building.x[it.name][part])
         if self._finish.target is not None:
-            self._gather_y(job, building.y[part])
+            self._gather_y(job, self._reader.y_by_row(building.y[part], job.fit))
         if job.fit is not None and building.lengths is not None:
             building.lengths[part] = job.fit.kept
-            building.x[part][job.fit.is_behind] = self._finish.pad_value
         if self._memory.damaged:
             building.is_read[part] = ~np.isin(job.units, list(self._memory.damaged))
 
-    def _gather_x(self, job: Gather, out: AnyArray) -> None:
-        runs, length = self._cut.x_runs, 1
+    def _gather_x(self, one: SampleInput, job: Gather, out: AnyArray) -> None:
+        cut, fit = one.cut, None if one.cut.is_of_equal_lengths else job.fit
+        runs, length = cut.x_runs, 1
         if runs is None:
-            starts = self._cut.x_rows(job.rows, job.fit)
+            starts = cut.x_rows(job.rows, fit)
         else:
             steps, length = runs
             starts = job.rows.reshape(-1, *(1 for _ in steps.shape)) + steps
-        memory = self._memory.rows_of_x
-        self._finish.gather(memory, starts.ravel(), length, out, job.ids, job.fit)
+        by_row = one.by_row(out, fit)
+        treatment = self._finish.inputs[one.name]
+        treatment.gather(
+            self._memory.rows_of(one.name), starts.ravel(), length, by_row, job.ids, fit
+        )
+        if fit is not None:
+            by_row[fit.is_behind] = self._finish.pad_value
 
     def _gather_y(self, job: Gather, out: AnyArray) -> None:
         cut, memory = self._cut, self._memory
@@ -86,11 +117,12 @@ class Gatherer:
         elif memory.labels is not None:
             _take(memory.labels.y, cut.y_rows(job.label_rows, job.fit), out)
         else:
-            rows, source = cut.y_rows(job.rows, job.fit), memory.rows_of_x
+            rows, source = cut.y_rows(job.rows, job.fit), memory.rows_of(cut.y_input)
             values = out
             if cut.y_channels is not None:
                 values = np.empty((*rows.shape, *source.shape[1:]), out.dtype)
-            self._finish.take_values(source, rows, values, job.ids)
+            assert self._finish.of_targets is not None  # there are targets, and of x
+            self._finish.of_targets.take_values(source, rows, values, job.ids)
             if cut.y_channels is not None:
                 out[...] = values[..., cut.y_channels]
 

@@ -136,9 +136,9 @@ class JobQueue:
         """Ask a remote store for what will be decoded next; nobody waits for it here."""
         coming = {it: self._schedule[it] for it in ahead.next_places(decode.place, decode.n_chunks)}
         held, labels = self._memory.held, self._memory.labels
-        ahead.ask(0, {at: it for at, it in coming.items() if held[it.slot] != it.unit})
+        ahead.ask_inputs({at: it for at, it in coming.items() if held[it.slot] != it.unit})
         if self._reads_labels and labels is not None:
-            ahead.ask(1, {at: it for at, it in coming.items() if not labels.has(it.unit)})
+            ahead.ask_labels({at: it for at, it in coming.items() if not labels.has(it.unit)})
 
     def _mark_decoded(self, place: int) -> None:
         self._decoded.add(place)

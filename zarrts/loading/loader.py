@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.cuts import Fit
+from zarrts.loading.gathering import batch_of
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import lengthened
 from zarrts.loading.settings import Settings
@@ -17,7 +19,7 @@ from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
 from zarrts.reading.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
 from zarrts.reading.selection import Selection
-from zarrts.types import Batch, IntArray, Labels
+from zarrts.types import IntArray, Labels
 
 _SOURCE_ORDER_SLOTS = 32
 # Most that a consumer was seen to hold at once: TensorFlow's queues, and what it learns from. They
@@ -35,6 +37,7 @@ class EpochLoader:
     def __init__(
         self, selection: Selection, options: BatchOptions, *, weighs_missing: bool = False
     ) -> None:
+        selection = selection.choosing(options.inputs)
         reader = selection.reader
         run = MemoryPlan.run(options.memory_bytes, reader.units, reader.unit_row_bytes)
         reader = reader.with_run(run)
@@ -59,24 +62,37 @@ class EpochLoader:
         self.plan = MemoryPlan.of(budget, reader.unit_bytes)
         self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
         self._memory: UnitMemory | None = None
-        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
+        self._batch_memory = self._empty_batches()
         self._order: tuple[int, Order] | None = None
         self._stream: weakref.ref[BatchStream] | None = None
         self._n_streams = 0  # since memory was taken
 
+    def _empty_batches(self) -> tuple[BatchMemory, ...]:
+        return tuple(BatchMemory(self._max_ready + _HELD_BATCHES) for _ in self._reader.inputs)
+
     def _batch_bytes(self) -> int:
-        cut, finish = self._reader.cut, self._finish
+        finish = self._finish
         most = None
         if finish.lengths is not None:
             longest = int(self._reader.lengths_of_store.max())
             most = Fit(lengths=np.ones(1, np.int64), n_steps=finish.lengths.most(longest))
-        x = self._reader.readers.x[0].spec
-        values = math.prod((*cut.n_x(most), *x.row_shape))
-        y_step, y_dtype = self._reader.y_step
-        labels = math.prod((*cut.n_y(most), *y_step))
-        per_sample = values * finish.dtype.itemsize + labels * y_dtype.itemsize
+        x_bytes = sum(
+            math.prod(it.shape_of(most)) * finish.inputs[it.name].dtype.itemsize
+            for it in self._reader.inputs
+        )
+        labels, y_dtype = math.prod(self._reader.y_shape(most)), self._reader.y_step[1]
+        per_sample = x_bytes + labels * y_dtype.itemsize
         start, stop = self.batching.bounds(self.n_batches - 1)
         return max(min(self.batching.batch_size, stop), stop - start) * per_sample
+
+    @property
+    def input_names(self) -> list[str] | None:
+        """Names of the inputs of a batch, with those of their masks; None where x is one array."""
+        reader, has_masks = self._reader, self._options.mask
+        if isinstance(reader.chosen, str) or not reader.inputs[0].name:
+            return None
+        masks = [f"{it.name}_mask" for it in reader.inputs if has_masks and it.steps]
+        return [*(it.name for it in reader.inputs), *masks]
 
     @property
     def n_batches(self) -> int:
@@ -148,6 +164,7 @@ class EpochLoader:
                 self._reader.readers,
                 slots,
                 self.plan.label_bytes,
+                inputs=self._reader.inputs_read,
                 has_labels=self._reader.has_row_labels,
             )
         return self._memory
@@ -196,13 +213,17 @@ class EpochLoader:
         fit = None if finish.lengths is None else finish.lengths.fit(reader.lengths(every))
         if fit is not None:
             fit = fit[np.isin(every, ids)]
-        stored = reader.fetch_x(ids, fit, as_held=True)
-        x = aligned_empty(stored.shape, finish.dtype)
-        finish.turn_into(stored, x, ids, fit)
-        if fit is not None:
-            x[fit.is_behind] = finish.pad_value
-        batch = Batch(x, None, ids, None if fit is None else fit.kept)
-        y = stored
+        x = {}
+        held = reader.fetch_x(ids, fit, as_held=True)
+        for one, stored in zip(reader.inputs, held.values(), strict=True):
+            treatment = finish.inputs[one.name]
+            x[one.name] = aligned_empty(stored.shape, treatment.dtype)
+            own = None if one.cut.is_of_equal_lengths else fit
+            treatment.turn_into(stored, x[one.name], ids, own)
+            if own is not None:
+                one.by_row(x[one.name], own)[own.is_behind] = finish.pad_value
+        batch = batch_of(reader, x, ids, None if fit is None else fit.kept)
+        y = ids  # of no labels
         if finish.target is not None:
             y = reader.cut.reduced(reader.fetch_y(ids, fit))
         return finish.complete(batch, y, epoch, index)
@@ -256,8 +277,8 @@ class EpochLoader:
         """Read all that a stream reads of a unit, and drop it."""
         segment, chunk, n_chunks, _ = (int(it) for it in self._units.chunks(np.array(unit)))
         has_labels = self._finish.target is not None and self._reader.has_row_labels
-        readers = self._reader.readers
-        for reader in (readers.x[segment], *([readers.y[segment]] * has_labels)):
+        readers = [it.readers[segment] for it in self._reader.inputs_read]
+        for reader in (*readers, *([self._reader.readers.y[segment]] * has_labels)):
             rows = np.empty(reader.spec.chunk_shape, reader.spec.dtype)
             for number in range(chunk, chunk + n_chunks):
                 reader.read_into(number, rows)
@@ -273,5 +294,5 @@ class EpochLoader:
         self._end_stream()
         self._memory = self._order = None
         self._n_streams = 0
-        self._batch_memory = BatchMemory(self._max_ready + _HELD_BATCHES)
+        self._batch_memory = self._empty_batches()
         self._reader.readers.close()

@@ -20,9 +20,8 @@ from zarrts.ordering.ranks import Rank, resolve
 from zarrts.ordering.sampling import Resample
 from zarrts.reading.balancing import Balance
 from zarrts.reading.nans import OnNan
-from zarrts.reading.sample_statistics import Stats
+from zarrts.reading.sample_statistics import Scales, Stats
 from zarrts.sizes import parse_size
-from zarrts.stats.statistics import Scale
 from zarrts.system import count_cpus
 from zarrts.types import IntArray
 
@@ -45,7 +44,7 @@ class BatchKeywords(TypedDict, total=False):
     memory: int | str
     label_mode: LabelModes | None
     stats: Stats | None
-    scale: Scale
+    scale: Scales
     nan: OnNan
     transform: Transform | None
     sample_weight: Any
@@ -63,6 +62,7 @@ class BatchKeywords(TypedDict, total=False):
     truncate: Truncate
     buckets: int | Sequence[int] | None
     mask: bool
+    inputs: str | Sequence[str] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,11 +90,12 @@ class BatchOptions:
     stats : Statistics, "subject" or "sample", optional
         By what each channel of x is scaled. From `samples.stats()` of the training part: by
         these. "subject": each subject by the statistics of its own samples here. "sample": each
-        sample by its own.
+        sample by its own. Of several inputs, one of these words for all, or a dict by name; those
+        that it does not name are not scaled.
     scale : str
         "standard": x becomes (x - mean) / std. "minmax": (x - min) / (max - min), 0 to 1.
         "robust": (x - median) / (distance of the quartiles), estimated. Channels whose values
-        are all alike become 0.
+        are all alike become 0. Of several inputs, one for all, or a dict by name.
     nan : str
         "error": a SampleError names the first sample with NaN; nothing is read where the
         conversion found none. "keep": NaN stay. "fill": they become the mean of what scales
@@ -146,6 +147,9 @@ class BatchOptions:
     mask : bool
         x is a tuple of the padded samples and a mask (batch, time), True where a step is not
         padding: a second input of the network.
+    inputs : str or sequence of str, optional
+        Which of several inputs a batch has, by name; nothing else of x is read. By default all,
+        as a dictionary; a single name gives that array alone.
 
     Raises
     ------
@@ -159,7 +163,7 @@ class BatchOptions:
     memory: int | str = "512MiB"
     label_mode: LabelModes | None = "auto"
     stats: Stats | None = None
-    scale: Scale = "standard"
+    scale: Scales = "standard"
     nan: OnNan = "error"
     transform: Transform | None = None
     sample_weight: Any = None
@@ -177,6 +181,7 @@ class BatchOptions:
     truncate: Truncate = "post"
     buckets: int | Sequence[int] | None = None
     mask: bool = False
+    inputs: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.shuffle not in (True, False, "global"):

@@ -1,13 +1,13 @@
 """Finish a batch in the loader's threads before it is handed out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
@@ -17,7 +17,7 @@ from zarrts.loops.gathering import Gathering, take_runs
 from zarrts.loops.library import compiled_for
 from zarrts.loops.scratch import scratch
 from zarrts.stats.scaling import Scaler
-from zarrts.types import AnyArray, Batch, IntArray, Labels
+from zarrts.types import AnyArray, IntArray, Labels
 
 Target = Callable[[Any], Labels]
 Transform = Callable[[Batch, np.random.Generator], Batch]
@@ -30,8 +30,8 @@ _LONG_ROW_BYTES, _LONG_RUN_BYTES = 512, 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class PostProcessing:
-    """The steps that turn rows as stored into a batch, in the loader's threads.
+class Treatment:
+    """The steps that turn rows of one input as stored into what the network gets.
 
     Attributes
     ----------
@@ -41,23 +41,6 @@ class PostProcessing:
         Scales x.
     fills : bool
         NaN become 0 where nothing is scaled.
-    target : callable, or None
-        Turns stored labels into targets; None for no labels.
-    target_scaler : Scaler, or None
-        Scales labels that are values of x before that.
-    transform : callable, or None
-        The user's: called with the finished `Batch` and a generator of its own; returns a
-        `Batch`.
-    rng_key : tuple of int
-        Seeds that generator, with epoch and batch.
-    lengths : BatchLengths, or None
-        Where samples are of unequal lengths: which ones batches get.
-    pad_value : float
-        What is behind the end of a sample, after scaling; targets have 0 there.
-    has_step_labels : bool
-        Each step of a sample of any length has a label.
-    weigh : callable, or None
-        Adds weights to a batch, from it and the stored labels.
     unpacking : Unpacking, or None
         Where rows as stored are counts, and batches are of values.
     """
@@ -65,14 +48,6 @@ class PostProcessing:
     dtype: np.dtype[Any]
     scaler: Scaler | None = None
     fills: bool = False
-    target: Target | None = None
-    target_scaler: Scaler | None = None
-    transform: Transform | None = None
-    rng_key: tuple[int, ...] = ()
-    lengths: BatchLengths | None = None
-    pad_value: float = 0.0
-    has_step_labels: bool = False
-    weigh: Weigh | None = None
     unpacking: Unpacking | None = None
 
     def scale_into(
@@ -158,12 +133,50 @@ class PostProcessing:
         fill = np.zeros((1, 1)) if self.fills else None
         return Gathering(dtype=self.dtype, n_channels=1, fill=fill)
 
+
+@dataclass(frozen=True, kw_only=True)
+class PostProcessing:
+    """The steps that turn rows as stored into a batch, in the loader's threads.
+
+    Attributes
+    ----------
+    inputs : dict
+        The `Treatment` of each input, by name.
+    target : callable, or None
+        Turns stored labels into targets; None for no labels.
+    of_targets : Treatment, or None
+        Of the input that targets are values of, where they are; its scaler is that of targets.
+    transform : callable, or None
+        The user's: called with the finished `Batch` and a generator of its own; returns a
+        `Batch`.
+    rng_key : tuple of int
+        Seeds that generator, with epoch and batch.
+    lengths : BatchLengths, or None
+        Where samples are of unequal lengths: which ones batches get.
+    pad_value : float
+        What is behind the end of a sample, after scaling; targets have 0 there.
+    has_step_labels : bool
+        Each step of a sample of any length has a label.
+    weigh : callable, or None
+        Adds weights to a batch, from it and the stored labels.
+    """
+
+    inputs: Mapping[str, Treatment]
+    target: Target | None = None
+    of_targets: Treatment | None = None
+    transform: Transform | None = None
+    rng_key: tuple[int, ...] = ()
+    lengths: BatchLengths | None = None
+    pad_value: float = 0.0
+    has_step_labels: bool = False
+    weigh: Weigh | None = None
+
     def target_of(self, stored: Any, ids: IntArray) -> Labels:
         """Return the targets of stored labels of some samples."""
         assert self.target is not None
-        if self.target_scaler is not None:
-            scaled = np.empty(stored.shape, self.dtype)
-            self.target_scaler.into(stored, scaled, ids, None)
+        if self.of_targets is not None and self.of_targets.scaler is not None:
+            scaled = np.empty(stored.shape, self.of_targets.dtype)
+            self.of_targets.scaler.into(stored, scaled, ids, None)
             stored = scaled
         return self.target(stored)
 
@@ -171,8 +184,8 @@ class PostProcessing:
         """Return a batch of scaled inputs with the targets of stored labels, transformed."""
         if self.target is not None:
             y = self.target_of(stored, batch.sample_id)
-            if self.has_step_labels and batch.mask is not None:
-                y = each_array(y, partial(_zeroed, mask=batch.mask))
+            if self.has_step_labels and batch.length is not None:
+                y = each_array(y, partial(_zeroed, batch=batch))
             batch = replace(batch, y=y)
             if self.weigh is not None:
                 batch = self.weigh(batch, stored)
@@ -180,32 +193,45 @@ class PostProcessing:
             return batch
         rng = np.random.default_rng([*self.rng_key, epoch, index])
         transformed = self.transform(batch, rng)
-        _check_transformed(transformed)
+        _check_transformed(transformed, [*self.inputs])
         return transformed
 
 
-def _check_transformed(batch: object) -> None:
+def _check_transformed(batch: object, names: Sequence[str]) -> None:
     """Refuse what no network, or only that of the training, could take."""
     if not isinstance(batch, Batch):
         raise TypeError(
             f"transform returned {type(batch).__name__}, but it has to return a Batch: "
             "dataclasses.replace(batch, x=...)."
         )
-    if not isinstance(batch.x, np.ndarray):
-        raise TypeError(
-            f"transform returned a Batch whose x is a {type(batch.x).__name__}, but it has to be "
-            "an array: validation is not transformed, and gives arrays."
-        )
-    if len(batch.x) != len(batch.sample_id):
+    alone = names[0] if len(names) == 1 else ""
+    x = batch.x if isinstance(batch.x, dict) else {alone: batch.x}
+    if [*x] != [*names]:
         raise SampleError(
-            f"transform returned x of {len(batch.x)} samples, but {len(batch.sample_id)} sample "
-            "ids; choose the same of both."
+            f"transform returned x with the inputs {_listed(x)}, but it was given "
+            f"{_listed(names)}; return the same ones."
         )
+    for of_input in x.values():
+        if not isinstance(of_input, np.ndarray):
+            raise TypeError(
+                f"transform returned a Batch whose x is a {type(of_input).__name__}, but it has to "
+                "be an array: validation is not transformed, and gives arrays."
+            )
+        if len(of_input) != len(batch.sample_id):
+            raise SampleError(
+                f"transform returned x of {len(of_input)} samples, but {len(batch.sample_id)} "
+                "sample ids; choose the same of both."
+            )
 
 
-def _zeroed(y: AnyArray, mask: NDArray[np.bool_]) -> AnyArray:
-    out = np.array(y)
-    out[~mask] = 0
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "a single array"
+
+
+def _zeroed(y: AnyArray, batch: Batch) -> AnyArray:
+    out, mask = np.array(y), batch.label_mask(y.shape[1])
+    if mask is not None:
+        out[~mask] = 0
     return out
 
 
@@ -216,7 +242,8 @@ def lengthened(batch: Batch, *, has_step_labels: bool) -> Batch:
         y = each_array(y, _with_one_step_more)
     if weight is not None:
         weight = each_array(weight, lambda it: _with_one_step_more(it) if it.ndim > 1 else it)
-    return replace(batch, x=_with_one_step_more(batch.x), y=y, sample_weight=weight)
+    x = each_array(batch.x, _with_one_step_more)
+    return replace(batch, x=x, y=y, sample_weight=weight)
 
 
 def _with_one_step_more(steps: AnyArray) -> AnyArray:

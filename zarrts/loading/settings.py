@@ -1,6 +1,6 @@
 """Work out what the options of batches mean for a selection of samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,21 +10,20 @@ from zarrts.errors import SampleError
 from zarrts.indexing.padding import BatchLengths, Padding, describe_lengths
 from zarrts.labels.label_sets import targets_of
 from zarrts.loading.options import BatchOptions
-from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.postprocessing import PostProcessing, Treatment
 from zarrts.loading.unpacking import Unpacking
 from zarrts.loading.weights import weights_of
 from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
-from zarrts.reading.sample_reader import SampleReader
+from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.reading.sample_statistics import (
     may_hold_nan,
     refuse_infinite_samples,
     scale_of_counts,
-    scaling_of,
+    scalings_of,
 )
 from zarrts.reading.selection import Selection
 from zarrts.stats.scaling import Scaler, Scaling, make_scaler
-from zarrts.storage.packing import COUNTS
 from zarrts.types import AnyArray, IntArray
 
 
@@ -35,7 +34,8 @@ class Settings:
     Attributes
     ----------
     options : BatchOptions
-    scaling : Scaling, or None
+    scalings : dict
+        The Scaling of each input by name, or None.
     sampling : Sampling, or None
         Which samples an epoch shows; None: each one once.
     processing : PostProcessing
@@ -43,7 +43,7 @@ class Settings:
     """
 
     options: BatchOptions
-    scaling: Scaling | None
+    scalings: Mapping[str, Scaling | None]
     sampling: Sampling | None
     processing: PostProcessing
 
@@ -69,7 +69,7 @@ class Settings:
         SampleError
             If the options do not fit the samples.
         """
-        scaling = scaling_of(selection, options.stats, options.scale)
+        scalings = scalings_of(selection, options.stats, options.scale)
         sampling = sampling_of(
             selection,
             balance=options.balance,
@@ -83,34 +83,37 @@ class Settings:
             weigh = weights_of(selection, options.sample_weight, weighs_missing=weighs_missing)
         skips = options.on_error == "skip"
         has_nan = may_hold_nan(selection, options.nan, skips_damage=skips)
-        refuse_infinite_samples(selection, scaling, skips_damage=skips)
+        refuse_infinite_samples(selection, scalings, skips_damage=skips)
         fills = has_nan and options.nan == "fill"
-        dtype = selection.store.dtype if options.dtype is None else options.dtype
         if options.hands_out_stored:
-            dtype = _dtype_stored(selection, options, fills=fills)
-        scaler = None
-        if scaling is not None:
-            scaler = _scaler(selection, scaling, dtype=dtype, has_nan=has_nan, fills=fills)
+            _refuse_of_counts(selection, options, fills=fills)
+        treatments = {
+            it.name: _treatment(
+                selection, it, scalings[it.name], options, has_nan=has_nan, fills=fills
+            )
+            for it in reader.inputs
+        }
         processing = PostProcessing(
-            dtype=dtype,
-            scaler=scaler,
-            fills=fills,
+            inputs=treatments,
             weigh=weigh,
             transform=options.transform,
             rng_key=(options.seed, options.place[0]),
             lengths=_lengths(reader, options.padding),
             pad_value=options.pad_value,
             has_step_labels=reader.cut.y_steps is None,
-            unpacking=None
-            if options.hands_out_stored
-            else _unpacking(selection, scaling, scaler, dtype=dtype, fills=fills),
         )
-        processing = _with_target(processing, selection, options)
-        return Settings(options=options, scaling=scaling, sampling=sampling, processing=processing)
+        processing = _with_target(processing, selection, reader, scalings, options)
+        return Settings(
+            options=options, scalings=scalings, sampling=sampling, processing=processing
+        )
 
 
 def _with_target(
-    processing: PostProcessing, selection: Selection, options: BatchOptions
+    processing: PostProcessing,
+    selection: Selection,
+    reader: SampleReader,
+    scalings: Mapping[str, Scaling | None],
+    options: BatchOptions,
 ) -> PostProcessing:
     if options.label_mode is None:
         return processing
@@ -123,23 +126,54 @@ def _with_target(
             "'auto'."
         )
 
-    def as_x(stored: AnyArray) -> AnyArray:
-        return stored.astype(processing.dtype, copy=False)
+    source = reader.target_input
+    treatment = _treatment(selection, source, scalings[source.name], options)
 
-    scaler = processing.scaler
-    target_scaler = scaler and scaler.of_targets(cut.y_channels)
-    return replace(processing, target=as_x, target_scaler=target_scaler)
+    def as_x(stored: AnyArray) -> AnyArray:
+        return stored.astype(treatment.dtype, copy=False)
+
+    scaler = treatment.scaler
+    return replace(
+        processing,
+        target=as_x,
+        of_targets=replace(treatment, scaler=scaler and scaler.of_targets(cut.y_channels)),
+    )
+
+
+def _treatment(
+    selection: Selection,
+    one: SampleInput,
+    scaling: Scaling | None,
+    options: BatchOptions,
+    *,
+    has_nan: bool = False,
+    fills: bool = False,
+) -> Treatment:
+    """Return what is done to one input."""
+    if options.hands_out_stored:
+        return Treatment(dtype=one.held[0].spec.dtype, fills=fills)
+    wanted = one.spec.dtype if options.dtype is None else options.dtype
+    scaler = None
+    if scaling is not None:
+        scaler = _scaler(selection, one, scaling, dtype=wanted, has_nan=has_nan, fills=fills)
+    fills = fills and one.spec.dtype.kind == "f"
+    return Treatment(
+        dtype=wanted,
+        scaler=scaler,
+        fills=fills,
+        unpacking=_unpacking(selection, scaling, scaler, dtype=wanted, fills=fills),
+    )
 
 
 def _scaler(
     selection: Selection,
+    one: SampleInput,
     scaling: Scaling,
     *,
     dtype: np.dtype[Any],
     has_nan: bool,
     fills: bool,
 ) -> Scaler:
-    spec = selection.store.readers.x[0].spec
     row_of: Callable[[IntArray], IntArray] | None = None
     if scaling.subjects:
         by_code = _rows_of_subjects(selection, scaling)
@@ -150,8 +184,8 @@ def _scaler(
 
     return make_scaler(
         scaling,
-        stored=spec.dtype,
-        n_channels=spec.row_shape[-1] if spec.row_shape else 1,
+        stored=one.spec.dtype,
+        n_channels=one.n_channels,
         dtype=dtype,
         has_nan=has_nan,
         fills=fills,
@@ -159,8 +193,8 @@ def _scaler(
     )
 
 
-def _dtype_stored(selection: Selection, options: BatchOptions, *, fills: bool) -> np.dtype[Any]:
-    """Return the dtype of x as it lies in the store.
+def _refuse_of_counts(selection: Selection, options: BatchOptions, *, fills: bool) -> None:
+    """Refuse what cannot be done with the counts of a store.
 
     Raises
     ------
@@ -168,7 +202,7 @@ def _dtype_stored(selection: Selection, options: BatchOptions, *, fills: bool) -
         If counts do not mean the same everywhere, or something has to be done with values.
     """
     if scale_of_counts(selection) is None:
-        return selection.store.dtype
+        return
     wrong = {
         "stats=": options.stats is not None,
         "pad=": options.padding is not None,
@@ -181,7 +215,6 @@ def _dtype_stored(selection: Selection, options: BatchOptions, *, fills: bool) -
             f"dtype='stored' hands out 16-bit counts, which {given[0]} is not for: scale them in "
             "the network, with samples.stats().as_layer(stored=True), or leave dtype= out."
         )
-    return COUNTS
 
 
 def _rows_of_subjects(selection: Selection, scaling: Scaling) -> IntArray:

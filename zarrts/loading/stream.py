@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.units import format_ids
 from zarrts.loading.gathering import Building, Gatherer
@@ -27,7 +28,6 @@ from zarrts.reading.memory import BatchMemory, UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.storage.open_files import OPEN_FILES
-from zarrts.types import Batch
 
 _WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
 
@@ -40,8 +40,8 @@ class Resources:
     ----------
     memory : UnitMemory
         Of open units.
-    batches : BatchMemory
-        Of batches.
+    batches : sequence of BatchMemory
+        Of batches, for each input.
     max_ready : int
         Batches that may be on their way at once.
     fetched_bytes : int
@@ -52,7 +52,7 @@ class Resources:
 
     reader: SampleReader
     memory: UnitMemory
-    batches: BatchMemory
+    batches: Sequence[BatchMemory]
     finish: PostProcessing
     n_threads: int
     max_ready: int
@@ -63,7 +63,8 @@ class Resources:
         """Return the jobs of an epoch."""
         readers, ahead = self.reader.readers, None
         if readers.is_remote:
-            ahead = PlacesAhead((readers.held, readers.y), order.n_places, self.fetched_bytes)
+            every = (*(it.held for it in self.reader.inputs_read), readers.y)
+            ahead = PlacesAhead(every, order.n_places, self.fetched_bytes)
         return JobQueue(
             order,
             schedule,
@@ -113,11 +114,11 @@ class _Work:
 
     def _decode(self, job: Decode) -> None:
         readers = self.reader.readers
-        x, y = readers.held[job.segment], readers.y[job.segment]
+        y = readers.y[job.segment]
         started = time.perf_counter()
         elapsed = 0.0
         try:
-            self.memory.read_x(x, job.chunk, job.n_chunks, job.slot, job.at)
+            self.memory.read_x(job.segment, job.chunk, job.n_chunks, job.slot, job.at)
             elapsed = time.perf_counter() - started
             labels = self.memory.labels
             if self.finish.target is not None and labels is not None:
@@ -126,14 +127,16 @@ class _Work:
             if not self.resources.skips_damage or isinstance(error, AccessError):
                 raise
             self._leave_out(job.unit, error)
-        is_slow = elapsed > job.n_chunks * x.spec.chunk_bytes / _WARM_BYTES_PER_S
+        n_bytes = job.n_chunks * sum(it.held[0].spec.chunk_bytes for it in self.reader.inputs_read)
+        is_slow = elapsed > n_bytes / _WARM_BYTES_PER_S
         with self.lock:
             advised = self.queue.note_decoded(job, is_slow)
             self.has_job.notify_all()
         if advised is not None:
             with contextlib.suppress(ReadError):  # which reading it will raise
-                for chunk in range(advised.chunk, advised.chunk + advised.n_chunks):
-                    readers.x[advised.segment].will_need(chunk)
+                for it in self.reader.inputs_read:
+                    for chunk in range(advised.chunk, advised.chunk + advised.n_chunks):
+                        it.held[advised.segment].will_need(chunk)
 
     def _leave_out(self, unit: int, error: ReadError) -> None:
         """Note that the samples of a unit cannot be read; the consumer warns of it once."""
@@ -161,7 +164,7 @@ class _Work:
             is_whole = building.missing == 0
             self.has_job.notify_all()
         if is_whole:
-            batch, stored = building.batch()
+            batch, stored = building.batch(self.reader)
             if len(batch.sample_id):
                 if self.finish.target is not None:
                     stored = self.reader.cut.reduced(stored)

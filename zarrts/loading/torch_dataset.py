@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
+from zarrts.inputs import with_masks
 from zarrts.labels.label_sets import each_array
 from zarrts.loading.epochs import EpochPart, Passes
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions, dtype_of
 from zarrts.reading.selection import Selection
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray
 
 try:
     import torch as _torch
@@ -97,9 +99,9 @@ class TorchBatches(torch.utils.data.IterableDataset):  # type: ignore[misc]
         return self._passes
 
     def _tensors(self, batch: Batch) -> Any:
-        x = torch.from_numpy(batch.x)
+        x = each_array(batch.x, torch.from_numpy)
         if self._options.mask:
-            x = x, torch.from_numpy(batch.mask)
+            x = with_masks(x, each_array(batch.mask, torch.from_numpy))
         if batch.y is None:
             return x
         y = each_array(batch.y, _tensor_of_labels)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.indexing.units import Ranges
 from zarrts.labels.scheme import LabelScheme
@@ -19,7 +20,7 @@ from zarrts.reading.missing_labels import (
     presence_of,
 )
 from zarrts.reading.selection import Selection
-from zarrts.types import AnyArray, Batch, IntArray
+from zarrts.types import AnyArray, IntArray
 
 FloatArray = NDArray[np.float32]
 _WHOLE = ""  # the name of a single array of labels
@@ -69,8 +70,9 @@ class Weights:
             if name in presence:
                 weight = _times(weight, presence[name])
                 y = np.where(_wide(presence[name], y.ndim), y, 0).astype(y.dtype)
-            if weight.ndim > 1 and batch.mask is not None:
-                weight = _times(weight, batch.mask)
+            mask = batch.label_mask(weight.shape[1]) if weight.ndim > 1 else None
+            if mask is not None:
+                weight = _times(weight, mask)
             weights[name], targets[name] = weight.astype(np.float32), y
         if _WHOLE in weights:
             return replace(batch, y=targets[_WHOLE], sample_weight=weights[_WHOLE])
@@ -201,8 +203,7 @@ def _of_subjects(selection: Selection, given: Mapping[Any, float] | None) -> Flo
 def _classes_of(selection: Selection, name: str) -> LabelScheme:
     """Return the scheme of some labels, if each sample or step has one class."""
     scheme = selection.scheme.parts.get(name, selection.scheme)
-    row_shape, dtype = selection.reader.label_step
-    shape = row_shape if name == _WHOLE else dtype[name].shape
+    shape = selection.reader.label_shape(None if name == _WHOLE else name)
     n_axes = len(shape) - (scheme.encoding == "one_hot")
     steps = selection.view.cut.y_steps
     inside = count_step_axes(selection.reader) if steps is not None and steps.ndim == 0 else 0

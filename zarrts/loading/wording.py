@@ -39,8 +39,10 @@ def _order(options: BatchOptions) -> str:
 
 
 def _inputs(selection: Selection, options: BatchOptions) -> str:
-    shape = selection.view.cut.x_shape(selection.store.header.segments[0].x.row_shape)
-    text = f"x {shape} as {options.dtype or selection.store.dtype}"
+    text = "; ".join(
+        f"{it.name or 'x'} {it.shape} as {options.dtype or it.spec.dtype}"
+        for it in selection.choosing(options.inputs).reader.inputs
+    )
     if options.pad is not None:
         text += f", padded to {options.pad}"
     if options.stats is None:

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from zarrts.errors import SampleError
 from zarrts.indexing.indexes import SampleIndex
 from zarrts.indexing.units import Ranges
 from zarrts.reading.chunk_pass import pass_over
-from zarrts.reading.sample_reader import SampleReader
+from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.reading.selection import Selection
 from zarrts.types import AnyArray, IntArray
 
@@ -46,23 +45,30 @@ def without_bad_rows(selection: Selection) -> Selection:
     return left
 
 
-def _passes(selection: Selection) -> Iterator[tuple[SampleReader, IntArray, IsBad]]:
-    """Yield samples, which of their rows count, and what is bad in a row."""
+def _passes(
+    selection: Selection,
+) -> Iterator[tuple[SampleReader, SampleInput, IntArray, IsBad]]:
+    """Yield samples, one of their arrays, which of their rows count, and what is bad in a row."""
     cut = selection.view.cut
     assert cut.x_steps is not None
     of_targets = cut.y_steps if cut.y_of == "x" else None
     nan_counts = selection.store.catalog.moments.nan_count
-    has_nan = np.flatnonzero(nan_counts.reshape(len(nan_counts), -1).any(axis=1))
-    holding = selection.of_recordings(has_nan)
-    if len(holding):
-        yield holding.reader, cut.x_steps, lambda rows: _is_nan(rows, None)
-        if of_targets is not None:
-            yield holding.reader, of_targets, lambda rows: _is_nan(rows, cut.y_channels)
+    channels = selection.store.header.segments[0].channel_slices
+    for one in selection.reader.inputs:
+        own = nan_counts[:, channels[one.name]]
+        holding = selection.of_recordings(np.flatnonzero(own.any(axis=1)))
+        if len(holding):
+            steps = one.cut.x_steps
+            assert steps is not None
+            yield holding.reader, one, steps, lambda rows: _is_nan(rows, None)
+            if of_targets is not None and one.name == cut.y_input:
+                yield holding.reader, one, of_targets, lambda rows: _is_nan(rows, cut.y_channels)
     masked = _as_masks(selection)
     if masked is not None:
-        yield masked, cut.x_steps, lambda rows: rows > 0
+        reader, one = masked
+        yield reader, one, cut.x_steps, lambda rows: rows > 0
         if of_targets is not None:
-            yield masked, of_targets, lambda rows: rows > 0
+            yield reader, one, of_targets, lambda rows: rows > 0
 
 
 def _is_nan(rows: AnyArray, channels: IntArray | None) -> NDArray[np.bool_]:
@@ -70,8 +76,8 @@ def _is_nan(rows: AnyArray, channels: IntArray | None) -> NDArray[np.bool_]:
     return np.asarray(np.isnan(values).reshape(len(rows), -1).any(axis=1))
 
 
-def _as_masks(selection: Selection) -> SampleReader | None:
-    """Return a reader of samples in segments with a mask, which gives that as x."""
+def _as_masks(selection: Selection) -> tuple[SampleReader, SampleInput] | None:
+    """Return a reader of samples in segments with a mask, and what gives that as an input."""
     readers, segments = selection.store.readers, selection.store.header.segments
     has_mask = [
         mask is not None
@@ -85,10 +91,13 @@ def _as_masks(selection: Selection) -> SampleReader | None:
     of_masks = tuple(
         x if mask is None else mask for x, mask in zip(readers.x, readers.mask, strict=True)
     )
-    return replace(masked.reader, readers=replace(readers, x=of_masks))
+    reader = masked.reader
+    return reader, SampleInput(
+        name="mask", readers=of_masks, held=of_masks, steps=1, cut=reader.cut
+    )
 
 
-def _samples_with(reader: SampleReader, steps: IntArray, is_bad: IsBad) -> Ranges:
+def _samples_with(reader: SampleReader, one: SampleInput, steps: IntArray, is_bad: IsBad) -> Ranges:
     """Return the ids of samples that have a bad row among those that count."""
     index, offsets = reader.units.index, np.unique(steps)
 
@@ -97,7 +106,7 @@ def _samples_with(reader: SampleReader, steps: IntArray, is_bad: IsBad) -> Range
         return samples_using(index, offsets, Ranges.of_ids(where))
 
     found = [Ranges.of_ids(np.zeros(0, np.int64))]
-    for part in pass_over(reader, steps, find):
+    for part in pass_over(reader, one, steps, find):
         if len(part):
             found.append(part)
         if len(found) == _PARTS_AT_ONCE:

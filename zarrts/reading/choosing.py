@@ -7,11 +7,12 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import handed_out
 from zarrts.labels.label_sets import by_name, check_named, merged_parts
 from zarrts.reading.load import load_one, samples_of_classes
 from zarrts.reading.missing_labels import labelled
 from zarrts.reading.selection import Selection
-from zarrts.types import AnyArray, IntArray, Label, Labels
+from zarrts.types import Inputs, IntArray, Label, Labels
 
 
 def choose(
@@ -52,7 +53,7 @@ def _of_several(selection: Selection, classes: Mapping[str, Any]) -> Selection:
     return found
 
 
-def sample_at(selection: Selection, index: int) -> tuple[AnyArray, Labels]:
+def sample_at(selection: Selection, index: int) -> tuple[Inputs, Labels]:
     """Return input and label, as stored, of the index-th sample of a selection."""
     if not isinstance(index, int | np.integer):
         raise TypeError(
@@ -62,4 +63,4 @@ def sample_at(selection: Selection, index: int) -> tuple[AnyArray, Labels]:
     if not 0 <= position < len(selection):
         raise IndexError(f"sample {index} of {len(selection)}")
     x, y = load_one(selection.reader, selection.ids.ids(np.array([position], np.int64)))
-    return x, by_name(y)
+    return handed_out(x), by_name(y)

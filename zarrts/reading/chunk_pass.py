@@ -15,7 +15,7 @@ from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.occurrences import count_occurrences
 from zarrts.ordering.order import UNITS_PER_PART, filled_units
 from zarrts.progress import show_count
-from zarrts.reading.sample_reader import SampleReader
+from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.stats.moments import Moments, measure_repeated, merge_all
 from zarrts.stats.sketches import Sketch, draw, places
 from zarrts.system import count_cpus
@@ -27,8 +27,8 @@ _PARTS_PER_POOL = 256
 _MIN_DRAWN, _MAX_DRAWN, _DRAWN_VALUES = 1 << 10, 1 << 16, 1 << 21
 
 
-def measure_samples(reader: SampleReader) -> Moments:
-    """Return the statistics of x of all selected samples, at least one.
+def measure_samples(reader: SampleReader, one: SampleInput) -> Moments:
+    """Return the statistics of one input of all selected samples, at least one.
 
     Each chunk is decoded once; the memory taken is that of some chunks a thread.
     """
@@ -38,7 +38,7 @@ def measure_samples(reader: SampleReader) -> Moments:
 
     found: list[Moments] = []
     with show_count("statistics, by reading once", lambda: _count_places(reader)) as on_chunks:
-        for part in pass_over(reader, reader.cut.x_steps, measure):
+        for part in pass_over(reader, one, one.cut.x_steps, measure):
             found.append(part)
             on_chunks(1)
             if len(found) == _PARTS_PER_POOL:
@@ -46,11 +46,10 @@ def measure_samples(reader: SampleReader) -> Moments:
     return merge_all(found)
 
 
-def sketch_samples(reader: SampleReader) -> Sketch:
-    """Return values drawn from x of all selected samples, weighted by how often they occur."""
+def sketch_samples(reader: SampleReader, one: SampleInput) -> Sketch:
+    """Return values drawn from one input of all selected samples, by how often they occur."""
     units = reader.units
-    row_shape = reader.readers.x[0].spec.row_shape
-    n_channels = row_shape[-1] if row_shape else 1
+    row_shape, n_channels = one.spec.row_shape, one.n_channels
     n_rows = units.index.count_rows(units.selection.starts, units.selection.stops)
     n_values = n_rows * (math.prod(row_shape) // n_channels)
     step = max(1, n_values // max(_MIN_DRAWN, min(_MAX_DRAWN, _DRAWN_VALUES // n_channels)))
@@ -66,7 +65,7 @@ def sketch_samples(reader: SampleReader) -> Sketch:
 
     found = []
     with show_count("quantiles, by reading once", lambda: _count_places(reader)) as on_chunks:
-        for part in pass_over(reader, reader.cut.x_steps, measure):
+        for part in pass_over(reader, one, one.cut.x_steps, measure):
             found.append(part)
             on_chunks(1)
     return Sketch.joined(found)
@@ -74,6 +73,7 @@ def sketch_samples(reader: SampleReader) -> Sketch:
 
 def pass_over(
     reader: SampleReader,
+    one: SampleInput,
     steps: IntArray | None,
     measure: Callable[[AnyArray, IntArray, int], Part],
     *,
@@ -83,6 +83,8 @@ def pass_over(
 
     Parameters
     ----------
+    one : SampleInput
+        The input whose rows these are.
     steps : int64, or None
         Which rows of a sample are meant, counted from its first one; None: all.
     measure : callable
@@ -98,7 +100,7 @@ def pass_over(
 
     def work(place: tuple[int, int]) -> Part | None:
         segment, chunk = place
-        chunks = reader.readers.x[segment]
+        chunks = one.readers[segment]
         spec = chunks.spec
         low = reader.units.first_row_of(segment) + chunk * spec.chunk_rows
         n_rows = spec.rows_of(chunk)

@@ -89,7 +89,8 @@ def refuse_class_weight(selection: Selection, given: Any, label_mode: object) ->
 
 def _refuse_several_labels(selection: Selection) -> None:
     # A sample has a label for each step, or several at once.
-    shape, cut = selection.reader.y_step[0], selection.view.cut
+    reader, cut = selection.reader, selection.view.cut
+    shape = reader.y_step[0] if cut.y_of == "x" else reader.label_shape()
     n_axes = len(shape) - (selection.scheme.encoding == "one_hot")
     if n_axes > 0 or cut.y_steps is None or cut.n_label_axes > 0:
         raise SampleError(

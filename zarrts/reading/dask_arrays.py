@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 from zarrts.indexing.cuts import Cut, TargetOf, View
 from zarrts.indexing.indexes import WindowIndex
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import handed_out
 from zarrts.labels.label_sets import by_name
 from zarrts.reading.load import ids_by_unit
 from zarrts.reading.selection import Selection
@@ -42,8 +42,12 @@ def to_dask(selection: Selection) -> tuple[Any, Any]:
 
 
 def _array(selection: Selection, role: Role) -> Any:
-    """Return x or y of samples as one array; several labels as a dictionary of them."""
-    example = _Part(selection.narrowed(Ranges.of_ids(np.zeros(0, np.int64))), role).read()
+    """Return x or y of samples as one array; several inputs or labels as a dictionary of them."""
+    nothing = selection.narrowed(Ranges.of_ids(np.zeros(0, np.int64)))
+    if role == "x":
+        examples = {it.name: _Part(nothing, role, it.name).read() for it in selection.reader.inputs}
+        return handed_out({it: _blocks(selection, role, examples[it], it) for it in examples})
+    example = _Part(nothing, role).read()
     if example.dtype.names is None:
         return _blocks(selection, role, example, None)
     return {
@@ -104,13 +108,13 @@ class _Part:
 
     def read(self) -> AnyArray:
         """Return x or y of the samples, as stored."""
-        reader = self.selection.reader
-        fetch: Callable[..., AnyArray] = reader.fetch_x if self.role == "x" else reader.fetch_y
-        reduced = (lambda found: found) if self.role == "x" else reader.cut.reduced
-        nothing = np.zeros(0, np.int64)
-        parts = [reduced(fetch(ids)) for ids in ids_by_unit(reader, reads_x=self.role == "x")]
-        found = np.concatenate(parts) if parts else reduced(fetch(nothing))
-        return found if self.field is None else np.ascontiguousarray(found[self.field])
+        reader, name = self.selection.reader, self.field
+        units = [*ids_by_unit(reader, reads_x=self.role == "x")] or [np.zeros(0, np.int64)]
+        if self.role == "x":
+            assert name is not None
+            return np.concatenate([reader.fetch_x(ids)[name] for ids in units])
+        found = np.concatenate([reader.cut.reduced(reader.fetch_y(ids)) for ids in units])
+        return found if name is None else np.ascontiguousarray(found[name])
 
 
 def _read(block: AnyArray) -> AnyArray:

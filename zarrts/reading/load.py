@@ -9,6 +9,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.units import Ranges
+from zarrts.inputs import handed_out
 from zarrts.keywords import unknown_names
 from zarrts.labels.label_sets import by_name
 from zarrts.labels.scheme import LabelScheme
@@ -19,6 +20,9 @@ from zarrts.types import AnyArray, IntArray, Label, Labels
 
 _PIECE_BYTES = 32 << 20
 
+Loaded = AnyArray | list[AnyArray] | dict[str, AnyArray | list[AnyArray]]
+"""Inputs in memory: an array, or a list of samples of unequal lengths; of several, each by name."""
+
 
 def ids_by_unit(reader: SampleReader, *, reads_x: bool = True) -> Iterator[IntArray]:
     """Yield the selected ids, those of one unit after the other, no more than fit into memory.
@@ -27,7 +31,10 @@ def ids_by_unit(reader: SampleReader, *, reads_x: bool = True) -> Iterator[IntAr
     """
     units: Any = range(reader.units.n_units)
     if reader.readers.is_remote:
-        ahead = [reader.readers.x] * (reads_x or reader.cut.y_of == "x")
+        some = reader.inputs_read if reads_x else reader.inputs_read[len(reader.inputs) :]
+        if reader.cut.y_of == "x" and not reads_x:
+            some = (reader.target_input,)
+        ahead = [it.readers for it in some]
         ahead += [reader.readers.y] * reader.has_row_labels
         units = units_ahead(reader, ahead, _PIECE_BYTES)
     yield from _ids_of(reader, units)
@@ -51,19 +58,23 @@ def labels_by_unit(reader: SampleReader) -> Iterator[tuple[IntArray, AnyArray]]:
 def count_bytes(reader: SampleReader) -> int:
     """Return how much memory all selected samples take, as stored."""
     units, cut = reader.units, reader.cut
-    x, (shape, dtype) = reader.readers.x[0].spec, reader.y_step
+    (shape, dtype), row_bytes = reader.y_step, 0
+    fixed_bytes = 0
+    for it in reader.inputs:
+        if it.cut.x_steps is None:
+            row_bytes += it.spec.row_bytes
+        else:
+            fixed_bytes += it.cut.x_steps.size * it.spec.row_bytes
     n_samples = len(units.selection)
     label_bytes = math.prod(shape) * dtype.itemsize
     if cut.x_steps is not None and cut.y_steps is not None:
-        return n_samples * (cut.x_steps.size * x.row_bytes + cut.y_steps.size * label_bytes)
+        return n_samples * (fixed_bytes + cut.y_steps.size * label_bytes)
     n_rows = int(reader.lengths(units.selection.ids(np.arange(n_samples))).sum())
     n_labels = n_rows if cut.y_steps is None else n_samples
-    return n_rows * x.row_bytes + n_labels * label_bytes
+    return n_rows * row_bytes + n_samples * fixed_bytes + n_labels * label_bytes
 
 
-def load(
-    reader: SampleReader, memory: int | str
-) -> tuple[AnyArray | list[AnyArray], Labels | list[Labels]]:
+def load(reader: SampleReader, memory: int | str) -> tuple[Loaded, Labels | list[Labels]]:
     """Return all selected samples as arrays (x, y) in RAM; see `Samples.load`.
 
     Raises
@@ -80,9 +91,9 @@ def load(
         )
     if reader.cut.is_of_equal_lengths:
         x, y = load_samples(reader)
-        return x, by_name(y)
+        return handed_out(x), by_name(y)
     series, labels = load_series(reader)
-    return series, labels_by_name(labels)
+    return handed_out(series), labels_by_name(labels)
 
 
 def labels_by_name(stored: AnyArray | list[AnyArray]) -> Labels | list[Labels]:
@@ -90,37 +101,55 @@ def labels_by_name(stored: AnyArray | list[AnyArray]) -> Labels | list[Labels]:
     return [by_name(it) for it in stored] if isinstance(stored, list) else by_name(stored)
 
 
-def load_one(reader: SampleReader, ids: IntArray) -> tuple[AnyArray, AnyArray]:
-    """Return input and label, as stored, of a single sample."""
+def load_one(reader: SampleReader, ids: IntArray) -> tuple[dict[str, AnyArray], AnyArray]:
+    """Return inputs by name and label, as stored, of a single sample."""
     fit = None if reader.cut.is_of_equal_lengths else _to_the_end(reader, ids)
     x, y = reader.fetch(ids, fit)
-    return x[0], reader.cut.reduced(y)[0]
+    return {name: it[0] for name, it in x.items()}, reader.cut.reduced(y)[0]
 
 
-def load_samples(reader: SampleReader) -> tuple[AnyArray, AnyArray]:
-    """Return all selected samples, as stored, in RAM."""
-    spec, n_samples = reader.readers.x[0].spec, len(reader.units.selection)
-    x = np.empty((n_samples, *reader.cut.n_x(None), *spec.row_shape), spec.dtype)
+def load_samples(reader: SampleReader) -> tuple[dict[str, AnyArray], AnyArray]:
+    """Return all selected samples, as stored, in RAM; inputs by name."""
+    n_samples = len(reader.units.selection)
+    x = {it.name: np.empty((n_samples, *it.shape_of(None)), it.spec.dtype) for it in reader.inputs}
     labels, done = [], 0
     for ids in ids_by_unit(reader):
-        x[done : done + len(ids)], stored = reader.fetch(ids)
+        rows, stored = reader.fetch(ids)
+        for name, of_input in rows.items():
+            x[name][done : done + len(ids)] = of_input
         labels.append(reader.cut.reduced(stored))
         done += len(ids)
     return x, _joined(reader, labels)
 
 
-def load_series(reader: SampleReader) -> tuple[list[AnyArray], AnyArray | list[AnyArray]]:
-    """Return all selected samples of unequal lengths, as stored, in RAM: a list, and labels."""
-    series: list[AnyArray] = []
+def load_series(
+    reader: SampleReader,
+) -> tuple[dict[str, AnyArray | list[AnyArray]], AnyArray | list[AnyArray]]:
+    """Return all selected samples of unequal lengths, as stored, in RAM, and labels.
+
+    Inputs are lists by name; those that do not change in time are arrays.
+    """
+    parts: dict[str, list[AnyArray]] = {it.name: [] for it in reader.inputs}
     labels: list[AnyArray] = []
     for ids in ids_by_unit(reader):
         fit = _to_the_end(reader, ids)
         x, y = reader.fetch(ids, fit)
-        series += (it[:length].copy() for it, length in zip(x, fit.lengths, strict=True))
+        for one in reader.inputs:
+            rows = x[one.name]
+            if one.cut.is_of_equal_lengths:
+                parts[one.name].append(rows)
+                continue
+            lengths = one.n_steps(fit.lengths)
+            parts[one.name] += (it[:n].copy() for it, n in zip(rows, lengths, strict=True))
         if reader.cut.y_steps is None:
-            labels += (it[:length].copy() for it, length in zip(y, fit.lengths, strict=True))
+            lengths = fit.lengths * reader.label_steps
+            labels += (it[:n].copy() for it, n in zip(y, lengths, strict=True))
         else:
             labels.append(y)
+    series = {
+        it.name: np.concatenate(parts[it.name]) if it.cut.is_of_equal_lengths else parts[it.name]
+        for it in reader.inputs
+    }
     return series, labels if reader.cut.y_steps is None else _joined(reader, labels)
 
 
@@ -136,7 +165,8 @@ def load_labels(reader: SampleReader) -> AnyArray | list[AnyArray]:
         for ids in ids_by_unit(reader, reads_x=False):
             fit = _to_the_end(reader, ids)
             stored = reader.fetch_y(ids, fit)
-            labels += (it[:n].copy() for it, n in zip(stored, fit.lengths, strict=True))
+            lengths = fit.lengths * reader.label_steps
+            labels += (it[:n].copy() for it, n in zip(stored, lengths, strict=True))
         return labels
     return _joined(reader, [stored for _, stored in labels_by_unit(reader)])
 
@@ -144,8 +174,7 @@ def load_labels(reader: SampleReader) -> AnyArray | list[AnyArray]:
 def _joined(reader: SampleReader, labels: Sequence[AnyArray]) -> AnyArray:
     if labels:
         return np.concatenate(labels)
-    shape, dtype = reader.y_step
-    return np.empty((0, *reader.cut.n_y(None), *shape), dtype)
+    return np.empty((0, *reader.y_shape(None)), reader.y_step[1])
 
 
 def samples_of_classes(
@@ -211,8 +240,7 @@ def read_classes(
 def _refuse_several_labels(
     reader: SampleReader, scheme: LabelScheme, array: str | None = None
 ) -> None:
-    row_shape, dtype = reader.label_step
-    shape = row_shape if array is None else dtype[array].shape
+    shape = reader.label_shape(array)
     n_axes = len(shape[:-1] if scheme.encoding == "one_hot" else shape)
     steps = reader.cut.y_steps
     has_one_step = steps is not None and reader.cut.n_label_axes == 0
@@ -246,7 +274,7 @@ def count_classes(
         classes = scheme.classes_of(own)
         is_counted = classes >= 0
         if fit is not None and reader.cut.y_steps is None:
-            is_counted[fit.is_behind] = False
+            is_counted[reader.labels_behind(fit)] = False
         recording = np.searchsorted(starts, ids, "right") - 1
         recording = np.broadcast_to(
             recording.reshape(-1, *(1 for _ in classes.shape[1:])), classes.shape

@@ -13,7 +13,7 @@ from zarrts.indexing.units import ChunkUnits
 from zarrts.ordering.order import UNITS_PER_PART, filled_units
 from zarrts.sizes import format_budget
 from zarrts.storage.chunks import ChunkReader
-from zarrts.storage.readers import Readers
+from zarrts.storage.readers import InputReaders, Readers
 from zarrts.types import AnyArray, IntArray
 
 _ALIGNMENT = 64  # TensorFlow and JAX take aligned arrays without a copy
@@ -209,7 +209,8 @@ class UnitMemory:
     """Memory for open units; `held` says which unit each slot holds (-1: none, or half-written).
 
     Where all units of a selection fit, each has a slot of its own and stays there from epoch to
-    epoch; otherwise slots are used in turn. `damaged` are units that could not be read.
+    epoch; otherwise slots are used in turn. `damaged` are units that could not be read; `inputs`
+    those that are read of x.
     """
 
     def __init__(
@@ -219,6 +220,7 @@ class UnitMemory:
         slots: int,
         label_bytes: int,
         *,
+        inputs: Sequence[InputReaders],
         has_labels: bool = True,
     ) -> None:
         self.rows = units.rows
@@ -228,8 +230,12 @@ class UnitMemory:
             self._filled = filled_units(units).astype(np.int64)
             slots = len(self._filled)
         self.slots = slots
-        x = readers.held[0].spec
-        self.x = aligned_empty((slots, self.rows, *x.row_shape), x.dtype)
+        self.inputs = {
+            it.name: aligned_empty((slots, self.rows, *spec.row_shape), spec.dtype)
+            for it in inputs
+            for spec in [it.held[0].spec]
+        }
+        self._inputs = inputs
         self.labels = LabelMemory(units, readers, slots, label_bytes) if has_labels else None
         self.held = np.full(slots, -1, np.int64)
         self.damaged: frozenset[int] = frozenset()
@@ -250,14 +256,15 @@ class UnitMemory:
         """Whether every unit of the selection has a slot of its own."""
         return self._filled is not None
 
-    @property
-    def rows_of_x(self) -> AnyArray:
-        """The rows of all slots, one after the other."""
-        return self.x.reshape(-1, *self.x.shape[2:])
+    def rows_of(self, name: str) -> AnyArray:
+        """Return the rows of an input in all slots, one after the other."""
+        memory = self.inputs[name]
+        return memory.reshape(-1, *memory.shape[2:])
 
-    def read_x(self, reader: ChunkReader, chunk: int, n_chunks: int, slot: int, at: int) -> None:
-        """Read consecutive chunks into a slot, from row `at` of it on."""
-        _read_chunks(reader, chunk, n_chunks, self.x[slot, at:])
+    def read_x(self, segment: int, chunk: int, n_chunks: int, slot: int, at: int) -> None:
+        """Read consecutive chunks of every input into a slot, from row `at` of it on."""
+        for it in self._inputs:
+            _read_chunks(it.held[segment], chunk, n_chunks, self.inputs[it.name][slot, at:])
 
     def slots_of(self, places: IntArray, units: IntArray) -> IntArray:
         """Return the slots of the units at some places."""

@@ -72,9 +72,9 @@ def count_step_axes(reader: SampleReader) -> int:
         return 1
     if steps.ndim or reader.cut.y_of == "x":
         return reader.cut.n_label_axes
-    x, y = reader.readers.x[0].spec.row_shape, reader.readers.y[0].spec
-    shape = y.row_shape
-    return int(len(x) > 1 and len(shape) > 0 and shape[0] == x[0])
+    shape = reader.label_shape()
+    lengths = {x[0] for it in reader.inputs if len(x := it.spec.row_shape) > 1}
+    return int(len(shape) > 0 and shape[0] in lengths)
 
 
 def may_miss(scheme: LabelScheme) -> bool:
@@ -122,7 +122,9 @@ def labelled_samples(reader: SampleReader, scheme: LabelScheme) -> tuple[Ranges,
             fit = Fit(lengths=lengths, n_steps=int(lengths.max()))
         stored = reader.cut.reduced(reader.fetch_y(ids, fit))
         found = list(presence_of(scheme, stored, n_axes).values())
-        is_own = None if fit is None or reader.cut.y_steps is not None else ~fit.is_behind
+        is_own = (
+            None if fit is None or reader.cut.y_steps is not None else ~reader.labels_behind(fit)
+        )
         any_of = np.stack([_over_steps(it, is_own, np.any) for it in found]).any(axis=0)
         all_of = np.stack([_over_steps(it, is_own, np.all) for it in found]).all(axis=0)
         has_gaps |= bool((any_of & ~all_of).any())

@@ -7,7 +7,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.indexing.occurrences import samples_with
 from zarrts.reading.chunk_pass import pass_over
-from zarrts.reading.sample_reader import SampleReader
+from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.storage.catalog import Catalog
 from zarrts.types import AnyArray, IntArray
 
@@ -22,8 +22,10 @@ def check_nan(nan: str) -> None:
 
 def refuse_nan(
     reader: SampleReader,
+    one: SampleInput,
     catalog: Catalog,
-    channels: tuple[str, ...] | None,
+    names: tuple[str, ...] | None,
+    channels: slice,
     *,
     nan: OnNan,
     skips_damage: bool,
@@ -36,6 +38,12 @@ def refuse_nan(
     ----------
     reader : SampleReader
         Of those of the samples that lie in recordings that hold NaN.
+    one : SampleInput
+        The input that is looked at.
+    names : tuple of str, or None
+        Of its channels.
+    channels : slice
+        Which those are among the channels of all inputs.
 
     Raises
     ------
@@ -43,17 +51,20 @@ def refuse_nan(
         That names the first sample with NaN.
     """
     cut = reader.cut
-    has_targets = cut.y_of == "x"
+    has_targets = cut.y_of == "x" and cut.y_input == one.name
+    is_input = any(it.name == one.name for it in reader.inputs)
     for what, steps, some in (
-        ("x", cut.x_steps, None),
+        ("x", one.cut.x_steps, None),
         ("its target", cut.y_steps, cut.y_channels),
     ):
-        if (nan == "fill" and what == "x") or (what != "x" and not has_targets):
+        if what == "x" and (nan == "fill" or not is_input):
             continue
-        found = _first(reader, steps, some, skips_damage, np.isnan)
+        if what != "x" and not has_targets:
+            continue
+        found = _first(reader, one, steps, some, skips_damage, np.isnan)
         if found is not None:
             row, channel = found
-            n_nan = int(catalog.moments.nan_count[_recording(reader, row), channel])
+            n_nan = int(catalog.moments.nan_count[:, channels][_recording(reader, row), channel])
             remedy = (
                 "nan='fill' puts the mean of the channel there, nan='keep' hands NaN on"
                 if what == "x"
@@ -61,15 +72,16 @@ def refuse_nan(
             )
             raise SampleError(
                 f"{_place(reader, catalog, steps, row)}: {what} is NaN in "
-                f"{_channel(channels, channel)}, as are {n_nan:,} values of that recording; "
+                f"{_channel(one, names, channel)}, as are {n_nan:,} values of that recording; "
                 f"{remedy}, and select(ids=...) leaves samples out."
             )
 
 
 def refuse_infinite(
     reader: SampleReader,
+    one: SampleInput,
     catalog: Catalog,
-    channels: tuple[str, ...] | None,
+    names: tuple[str, ...] | None,
     *,
     skips_damage: bool,
 ) -> None:
@@ -80,12 +92,12 @@ def refuse_infinite(
     SampleError
         That names the first sample with one.
     """
-    found = _first(reader, reader.cut.x_steps, None, skips_damage, np.isinf)
+    found = _first(reader, one, one.cut.x_steps, None, skips_damage, np.isinf)
     if found is not None:
         row, channel = found
         raise SampleError(
-            f"{_place(reader, catalog, reader.cut.x_steps, row)}: x is infinite in "
-            f"{_channel(channels, channel)}, which has no mean to scale the sample by; replace "
+            f"{_place(reader, catalog, one.cut.x_steps, row)}: x is infinite in "
+            f"{_channel(one, names, channel)}, which has no mean to scale the sample by; replace "
             "such values in the source files and convert again, or leave samples out with "
             "select(ids=...)."
         )
@@ -93,6 +105,7 @@ def refuse_infinite(
 
 def _first(
     reader: SampleReader,
+    one: SampleInput,
     steps: IntArray | None,
     some: IntArray | None,
     skips_damage: bool,
@@ -110,7 +123,7 @@ def _first(
         where = np.argwhere(is_met)
         return (first + int(where[0, 0]), int(where[0, 1])) if len(where) else None
 
-    parts = pass_over(reader, steps, find, skips_damage=skips_damage)
+    parts = pass_over(reader, one, steps, find, skips_damage=skips_damage)
     return next((found for found in parts if found is not None), None)
 
 
@@ -128,5 +141,6 @@ def _place(reader: SampleReader, catalog: Catalog, steps: IntArray | None, row: 
     )
 
 
-def _channel(channels: tuple[str, ...] | None, channel: int) -> str:
-    return f"channel {channel}" + (f" ({channels[channel]})" if channels else "")
+def _channel(one: SampleInput, names: tuple[str, ...] | None, channel: int) -> str:
+    of_input = f" of {one.name}" if one.name else ""
+    return f"channel {channel}" + (f" ({names[channel]})" if names else "") + of_input

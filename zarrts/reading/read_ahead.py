@@ -62,7 +62,7 @@ class PlacesAhead:
     Parameters
     ----------
     readers : sequence of sequence of ChunkReader
-        Of x, and of what else is read with it; of each, those of all segments.
+        Of each input, and then of y; of each, those of all segments.
     n_places : int
         Of the order.
     n_bytes : int
@@ -81,7 +81,8 @@ class PlacesAhead:
 
         Many at a time, so that neighbours are asked for together.
         """
-        unit_bytes = n_chunks * self._readers[0][0].spec.chunk_bytes
+        *inputs, _ = self._readers
+        unit_bytes = n_chunks * sum(it[0].spec.chunk_bytes for it in inputs)
         n_ahead = max(2, min(_MAX_ASKED, self._n_bytes // unit_bytes))
         start = max(place, self._asked_to)
         if start - place > n_ahead // 2:
@@ -89,10 +90,18 @@ class PlacesAhead:
         self._asked_to = min(place + n_ahead, self._n_places)
         return range(start, self._asked_to)
 
-    def ask(self, which: int, places: Mapping[int, Chunks]) -> None:
-        """Ask for what is at some places, of one of the arrays."""
+    def ask_inputs(self, places: Mapping[int, Chunks]) -> None:
+        """Ask for the inputs at some places."""
+        for readers in self._readers[:-1]:
+            self._ask(readers, places)
+
+    def ask_labels(self, places: Mapping[int, Chunks]) -> None:
+        """Ask for the labels at some places."""
+        self._ask(self._readers[-1], places)
+
+    def _ask(self, readers: Sequence[ChunkReader], places: Mapping[int, Chunks]) -> None:
         wanted = [(it.segment, it.chunk, it.n_chunks) for it in places.values()]
-        asked = ask_together(self._readers[which], wanted)
+        asked = ask_together(readers, wanted)
         for place, kept in zip(places, asked, strict=True):
             self._kept.setdefault(place, []).append(kept)
 

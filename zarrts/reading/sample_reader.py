@@ -1,18 +1,65 @@
 """Read samples of an open store, whatever a sample is: on their own, without a stream."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zarrts.indexing.cuts import Cut, Fit
 from zarrts.indexing.units import ChunkUnits
+from zarrts.inputs import handed_out
 from zarrts.reading.memory import aligned_empty
 from zarrts.storage.chunks import ChunkReader, read_rows
-from zarrts.storage.readers import Readers
+from zarrts.storage.readers import InputReaders, Readers
 from zarrts.types import AnyArray, IntArray
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleInput(InputReaders):
+    """One input of samples: how its rows are read, and which of them a sample is.
+
+    Attributes
+    ----------
+    cut : Cut
+    """
+
+    cut: Cut
+
+    @property
+    def n_channels(self) -> int:
+        """Size of the last axis; 1 where rows are single values."""
+        return self.spec.row_shape[-1] if self.spec.row_shape else 1
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Shape of a sample; None for a length that differs."""
+        row_shape = self.spec.row_shape
+        if self.cut.x_steps is None:
+            return (None, *row_shape[self.steps > 1 :])
+        return self._joined(self.cut.x_steps.shape)
+
+    def shape_of(self, fit: Fit | None) -> tuple[int, ...]:
+        """Return the shape of samples that were brought to one length."""
+        return self._joined(self.cut.n_x(fit))
+
+    def _joined(self, n_rows: tuple[int, ...]) -> tuple[int, ...]:
+        row_shape = self.spec.row_shape
+        if self.steps > 1 and n_rows:  # the steps of a row and the rows are one axis of time
+            return (*n_rows[:-1], n_rows[-1] * row_shape[0], *row_shape[1:])
+        return (*n_rows, *row_shape)
+
+    def n_steps(self, n_rows: IntArray) -> IntArray:
+        """Return how many steps in time some rows are."""
+        return n_rows * max(1, self.steps)
+
+    def by_row(self, samples: AnyArray, fit: Fit | None) -> AnyArray:
+        """Return a view of samples, (n, *shape_of(fit)), with an axis for each row."""
+        return samples.reshape(len(samples), *self.cut.n_x(fit), *self.spec.row_shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +75,59 @@ class SampleReader:
         What of their rows is x, and what y is.
     offsets : int64, shape (n_recordings + 1,)
         First row of each recording, counted through all segments.
+    chosen : str or tuple of str, or None
+        The inputs that samples have, by name; all by default. A single name: that array alone.
     """
 
     readers: Readers
     units: ChunkUnits
     cut: Cut
     offsets: IntArray
+    chosen: str | tuple[str, ...] | None = None
+
+    @cached_property
+    def inputs(self) -> tuple[SampleInput, ...]:
+        """The inputs that samples have."""
+        chosen = (self.chosen,) if isinstance(self.chosen, str) else self.chosen
+        return tuple(it for it in self._every_input if chosen is None or it.name in chosen)
+
+    def handed_out(self, of_inputs: Mapping[str, T]) -> T | dict[str, T]:
+        """Return what there is of each input of samples as users get it."""
+        if isinstance(self.chosen, str):
+            return next(iter(of_inputs.values()))
+        return handed_out(of_inputs)
+
+    @cached_property
+    def _every_input(self) -> tuple[SampleInput, ...]:
+        return tuple(
+            SampleInput(
+                name=it.name,
+                readers=it.readers,
+                held=it.held,
+                steps=it.steps,
+                cut=self.cut if it.steps else self.cut.of_first_row,
+            )
+            for it in self.readers.inputs
+        )
+
+    @cached_property
+    def inputs_read(self) -> tuple[SampleInput, ...]:
+        """The same, and the input that targets are values of."""
+        has_targets = self.cut.y_of == "x"
+        return tuple(
+            it
+            for it in self._every_input
+            if it in self.inputs or (has_targets and it.name == self.cut.y_input)
+        )
+
+    def input(self, name: str) -> SampleInput:
+        """Return an input by its name."""
+        return next(it for it in self._every_input if it.name == name)
+
+    @property
+    def target_input(self) -> SampleInput:
+        """The input that targets are values of, where they are."""
+        return self.input(self.cut.y_input)
 
     def with_run(self, run: int) -> "SampleReader":
         """Return the same samples, read in units of `run` chunks."""
@@ -47,8 +141,8 @@ class SampleReader:
     @property
     def unit_row_bytes(self) -> int:
         """Memory that a row of an open unit takes, as it is held there, its label included."""
-        x, y = self.readers.held[0].spec, self.readers.y[0].spec
-        return x.row_bytes + (y.row_bytes if self.has_row_labels else 0)
+        x_bytes = sum(it.held[0].spec.row_bytes for it in self.inputs_read)
+        return x_bytes + (self.readers.y[0].spec.row_bytes if self.has_row_labels else 0)
 
     @property
     def unit_bytes(self) -> int:
@@ -58,9 +152,11 @@ class SampleReader:
     @property
     def max_bytes(self) -> int:
         """Most memory that x of one sample takes, as stored."""
-        spec, steps = self.readers.x[0].spec, self.cut.x_steps
-        n_steps = self.units.index.max_rows if steps is None else steps.size
-        return n_steps * spec.row_bytes
+        longest = self.units.index.max_rows
+        return sum(
+            (longest if it.cut.x_steps is None else it.cut.x_steps.size) * it.spec.row_bytes
+            for it in self.inputs
+        )
 
     @property
     def lengths_of_store(self) -> IntArray:
@@ -80,7 +176,7 @@ class SampleReader:
         if self.cut.y_of != "x":
             spec = self.readers.y[0].spec
             return spec.row_shape, spec.dtype
-        spec = self.readers.x[0].spec
+        spec = self.target_input.spec
         if self.cut.y_channels is None:
             return spec.row_shape, spec.dtype
         return (*spec.row_shape[:-1], len(self.cut.y_channels)), spec.dtype
@@ -90,6 +186,35 @@ class SampleReader:
         """Shape and dtype of a label, as stored, whatever the target is."""
         spec, given = self.readers.y[0].spec, self.cut.labels
         return (spec.row_shape, spec.dtype) if given is None else (given.shape[1:], given.dtype)
+
+    @property
+    def label_steps(self) -> int:
+        """Labels, or values that are targets, in a row of the store."""
+        if self.cut.y_of == "x":
+            return max(1, self.target_input.steps)
+        return self.readers.label_steps if self.has_row_labels else 1
+
+    def label_shape(self, array: str | None = None) -> tuple[int, ...]:
+        """Return the shape of one label, of an array of several where one is named."""
+        row_shape, dtype = self.label_step
+        shape = row_shape if array is None else dtype[array].shape
+        has_steps = self.readers.label_steps > 1 and self.cut.labels is None
+        return shape[has_steps:]
+
+    def y_shape(self, fit: Fit | None) -> tuple[int, ...]:
+        """Return the shape of y of samples, as stored."""
+        n_rows, (inner, _) = self.cut.n_y(fit), self.y_step
+        if self.label_steps > 1 and n_rows:  # the labels of a row, and rows, are one axis of time
+            return (*n_rows[:-1], n_rows[-1] * inner[0], *inner[1:])
+        return (*n_rows, *inner)
+
+    def y_by_row(self, y: AnyArray, fit: Fit | None) -> AnyArray:
+        """Return a view of y, (n, *y_shape(fit)), with an axis for each row."""
+        return y.reshape(len(y), *self.cut.n_y(fit), *self.y_step[0])
+
+    def labels_behind(self, fit: Fit) -> NDArray[np.bool_]:
+        """Return which labels of steps are behind the end of their sample."""
+        return np.repeat(fit.is_behind, self.label_steps, axis=1)
 
     @cached_property
     def labels_of_recordings(self) -> AnyArray:
@@ -109,7 +234,7 @@ class SampleReader:
         shape = (len(labels), *steps.shape, *labels.shape[1:])
         return np.broadcast_to(spread, shape)
 
-    def fetch(self, ids: IntArray, fit: Fit | None = None) -> tuple[AnyArray, AnyArray]:
+    def fetch(self, ids: IntArray, fit: Fit | None = None) -> tuple[dict[str, AnyArray], AnyArray]:
         """Return stored inputs and labels of some samples, in the order asked for.
 
         Parameters
@@ -120,24 +245,28 @@ class SampleReader:
 
         Returns
         -------
-        x and y, each of shape (n_samples, ...)
+        x by the name of the input, and y, each of shape (n_samples, ...)
         """
         return self.fetch_x(ids, fit), self.fetch_y(ids, fit)
 
-    def fetch_x(self, ids: IntArray, fit: Fit | None = None, *, as_held: bool = False) -> AnyArray:
-        """Return inputs of some samples.
+    def fetch_x(
+        self, ids: IntArray, fit: Fit | None = None, *, as_held: bool = False
+    ) -> dict[str, AnyArray]:
+        """Return inputs of some samples by name.
 
         Parameters
         ----------
         as_held : bool
             As the memory of open chunks holds them: counts, where all of x is counts.
         """
-        readers = self.readers.held if as_held else self.readers.x
-        spec = readers[0].spec
-        rows = self.cut.x_rows(self.units.index.first_rows(ids), fit)
-        out = aligned_empty((*rows.shape, *spec.row_shape), spec.dtype)
-        self._fill(out, rows, readers, self.units.unit_of(ids))
-        return out
+        firsts, owners = self.units.index.first_rows(ids), self.units.unit_of(ids)
+        found = {}
+        for it in self.inputs:
+            readers = it.held if as_held else it.readers
+            found[it.name] = aligned_empty((len(ids), *it.shape_of(fit)), readers[0].spec.dtype)
+            rows = it.cut.x_rows(firsts, fit)
+            self._fill(it.by_row(found[it.name], fit), rows, readers, owners)
+        return found
 
     def fetch_y(self, ids: IntArray, fit: Fit | None = None) -> AnyArray:
         """Return stored labels (or values, where these are the target) of some samples."""
@@ -147,13 +276,14 @@ class SampleReader:
         if self.cut.y_of == "sample":
             return np.array(self.spread(ids))
         rows = self.cut.y_rows(firsts, fit)
-        shape, dtype = self.y_step
-        out = aligned_empty((*rows.shape, *shape), dtype)
+        found = aligned_empty((len(ids), *self.y_shape(fit)), self.y_step[1])
+        out = self.y_by_row(found, fit)
         if self.cut.y_of == "row":
             self._fill(out, rows, self.readers.y, self.units.unit_of(ids))
         else:
-            self._fill(out, rows, self.readers.x, self.units.unit_of(ids), self.cut.y_channels)
-        return out
+            readers = self.target_input.readers
+            self._fill(out, rows, readers, self.units.unit_of(ids), self.cut.y_channels)
+        return found
 
     def _fill(
         self,

@@ -3,7 +3,7 @@
 `Samples`, which users hold, is a thin class over it; everything else is a function of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.errors import SampleError
 from zarrts.indexing.cuts import View
 from zarrts.indexing.units import ChunkUnits, Ranges, SegmentGrid
 from zarrts.labels.scheme import LabelScheme
@@ -37,12 +38,15 @@ class Selection:
         What a sample is: as stored, or a window.
     scheme : LabelScheme
         What labels mean: as in the store, or with classes merged or left out.
+    inputs : str or tuple of str, or None
+        The inputs that samples have, by name; all by default. A single name: that array alone.
     """
 
     store: Store
     ids: Ranges
     view: View
     scheme: LabelScheme
+    inputs: str | tuple[str, ...] | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
@@ -54,7 +58,7 @@ class Selection:
         return len(self.ids)
 
     def __reduce__(self) -> Any:
-        return Selection, (self.store, self.ids, self.view, self.scheme)
+        return Selection, (self.store, self.ids, self.view, self.scheme, self.inputs)
 
     @property
     def is_as_stored(self) -> bool:
@@ -121,6 +125,7 @@ class Selection:
             units=self.units,
             cut=self.view.cut,
             offsets=self.store.catalog.row_starts,
+            chosen=self.inputs,
         )
 
     # Other selections --------------------------------------------------------------------
@@ -137,6 +142,27 @@ class Selection:
         """Return the samples of another view that lie in the recordings of these."""
         every = Ranges.of_bounds(np.zeros(1, np.int64), np.array([view.index.n_samples]))
         return replace(self, ids=every, view=view).of_recordings(self.per_recording > 0)
+
+    def choosing(self, inputs: "Sequence[str] | str | None") -> "Selection":
+        """Return the same samples with some of their inputs.
+
+        Raises
+        ------
+        SampleError
+            If there is no such input; names both sides.
+        """
+        if inputs is None:
+            return self
+        names = [inputs] if isinstance(inputs, str) else [*inputs]
+        known = [it.name for it in self.store.readers.inputs]
+        unknown = [str(name) for name in names if name not in known]
+        if unknown or not names or known == [""]:
+            there = "one without a name" if known == [""] else ", ".join(known)
+            asked = ", ".join(map(str, names)) or "none"
+            raise SampleError(
+                f"inputs= names {asked}, but the inputs of {self.store.path} are: {there}."
+            )
+        return replace(self, inputs=inputs if isinstance(inputs, str) else tuple(names))
 
     def with_scheme(self, scheme: LabelScheme) -> "Selection":
         """Return the same samples with labels that mean something else."""

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from zarrts.labels.functions import labels_of_function
 from zarrts.reading.bad_rows import without_bad_rows
 from zarrts.reading.events import events_of, recordings_of, scheme_of_events
 from zarrts.reading.selection import Selection
+from zarrts.store import Store
 from zarrts.types import IntArray
 
 _MAX_NAMED = 3
@@ -48,7 +49,8 @@ def windows(
     _refuse_view(selection)
     if nan not in ("keep", "drop"):
         raise SampleError(f"nan={nan!r} is unknown; use 'keep' or 'drop'.")
-    store = selection.store
+    store, header = selection.store, selection.store.header
+    options["target"], options["target_input"] = _target(selection, options["target"])
     if at is not None:
         options |= {"length": _length_at_events(selection, before, after, options), "stride": 1}
     elif options["length"] is None or after is not None or before != 0:
@@ -58,24 +60,36 @@ def windows(
     if options["stride"] is None:
         # A time is how long an epoch is; a number of rows counts as in TimeseriesGenerator.
         options["stride"] = options["length"] if isinstance(options["length"], str) else 1
+    of_several = _SeveralRates.of(store)
+    if of_several is not None:
+        of_several.refuse(options)
     for name in _IN_ROWS_OR_TIME:
-        if options[name] is not None:
-            options[name] = rows_of_time(name, options[name], store.rate_hz)
+        if options[name] is not None and (at is None or name not in ("length", "stride")):
+            options[name] = _rows(name, options[name], store, of_several)
     ahead: int | tuple[int, ...]
     if isinstance(horizon, int | str | np.integer):
-        ahead = rows_of_time("horizon", horizon, store.rate_hz)
+        ahead = (
+            int(horizon)
+            if isinstance(horizon, int | np.integer)
+            else _rows("horizon", horizon, store, of_several)
+        )
+        if isinstance(horizon, str):
+            ahead *= header.segments[0].label_steps if options["target"] == "labels" else 1
     else:
         ahead = tuple(int(it) for it in horizon)
-    header = store.header
     if header.labels.class_names == () and header.labels_per == "recording":
         # Where nothing has a label, no window has, whatever label it would be given.
         options["label"] = "recording" if options["target"] == "labels" else options["label"]
-    chosen = None if channels is None else _numbers_of(selection, channels)
-    window = WindowOptions(horizon=ahead, channels=chosen, **options)
+    chosen = None
+    if channels is not None:
+        chosen = _numbers_of(selection, options["target_input"], channels)
+    window = WindowOptions(
+        horizon=ahead, channels=chosen, label_steps=header.segments[0].label_steps, **options
+    )
     recordings = store.recordings if gaps else ()
     missing = numbers_of_gaps(gaps or {}, [it.source for it in recordings])
     if at is not None:
-        rows = rows_of_time("before", before, store.rate_hz)
+        rows = _rows("before", before, store, of_several)
         found = _at_events(selection, window, at, rows, missing, drops_bad=nan == "drop")
         return without_bad_rows(found) if nan == "drop" else found
     _check_labels(selection, window)
@@ -103,9 +117,11 @@ def _length_at_events(
             f"at= cuts one window at each event, from before= to after= it, such as before='0.5s', "
             f"after='2s': {what}."
         )
-    rate_hz = selection.store.rate_hz
+    store = selection.store
+    of_several = _SeveralRates.of(store)
     first, last = (
-        rows_of_time(name, value, rate_hz) for name, value in (("before", before), ("after", after))
+        _rows(name, value, store, of_several)
+        for name, value in (("before", before), ("after", after))
     )
     if first + last < 1:
         raise SampleError(
@@ -250,9 +266,92 @@ def _check_labels(selection: Selection, options: WindowOptions) -> None:
         raise SampleError("label='majority' needs classes, but these labels are numbers.")
 
 
-def _numbers_of(selection: Selection, channels: Sequence[int | str]) -> tuple[int, ...]:
-    names = selection.store.channels or []
-    count = selection.store.header.segments[0].x.shape[-1]
+def _target(selection: Selection, target: Any) -> tuple[Any, str]:
+    """Return "labels" or "x", and of several inputs the name of the one that targets are of.
+
+    Raises
+    ------
+    SampleError
+        If there is no such input; names those that there are.
+    """
+    inputs = selection.store.header.segments[0].inputs
+    if not isinstance(target, str) or target.partition("/")[0] != "x" or "" in inputs:
+        return target, ""
+    name = target.partition("/")[2]
+    moving = [it for it, array in inputs.items() if array.steps]
+    if name not in moving:
+        raise SampleError(
+            f"target={target!r}: values of one input are the target, and there are several: use "
+            f"{', '.join(repr(f'x/{it}') for it in moving)}."
+        )
+    return "x", name
+
+
+@dataclass(frozen=True)
+class _SeveralRates:
+    """Several inputs, of which some have several steps in a row of the store."""
+
+    shown: str
+    row_rate_hz: float | None
+
+    @staticmethod
+    def of(store: Store) -> "_SeveralRates | None":
+        """Return what inputs a store has, or None where a row is one step of each."""
+        segment, described = store.header.segments[0], store.header.description.of_inputs
+        moving = {name: it for name, it in segment.inputs.items() if it.steps}
+        if all(it.steps == 1 for it in moving.values()) and segment.label_steps == 1:
+            return None
+        shown = ", ".join(f"{name} at {described[name].rate_hz or 0:g} Hz" for name in moving)
+        return _SeveralRates(shown, store.header.row_rate_hz)
+
+    def refuse(self, options: Mapping[str, Any]) -> None:
+        """Refuse what means something else for each input."""
+        for name, usual in (("sampling_rate", 1), ("reverse", False)):
+            if options[name] != usual:
+                raise SampleError(
+                    f"{name}={options[name]!r} is about the rows of one input, but there are "
+                    f"several rates: {self.shown}; leave it out."
+                )
+
+    def rows(self, name: str, value: int | str) -> int:
+        """Return how many rows a time is.
+
+        Raises
+        ------
+        SampleError
+            If it is not a time, or not a whole number of steps of each input.
+        """
+        if not isinstance(value, str):
+            if value == 0:  # as by default
+                return 0
+            raise SampleError(
+                f"{name}={value!r} counts rows, but each input has rows of its own "
+                f"({self.shown}); give a time, such as '30s'."
+            )
+        rate = self.row_rate_hz
+        assert rate is not None  # or there are no steps in a row
+        seconds = rows_of_time(name, value, 1e9) / 1e9
+        n_rows = round(seconds * rate)
+        if abs(seconds * rate - n_rows) > 1e-6 * max(1.0, n_rows) or n_rows < 1:
+            raise SampleError(
+                f"{name}={value!r} is not a whole number of steps of each input ({self.shown}); "
+                f"the nearest time that is one is '{max(1, n_rows) / rate:g}s'."
+            )
+        return n_rows
+
+
+def _rows(name: str, value: int | str, store: Store, of_several: _SeveralRates | None) -> int:
+    if of_several is not None:
+        return of_several.rows(name, value)
+    return rows_of_time(name, value, store.header.row_rate_hz)
+
+
+def _numbers_of(
+    selection: Selection, of_input: str, channels: Sequence[int | str]
+) -> tuple[int, ...]:
+    header = selection.store.header
+    names = header.description.of_inputs[of_input].channels or ()
+    count = header.segments[0].inputs[of_input].n_channels
     numbers = [names.index(it) if it in names else it for it in channels]
     for number in numbers:
         if not isinstance(number, int | np.integer) or not 0 <= number < count:

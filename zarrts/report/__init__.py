@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrts import markup
 from zarrts.commands.outputs import refuse_folder_of
-from zarrts.commands.summary import describe_sample, summarize
+from zarrts.commands.summary import describe_inputs, describe_sample, summarize
 from zarrts.progress import show_count
 from zarrts.report import figures
 from zarrts.report.amounts import amounts_of_rows, are_alike, span_text
@@ -106,16 +106,23 @@ def _facts(store: Store, overview: Overview) -> list[str]:
         ("subjects", f"{len(overview.subjects):,}"),
         ("recordings", f"{len(overview.lengths):,}"),
     ]
-    if store.is_ragged and store.rate_hz:
+    if store.is_ragged and store.header.row_rate_hz:
         n_rows = int(overview.lengths.sum())
         rows.append(("recorded", amounts_of_rows(store, n_rows).text(n_rows)))
     rows += [
-        ("each sample", f"{describe_sample(summary)}, {store.dtype}"),
+        *_facts_of_inputs(store, summary),
         ("channels", ", ".join(overview.channels[:MAX_ROWS])),
-        ("rate", f"{store.rate_hz:g} Hz" if store.rate_hz else "not known"),
         ("version", str(store.version)),
     ]
     return [markup.table("What the store holds", ["", ""], rows, name="facts")]
+
+
+def _facts_of_inputs(store: Store, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what a sample is, and the rate; of several inputs, of each."""
+    if not isinstance(store.dtype, dict):
+        rate = f"{store.rate_hz:g} Hz" if store.rate_hz else "not known"
+        return [("each sample", f"{describe_sample(summary)}, {store.dtype}"), ("rate", rate)]
+    return [(f"input {name}", line) for name, line in describe_inputs(summary).items()]
 
 
 def _lengths(store: Store, overview: Overview) -> list[str]:

@@ -54,11 +54,12 @@ def amounts_of_rows(store: Store, largest: float) -> Amounts:
     """Return how rows of a store are counted, by the largest amount that will be shown."""
     if not store.is_ragged:
         return Amounts("samples")
-    if not store.rate_hz:
+    rate_hz = store.header.row_rate_hz
+    if not rate_hz:
         return Amounts("time steps")
-    seconds = largest / store.rate_hz
+    seconds = largest / rate_hz
     unit, each = next((it for it in _UNITS if seconds >= _AT_LEAST * it[1]), _UNITS[-1])
-    return Amounts(unit, each * store.rate_hz)
+    return Amounts(unit, each * rate_hz)
 
 
 def amounts_of_labels(store: Store, largest: float) -> Amounts:

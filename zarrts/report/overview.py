@@ -140,7 +140,14 @@ class Overview:
     def channels(self) -> list[str]:
         """Names of the channels, or their numbers."""
         n_channels = self.moments.count.shape[1]
-        return self.store.channels or [f"channel {i}" for i in range(n_channels)]
+        known = self.store.header.description.of_inputs
+        inputs = self.store.header.segments[0].inputs
+        names: list[str] = []
+        for name, it in inputs.items():
+            own = known[name].channels or [f"channel {i}" for i in range(it.n_channels)]
+            names += (f"{name} {channel}".strip() for channel in own)
+        assert len(names) == n_channels
+        return names
 
     @cached_property
     def lengths(self) -> IntArray:

@@ -38,6 +38,8 @@ class Strip:
 
 def strips_of_labels(overview: Overview) -> list[str]:
     """Return a strip of classes over time for at most twenty recordings, of as many subjects."""
+    if overview.store.input_names is not None:
+        return []  # whose labels may be for steps of any of them
     store, samples = overview.store, overview.samples
     if store.header.labels_per != "row" or store.class_names is None or not len(overview.lengths):
         return []

@@ -11,6 +11,7 @@ from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.registry import load_arrays
 from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.files import SourceFile
+from zarrts.sources.rows.inputs import AlignedRows, steps_of
 from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
@@ -28,6 +29,7 @@ from zarrts.types import Description
 
 __all__ = [
     "LINE_OF_A_TABLE",
+    "AlignedRows",
     "ByteLayout",
     "Contents",
     "Counted",
@@ -53,6 +55,7 @@ __all__ = [
     "refuse_changes",
     "scan",
     "session_like",
+    "steps_of",
     "whole_bytes",
     "with_table",
     "working_bytes",

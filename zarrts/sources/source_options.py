@@ -1,5 +1,6 @@
 """The options of sources: named, documented, defaulted and checked in this one place."""
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,9 +47,9 @@ class SourceOptions:
 
     Attributes
     ----------
-    x : str, optional
+    x : str or tuple of str, optional
         Name of the array of inputs, in files of several; for pairs of `.npy` files see
-        `npy_pairs.pair_up`.
+        `npy_pairs.pair_up`. Several names are several inputs.
     y : str, tuple of str or False, optional
         The same of the array of labels; several names are several arrays of labels. False: the
         study has no labels, whatever arrays there are.
@@ -67,7 +68,8 @@ class SourceOptions:
         Rows per second, of files that do not say it.
     units : str or tuple of str, optional
         Physical unit of all channels or of each, of files that do not say it. Files that say
-        another one are converted, where the factor is known.
+        another one are converted, where the factor is known. Of several inputs, `channels`,
+        `rate_hz` and `units` may be mappings by name; "y" in `rate_hz` is the rate of labels.
     override : tuple of str
         Names of options (of `OVERRIDES`) that are right where a file says otherwise.
     subject : str, path, mapping or callable, optional
@@ -110,14 +112,14 @@ class SourceOptions:
         If an option cannot be meant so; names the remedy.
     """
 
-    x: str | tuple[str, ...] | None = None
+    x: str | Sequence[str] | None = None
     y: str | tuple[str, ...] | Literal[False] | None = None
     axes: Sequence[str] | None = None
     folders: str = "auto"
     class_names: tuple[str | int, ...] | None = None
-    channels: tuple[str, ...] | None = None
-    rate_hz: float | None = None
-    units: str | tuple[str, ...] | None = None
+    channels: Any = None
+    rate_hz: Any = None
+    units: Any = None
     override: tuple[str, ...] = ()
     subject: SubjectOption | None = None
     kind: str = "auto"
@@ -134,18 +136,13 @@ class SourceOptions:
     before_steps: Description | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "x",
-            "y",
-            "axes",
-            "class_names",
-            "channels",
-            "units",
-            "override",
-            "annotations",
-        ):
+        names = ("x", "y", "axes", "class_names", "channels", "units", "override", "annotations")
+        for name in names:
             value: Any = getattr(self, name)
-            if isinstance(value, Iterable) and not isinstance(value, str):
+            if isinstance(value, Mapping):
+                of_inputs = {key: _as_tuple(it) for key, it in value.items()}
+                object.__setattr__(self, name, of_inputs)
+            elif isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.rate_hz, np.number):
             object.__setattr__(self, "rate_hz", float(self.rate_hz))
@@ -158,9 +155,11 @@ class SourceOptions:
             known = ", ".join(map(repr, KINDS))
             raise PlanError(f"kind={self.kind!r} is unknown; use one of {known}.")
         self._check_values()
-        check_number("rate_hz", self.rate_hz, float, 0)
-        if self.rate_hz == 0 or self.rate_hz == float("inf"):
-            raise PlanError(f"rate_hz={self.rate_hz} has to be above 0, and finite.")
+        rates = self.rate_hz.values() if isinstance(self.rate_hz, Mapping) else [self.rate_hz]
+        for rate in rates:
+            check_number("rate_hz", rate, float, 0)
+            if rate == 0 or rate == float("inf"):
+                raise PlanError(f"rate_hz={rate} has to be above 0, and finite.")
         if self.label_every is not None and self.kind == "dense":
             raise PlanError(
                 f"label_every={self.label_every!r} is about rows that follow in time, but "
@@ -179,6 +178,13 @@ class SourceOptions:
                 said = "label_every=" if self.label_every is not None else "folders="
                 raise SourceError(f"y=False says that there are no labels; leave {said} out.")
             y = None
+        if isinstance(x, tuple):
+            if not x or not all(isinstance(name, str) and name for name in x):
+                raise SourceError(f"x= must name arrays of inputs, not {list(x)!r}.")
+            also = {*y} if isinstance(y, tuple) else {y}
+            if len({*x}) < len(x) or also & {*x}:
+                raise SourceError(f"x={list(x)!r}: each has to be named once, and not in y= too.")
+            x = None
         if isinstance(y, tuple):
             if not y or not all(isinstance(name, str) and name for name in y):
                 raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
@@ -202,7 +208,11 @@ class SourceOptions:
                 f"override={self.override!r} has to be a list of {', '.join(OVERRIDES)}: the "
                 "options that are right where a file says otherwise."
             )
-        units = (self.units,) if isinstance(self.units, str) else self.units or ()
+        units: Iterable[Any] = (self.units,) if isinstance(self.units, str) else self.units or ()
+        if isinstance(self.units, Mapping):
+            units = itertools.chain(
+                *((it,) if isinstance(it, str) else it for it in self.units.values())
+            )
         if not all(isinstance(unit, str) for unit in units):
             raise PlanError(
                 f"units={self.units!r} has to be one unit, such as 'uV', or a list of one for "
@@ -241,6 +251,10 @@ class SourceOptions:
     def check_names(self) -> None:
         """Raise PlanError unless `channels` and `class_names` are names that differ."""
         for option, names in (("channels", self.channels), ("class_names", self.class_names)):
+            if isinstance(names, Mapping):
+                for of_input in names:
+                    self.of_input(of_input).check_names()
+                continue
             names = names or ()
             are_numbers = option == "class_names" and all(type(name) is int for name in names)
             if not are_numbers and not all(isinstance(name, str) and name for name in names):
@@ -272,6 +286,20 @@ class SourceOptions:
     def input_name(self) -> str | None:
         """Name of the only array of inputs, where it is given."""
         return self.x if isinstance(self.x, str) else None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of several inputs; none where there is one."""
+        return self.x if isinstance(self.x, tuple) else ()
+
+    def of_input(self, name: str) -> Self:
+        """Return the options of one of several inputs."""
+        given = {"channels": self.channels, "rate_hz": self.rate_hz, "units": self.units}
+        own: dict[str, Any] = {
+            option: value.get(name) if isinstance(value, Mapping) else value
+            for option, value in given.items()
+        }
+        return replace(self, **own)
 
     @property
     def label_name(self) -> str | None:
@@ -350,8 +378,8 @@ class SourceOptions:
     def recorded(self) -> dict[str, Any]:
         """Return what a store keeps of them, as plain values of JSON; see `from_recorded`."""
         kept = {name: getattr(self, name) for name in _RECORDED}
-        plain = {name: list(it) if isinstance(it, tuple) else it for name, it in kept.items()}
-        rate_hz = None if self.rate_hz is None else float(self.rate_hz)
+        plain = {name: _plain(it) for name, it in kept.items()}
+        rate_hz = _rates(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
         if isinstance(self.x, tuple) and isinstance(self.subject, str):
             said["subject_column"] = self.subject  # if it is one
@@ -359,11 +387,7 @@ class SourceOptions:
         return (
             {name: it if it is False else it or None for name, it in plain.items()}
             | {"rate_hz": rate_hz}
-            | {
-                name: list(it) if isinstance(it, tuple) else it
-                for name, it in said.items()
-                if it is not None and it != ()
-            }
+            | {name: _plain(it) for name, it in said.items() if it is not None and it != ()}
             | self._recorded_steps()
         )
 
@@ -405,6 +429,23 @@ class SourceOptions:
         said |= {"steps": stored.steps, "before_steps": stored.before_steps}
         folders = stored.folders if self.folders == "auto" else self.folders
         return replace(self, folders=folders, **said)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(it) for name, it in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _rates(rate_hz: float | Mapping[str, float] | None) -> Any:
+    if isinstance(rate_hz, Mapping):
+        return {name: float(it) for name, it in rate_hz.items()}
+    return None if rate_hz is None else float(rate_hz)
 
 
 def recorded_description(description: Description) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,10 @@ class Moments:
         """Return one entry, or some, of the leading axis."""
         return Moments(**{name: getattr(self, name)[index] for name in STATISTICS})
 
+    def channels(self, some: slice) -> "Moments":
+        """Return some entries of the last axis."""
+        return Moments(**{name: getattr(self, name)[..., some] for name in STATISTICS})
+
     @staticmethod
     def stack(rows: Sequence["Moments"]) -> "Moments":
         """Return several statistics of one shape with a new leading axis."""
@@ -103,6 +108,16 @@ class Moments:
         """Return several statistics, one after the other along their leading axis."""
         return Moments(
             **{name: np.concatenate([getattr(it, name) for it in parts]) for name in STATISTICS}
+        )
+
+    @staticmethod
+    def beside(parts: Sequence["Moments"]) -> "Moments":
+        """Return the statistics of several inputs with the channels of one after the other's."""
+        return Moments(
+            **{
+                name: np.concatenate([getattr(it, name) for it in parts], axis=-1)
+                for name in STATISTICS
+            }
         )
 
 
@@ -133,8 +148,21 @@ class MomentsList:
 STATISTICS = ("count", "mean", "m2", "min", "max", "nan_count", "mean_rest")
 
 
+def count_channels(row_shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return how many channels rows have; of records, those of all fields."""
+    if dtype.names is not None:
+        fields = (dtype[name] for name in dtype.names)
+        return sum(count_channels(it.shape, it.base) for it in fields)
+    return row_shape[-1] if row_shape else 1
+
+
 def measure(samples: AnyArray) -> Moments:
-    """Return the statistics of samples (sample, ..., channel); single values are one channel."""
+    """Return the statistics of samples (sample, ..., channel); single values are one channel.
+
+    Of records, those of each field, with its channels after those of the fields before.
+    """
+    if samples.dtype.names is not None:
+        return Moments.beside([measure(samples[name]) for name in samples.dtype.names])
     return Moments.of(samples if samples.ndim > 1 else samples[:, None])
 
 

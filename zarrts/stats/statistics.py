@@ -152,6 +152,57 @@ class Statistics(Moments):
         )
 
 
+class InputStatistics(dict[str, Statistics]):
+    """Statistics of several inputs, by name; each of their values is a dictionary as well."""
+
+    def _each(self, name: str) -> dict[str, FloatArray]:
+        return {of_input: getattr(it, name) for of_input, it in self.items()}
+
+    @property
+    def mean(self) -> dict[str, FloatArray]:
+        """Mean of each channel."""
+        return self._each("mean")
+
+    @property
+    def std(self) -> dict[str, FloatArray]:
+        """Standard deviation of each channel."""
+        return self._each("std")
+
+    @property
+    def min(self) -> dict[str, FloatArray]:
+        """Least value of each channel."""
+        return self._each("min")
+
+    @property
+    def max(self) -> dict[str, FloatArray]:
+        """Greatest value of each channel."""
+        return self._each("max")
+
+    @property
+    def count(self) -> dict[str, FloatArray]:
+        """Number of values of each channel."""
+        return self._each("count")
+
+    @property
+    def nan_count(self) -> dict[str, FloatArray]:
+        """Number of NaN of each channel."""
+        return self._each("nan_count")
+
+    @property
+    def median(self) -> dict[str, FloatArray]:
+        """Estimated median of each channel."""
+        return self._each("median")
+
+    @property
+    def iqr(self) -> dict[str, FloatArray]:
+        """Estimated distance of the quartiles of each channel."""
+        return self._each("iqr")
+
+    def quantile(self, shares: float | Sequence[float]) -> dict[str, FloatArray]:
+        """Return estimated quantiles of each channel; see `Statistics.quantile`."""
+        return {name: it.quantile(shares) for name, it in self.items()}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear:
     """x becomes (x - shift) / spread, per channel; leading axes are subjects.

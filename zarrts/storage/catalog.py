@@ -142,7 +142,7 @@ class Catalog:
         """Statistics of each recording, shape (n_recordings, n_channels)."""
         return Moments.joined([table.moments for table in self._tables])
 
-    def sketch(self, recordings: IntArray) -> Sketch | None:
+    def sketch(self, recordings: IntArray, channels: slice = slice(None)) -> Sketch | None:
         """Return values that stand for those of some recordings; None where none are kept."""
         parts, start = [], 0
         for table in self._tables:
@@ -152,7 +152,8 @@ class Catalog:
             if len(some) and sketch is None:
                 return None
             if sketch is not None:
-                points, counts = sketch[some], table.moments.count[some]
+                points = sketch[some][..., channels]
+                counts = table.moments.count[some][..., channels]
                 if points.dtype.kind == "f" and (np.isnan(points[:, 0]) & (counts > 0)).any():
                     return None  # only NaN happened to be drawn
                 parts.append(Sketch.of_points(points, counts))

@@ -95,11 +95,9 @@ class WrittenTask:
     drawn: tuple[tuple[int, AnyArray], ...] = ()
 
 
-def merged_moments(
-    tasks: Sequence[WrittenTask], n_recordings: int, row_shape: tuple[int, ...]
-) -> Moments:
+def merged_moments(tasks: Sequence[WrittenTask], n_recordings: int, n_channels: int) -> Moments:
     """Return the statistics of each recording, merged in the order of the tasks."""
-    merged = Moments.empty(n_recordings, row_shape[-1] if row_shape else 1)
+    merged = Moments.empty(n_recordings, n_channels)
     if not tasks:
         return merged
     recordings = np.concatenate([task.recordings for task in tasks])
@@ -120,7 +118,7 @@ def merged_moments(
 def sketches_of(
     tasks: Iterable[WrittenTask],
     n_recordings: int,
-    row_shape: tuple[int, ...],
+    n_channels: int,
     dtype: np.dtype[Any],
     n_points: int,
 ) -> AnyArray | None:
@@ -131,7 +129,7 @@ def sketches_of(
     for task in tasks:
         for recording, values in task.drawn:
             parts[recording].append(values)
-    nothing = np.zeros((0, row_shape[-1] if row_shape else 1), dtype)
+    nothing = np.zeros((0, n_channels), dtype)
     return np.stack([condense(np.concatenate([nothing, *it]), n_points) for it in parts])
 
 

@@ -1,6 +1,6 @@
-"""Read the arrays of all segments of a store; several arrays of labels as one of records."""
+"""Read the arrays of all segments of a store; several of a kind by themselves, and as records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -15,7 +15,34 @@ from zarrts.storage.segments import Segment, label_name
 from zarrts.storage.still_there import StillThere
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
-from zarrts.types import AnyArray
+from zarrts.types import AnyArray, ArraySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputReaders:
+    """The readers of one input in every segment, in the order of the store.
+
+    Attributes
+    ----------
+    name : str
+        "" of the only one.
+    readers : tuple of ChunkReader
+        Of values, whatever is stored.
+    held : tuple of ChunkReader
+        As the memory of open chunks holds them: counts, where all of x is counts.
+    steps : int
+        As in `InputArray`.
+    """
+
+    name: str
+    readers: tuple[ChunkReader, ...]
+    held: tuple[ChunkReader, ...]
+    steps: int
+
+    @property
+    def spec(self) -> ArraySpec:
+        """The array of values in the first segment; rows and dtype are those of all."""
+        return self.readers[0].spec
 
 
 class Tables:
@@ -53,21 +80,27 @@ class Readers:
 
     Attributes
     ----------
+    inputs : tuple of InputReaders
+        Each array of x by itself.
     x, y : tuple of ChunkReader
-        Of values, whatever is stored.
-    mask : tuple of ChunkReader or None
+            Of values, whatever is stored; several arrays read as one of records.
+        mask : tuple of ChunkReader or None
         None of a segment whose rows are all good.
     tables : Tables
     are_counts : bool
         All of x is stored as counts, in which NaN are the same count.
+    label_steps : int
+        As in `Segment`.
     """
 
+    inputs: tuple[InputReaders, ...]
     x: tuple[ChunkReader, ...]
     y: tuple[ChunkReader, ...]
     mask: tuple[ChunkReader | None, ...]
     tables: Tables
     still_there: StillThere | None = None
     are_counts: bool = False
+    label_steps: int = 1
 
     @staticmethod
     def of(root: Location, header: StoreHeader) -> "Readers":
@@ -76,24 +109,36 @@ class Readers:
         there = StillThere(root, {it.name: it.write_id for it in segments}, header.write_id)
         tables = Tables(root, header, there)
         packed = {it.x.packed and replace(it.x.packed, error=0.0) for it in segments}
+        are_counts = len(packed) == 1 and None not in packed
+        of_segments = [
+            _values_of_each(root, segment, partial(_numbered, tables, number), there)
+            for number, segment in enumerate(segments)
+        ]
+        inputs = []
+        for name, array in segments[0].inputs.items():
+            values = tuple(it[name] for it in of_segments)
+            held = tuple(it.counts if isinstance(it, ValueReader) else it for it in values)
+            inputs.append(
+                InputReaders(
+                    name=name,
+                    readers=values,
+                    held=held if are_counts else values,
+                    steps=array.steps,
+                )
+            )
         return Readers(
+            inputs=tuple(inputs),
             x=tuple(
-                open_values(root, segment, partial(_numbered, tables, number), there)
-                for number, segment in enumerate(segments)
+                _joined(segment.x, each)
+                for segment, each in zip(segments, of_segments, strict=True)
             ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
             mask=tuple(open_mask(root, segment, there) for segment in segments),
             tables=tables,
             still_there=there,
-            are_counts=len(packed) == 1 and None not in packed,
+            are_counts=are_counts,
+            label_steps=segments[0].label_steps,
         )
-
-    @property
-    def held(self) -> tuple[ChunkReader, ...]:
-        """Readers of x as the memory of open chunks holds it: counts, where all of it is counts."""
-        if not self.are_counts:
-            return self.x
-        return tuple(it.counts if isinstance(it, ValueReader) else it for it in self.x)
 
     @property
     def is_remote(self) -> bool:
@@ -104,6 +149,12 @@ class Readers:
         """Close the files; a later read opens them again."""
         for reader in (*self.x, *self.y, *filter(None, self.mask)):
             reader.close()
+
+
+def open_inputs(root: Location, segment: Segment) -> ChunkReader:
+    """Return what reads the inputs of a segment as they are stored, one array or several."""
+    readers = {name: open_chunks(root, it.spec) for name, it in segment.inputs.items()}
+    return _joined(segment.x, readers)
 
 
 def _numbered(tables: Tables, number: int) -> RecordingTable:
@@ -123,29 +174,41 @@ def open_values(
     table : callable
         Returns the table of recordings of the segment.
     """
-    reader = open_chunks(root, segment.x, still_there)
-    if segment.x.packed is None:
-        return reader
+    return _joined(segment.x, _values_of_each(root, segment, table, still_there))
 
+
+def _values_of_each(
+    root: Location,
+    segment: Segment,
+    table: Callable[[], RecordingTable],
+    still_there: StillThere | None,
+) -> dict[str, ChunkReader]:
     def rows() -> PackedRows:
         found = table()
         assert found.packing is not None
         return PackedRows(found.packing, found.starts)
 
-    return ValueReader(reader, rows)
+    readers: dict[str, ChunkReader] = {}
+    for name, it in segment.inputs.items():
+        stored = open_chunks(root, it.spec, still_there)
+        readers[name] = stored if it.spec.packed is None else ValueReader(stored, rows)
+    return readers
 
 
 def open_labels(
     root: Location, segment: Segment, still_there: StillThere | None = None
 ) -> ChunkReader:
     """Return what reads the labels of a segment, whether they are one array or several."""
-    if segment.y.dtype.names is None:
-        return open_chunks(root, segment.y, still_there)
     readers = {
         label_name(array): open_chunks(root, spec, still_there)
         for array, spec in segment.labels.items()
     }
-    return JoinedReader(segment, readers)
+    return _joined(segment.y, readers)
+
+
+def _joined(spec: ArraySpec, readers: Mapping[str, ChunkReader]) -> ChunkReader:
+    """Return what reads arrays as one; the one without a name is that already."""
+    return readers[""] if "" in readers else JoinedReader(spec, readers)
 
 
 def open_mask(
@@ -158,8 +221,8 @@ def open_mask(
 class JoinedReader:
     """Reads the chunks of several arrays with the same rows; see `ChunkReader`."""
 
-    def __init__(self, segment: Segment, readers: dict[str, ChunkReader]) -> None:
-        self.spec = segment.y
+    def __init__(self, spec: ArraySpec, readers: Mapping[str, ChunkReader]) -> None:
+        self.spec = spec
         self._readers = readers
 
     @property

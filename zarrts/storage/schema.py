@@ -7,6 +7,9 @@ what it needs, so that a version which does not know it refuses the store instea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+INPUTS = "inputs"
+"""Several arrays of inputs, each at `x/NAME`."""
+
 MASK = "mask"
 """A segment has an array `mask` beside x; without it, rows that are no good pass for good ones."""
 
@@ -26,6 +29,7 @@ FEATURES: frozenset[str] = frozenset(
     {
         GAPS,
         GROUPS,
+        INPUTS,
         MASK,
         PACKED,
         STEPS,

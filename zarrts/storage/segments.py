@@ -3,6 +3,7 @@
 What its metadata say is all that is known of it; nothing else is read here.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,28 @@ _LABELS_PER: Mapping[str, LabelsPer] = {"row": "row", "recording_id": "recording
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputArray:
+    """One array of inputs of a segment.
+
+    Attributes
+    ----------
+    spec : ArraySpec
+        Its rows are those of the segment, shape (row, ...).
+    steps : int
+        Its steps in time in one row of the segment: 1. More of them are axis 1, where others are
+        recorded at a lower rate; 0, where a row has a value that does not change in time.
+    """
+
+    spec: ArraySpec
+    steps: int = 1
+
+    @property
+    def n_channels(self) -> int:
+        """Size of the last axis; 1 where rows are single values."""
+        return self.spec.row_shape[-1] if self.spec.row_shape else 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Segment:
     """The arrays that one conversion wrote: of equal lengths ("dense"), or not ("ragged").
 
@@ -29,7 +52,8 @@ class Segment:
     ----------
     name : str
         Of the folder below the store.
-    x : ArraySpec
+    inputs : dict
+        Arrays of inputs by name: one without a name (""), or several, sorted by name.
     labels : dict
         Arrays of labels: "y"; or "y/NAME" for each of several, sorted by name.
     recording : ArraySpec, or None
@@ -51,13 +75,15 @@ class Segment:
     table_sha256 : str
         Of the files of its table.
     axes : tuple of str
-        What the axes of x are called.
+        What the axes of x are called, where it is one array.
     needs : tuple of str
         What a reader has to know beyond schema 1, of `storage.schema.FEATURES`.
+    label_steps : int
+        Labels in a row, where they are for steps that are shorter; more than one are axis 1 of y.
     """
 
     name: str
-    x: ArraySpec
+    inputs: Mapping[str, InputArray]
     labels: Mapping[str, ArraySpec]
     recording: ArraySpec | None = None
     offsets: ArraySpec | None = None
@@ -70,24 +96,31 @@ class Segment:
     table_sha256: str = ""
     axes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    label_steps: int = 1
+
+    @cached_property
+    def x(self) -> ArraySpec:
+        """The inputs as one array; of several, a row is a record with a field for each."""
+        return _joint(f"{self.name}/x", {name: it.spec for name, it in self.inputs.items()})
 
     @cached_property
     def y(self) -> ArraySpec:
         """The labels as one array; of several, a row is a record with a field for each."""
-        if "y" in self.labels:
-            return self.labels["y"]
-        fields = [
-            (label_name(array), spec.dtype, spec.row_shape) for array, spec in self.labels.items()
-        ]
-        some = next(iter(self.labels.values()))
-        return ArraySpec(
-            path=f"{self.name}/y",
-            shape=some.shape[:1],
-            dtype=np.dtype(fields),
-            chunk_rows=some.chunk_rows,
-            shard_rows=some.shard_rows,
-            codecs=None,
-        )
+        return _joint(f"{self.name}/y", {label_name(it): spec for it, spec in self.labels.items()})
+
+    @cached_property
+    def channel_slices(self) -> Mapping[str, slice]:
+        """The channels of each input, where those of all are counted one after the other."""
+        stops = itertools.accumulate(it.n_channels for it in self.inputs.values())
+        return {
+            name: slice(stop - it.n_channels, stop)
+            for (name, it), stop in zip(self.inputs.items(), stops, strict=True)
+        }
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels of all inputs."""
+        return sum(it.n_channels for it in self.inputs.values())
 
     @property
     def is_ragged(self) -> bool:
@@ -108,7 +141,7 @@ class Segment:
     def arrays(self) -> Mapping[str, ArraySpec]:
         """Every array by its name."""
         every = {
-            "x": self.x,
+            **{input_path(name): it.spec for name, it in self.inputs.items()},
             **self.labels,
             "recording": self.recording,
             "offsets": self.offsets,
@@ -123,9 +156,35 @@ class Segment:
         return {name: spec for name, spec in self.arrays.items() if name not in small}
 
 
+def input_path(name: str) -> str:
+    """Return where an array of inputs is in a segment: "x", or "x/NAME"."""
+    return f"x/{name}" if name else "x"
+
+
 def label_name(array: str) -> str:
-    """Return the name of one of several arrays of labels, "stage" of "y/stage"."""
-    return array.removeprefix("y/")
+    """Return the name of one of several arrays of labels, "stage" of "y/stage"; else ""."""
+    return array.partition("/")[2]
+
+
+def _joint(path: str, specs: Mapping[str, ArraySpec]) -> ArraySpec:
+    """Return arrays with the same rows as one; the one without a name is that already."""
+    if "" in specs:
+        return specs[""]
+    some = next(iter(specs.values()))
+    return ArraySpec(
+        path=path,
+        shape=some.shape[:1],
+        dtype=np.dtype([(name, spec.dtype, spec.row_shape) for name, spec in specs.items()]),
+        chunk_rows=some.chunk_rows,
+        shard_rows=some.shard_rows,
+        codecs=None,
+    )
+
+
+def parts_of(rows: AnyArray) -> dict[str, AnyArray]:
+    """Return the fields of records by name; what has none by the name "" of a single array."""
+    names = rows.dtype.names
+    return {"": rows} if names is None else {name: rows[name] for name in names}
 
 
 def part_of(labels: AnyArray, array: str) -> AnyArray:
@@ -135,7 +194,8 @@ def part_of(labels: AnyArray, array: str) -> AnyArray:
 
 def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
     """Return the arrays of a segment, from the metadata of all arrays by path."""
-    several = sorted(path for path in metadata if path.startswith(f"{name}/y/"))
+    below = (f"{name}/x/", f"{name}/y/")
+    several = sorted(path for path in metadata if path.startswith(below))
     known = [f"{name}/{array}" for array in ("x", "y", "recording", "offsets", "mask")]
     specs: dict[str, ArraySpec] = {}
     for path in (*known, *several):
@@ -144,22 +204,31 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
             spec = array_spec(path, metadata[path])
             specs[array] = replace(spec, checksums=f"{name}/{CHECKSUMS}/{array}/c/0")
     labels = {array: spec for array, spec in specs.items() if array.partition("/")[0] == "y"}
+    mark = metadata.get(name, {}).get("attributes", {}).get(SEGMENT_MARK, {})
+    steps = mark.get("steps", {})
+    inputs = {
+        label_name(array): InputArray(spec=spec, steps=steps.get(label_name(array), 1))
+        for array, spec in specs.items()
+        if array.partition("/")[0] == "x"
+    }
+    if not inputs:
+        raise ValueError(f"segment {name} has no inputs")
     if not labels:
         raise ValueError(f"segment {name} has no labels")
     if ("recording" in specs) == ("offsets" in specs):
         raise ValueError(f"segment {name} has to hold either recording or offsets")
-    mark = metadata.get(name, {}).get("attributes", {}).get(SEGMENT_MARK, {})
     entry = metadata[next(iter(labels.values())).path]["dimension_names"][0]
     return Segment(
         name=name,
-        x=specs["x"],
+        inputs=inputs,
         labels=labels,
         recording=specs.get("recording"),
         offsets=specs.get("offsets"),
         mask=specs.get("mask"),
         labels_per=_LABELS_PER.get(entry, "sample"),
-        axes=tuple(metadata[f"{name}/x"]["dimension_names"]),
+        axes=tuple(metadata[f"{name}/x"].get("dimension_names", ())),
         needs=tuple(mark.get("needs", ())),
+        label_steps=mark.get("label_steps", 1),
     )
 
 

@@ -24,13 +24,12 @@ programs add to the root (attributes, arrays, groups) is in no checksum, and sta
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from zarrts.errors import AccessError, BucketError, StoreError
-from zarrts.labels.scheme import LabelScheme, joint_scheme
+from zarrts.labels.scheme import LabelScheme
+from zarrts.storage.descriptions import description_of, scheme_of
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.metadata import is_root_whole
 from zarrts.storage.open_files import read_within_limit
@@ -91,7 +90,8 @@ class StoreHeader:
 
     `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
-    `removal` is one that did not come to its end.
+    `inputs` say what columns and rows of each of several inputs mean; `channels`, `rate_hz` and
+    `units` are those of the only one. `removal` is one that did not come to its end.
     """
 
     version: int
@@ -109,10 +109,13 @@ class StoreHeader:
     labels_per: LabelsPer = "sample"
     units: tuple[str, ...] | None = None
     removal: Removal | None = None
+    inputs: Mapping[str, Description] = field(default_factory=dict)
 
     @property
     def description(self) -> Description:
         """The meaning of columns and rows of x."""
+        if self.inputs:
+            return replace(Description.unknown(), parts=self.inputs)
         told = self.segments[0].options if self.segments else {}
         return Description(
             channels=self.channels,
@@ -120,6 +123,16 @@ class StoreHeader:
             rate_hz=self.rate_hz,
             by_hand=frozenset(it for it in ("channels", "units", "rate_hz") if told.get(it)),
         )
+
+    @property
+    def row_rate_hz(self) -> float | None:
+        """Rows per second, where that is known; of several inputs, rows of their timeline."""
+        described = self.description.of_inputs
+        for name, it in self.segments[0].inputs.items():
+            rate = described[name].rate_hz
+            if rate is not None and it.steps:
+                return rate / it.steps
+        return None
 
     @property
     def steps(self) -> list[Mapping[str, Any]]:
@@ -308,7 +321,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         version=attributes["version"],
         kind=attributes["kind"],
         write_id=attributes["write_id"],
-        labels=_labels(attributes["labels"]),
+        labels=scheme_of(attributes["labels"]),
         x_name=attributes["x_name"],
         y_name=attributes["y_name"],
         channels=attributes["channels"] and tuple(attributes["channels"]),
@@ -333,6 +346,7 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         manifest_sha256=attributes["manifest"]["sha256"],
         labels_per=labels_per,
         removal=_removal(attributes.get("removal")),
+        inputs={name: description_of(it) for name, it in attributes.get("inputs", {}).items()},
     )
 
 
@@ -340,20 +354,6 @@ def _removal(found: Mapping[str, Any] | None) -> Removal | None:
     if found is None:
         return None
     return Removal(found["subject"], found["n_samples"], tuple(found["segments"]))
-
-
-def _labels(labels: Mapping[str, Any]) -> LabelScheme:
-    if "parts" in labels:
-        parts = {name: _labels(it) for name, it in labels["parts"].items()}
-        shapes = {name: tuple(it["shape"]) for name, it in labels["parts"].items()}
-        return joint_scheme(parts, shapes)
-    names = labels["class_names"]
-    return LabelScheme(
-        encoding=labels["encoding"],
-        dtype=np.dtype(labels["dtype"]),
-        class_names=None if names is None else tuple(names),
-        allows_missing=labels["encoding"] == "codes",
-    )
 
 
 def _unreadable(path: Location, error: Exception) -> str:

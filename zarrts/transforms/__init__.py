@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
 from zarrts.transforms.batches import (
     each_of,
@@ -28,10 +29,11 @@ from zarrts.transforms.batches import (
     multiply,
     part_of,
     put_back,
+    refuse_several,
     series_of,
     take_steps,
 )
-from zarrts.types import AnyArray, Batch
+from zarrts.types import AnyArray
 
 Transform = Callable[[Batch, np.random.Generator], Batch]
 
@@ -55,6 +57,7 @@ def sometimes(transform: Transform, p: float = 0.5) -> Transform:
     _check("p", p, 0, 1)
 
     def changed(batch: Batch, rng: np.random.Generator) -> Batch:
+        refuse_several(batch, "sometimes")
         chosen = rng.random(len(batch.x)) < p
         if not chosen.any():
             return batch
@@ -68,6 +71,32 @@ def sometimes(transform: Transform, p: float = 0.5) -> Transform:
         put = partial(put_back, chosen)
         weight = each_of(put, batch.sample_weight, part.sample_weight)
         return replace(batch, y=each_of(put, batch.y, part.y), sample_weight=weight)
+
+    return changed
+
+
+def on_input(name: str, transform: Transform) -> Transform:
+    """Return a transform of one of several inputs; the others, and labels, stay as they are.
+
+    Raises
+    ------
+    SampleError
+        When it is called, if there is no such input, or the transform mixes samples or labels.
+    """
+
+    def changed(batch: Batch, rng: np.random.Generator) -> Batch:
+        inputs = batch.x if isinstance(batch.x, dict) else {}
+        if name not in inputs:
+            there = ", ".join(inputs) or "one without a name"
+            raise SampleError(f"on_input({name!r}): the inputs of the batch are: {there}.")
+        length = None if batch.length is None else batch.length.get(name)
+        part = transform(replace(batch, x=inputs[name], length=length), rng)
+        if part.y is not batch.y or len(part.x) != len(inputs[name]):
+            raise SampleError(
+                f"on_input({name!r}): the transform changes labels or samples, which the other "
+                "inputs have as well; transform all of them in a function of your own."
+            )
+        return replace(batch, x=inputs | {name: part.x})
 
     return changed
 

@@ -7,19 +7,32 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrts.batch import Batch
 from zarrts.errors import SampleError
-from zarrts.types import AnyArray, Batch, Labels
+from zarrts.types import AnyArray, Labels
+
+
+def refuse_several(batch: Batch, name: str) -> None:
+    """Raise SampleError, which names the transform, if a batch has several inputs."""
+    if isinstance(batch.x, dict):
+        raise SampleError(
+            f"{name}: a batch has the inputs {', '.join(batch.x)}; say which of them is changed: "
+            f"transforms.on_input({next(iter(batch.x))!r}, transforms.{name}(...))."
+        )
 
 
 def floats_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError, which names the transform, if it has no fractions."""
+    refuse_several(batch, name)
     if batch.x.dtype.kind != "f":
         raise SampleError(f"{name}: x is {batch.x.dtype}, which has no fractions; dtype='float32'.")
-    return batch.x
+    values: AnyArray = batch.x
+    return values
 
 
 def series_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError if its samples are not (time, ..., channel)."""
+    refuse_several(batch, name)
     if batch.x.ndim < 3:
         raise SampleError(
             f"{name}: a sample of shape {batch.x.shape[1:]} is no (time, ..., channel)."
@@ -29,6 +42,7 @@ def series_of(batch: Batch, name: str) -> AnyArray:
 
 def equal_lengths_of(batch: Batch, name: str) -> AnyArray:
     """Return x; SampleError if its samples are padded, or have no steps."""
+    refuse_several(batch, name)
     if batch.length is not None and bool((batch.length < batch.x.shape[1]).any()):
         raise SampleError(f"{name}: samples of unequal lengths are padded; cut them into windows.")
     if batch.x.ndim < 2:
@@ -40,7 +54,7 @@ def lengths_of(batch: Batch) -> NDArray[np.int64]:
     """Return how many steps of each sample are no padding."""
     if batch.length is None:
         return np.full(len(batch.x), batch.x.shape[1])
-    return np.minimum(batch.length, batch.x.shape[1])
+    return np.asarray(np.minimum(batch.length, batch.x.shape[1]))
 
 
 def multiply(batch: Batch, factors: AnyArray) -> None:

@@ -16,7 +16,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.moments import Moments, measure
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
-from zarrts.storage.segments import Segment
+from zarrts.storage.segments import Segment, input_path
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
@@ -127,7 +127,8 @@ class _RecordingCheck:
             yield f"{where} cannot be read."
             return
         if self._counting is None:
-            moments = measure(rows["x"])
+            inputs = [measure(rows[input_path(it)]) for it in self._segment.inputs]
+            moments = Moments.beside(inputs)
         else:  # as converting does: means of rounded values are not those of exact ones
             moments = self._counting.measure(rows["x"], self._number)
         self._moments = moments if self._moments is None else self._moments.merge(moments)

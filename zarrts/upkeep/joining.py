@@ -12,7 +12,7 @@ from zarrts.stats.sketches import condense, count_joined_points
 from zarrts.storage.chunks import ChunkReader, open_chunks, read_rows
 from zarrts.storage.location import Location
 from zarrts.storage.packing import Packing
-from zarrts.storage.segments import CHECKSUMS, Segment
+from zarrts.storage.segments import CHECKSUMS, Segment, input_path
 from zarrts.storage.shards import ShardWriter, WrittenShard
 from zarrts.storage.table import RecordingTable, columns_of
 from zarrts.timeline import Gaps
@@ -89,7 +89,7 @@ def joined_documents(
     per_shard = first.x.chunks_per_shard
     lengths = {array: sum(it.arrays[array].shape[0] for it in run) for array in first.arrays}
     if first.n_rows <= first.x.shard_rows:
-        n_chunks = -(-lengths["x"] // first.x.chunk_rows)
+        n_chunks = -(-sum(it.n_rows for it in run) // first.x.chunk_rows)
         most = max(1, min(_MOST_CHUNKS, _SHARD_BYTES // first.x.chunk_bytes))
         per_shard = max(per_shard, min(most, n_chunks))
     if "offsets" in lengths:
@@ -266,13 +266,17 @@ class JoinedRows:
 
 @dataclass(frozen=True)
 class JoinTask:
-    """One shard of one array of a joined part, which whoever takes the task owns."""
+    """One shard of one array of a joined part, which whoever takes the task owns.
+
+    Of one array, rows that are written are counted (`is_counted`).
+    """
 
     root: Location
     array: str
     spec: ArraySpec
     shard: int
     rows: JoinedRows
+    is_counted: bool
 
 
 def tasks_of(
@@ -281,12 +285,15 @@ def tasks_of(
     """Return the shards of all arrays of a joined part, those of an array in order."""
     numbers = np.cumsum([0, *(len(it.subject) for it in tables[:-1])]).tolist()
     rows = np.cumsum([0, *(it.n_rows for it in run[:-1])]).tolist()
-    tasks = []
+    tasks, counted = [], input_path(next(iter(segment.inputs)))
     for array, spec in segment.arrays.items():
         readers = [open_chunks(root, it.arrays[array]) for it in run]
         shifts = {"recording": numbers, "offsets": rows}.get(array, [0] * len(run))
         joined = JoinedRows(readers, shifts, skipped=1 if array == "offsets" else 0)
-        tasks += [JoinTask(root, array, spec, shard, joined) for shard in range(spec.n_shards)]
+        is_counted = array == counted
+        tasks += [
+            JoinTask(root, array, spec, shard, joined, is_counted) for shard in range(spec.n_shards)
+        ]
     return tasks
 
 
@@ -300,7 +307,7 @@ def write_task(task: JoinTask, on_rows: Callable[[int], None]) -> WrittenShard:
         for start in range(first, stop, spec.chunk_rows):
             task.rows.into(chunk, start)
             writer.append(chunk)
-            if task.array == "x":
+            if task.is_counted:
                 on_rows(min(spec.chunk_rows, stop - start))
         return writer.commit()
 

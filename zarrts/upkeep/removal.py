@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.conversion.codecs import codec_of
+from zarrts.conversion.codecs import codec_of_segment
 from zarrts.conversion.counting import Counting
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
@@ -18,12 +18,11 @@ from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import PlanError, SampleError
 from zarrts.keywords import unknown_names
 from zarrts.labels.scheme import LabelScheme
-from zarrts.storage.chunks import open_chunks
 from zarrts.storage.joint_tables import read_names
 from zarrts.storage.journal import WrittenTask, merged_moments
 from zarrts.storage.location import Location
 from zarrts.storage.packing import Packing
-from zarrts.storage.readers import open_labels, open_mask
+from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
@@ -192,11 +191,13 @@ class _Rewrite:
             y=((n_labels, *old.y.row_shape), old.y.dtype),
             chunk_rows=old.x.chunk_rows,
             shard_rows=old.x.shard_rows,
-            codec=codec_of(old.x),
+            codec=codec_of_segment(old),
             axes=old.axes,
             labels_per=old.labels_per,
             n_recordings=len(kept),
+            steps={name: it.steps for name, it in old.inputs.items()},
             needs=old.needs,
+            label_steps=old.label_steps,
             packing=packing,
             shuffle=str(old.x.compressor.get("shuffle", "shuffle")),
         )
@@ -225,7 +226,7 @@ class _Rewrite:
         packing: Packing | None,
     ) -> list[WrittenTask]:
         """Write every array; add its shards to `files`."""
-        x, y = open_chunks(self._root, self._old.x), open_labels(self._root, self._old)
+        x, y = open_inputs(self._root, self._old), open_labels(self._root, self._old)
         mask = open_mask(self._root, self._old)
         every = stored_recordings(self._old, self._table, x, y, mask)
         recordings = [every[number] for number in kept]
@@ -267,7 +268,7 @@ class _Rewrite:
             starts=starts,
             source_starts=old.source_starts[kept],
             label_counts=None if old.label_counts is None else old.label_counts[kept],
-            moments=merged_moments(results, len(kept), self._old.x.row_shape),
+            moments=merged_moments(results, len(kept), self._old.n_channels),
             sketch=None if old.sketch is None else old.sketch[kept],
             groups=tuple(old.groups[number] for number in kept) if old.groups else (),
             gaps=Gaps.joined(

@@ -53,7 +53,9 @@ def description_of(contents: Contents, name: str, options: SourceOptions) -> Des
     found = contents.description(name, options)
     if not contents.is_named:
         return found
-    others = [it for it in contents.names if it not in (name, options.x, *_labels(options))]
+    others = [
+        it for it in contents.names if it not in (name, options.input_name, *_labels(options))
+    ]
     if found.channels is None:
         value = _first(contents, others, CHANNELS, options)
         found = replace(found, channels=None if value is None else names_in(value))

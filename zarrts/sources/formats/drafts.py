@@ -11,9 +11,10 @@ from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
+from zarrts.sources.rows.inputs import input_rows
 from zarrts.sources.rows.records import NamedRows, named_rows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
-from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, LabelsPer, RowReader, SeriesList
 
@@ -170,11 +171,8 @@ def draft_of(
         If inputs and labels cannot be told, or cannot be used.
     """
     origin = f"{file.origin}/{group}" if group else file.origin
-    if isinstance(options.x, tuple):
-        raise SourceError(
-            f"{origin}: x= names several columns, which only CSV and Parquet files have; name one "
-            "array."
-        )
+    if options.input_names:
+        return _draft_of_several(file, contents, options, group=group)
     x_name, y_name = (
         (input_name(contents, options.input_name, origin), "y")
         if options.is_unlabelled
@@ -210,6 +208,47 @@ def draft_of(
         notes=contents.notes,
         mask=mask_of(contents, x_name, options),
         gaps=gaps_of(contents, x_name, options),
+    )
+
+
+def _draft_of_several(
+    file: SourceFile, contents: Contents, options: SourceOptions, *, group: str
+) -> Draft:
+    """Return the recording that a file holds as several inputs."""
+    origin = f"{file.origin}/{group}" if group else file.origin
+    lacking = [name for name in options.input_names if name not in contents.names]
+    if lacking:
+        raise SourceError(
+            f"{origin}: has no array {', '.join(map(repr, lacking))}, which x= names; it holds "
+            f"{array_names.listed(map(contents.summary, contents.names))}."
+        )
+    moving = [name for name in options.input_names if contents.shape(name)]
+    first = moving[0] if moving else options.input_names[0]
+    others = [name for name in options.input_names if name != first]
+    # All else is found as it is beside the first of them.
+    shown = replace(contents, names=tuple(name for name in contents.names if name not in others))
+    draft = draft_of(file, shown, replace(options, x=first), group=group)
+    readers: dict[str, RowReader] = {}
+    for name in options.input_names:
+        # A single value is read as the single label of a recording is.
+        role: Role = "x" if contents.shape(name) else "y"
+        rows = draft.x if name == first else contents.reader(name, role, options)
+        if isinstance(rows, SeriesList):
+            raise SourceError(
+                f"{origin}: {name!r} is a list of arrays, and several inputs (x=) are arrays: save "
+                "a file for each recording."
+            )
+        readers[name] = rows
+    # What small arrays beside them say is said of all, so that of several rates none is.
+    parts = {
+        name: contents.description(name, options.of_input(name)) for name in options.input_names
+    }
+    return replace(
+        draft,
+        x=input_rows(readers, origin),
+        x_name=", ".join(options.input_names),
+        paths=tuple(dict.fromkeys((*draft.paths, *contents.more_paths))),
+        description=replace(Description.unknown(), parts=parts),
     )
 
 

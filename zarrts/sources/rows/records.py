@@ -83,8 +83,8 @@ def named_rows(readers: Mapping[str, RowReader], origin: str) -> NamedRows:
     return NamedRows(tuple(readers), tuple(readers.values()))
 
 
-def check_names(names: tuple[str, ...], where: str) -> None:
-    """Raise SourceError unless arrays of labels can have these names in a store."""
+def check_names(names: tuple[str, ...], where: str, what: str = "an array of labels") -> None:
+    """Raise SourceError unless arrays can have these names in a store; says `what` they are."""
     bad = [
         name
         for name in names
@@ -92,11 +92,12 @@ def check_names(names: tuple[str, ...], where: str) -> None:
     ]
     if bad:
         raise SourceError(
-            f"{where}: {', '.join(map(repr, bad))} cannot be the name of an array of labels in a "
-            "store; use letters, digits, '_', '-' and '.', beginning with a letter or digit."
+            f"{where}: {', '.join(map(repr, bad))} cannot be the name of {what} in a store; "
+            "use letters, digits, '_', '-' and '.', beginning with a letter or digit."
         )
     if len({name.lower() for name in names}) < len(names) or not names:
-        raise SourceError(f"{where}: arrays of labels need names that differ, not {list(names)}.")
+        many = what.removeprefix("an ").replace("array", "arrays").replace("input", "inputs")
+        raise SourceError(f"{where}: {many} need names that differ, not {list(names)}.")
 
 
 def are_named(rows: RowReader | SeriesList) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.signal_file import ANNOTATIONS
+from zarrts.sources.rows.inputs import each_input
 from zarrts.sources.rows.records import NamedRows
 from zarrts.sources.rows.views import DerivedRows
 from zarrts.sources.source_options import SourceOptions
@@ -52,7 +53,8 @@ class ClassRows(DerivedRows):
 
 def inputs_as_declared(rows: RowReader, options: SourceOptions) -> RowReader:
     """Return inputs in which the value that is declared missing is NaN."""
-    return rows if options.missing is None else NanRows(rows, options.missing)
+    missing = options.missing
+    return rows if missing is None else each_input(rows, lambda it: NanRows(it, missing))
 
 
 def as_declared(

@@ -11,6 +11,7 @@ from zarrts.sources.formats.carried import names_in, rate_in, units_in
 from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.arrays import ArrayRows
+from zarrts.sources.rows.inputs import InputRows, input_rows
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.masks import MaskRows, mask_rows
 from zarrts.sources.rows.records import named_rows
@@ -154,12 +155,13 @@ def _part(recording: Recording, number: int, matrix: Any) -> Recording:
 def _found(recording: Recording, origin: str) -> SourceRecording:
     if not (isinstance(recording.subject, str) and recording.subject):
         raise SourceError(f"{origin}: its subject must be a name, not {recording.subject!r}.")
-    x = _rows(recording.x, "x", origin)
+    x = _inputs(recording.x, origin)
+    inputs = x.readers if isinstance(x, InputRows) else (x,)
     y, labels_per = _labels(recording.y, x.shape[0], origin)
     mask = _mask(recording.mask, x.shape[0], origin)
     description = _description(recording, origin)
     gaps, first_s, description = _timed(recording, x.shape[0], description, origin)
-    readers: list[RowReader] = [x, y]
+    readers: list[RowReader] = [*inputs, y]
     if mask is not None:
         readers.append(mask)
     if gaps is not None:
@@ -169,7 +171,7 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         origin=origin,
         x=x,
         y=y,
-        x_name="x",
+        x_name=", ".join(x.names) if isinstance(x, InputRows) else "x",
         y_name=", ".join(map(str, recording.y)) if isinstance(recording.y, Mapping) else "y",
         size_bytes=0,
         fingerprint=fingerprint.of_readers(readers),
@@ -180,6 +182,18 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
         gaps=gaps,
         first_s=first_s,
     )
+
+
+def _inputs(x: Any, origin: str) -> RowReader:
+    """Return the inputs of a recording: several where they are a dictionary."""
+    if not isinstance(x, Mapping):
+        return _rows(x, "x", origin)
+    readers = {}
+    for name, it in x.items():
+        # A single value is one for all of the recording.
+        array = np.asarray(it)[None] if np.ndim(it) == 0 and not callable(it) else it
+        readers[str(name)] = _rows(array, "x", f"{origin}: {name}")
+    return input_rows(readers, origin)
 
 
 def _timed(
@@ -240,11 +254,47 @@ def _mask(mask: Any, n_rows: int, origin: str) -> MaskRows | None:
 
 
 def _description(recording: Recording, origin: str) -> Description:
+    if not isinstance(recording.x, Mapping):
+        return _of_one(recording, origin)
+    names = [str(name) for name in recording.x]
+    given = {"channels": recording.channels, "units": recording.units, "rate_hz": recording.rate_hz}
+    for option, value in given.items():
+        if isinstance(value, Mapping):
+            known = [*names, "y"] if option == "rate_hz" else names
+            unknown = [str(it) for it in value if it not in known]
+            if unknown:
+                raise SourceError(
+                    f"{origin}: its {option}= names {', '.join(unknown)}, but its inputs are "
+                    f"{', '.join(names)}."
+                )
+        elif value is not None and option == "channels":
+            raise SourceError(
+                f"{origin}: its channels= have to be a dictionary by input, of {', '.join(names)}."
+            )
+
+    def own(name: str) -> dict[str, Any]:
+        return {
+            option: value.get(name) if isinstance(value, Mapping) else value
+            for option, value in given.items()
+        }
+
+    parts = {name: _of_one(replace(recording, **own(name)), f"{origin}: {name}") for name in names}
+    rates = recording.rate_hz
+    label_rate = rates.get("y") if isinstance(rates, Mapping) else None
+    return replace(
+        Description.unknown(),
+        parts=parts,
+        rate_hz=None if label_rate is None else float(label_rate),
+    )
+
+
+def _of_one(recording: Recording, origin: str) -> Description:
     channels, units, rate_hz = recording.channels, recording.units, recording.rate_hz
     if isinstance(units, str):
         units = (units,)
     for name, given, read in (("channels", channels, names_in), ("units", units, units_in)):
-        if given is not None and (isinstance(given, str) or read(np.array([*given])) is None):
+        is_none = isinstance(given, str | Mapping)
+        if given is not None and (is_none or read(np.array([*given])) is None):
             raise SourceError(f"{origin}: its {name}= have to be a list of text, not {given!r}.")
     if rate_hz is not None and rate_in(rate_hz) is None:
         raise SourceError(f"{origin}: its rate_hz= has to be a number above 0, not {rate_hz!r}.")

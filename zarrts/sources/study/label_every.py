@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from zarrts.errors import SourceError
 from zarrts.sizes import rows_of_time
 from zarrts.sources.formats.drafts import Draft, Findings, Kind
+from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import RowReader, SeriesList, SourceRecording
@@ -39,6 +40,25 @@ def rows_of_label(options: SourceOptions, carried: Iterable[float | None] = ()) 
     return every
 
 
+def seconds_of_label(every: int | str) -> float:
+    """Return for how much time each label is.
+
+    Raises
+    ------
+    SourceError
+        If it is a number of rows: of several inputs, none is the one that counts.
+    """
+    if isinstance(every, int):
+        raise SourceError(
+            f"label_every={every!r} counts rows, but there are several inputs, each with rows of "
+            "its own; give a time, such as '30s'."
+        )
+    try:
+        return rows_of_time("label_every", every, 1e6) / 1e6
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+
+
 def spread(
     recordings: Sequence[_Labelled], options: SourceOptions, findings: Findings, kind: Kind
 ) -> list[_Labelled]:
@@ -56,7 +76,7 @@ def spread(
     found: list[_Labelled] = []
     rates: list[float | None] = [it.description.rate_hz for it in recordings]
     for it in recordings:
-        if it.labels_per == "row":
+        if it.labels_per == "row" or isinstance(it.x, InputRows):  # which are aligned later
             found.append(it)
             continue
         every = rows_of_label(options, [it.description.rate_hz, *rates])

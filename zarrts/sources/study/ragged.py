@@ -11,6 +11,7 @@ from dataclasses import replace
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.rows.inputs import InputRows, each_input
 from zarrts.sources.rows.records import NamedRows
 from zarrts.sources.rows.views import (
     ConstantRows,
@@ -72,7 +73,7 @@ def settle_lists(findings: Findings, kind: str) -> None:
 def _is_stack(draft: Draft) -> bool:
     """Return whether a recording is an array of matrices with a label each."""
     x, y = draft.x, draft.y
-    if isinstance(x, SeriesList) or draft.labels_per != "sample" or len(x.shape) < 3:
+    if isinstance(x, SeriesList | InputRows) or draft.labels_per != "sample" or len(x.shape) < 3:
         return False
     return count_rows(x) == count_rows(y) > 0
 
@@ -255,7 +256,7 @@ def as_in_store(recording: SourceRecording, labels_per: LabelsPer) -> SourceReco
 
 def _as_samples(recording: SourceRecording) -> SourceRecording:
     if recording.labels_per == "recording":
-        return replace(recording, x=OneSample(recording.x), labels_per="sample")
+        return replace(recording, x=each_input(recording.x, OneSample), labels_per="sample")
     return replace(recording, labels_per="sample")
 
 

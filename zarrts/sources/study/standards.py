@@ -1,8 +1,8 @@
 """Decide which channels, units and rate the recordings of a study have to have."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zarrts.sources.study.units import spelled
@@ -39,11 +39,20 @@ class Reference:
         Whose it is, in messages: "the store has".
     is_all : bool
         What it does not know stays unknown; else it is what most recordings say.
+    steps : dict
+        Of several inputs that are asked for, the steps in time of each in a row; see
+        `AlignedRows`.
     """
 
     description: Description
     owner: str
     is_all: bool = True
+    steps: Mapping[str, int] = field(default_factory=dict)
+
+    def of_input(self, name: str) -> "Reference":
+        """Return what one of several inputs has to fit; nothing, where it is not known."""
+        unknown = Description.unknown()
+        return replace(self, description=self.description.parts.get(name, unknown), steps={})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.rows.views import PartOfRows, count_rows
+from zarrts.sources.rows.inputs import part_of_rows
+from zarrts.sources.rows.views import count_rows
 from zarrts.types import RowReader, SeriesList
 
 _MAX_RUNS = 20_000
@@ -70,4 +71,4 @@ def _part_of_x(draft: Draft, start: int, stop: int) -> Draft:
 def _part(rows: Any, start: int, stop: int) -> RowReader | SeriesList:
     if isinstance(rows, SeriesList):
         return SeriesList(rows.readers[start:stop])
-    return PartOfRows(rows, start, stop)
+    return part_of_rows(rows, start, stop)

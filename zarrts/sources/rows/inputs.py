@@ -1,0 +1,255 @@
+"""Several inputs of one recording, each with rows of its own, and as records of one timeline."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from zarrts.errors import SourceError
+from zarrts.sources.rows.reader import Rows
+from zarrts.sources.rows.records import check_names
+from zarrts.sources.rows.views import DerivedRows, OneSample, PartOfRows
+from zarrts.types import AnyArray, RowReader
+
+
+@dataclass(frozen=True)
+class InputRows(Rows):
+    """Several inputs as they are found, before it is known which of their rows belong together.
+
+    It has the shape of the longest of them, and cannot be read: `study.inputs.aligned` can.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Sorted, as the arrays are found in a store.
+    readers : tuple of RowReader
+    """
+
+    names: tuple[str, ...]
+    readers: tuple[RowReader, ...]
+
+    label = "several inputs"
+
+    @property
+    def by_name(self) -> dict[str, RowReader]:
+        """The reader of each input."""
+        return dict(zip(self.names, self.readers, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the input that is longest in time."""
+        return max((it.shape for it in self.readers), key=lambda it: (len(it) > 1, it[0], len(it)))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """A field for each input."""
+        pairs = zip(self.names, self.readers, strict=True)
+        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether one of them is."""
+        return any(it.is_sequential for it in self.readers)
+
+    def each(self, readers: Mapping[str, RowReader]) -> "InputRows":
+        """Return the same inputs with other readers."""
+        return replace(self, readers=tuple(readers[name] for name in self.names))
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        raise TypeError("several inputs are read once they are aligned")
+
+    def close(self) -> None:
+        """Release what the inputs hold."""
+        for reader in self.readers:
+            reader.close()
+
+
+def input_rows(readers: Mapping[str, RowReader], origin: str) -> InputRows:
+    """Return several inputs of one recording.
+
+    Raises
+    ------
+    SourceError
+        If a name cannot be that of an array in a store.
+    """
+    check_names(tuple(readers), origin, "an input")
+    ordered = dict(sorted(readers.items()))
+    return InputRows(tuple(ordered), tuple(ordered.values()))
+
+
+def each_input(rows: RowReader, function: Callable[[RowReader], RowReader]) -> RowReader:
+    """Return rows with a function called on them; of several inputs, on those of each."""
+    if isinstance(rows, InputRows):
+        return rows.each({name: function(it) for name, it in rows.by_name.items()})
+    return function(rows)
+
+
+def part_of_rows(rows: RowReader, start: int, stop: int) -> RowReader:
+    """Return rows `start` to `stop`; of several inputs, of each that has rows of its own.
+
+    Raises
+    ------
+    SourceError
+        If inputs have not as many rows each.
+    """
+    if not isinstance(rows, InputRows):
+        return PartOfRows(rows, start, stop)
+    n_rows, parts = rows.shape[0], {}
+    for name, it in rows.by_name.items():
+        is_of_rows = it.shape[0] == n_rows
+        if not is_of_rows and len(it.shape) > 1 and it.shape[0] != 1:
+            raise SourceError(
+                f"{name} has {it.shape[0]:,} rows and another input {n_rows:,}: a part of their "
+                "rows can be chosen where all have as many."
+            )
+        parts[name] = PartOfRows(it, start, stop) if is_of_rows else it
+    return rows.each(parts)
+
+
+@dataclass(frozen=True)
+class GroupedRows(DerivedRows):
+    """Rows of `steps` rows each of another reader; what is left behind the last is none."""
+
+    steps: int
+
+    label = "steps in a row"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first, then their steps."""
+        n_rows, *inner = self.rows.shape
+        return (n_rows // self.steps, self.steps, *inner)
+
+    @property
+    def block_rows(self) -> int:
+        """As many of these as hold a block of the others."""
+        return max(1, -(-self.rows.block_rows // self.steps))
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        block = self.rows.read(start * self.steps, stop * self.steps)
+        return block.reshape(stop - start, self.steps, *block.shape[1:])
+
+
+@dataclass(frozen=True)
+class WorstOfRows(DerivedRows):
+    """The greatest value of each row of another reader, such as of the masks of its steps."""
+
+    label = "the mask of rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis."""
+        return self.rows.shape[:1]
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        return np.asarray(self.rows.read(start, stop).max(axis=1, initial=0))
+
+
+@dataclass(frozen=True)
+class RepeatedValue(DerivedRows):
+    """The only row of another reader, `n_rows` times: a value that does not change in time."""
+
+    n_rows: int
+
+    label = "a value of all rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+        return (self.n_rows, *self.rows.shape[1:])
+
+    @property
+    def is_sequential(self) -> bool:
+        """Never: there is one row."""
+        return False
+
+    @property
+    def block_rows(self) -> int:
+        """1: there is one row."""
+        return 1
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        return np.repeat(self.rows.read(0, 1), stop - start, axis=0)
+
+
+@dataclass(frozen=True)
+class AlignedRows(Rows):
+    """Records of one timeline, with a field for each of several inputs.
+
+    Attributes
+    ----------
+    names : tuple of str
+    readers : tuple of RowReader
+        With at least `n_rows` rows each.
+    steps : tuple of int
+        Steps in time of each input in a row: 1; more, which are axis 1 of its reader; or 0, where
+        its value does not change in time.
+    n_rows : int
+    """
+
+    names: tuple[str, ...]
+    readers: tuple[RowReader, ...]
+    steps: tuple[int, ...]
+    n_rows: int
+
+    label = "several inputs"
+
+    @property
+    def by_name(self) -> dict[str, RowReader]:
+        """The reader of each input."""
+        return dict(zip(self.names, self.readers, strict=True))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis; what an input has beside rows is in its field."""
+        return (self.n_rows,)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """A field for each input."""
+        pairs = zip(self.names, self.readers, strict=True)
+        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether one of them is."""
+        return any(it.is_sequential for it in self.readers)
+
+    @property
+    def block_rows(self) -> int:
+        """The most that one of them asks for."""
+        return max(it.block_rows for it in self.readers)
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        rows = np.empty(stop - start, self.dtype)
+        for name, reader in zip(self.names, self.readers, strict=True):
+            rows[name] = reader.read(start, stop)
+        return rows
+
+    def close(self) -> None:
+        """Release what the inputs hold."""
+        for reader in self.readers:
+            reader.close()
+
+
+def records_of(
+    inputs: Mapping[str, RowReader], steps: Mapping[str, int], n_rows: int
+) -> AlignedRows:
+    """Return `n_rows` rows of several inputs as records; `steps` are as in `AlignedRows`."""
+    readers: dict[str, RowReader] = {}
+    for name, it in inputs.items():
+        if steps[name] == 0:
+            is_row = len(it.shape) > 1 and it.shape[0] == 1
+            readers[name] = RepeatedValue(it if is_row else OneSample(it), n_rows)
+        else:
+            readers[name] = it if steps[name] == 1 else GroupedRows(it, steps[name])
+    every = tuple(steps[name] for name in readers)
+    return AlignedRows(tuple(readers), tuple(readers.values()), every, n_rows)
+
+
+def steps_of(rows: RowReader) -> dict[str, int]:
+    """Return the steps in time of each of several inputs in a row; of one input, nothing."""
+    if not isinstance(rows, AlignedRows):
+        return {}
+    return dict(zip(rows.names, rows.steps, strict=True))

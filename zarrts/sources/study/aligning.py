@@ -1,0 +1,396 @@
+"""Align several inputs of each recording on one timeline, and its labels with them.
+
+A row of the timeline is the shortest time that is a whole number of steps of every input: of 50 Hz
+and 1 Hz, a second, which is 50 steps of one and a step of the other. So a window of whole rows is
+one of whole steps in every input, and all that is said of rows of one input holds for several.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from zarrts.errors import SourceError
+from zarrts.sizes import format_count
+from zarrts.sources.rows.inputs import GroupedRows, InputRows, WorstOfRows, records_of
+from zarrts.sources.rows.label_rows import RepeatedRows
+from zarrts.sources.rows.views import OneSample, PartOfRows
+from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study.label_every import seconds_of_label
+from zarrts.timeline import Gaps, part_of_gaps
+from zarrts.types import Description, RowReader, SourceRecording
+
+_MAX_DENOMINATOR = 10_000  # of a rate in Hz, which is a fraction: 100 / 3 is 33.3333
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """Rows per second, where it is known, and what each input has of them.
+
+    `steps` are as in `AlignedRows`; `fixed` are the inputs that do not change in time.
+    """
+
+    rate: Fraction | None
+    steps: Mapping[str, int]
+    label_rate: Fraction | None
+
+    @property
+    def fixed(self) -> set[str]:
+        return {name for name, steps in self.steps.items() if steps == 0}
+
+
+def with_values(recordings: Sequence[SourceRecording]) -> list[SourceRecording]:
+    """Return recordings in which what does not change in time is an array of one row."""
+    several = [it for it in recordings if isinstance(it.x, InputRows)]
+    if len(several) < len(recordings) or len({_names(it) for it in several}) > 1:
+        return list(recordings)  # which is said later
+    fixed = _fixed_inputs(several)
+
+    def as_rows(name: str, reader: RowReader) -> RowReader:
+        return OneSample(reader) if name in fixed and len(reader.shape) == 1 else reader
+
+    return [
+        replace(it, x=it.x.each({name: as_rows(name, of) for name, of in it.x.by_name.items()}))
+        for it in several
+        if isinstance(it.x, InputRows)
+    ]
+
+
+def align(
+    recordings: Sequence[SourceRecording],
+    description: Description,
+    options: SourceOptions,
+    steps: Mapping[str, int],
+) -> tuple[list[SourceRecording], tuple[str, ...]]:
+    """Return recordings whose inputs are records of one timeline, and problems of the others.
+
+    Parameters
+    ----------
+    steps : mapping of str to int
+        Of each input in a row, where it is known, as of new data for a network; empty otherwise.
+    """
+    several = [it for it in recordings if isinstance(it.x, InputRows)]
+    usual = _names(several[0])
+    unlike = tuple(
+        f"{it.origin}: has {listed_inputs(_names(it))}, but {several[0].origin} has "
+        f"{listed_inputs(usual)}; all recordings need the same inputs: name those that all have "
+        "with x=."
+        for it in recordings
+        if _names(it) != usual
+    )
+    if unlike:
+        return [], unlike
+    try:
+        if steps:
+            return [_aligned_like(it, steps) for it in several], ()
+        fixed = _fixed_inputs(several)
+        _refuse_ambiguous(several, fixed, options)
+        timeline = _timeline_of(several, fixed, description, options)
+    except SourceError as error:
+        return [], (str(error),)
+    aligned, problems = [], []
+    for it in several:
+        try:
+            aligned.append(_aligned(it, timeline, options))
+        except SourceError as error:
+            problems.append(str(error))
+    return aligned, tuple(problems)
+
+
+def choose_inputs(recording: SourceRecording, names: Sequence[str]) -> SourceRecording:
+    """Return a recording with some of its inputs, as a network was trained with.
+
+    Raises
+    ------
+    SourceError
+        If one is not there; names both sides.
+    """
+    known = recording.x.by_name if isinstance(recording.x, InputRows) else {}
+    if not {*names} <= {*known}:
+        raise SourceError(
+            f"{recording.origin}: has {listed_inputs([*known])}, but the network was trained with "
+            f"{listed_inputs(names)}; name them with x=, or as a dictionary of a Recording."
+        )
+    chosen = {name: known[name] for name in sorted(names)}
+    return replace(recording, x=InputRows(tuple(chosen), tuple(chosen.values())))
+
+
+def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> SourceRecording:
+    """Return inputs as records of a timeline of which it is known what each has in a row."""
+    inputs = _inputs_of(recording)
+    rows = {name: inputs[name].shape[0] // it for name, it in steps.items() if it}
+    n_rows = min(rows.values())
+    if max(rows.values()) - n_rows > (max(steps.values()) > 1):
+        shown = ", ".join(f"{inputs[name].shape[0]:,} in {name}" for name in rows)
+        each = ", ".join(f"{it:,} of {name}" for name, it in steps.items() if it)
+        raise SourceError(
+            f"{recording.origin}: its inputs are not equally long: {shown}, of which {each} belong "
+            "together; cut what is longer."
+        )
+    return replace(recording, x=records_of(inputs, steps, n_rows))
+
+
+def _names(recording: SourceRecording) -> tuple[str, ...]:
+    return recording.x.names if isinstance(recording.x, InputRows) else ()
+
+
+def listed_inputs(names: Sequence[str]) -> str:
+    """Return the names of inputs as part of a sentence."""
+    return f"the inputs {', '.join(names)}" if names else "one input without a name"
+
+
+def _inputs_of(recording: SourceRecording) -> dict[str, RowReader]:
+    assert isinstance(recording.x, InputRows)
+    return recording.x.by_name
+
+
+# Inputs that do not change in time ----------------------------------------------------------------
+
+
+def _n_samples(recording: SourceRecording) -> int:
+    """Return how many samples a dense recording has: as many as labels."""
+    return recording.y.shape[0] if recording.labels_per == "sample" else recording.x.shape[0]
+
+
+def _fixed_inputs(recordings: Sequence[SourceRecording]) -> set[str]:
+    """Return the inputs that have a value for all of a recording: no axis of time or samples.
+
+    Of series, those of one axis or one row. Of samples, those of one axis or one row that has not
+    as many entries as there are samples in any recording.
+    """
+    found = set()
+    for it in recordings:
+        n_rows = it.x.shape[0] if it.labels_per != "sample" else _n_samples(it)
+        for name, reader in _inputs_of(it).items():
+            shape = reader.shape
+            is_value = len(shape) == 1 or shape[0] == 1
+            if is_value and (it.labels_per != "sample" or shape[0] != n_rows):
+                found.add(name)
+    if all({*_inputs_of(it)} == found for it in recordings):
+        return set()
+    return found
+
+
+def _refuse_ambiguous(
+    recordings: Sequence[SourceRecording], fixed: set[str], options: SourceOptions
+) -> None:
+    """Refuse inputs of which each row could be a sample, or a step in time."""
+    if options.kind != "auto" or recordings[0].labels_per != "sample":
+        return
+    moving = {
+        name: it for one in recordings for name, it in _inputs_of(one).items() if name not in fixed
+    }
+    if all(len(it.shape) == 2 for it in moving.values()):
+        shown = ", ".join(f"{name} {it.shape}" for name, it in moving.items())
+        raise SourceError(
+            f"{recordings[0].origin}: {shown} can be read in two ways. If each row is a "
+            "sample, say kind='dense' (--kind dense). If rows are consecutive in time, say "
+            "kind='ragged' (--kind ragged)."
+        )
+
+
+# One timeline -------------------------------------------------------------------------------------
+
+
+def _timeline_of(
+    recordings: Sequence[SourceRecording],
+    fixed: set[str],
+    description: Description,
+    options: SourceOptions,
+) -> _Timeline:
+    names = [name for name in _names(recordings[0]) if name not in fixed]
+    known = {name: description.parts[name].rate_hz for name in names}
+    is_dense = recordings[0].labels_per == "sample"
+    are_alike = all(
+        len({_inputs_of(it)[name].shape[0] for name in names}) == 1 for it in recordings
+    )
+    said = {rate for rate in known.values() if rate is not None}
+    if is_dense or (are_alike and len(said) <= 1):
+        rate = None if is_dense or not said else _fraction(said.pop())
+        return _Timeline(rate, dict.fromkeys(names, 1) | dict.fromkeys(fixed, 0), None)
+    unknown = [name for name, rate in known.items() if rate is None]
+    if unknown:
+        it = recordings[0]
+        shown = ", ".join(f"{_inputs_of(it)[name].shape[0]:,} in {name}" for name in names)
+        raise SourceError(
+            f"{it.origin}: its inputs have as many rows as follows: {shown}; say how many of each "
+            f"are a second, with rate_hz={{{', '.join(f'{name!r}: ...' for name in names)}}}."
+        )
+    rates = {name: _fraction(rate) for name, rate in known.items() if rate is not None}
+    rate = _common(rates.values())
+    label_rate = _label_rate(recordings, rates, description.rate_hz, options)
+    if label_rate is not None and label_rate > rate:
+        rate = _common([rate, label_rate])
+    steps = {name: int(of_input / rate) for name, of_input in rates.items()}
+    return _Timeline(rate, steps | dict.fromkeys(fixed, 0), label_rate)
+
+
+def _fraction(rate_hz: float) -> Fraction:
+    return Fraction(rate_hz).limit_denominator(_MAX_DENOMINATOR)
+
+
+def _common(rates: "Sequence[Fraction] | object") -> Fraction:
+    """Return the greatest rate of which all rates are multiples."""
+    found = [*rates]  # type: ignore[misc]
+    denominator = math.lcm(*(it.denominator for it in found))
+    return Fraction(math.gcd(*(int(it * denominator) for it in found)), denominator)
+
+
+def _label_rate(
+    recordings: Sequence[SourceRecording],
+    rates: Mapping[str, Fraction],
+    said_hz: float | None,
+    options: SourceOptions,
+) -> Fraction | None:
+    """Return how many labels are for a second; None where a label is for all of a recording."""
+    if recordings[0].labels_per == "recording":
+        return None
+    if options.label_every is not None:
+        return 1 / _fraction(seconds_of_label(options.label_every))
+    if isinstance(options.rate_hz, Mapping) and "y" in options.rate_hz:
+        return _fraction(options.rate_hz["y"])
+    if said_hz is not None:
+        return _fraction(said_hz)
+    found: set[Fraction] = set(rates.values())
+    for it in recordings:
+        found &= {
+            rates[name]
+            for name, reader in _inputs_of(it).items()
+            if name in rates and reader.shape[0] == it.y.shape[0]
+        }
+    if len(found) == 1:
+        return found.pop()
+    it = recordings[0]
+    shown = ", ".join(
+        f"{reader.shape[0]:,} in {name}" for name, reader in _inputs_of(it).items() if name in rates
+    )
+    raise SourceError(
+        f"{it.origin}: {it.y.shape[0]:,} labels in {it.y_name!r}, but its inputs have as many rows "
+        f"as follows: {shown}; say how many labels are for a second, with "
+        "rate_hz={..., 'y': ...}, or for which time one is, with label_every=."
+    )
+
+
+# Each recording -----------------------------------------------------------------------------------
+
+
+def _aligned(
+    recording: SourceRecording, timeline: _Timeline, options: SourceOptions
+) -> SourceRecording:
+    inputs = _inputs_of(recording)
+    moving = {name: it for name, it in inputs.items() if name not in timeline.fixed}
+    _refuse_flat_series(recording, moving)
+    rows = {name: it.shape[0] // timeline.steps[name] for name, it in moving.items()}
+    n_rows = min(rows.values())
+    _refuse_unequal(recording, moving, rows, timeline)
+    x = records_of(inputs, timeline.steps, n_rows)
+    y, label_steps = _aligned_labels(recording, timeline, n_rows)
+    mask = _aligned_mask(recording, timeline, n_rows)
+    gaps = _aligned_gaps(recording, timeline, n_rows)
+    return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask, gaps=gaps)
+
+
+def _aligned_mask(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> RowReader | None:
+    """Return the mask of rows, of which one is no good where a step of the fastest input is not."""
+    if recording.mask is None:
+        return None
+    steps = max(timeline.steps.values())
+    own = recording.mask if steps == 1 else WorstOfRows(GroupedRows(recording.mask, steps))
+    return PartOfRows(own, 0, n_rows)
+
+
+def _aligned_gaps(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> Gaps | None:
+    """Return the rows before which something is missing, from those of the fastest input."""
+    gaps, steps = recording.gaps, max(timeline.steps.values())
+    if gaps is None or steps == 1:
+        return part_of_gaps(gaps, 0, n_rows)
+    within = [row for row in gaps.rows.tolist() if row % steps]
+    if within:
+        raise SourceError(
+            f"{recording.origin}: something is missing before step {within[0]:,} of its fastest "
+            f"input, within a row of {steps:,} of its steps, which all inputs share; cut the "
+            "recording there into two."
+        )
+    return part_of_gaps(Gaps.of(gaps.rows // steps, gaps.seconds), 0, n_rows)
+
+
+def _refuse_flat_series(recording: SourceRecording, moving: Mapping[str, RowReader]) -> None:
+    flat = [name for name, it in moving.items() if len(it.shape) < 2]
+    if flat and recording.labels_per != "sample":
+        raise SourceError(
+            f"{recording.origin}: {', '.join(flat)}: a series is (time, channel); for a single "
+            "channel, save x[:, None]."
+        )
+
+
+def _refuse_unequal(
+    recording: SourceRecording,
+    moving: Mapping[str, RowReader],
+    rows: Mapping[str, int],
+    timeline: _Timeline,
+) -> None:
+    """Refuse inputs that do not last equally long, but for a part of a row at their ends."""
+    if timeline.rate is None:
+        if len({*rows.values()}) > 1 or recording.labels_per == "sample":
+            n_samples = _n_samples(recording) if recording.labels_per == "sample" else None
+            if {*rows.values()} != {n_samples}:
+                shown = ", ".join(f"{count:,} in {name}" for name, count in rows.items())
+                labels = "" if n_samples is None else f", and {n_samples:,} labels"
+                raise SourceError(
+                    f"{recording.origin}: {shown}{labels}: its inputs have not as many samples "
+                    "each; save one of each for every label."
+                )
+        return
+    row_s = 1 / timeline.rate
+    lasting = {
+        name: Fraction(it.shape[0], timeline.steps[name]) * row_s for name, it in moving.items()
+    }
+    shown = ", ".join(f"{name} {float(it):g} s" for name, it in lasting.items())
+    if max(lasting.values()) - min(lasting.values()) >= row_s:
+        raise SourceError(
+            f"{recording.origin}: its inputs are not equally long: {shown}; they may differ by "
+            f"less than {float(row_s):g} s, which is a whole number of steps of each. Cut what is "
+            "longer, or correct rate_hz=."
+        )
+    if min(rows.values()) == 0 < max(it.shape[0] for it in moving.values()):
+        raise SourceError(
+            f"{recording.origin}: lasts {shown}, less than {float(row_s):g} s, the shortest time "
+            "that is a whole number of steps of each input; leave it out, or resample an input."
+        )
+
+
+def _aligned_labels(
+    recording: SourceRecording, timeline: _Timeline, n_rows: int
+) -> tuple[RowReader, int]:
+    """Return the labels of the rows, and how many are in a row."""
+    y = recording.y
+    if recording.labels_per != "row" or timeline.label_rate is None or timeline.rate is None:
+        return y, 1
+    n_labels = y.shape[0]
+    row_s = 1 / timeline.rate
+    needed = n_rows * row_s * timeline.label_rate
+    if not needed <= n_labels < needed + timeline.label_rate * row_s + 1:
+        raise SourceError(
+            f"{recording.origin}: {format_count(n_labels, 'label')} in {recording.y_name!r} at "
+            f"{float(timeline.label_rate):g} Hz, but its inputs last {float(n_rows * row_s):g} s, "
+            f"which needs {math.ceil(needed):,}; correct the rate of the labels, or what is saved."
+        )
+    if timeline.label_rate < timeline.rate:
+        every = timeline.rate / timeline.label_rate
+        if every.denominator > 1:
+            raise SourceError(
+                f"{recording.origin}: a label is for {float(1 / timeline.label_rate):g} s, but a "
+                f"row of its inputs is {float(row_s):g} s, the shortest time that is a whole "
+                "number of steps of each; resample an input."
+            )
+        return RepeatedRows(y, int(every), n_rows), 1
+    steps = int(timeline.label_rate / timeline.rate)
+    if steps > 1 and y.dtype.names is not None:
+        raise SourceError(
+            f"{recording.origin}: {steps:,} labels of several arrays are in {float(row_s):g} s, "
+            "the shortest time that is a whole number of steps of each input; of several arrays of "
+            "labels, save one label for each such time."
+        )
+    if steps > 1:
+        return GroupedRows(PartOfRows(y, 0, n_rows * steps), steps), steps
+    return PartOfRows(y, 0, n_rows), 1
