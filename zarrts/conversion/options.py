@@ -10,7 +10,8 @@ from zarrts.conversion.codecs import CODECS
 from zarrts.conversion.pack_option import Pack, PackOption
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget, parse_size
-from zarrts.sources.source_options import SourceOptions, check_number
+from zarrts.sources.option_checks import check_number
+from zarrts.sources.source_options import SourceOptions
 
 AUTO = "auto"
 

@@ -17,6 +17,7 @@ from zarrts.buckets.addresses import is_known, is_remote
 from zarrts.errors import ReadError, SampleError, StoreError
 from zarrts.keras.confusion import Confusion, output_of
 from zarrts.keras.input_names import refuse_other_inputs
+from zarrts.keras.likeness import Like, names_of_x, on_error_of, spec_of_like
 from zarrts.keras.meaning import reference_of, refuse_other_meaning
 from zarrts.keras.new_data import (
     as_recordings,
@@ -49,8 +50,6 @@ from zarrts.storage.location import locate, refuse_unused
 from zarrts.storage.store import is_store
 from zarrts.store import Store
 from zarrts.types import Recording
-
-Like = ZarrSequence | Spec | str | Path
 
 
 def predict(
@@ -115,13 +114,13 @@ def predict(
     if merge is not None and out is not None:
         raise SampleError("merge= with out=: merge the predictions afterwards, .merged(...).")
     _refuse_no_model(model)
-    spec = _spec_of(like)
+    spec = spec_of_like(like)
     refuse_other_inputs(model, spec.fed_names)
     with ExitStack() as stack:
         if _is_source(samples, storage_options):
             refuse_unused(storage_options, samples, None)
             options = SourceOptions(
-                x=_x(x, spec),
+                x=names_of_x(x, spec),
                 axes=axes,
                 time=spec.time,
                 y=False,
@@ -142,7 +141,7 @@ def predict(
             refuse_other_meaning(opened.store, spec.description, spec.steps)
             if at is not None:
                 opened = cut_at(opened, spec, at, stride, has_labels=False)
-            seq = stack.enter_context(_sequence(opened, spec, None, stride, _on_error(like)))
+            seq = stack.enter_context(_sequence(opened, spec, None, stride, on_error_of(like)))
             n_samples, batches = len(seq.samples), _of_sequence(seq)
             locate_samples = partial(places_of_samples, seq.samples)
         with show_count("predict", n_samples, progress) as on_samples:
@@ -206,7 +205,7 @@ def evaluate(
         If labels are not classes, none is there, or the network has not one output a class.
     """
     _refuse_no_model(model)
-    spec = _spec_of(like)
+    spec = spec_of_like(like)
     refuse_other_inputs(model, spec.fed_names)
     names = spec.class_names
     if names is None:
@@ -217,7 +216,7 @@ def evaluate(
     if _is_source(samples, more):
         refuse_unused(storage_options, samples, None)
         options = SourceOptions(
-            x=_x(x, spec),
+            x=names_of_x(x, spec),
             y=y,
             time=spec.time,
             labels=labels,
@@ -245,7 +244,7 @@ def evaluate(
     else:
         known = with_classes_of(Opening(storage_options).samples_of(samples), spec)
     with ExitStack() as stack:
-        seq = stack.enter_context(_sequence(known, spec, "int", stride, _on_error(like)))
+        seq = stack.enter_context(_sequence(known, spec, "int", stride, on_error_of(like)))
         catalog, codes = seq.samples.store.catalog, codes_in(seq.class_names, names)
         counts = Confusion(model, catalog.subjects, names, keeps=predictions)
         on_samples = stack.enter_context(show_count("evaluate", len(seq.samples), progress))
@@ -263,30 +262,6 @@ def evaluate(
 
 
 # Samples of a store -----------------------------------------------------------------------
-
-
-def _spec_of(like: Any) -> Spec:
-    if isinstance(like, ZarrSequence):
-        return like.spec
-    if isinstance(like, Spec):
-        return like
-    if isinstance(like, str | Path):
-        return Spec.load(like)
-    raise SampleError(
-        f"like={like!r} has to say how the network was trained: the ZarrSequence, or the file that "
-        "seq.save_spec(path) wrote. Without it, new data would be scaled otherwise."
-    )
-
-
-def _x(given: str | Sequence[str] | None, spec: Spec) -> str | tuple[str, ...] | None:
-    """Return the name of x, or the columns that are x."""
-    if given is None:
-        return tuple(spec.inputs) or spec.columns
-    return given if isinstance(given, str) else tuple(given)
-
-
-def _on_error(like: Like) -> OnError:
-    return like.on_error if isinstance(like, ZarrSequence) else "raise"
 
 
 def _sequence(

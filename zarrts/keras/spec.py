@@ -17,7 +17,7 @@ from zarrts.keras.input_spec import InputSpec
 from zarrts.labels.label_sets import LabelModes
 from zarrts.loading.options import STORED, BatchOptions
 from zarrts.reading.nans import OnNan
-from zarrts.sources.source_options import description_from
+from zarrts.sources.option_records import description_from
 from zarrts.sources.step_records import steps_from_recorded
 from zarrts.stats.scaling import Scaling
 from zarrts.stats.statistics import Linear

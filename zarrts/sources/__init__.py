@@ -9,13 +9,14 @@ are for packages that add a file format.
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.registry import load_arrays
+from zarrts.sources.option_records import recorded_description
 from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.inputs import AlignedRows, steps_of
 from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
-from zarrts.sources.source_options import SourceOptions, recorded_description
+from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.steps.chains import whole_bytes, working_bytes
 from zarrts.sources.study.finding import Found, Scanned, brought_together, find, scan
 from zarrts.sources.study.fingerprint import refuse_changes

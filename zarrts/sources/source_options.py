@@ -1,8 +1,6 @@
 """The options of sources: named, documented, defaulted and checked in this one place."""
 
-import itertools
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -10,6 +8,19 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from zarrts.errors import PlanError, SourceError
+from zarrts.sources.option_checks import (
+    check_annotations,
+    check_number,
+    check_override,
+    check_units,
+)
+from zarrts.sources.option_records import (
+    as_tuple,
+    description_from,
+    plain,
+    rates_of,
+    recorded_description,
+)
 from zarrts.sources.step_options import Pick, Step
 from zarrts.sources.step_records import recorded_steps, steps_from_recorded
 from zarrts.types import FOLDERS, Description, axis_rank
@@ -24,18 +35,10 @@ KINDS = ("auto", "dense", "ragged")
 
 _OF_ONE_SERIES = (("time", "channel"), ("channel", "time"))
 _SAID = (
-    "annotations",
-    "unlabelled",
-    "missing",
-    "units",
-    "override",
-    "missing_chunks",
-    "time",
+    *("annotations", "unlabelled", "missing", "units", "override", "missing_chunks", "time"),
     "subject_column",
 )
 _RECORDED = ("x", "y", "axes", "folders", "class_names", "channels", "rate_hz")
-OVERRIDES = ("channels", "units", "rate_hz")
-"""The options that may win over what files say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,14 +143,16 @@ class SourceOptions:
         for name in names:
             value: Any = getattr(self, name)
             if isinstance(value, Mapping):
-                of_inputs = {key: _as_tuple(it) for key, it in value.items()}
+                of_inputs = {key: as_tuple(it) for key, it in value.items()}
                 object.__setattr__(self, name, of_inputs)
             elif isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.rate_hz, np.number):
             object.__setattr__(self, "rate_hz", float(self.rate_hz))
         self._check_arrays()
-        self._check_meaning()
+        check_override(self.override)
+        check_units(self.units)
+        check_annotations(self.annotations)
         if self.folders not in FOLDERS:
             known = ", ".join(FOLDERS)
             raise SourceError(f"folders={self.folders!r} is unknown; use one of {known}.")
@@ -190,49 +195,13 @@ class SourceOptions:
                 raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
             if x in y or len({*y}) < len(y):
                 raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
-        of_columns = isinstance(x, tuple) and all(isinstance(it, str) and it for it in x)
-        for option, name in (
-            ("x", None if of_columns else x),
-            ("y", None if isinstance(y, tuple) else y),
-        ):
+        for option, name in (("x", x), ("y", None if isinstance(y, tuple) else y)):
             if name is not None and not (isinstance(name, str) and name):
                 raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
-        if isinstance(x, tuple) and (not x or len({*x}) < len(x)):
-            raise SourceError(f"x={list(x)!r} has to name columns, each of them once.")
         if x is not None and x == y:
             raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
 
-    def _check_meaning(self) -> None:
-        if isinstance(self.override, str) or not {*OVERRIDES} >= {*self.override}:
-            raise PlanError(
-                f"override={self.override!r} has to be a list of {', '.join(OVERRIDES)}: the "
-                "options that are right where a file says otherwise."
-            )
-        units: Iterable[Any] = (self.units,) if isinstance(self.units, str) else self.units or ()
-        if isinstance(self.units, Mapping):
-            units = itertools.chain(
-                *((it,) if isinstance(it, str) else it for it in self.units.values())
-            )
-        if not all(isinstance(unit, str) for unit in units):
-            raise PlanError(
-                f"units={self.units!r} has to be one unit, such as 'uV', or a list of one for "
-                "each channel."
-            )
-
     def _check_values(self) -> None:
-        texts = self.annotations
-        if isinstance(texts, str):
-            try:
-                re.compile(texts)
-            except re.error as error:
-                raise SourceError(
-                    f"annotations={texts!r} is not a regular expression ({error}); correct it, or "
-                    f"give texts in a list: annotations=[{texts!r}]."
-                ) from error
-        elif texts is not None and not (texts and all(isinstance(it, str) and it for it in texts)):
-            raise SourceError(
-                f"annotations={texts!r} has to be a list of texts, or a regular expression."
-            )
         if self.unlabelled is not None and not (
             isinstance(self.unlabelled, str) and self.unlabelled
         ):
@@ -377,17 +346,16 @@ class SourceOptions:
 
     def recorded(self) -> dict[str, Any]:
         """Return what a store keeps of them, as plain values of JSON; see `from_recorded`."""
-        kept = {name: getattr(self, name) for name in _RECORDED}
-        plain = {name: _plain(it) for name, it in kept.items()}
-        rate_hz = _rates(self.rate_hz)
+        kept = {name: plain(getattr(self, name)) for name in _RECORDED}
+        rate_hz = rates_of(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
         if isinstance(self.x, tuple) and isinstance(self.subject, str):
             said["subject_column"] = self.subject  # if it is one
         said["labels_elsewhere"] = True if self.labels is not None else None
         return (
-            {name: it if it is False else it or None for name, it in plain.items()}
+            {name: it if it is False else it or None for name, it in kept.items()}
             | {"rate_hz": rate_hz}
-            | {name: _plain(it) for name, it in said.items() if it is not None and it != ()}
+            | {name: plain(it) for name, it in said.items() if it is not None and it != ()}
             | self._recorded_steps()
         )
 
@@ -429,55 +397,3 @@ class SourceOptions:
         said |= {"steps": stored.steps, "before_steps": stored.before_steps}
         folders = stored.folders if self.folders == "auto" else self.folders
         return replace(self, folders=folders, **said)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it."""
-    if isinstance(value, Mapping):
-        return {name: _plain(it) for name, it in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _rates(rate_hz: float | Mapping[str, float] | None) -> Any:
-    if isinstance(rate_hz, Mapping):
-        return {name: float(it) for name, it in rate_hz.items()}
-    return None if rate_hz is None else float(rate_hz)
-
-
-def recorded_description(description: Description) -> dict[str, Any]:
-    """Return a description as plain values of JSON."""
-    return {
-        "channels": description.channels and list(description.channels),
-        "units": description.units and list(description.units),
-        "rate_hz": description.rate_hz,
-        "by_hand": sorted(description.by_hand),
-    }
-
-
-def description_from(recorded: Mapping[str, Any] | None) -> Description | None:
-    """Return the description that a store or a spec keeps as plain values."""
-    if recorded is None:
-        return None
-    return Description(
-        channels=recorded["channels"] and tuple(recorded["channels"]),
-        units=recorded["units"] and tuple(recorded["units"]),
-        rate_hz=recorded["rate_hz"],
-        by_hand=frozenset(recorded["by_hand"]),
-    )
-
-
-def check_number(name: str, value: Any, kind: type, least: int) -> None:
-    """Raise PlanError unless an option is unset, or a number of at least `least`."""
-    if value is None:
-        return
-    is_number = isinstance(value, int | np.integer) or (
-        kind is float and isinstance(value, float | np.floating)
-    )
-    if isinstance(value, bool) or not is_number:
-        raise PlanError(f"{name}={value!r} has to be a number.")
-    if not value >= least:
-        raise PlanError(f"{name}={value} has to be at least {least}.")
