@@ -53,6 +53,6 @@ def test_every_ready_made_transform_is_described():
         for name, it in vars(zarrts.transforms).items()
         if getattr(it, "__module__", "") == "zarrts.transforms" and not name.startswith("_")
     ]
-    assert len(made) == 9
+    assert len(made) == 10
     for name in made:
         assert f"`{name}(" in text

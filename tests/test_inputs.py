@@ -243,7 +243,9 @@ def test_sequences_and_targets_that_are_values_of_one_input(tmp_path):
     chosen = list(ahead.batches(4, inputs=["in0"], shuffle=False))
     np.testing.assert_array_equal(chosen[0].y[0], first["in1"][4])
     assert chosen[0].x.keys() == {"in0"}
-    with pytest.raises(zarrts.ZarrtsError, match="use 'x/in0', 'x/in1'"):
+    with pytest.raises(
+        zarrts.ZarrtsError, match=r"values of one input are the target, .* use 'x/in0', 'x/in1'"
+    ):
         store.samples.windows("2s", target="x", label="next")
 
 
@@ -265,11 +267,14 @@ def two_rates(tmp_path):
 
 def test_a_time_that_is_no_whole_number_of_steps_names_the_nearest(two_rates):
     store, _ = two_rates
-    with pytest.raises(zarrts.ZarrtsError, match=r"in0 at 8 Hz, in1 at 2 Hz.*'1\.5s'"):
+    shown = r"is not a whole number of steps of each input \(in0 at 8 Hz, in1 at 2 Hz.*'1\.5s'"
+    with pytest.raises(zarrts.ZarrtsError, match=shown):
         store.samples.windows("1.4s")
-    with pytest.raises(zarrts.ZarrtsError, match="give a time"):
+    with pytest.raises(
+        zarrts.ZarrtsError, match=r"counts rows, but each input has rows of its own .*give a time"
+    ):
         store.samples.windows(16)
-    with pytest.raises(zarrts.ZarrtsError, match="sampling_rate=2"):
+    with pytest.raises(zarrts.ZarrtsError, match="sampling_rate=2 is about the rows of one input"):
         store.samples.windows("2s", sampling_rate=2)
 
 
@@ -370,9 +375,17 @@ def test_xarray_and_zarr_open_every_array(two_rates):
     ("x", "rates", "words"),
     [
         ({"a": (80, 2), "b": (20, 1)}, None, "80 in a, 20 in b; say how many of each are a second"),
-        ({"a": (80, 2), "b": (20, 1)}, {"a": 8, "b": 1}, "a 10 s, b 20 s"),
+        (
+            {"a": (80, 2), "b": (20, 1)},
+            {"a": 8, "b": 1},
+            "its inputs are not equally long: a 10 s, b 20 s",
+        ),
         ({"a": (80,), "b": (20, 1), "d": (80, 1)}, {"b": 2, "d": 8, "a": 8}, None),
-        ({"a": (3, 2), "b": (2, 1)}, {"a": 100, "b": 63}, "less than 1 s"),
+        (
+            {"a": (3, 2), "b": (2, 1)},
+            {"a": 100, "b": 63},
+            "less than 1 s, the shortest time that is a whole number of steps of each input",
+        ),
     ],
 )
 def test_inputs_that_are_not_of_one_timeline_are_refused(tmp_path, x, rates, words):
@@ -391,8 +404,24 @@ def test_recordings_with_other_inputs_are_refused_by_name(tmp_path):
         zarrts.Recording("s1", {"a": np.zeros((4, 3, 2)), "b": np.zeros((4, 2))}, np.arange(4)),
         zarrts.Recording("s2", {"a": np.zeros((4, 3, 2)), "d": np.zeros((4, 2))}, np.arange(4)),
     ]
-    with pytest.raises(zarrts.ZarrtsError, match=r"the inputs a, d, but .* the inputs a, b"):
+    with pytest.raises(
+        zarrts.ZarrtsError, match=r"a, d, but .* a, b; all recordings need the same inputs"
+    ):
         zarrts.convert(given, tmp_path / "a.zarr", **SMALL)
-    with pytest.raises(zarrts.ZarrtsError, match="4 in a, 3 in b, and 4 labels"):
+    with pytest.raises(
+        zarrts.ZarrtsError,
+        match="4 in a, 3 in b, and 4 labels: its inputs have not as many samples each",
+    ):
         x = {"a": np.zeros((4, 3, 2)), "b": np.zeros((3, 2))}
         zarrts.convert([zarrts.Recording("s1", x, np.arange(4))], tmp_path / "a.zarr", **SMALL)
+
+
+def test_what_is_said_of_one_of_several_inputs_says_which(tmp_path):
+    arrays = {"a": np.zeros((80, 2), "f4"), "b": np.zeros((20, 1), "f4")}
+    rates = {"a": 8, "b": 2}
+    labels = zarrts.Recording("s", arrays, np.arange(30) % 3, rate_hz=rates)
+    with pytest.raises(zarrts.ZarrtsError, match="say how many labels are for a second"):
+        zarrts.convert(labels, tmp_path / "a.zarr", kind="ragged", **SMALL)
+    one = zarrts.Recording("s", arrays, 1, rate_hz=rates)
+    with pytest.raises(zarrts.ZarrtsError, match="is one list, but there are several inputs: a, b"):
+        zarrts.convert(one, tmp_path / "a.zarr", kind="ragged", channels=["p", "q"], **SMALL)

@@ -150,9 +150,15 @@ def test_a_transform_sees_the_inputs_by_name(parts):
     assert 0.05 < (found.x["acc"] - plain.x["acc"]).std() < 0.2
     np.testing.assert_array_equal(found.x["hr"], plain.x["hr"])
     for transform, words in (
-        (transforms.jitter(0.1), r"on_input\('acc', transforms.jitter"),
+        (
+            transforms.jitter(0.1),
+            r"say which of them is changed: transforms.on_input\('acc', transforms.jitter",
+        ),
         (transforms.on_input("ecg", transforms.jitter(0.1)), "are: acc, age, hr"),
-        (transforms.on_input("acc", transforms.mixup(0.1)), "changes labels or samples"),
+        (
+            transforms.on_input("acc", transforms.mixup(0.1)),
+            "the transform changes labels or samples",
+        ),
         (lambda batch, rng: dataclasses.replace(batch, x={"acc": batch.x["acc"]}), "acc, age, hr"),
     ):
         mode = {"label_mode": "categorical"}

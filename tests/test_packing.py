@@ -199,7 +199,7 @@ def test_scaled_values_are_within_two_roundings(
     recordings = recordings_of("dense", n_channels=2, steps_away=steps_away)
     packed, _ = both(tmp_path, recordings)
     gains = packed.readers.tables.packing
-    samples, counts = packed.samples, packed.readers.held[0]
+    samples, counts = packed.samples, packed.readers.inputs[0].held[0]
     parts = []
     for chunk in range(counts.spec.n_chunks):
         some = np.empty(counts.spec.chunk_shape, np.int16)

@@ -197,7 +197,7 @@ ROWS = "0,1,2,a\n1,2,3,b\n2,3,4,a\n"
         ("a,a,b\n1,2,3\n", {}, "several columns are called 'a'"),
         (HEAD, {}, "has no rows"),
         ("", {}, "its first line is empty"),
-        (HEAD + ROWS, {"x": ["ax", "ax"]}, "has to name columns, each of them once"),
+        (HEAD + ROWS, {"x": ["ax", "ax"]}, "each has to be named once"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said(tmp_path, content, options, message):

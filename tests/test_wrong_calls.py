@@ -415,6 +415,23 @@ WRONG: dict[str, Callable[[Place], Any]] = {
 
 # These need a server, a kill or another process: the test that raises each quotes this of it.
 RAISED_IN = {
+    "say how many of each are a second": "test_inputs.py",
+    "say how many labels are for a second": "test_inputs.py",
+    "its inputs are not equally long": "test_inputs.py",
+    "the shortest time that is a whole number of steps of each input": "test_inputs.py",
+    "all recordings need the same inputs": "test_inputs.py",
+    "its inputs have not as many samples each": "test_inputs.py",
+    "is one list, but there are several inputs": "test_inputs.py",
+    "counts rows, but each input has rows of its own": "test_inputs.py",
+    "is not a whole number of steps of each input": "test_inputs.py",
+    "is about the rows of one input": "test_inputs.py",
+    "values of one input are the target": "test_inputs.py",
+    "The inputs of the network are": "test_inputs_keras.py",
+    "The network has one input": "test_inputs_keras.py",
+    "but the inputs are": "test_inputs.py",
+    "say which of them is changed": "test_inputs_keras.py",
+    "the transform changes labels or samples": "test_inputs_keras.py",
+    "view shows stores of one input": "test_inputs_keeping.py",
     "and so as it is": "test_pack_conversion.py",
     "and is as large as with pack=False": "test_pack_conversion.py",
     "is an error in kg, but there are channels in": "test_pack_conversion.py",

@@ -87,7 +87,13 @@ class Store:
 
         Of several inputs, a dictionary by name, as are dtype, channels, units and rate_hz.
         """
-        return self.samples.sample_shape
+        inputs = self.header.segments[0].inputs
+        return handed_out(
+            {
+                name: it.series_shape if self.is_ragged else it.spec.row_shape
+                for name, it in inputs.items()
+            }
+        )
 
     @property
     def dtype(self) -> Any:

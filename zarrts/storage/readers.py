@@ -83,8 +83,8 @@ class Readers:
     inputs : tuple of InputReaders
         Each array of x by itself.
     x, y : tuple of ChunkReader
-            Of values, whatever is stored; several arrays read as one of records.
-        mask : tuple of ChunkReader or None
+        Of values, whatever is stored; several arrays read as one of records.
+    mask : tuple of ChunkReader or None
         None of a segment whose rows are all good.
     tables : Tables
     are_counts : bool

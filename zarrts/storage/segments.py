@@ -43,6 +43,13 @@ class InputArray:
         """Size of the last axis; 1 where rows are single values."""
         return self.spec.row_shape[-1] if self.spec.row_shape else 1
 
+    @property
+    def series_shape(self) -> tuple[int | None, ...]:
+        """Shape of all of a recording: time, which is None, and what a step in time is."""
+        if not self.steps:
+            return self.spec.row_shape
+        return (None, *self.spec.row_shape[int(self.steps > 1) :])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
