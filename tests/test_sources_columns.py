@@ -401,3 +401,33 @@ def test_networks_predict_and_evaluate_new_tables(tmp_path):
         other = zarrts.evaluate(model, store.samples, like=like)
         assert np.array_equal(one.confusion, other.confusion)
         assert one.confusion.sum() == windows.class_counts.sum()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_class_folders_hold_files_of_columns(tmp_path, suffix):
+    series = {}
+    for name in ("run/a", "run/b", "walk/c"):
+        series[name] = np.random.default_rng(len(series)).normal(size=(20, 3)).round(3)
+        path = tmp_path / "in" / f"{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = dict(zip(("ax", "note", "ay"), series[name].T, strict=True))
+        if suffix == ".csv":
+            lines = [",".join(map(str, row)) for row in series[name].tolist()]
+            path.write_text("\n".join(["ax,note,ay", *lines]) + "\n", "utf-8")
+        else:
+            parquet.write_table(pyarrow.table(columns), path)
+    with zarrts.convert(
+        tmp_path / "in", tmp_path / "a.zarr", x=["ay", "ax"], folders="classes", progress=False
+    ) as store:
+        assert (store.class_names, store.channels) == (["run", "walk"], ["ay", "ax"])
+        x, y = store.samples.load()
+        np.testing.assert_array_equal(
+            x, np.stack([series[name][:, [2, 0]] for name in sorted(series)]).astype("f4")
+        )
+        assert y.tolist() == [0, 0, 1]
+    for options, words in (
+        ({"x": ["ay"], "time": "ax"}, "say the rate with rate_hz="),
+        ({"x": ["ay", "up"]}, "has no column 'up'"),
+    ):
+        with pytest.raises(zarrts.ZarrtsError, match=words):
+            zarrts.convert(tmp_path / "in", tmp_path / "b.zarr", folders="classes", **options)

@@ -59,6 +59,9 @@ class Contents:
     mask, gaps : function of a name and options, optional
         Return the rows of an array that are no good, and those before which something is missing;
         None where there are none. See `SourceRecording`.
+    side_by_side : function of options, optional
+        Returns x and what its columns mean, where each name is only one column of it; SourceError
+        if options name none.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
     name : str
@@ -78,6 +81,7 @@ class Contents:
     scoring: Callable[[], Scoring] | None = None
     mask: Callable[[str, SourceOptions], RowReader | None] | None = None
     gaps: Callable[[str, SourceOptions], Gaps | None] | None = None
+    side_by_side: Callable[[SourceOptions], tuple[RowReader, Description]] | None = None
     more_paths: list[str] = field(default_factory=list)
     name: str = ""
     notes: tuple[str, ...] = ()

@@ -280,6 +280,11 @@ def contents_of(table: Table, found: str) -> Contents:
     def reader(name: str, role: Role, options: SourceOptions) -> RowReader:
         return numbers(table, [name]) if role == "x" else values(table, name)
 
+    def side_by_side(options: SourceOptions) -> tuple[RowReader, Description]:
+        columns = x_columns(table, options)
+        described = replace(Description.unknown(), channels=columns)
+        return numbers(table, columns), described
+
     return Contents(
         names=table.columns,
         found=f"{found} of {len(table.columns)} columns",
@@ -287,4 +292,5 @@ def contents_of(table: Table, found: str) -> Contents:
         summary=lambda name: f"{name!r} ({table.n_rows:,} rows)",
         reader=reader,
         description=undescribed,
+        side_by_side=side_by_side,
     )

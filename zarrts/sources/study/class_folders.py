@@ -12,7 +12,7 @@ from zarrts.sources.formats.drafts import Draft, Findings, input_name
 from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.rows.views import ConstantRows, count_rows
 from zarrts.sources.source_options import SourceOptions
-from zarrts.types import SeriesList
+from zarrts.types import RowReader, SeriesList
 
 _SUBJECT_NAME = re.compile(
     r"(?:s|su|sub|subj|subject|p|pp|part|participant|pat|patient|pt|person|user|id|u|vp)"
@@ -63,15 +63,21 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
 
 
 def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | None) -> Draft:
+    rows: RowReader | SeriesList
     with registry.open_contents(file) as contents:
         if len(contents.names) != 1 and not contents.is_named:
             raise SourceError(
                 f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "
                 "file in a class folder holds one series; save each in a file of its own."
             )
-        name = input_name(contents, options.input_name, file.origin)
-        rows = contents.reader(name, "x", options)
-        description = description_of(contents, name, options)
+        if contents.side_by_side is not None:
+            _refuse_times(file, options)
+            rows, description = contents.side_by_side(options)
+            name = "series"
+        else:
+            name = input_name(contents, options.input_name, file.origin)
+            rows = contents.reader(name, "x", options)
+            description = description_of(contents, name, options)
         paths = tuple(dict.fromkeys((file.path, *contents.more_paths)))
     if not isinstance(rows, SeriesList) and not options.names_samples:
         rows = SeriesList((rows,))
@@ -88,6 +94,14 @@ def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | 
         description=description,
         subject=subject,
     )
+
+
+def _refuse_times(file: SourceFile, options: SourceOptions) -> None:
+    if options.time is not None:
+        raise SourceError(
+            f"{file.origin}: time= is for recordings, of which a column says when each row was; of "
+            "a class folder, say the rate with rate_hz= (--rate-hz)."
+        )
 
 
 def _suffix(file: SourceFile) -> str:
