@@ -425,3 +425,13 @@ def test_what_is_said_of_one_of_several_inputs_says_which(tmp_path):
     one = zarrts.Recording("s", arrays, 1, rate_hz=rates)
     with pytest.raises(zarrts.ZarrtsError, match="is one list, but there are several inputs: a, b"):
         zarrts.convert(one, tmp_path / "a.zarr", kind="ragged", channels=["p", "q"], **SMALL)
+
+
+def test_a_scan_takes_what_is_said_of_each_input(tmp_path):
+    arrays = {"a": np.zeros((8, 2), "f4"), "b": np.zeros((2, 1), "f4")}
+    given = zarrts.Recording("s", arrays, 1, rate_hz={"a": 8, "b": 2})
+    said = {"channels": {"a": ["p", "q"]}, "units": {"a": "uV", "b": "mV"}, "kind": "ragged"}
+    of_scan = zarrts.convert(zarrts.scan(given, **said), tmp_path / "a.zarr", progress=False)
+    at_once = zarrts.convert(given, tmp_path / "b.zarr", progress=False, **said)
+    assert of_scan.channels == at_once.channels == {"a": ["p", "q"], "b": None}
+    assert of_scan.units == at_once.units == {"a": ["uV", "uV"], "b": ["mV"]}

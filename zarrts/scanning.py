@@ -4,17 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zarrts.conversion.options import (
-    ConvertOptions,
-    dtype_given,
-    names_given,
-    override_given,
-    size_given,
-)
+from zarrts.conversion.options import options_given
 from zarrts.errors import PlanError
 from zarrts.keywords import refuse_unknown
 from zarrts.sources import with_table
-from zarrts.sources.step_options import steps_given
 from zarrts.study import Study
 
 
@@ -77,33 +70,31 @@ def scan(
         If an option cannot be meant so.
     """
     refuse_unknown(scan, unknown)
-    options = ConvertOptions(
+    options = options_given(
         folders=folders,
         subject=subject,
-        x=x if isinstance(x, str) or x is None else tuple(x),
-        y=y if isinstance(y, str) or y is None or y is False else tuple(y),
-        class_names=names_given("class_names", class_names),
+        x=x,
+        y=y,
+        class_names=class_names,
         follow_links=follow_links,
         kind=kind,
-        axes=names_given("axes", axes),
-        channels=names_given("channels", channels),
+        axes=axes,
+        channels=channels,
         rate_hz=rate_hz,
-        units=units if isinstance(units, str) or units is None else tuple(units),
-        override=override_given(override),
+        units=units,
+        override=override,
         label_every=label_every,
-        annotations=annotations
-        if isinstance(annotations, str)
-        else names_given("annotations", annotations),
+        annotations=annotations,
         unlabelled=unlabelled,
         missing=missing,
         time=time,
         labels=labels,
         missing_chunks=missing_chunks,
-        steps=steps_given(steps),
-        dtype=dtype_given(dtype),
-        memory_bytes=size_given("memory", memory),
-        chunk_bytes=size_given("chunk", chunk),
-        shard_bytes=size_given("shard", shard),
+        steps=steps,
+        dtype=dtype,
+        memory=memory,
+        chunk=chunk,
+        shard=shard,
     )
     if isinstance(source, Study):
         raise PlanError("scan takes files and recordings; this is a study already.")

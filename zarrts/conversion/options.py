@@ -1,6 +1,6 @@
 """The options of a conversion, checked where they are made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from zarrts.errors import PlanError
 from zarrts.sizes import format_budget, parse_size
 from zarrts.sources.option_checks import check_number
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.step_options import steps_given
 
 AUTO = "auto"
 
@@ -55,6 +56,39 @@ class ConvertOptions(SourceOptions):
 
 
 # As callers give them ----------------------------------------------------------------------------
+
+
+def options_given(*, memory: Any, chunk: Any, shard: Any, **said: Any) -> ConvertOptions:
+    """Return the options of `convert` or `scan`, from the values of its keywords.
+
+    Raises
+    ------
+    PlanError, SourceError
+        If one cannot be meant so.
+    """
+    channels, units, annotations = said["channels"], said["units"], said["annotations"]
+    if not isinstance(channels, Mapping):  # of several inputs, by name
+        channels = names_given("channels", channels)
+    if not (units is None or isinstance(units, str | Mapping)):
+        units = tuple(units)
+    if not isinstance(annotations, str):
+        annotations = names_given("annotations", annotations)
+    return ConvertOptions(
+        **said
+        | {name: _name_or_names(said[name]) for name in ("x", "y")}
+        | {name: names_given(name, said[name]) for name in ("class_names", "axes")}
+        | {"channels": channels, "units": units, "annotations": annotations}
+        | {"override": override_given(said["override"]), "dtype": dtype_given(said["dtype"])}
+        | {"steps": steps_given(said["steps"])},
+        memory_bytes=size_given("memory", memory),
+        chunk_bytes=size_given("chunk", chunk),
+        shard_bytes=size_given("shard", shard),
+    )
+
+
+def _name_or_names(value: Any) -> Any:
+    """Return one name, False or None as it is, and a list of names as a tuple."""
+    return value if isinstance(value, str) or value is None or value is False else tuple(value)
 
 
 def names_given(option: str, names: Sequence[_Name] | None) -> tuple[_Name, ...] | None:
