@@ -144,7 +144,7 @@ def test_a_copy_in_another_process_gives_the_same(dataset):
     copy = pickle.loads(pickle.dumps(made))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(made, copy, strict=True))
     copy.close()
-    copy._samples.store.close()
+    copy._selection.store.close()
 
 
 @pytest.mark.slow
