@@ -53,7 +53,7 @@ _PIECE_ROWS = 1 << 15
 
 
 class Spool:
-    """What actipy made of a file, in a temporary folder that is deleted with this object.
+    """The output of actipy for a file, in a temporary folder that is deleted with this object.
 
     Its pickle is the name of the source: another process decodes it anew. The lock guards the
     folder; whoever reads has the file open, and keeps what it reads.
