@@ -22,13 +22,11 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.libraries import as_source_error, local_path, needed
 from zarrts.sources.formats.signal_file import (
     SignalFile,
-    as_source_error,
     chosen,
     find_recordings,
-    local_path,
-    needed,
     refuse_changes,
     stamps_of,
 )
