@@ -51,7 +51,7 @@ class ConvertOptions(SourceOptions):
 
     @property
     def packing(self) -> PackOption:
-        """What `pack` means."""
+        """The meaning of `pack`."""
         return PackOption.of(self.pack)
 
 

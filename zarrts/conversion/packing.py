@@ -36,7 +36,7 @@ _STEP_SHARE = 1 - 2**-7  # of twice the largest error: rounding to float32 takes
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackPlan:
-    """How inputs are stored as counts.
+    """The plan to store inputs as counts.
 
     Attributes
     ----------

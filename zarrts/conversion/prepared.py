@@ -93,12 +93,12 @@ class Prepared:
 
     @property
     def counting(self) -> Counting | None:
-        """How x becomes counts; None where values are stored."""
+        """The conversion of x to counts; None where values are stored."""
         return None if self.packing is None else self.packing.counting
 
     @property
     def recorded_packing(self) -> Packing | None:
-        """How counts stand for values in the new segment; None where values are stored."""
+        """The packing of the new segment; None where values are stored."""
         return None if self.counting is None else self.counting.packing
 
     @property

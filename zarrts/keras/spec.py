@@ -129,7 +129,7 @@ class Spec:
 
     @property
     def of_inputs(self) -> Mapping[str, InputSpec]:
-        """What is said of each input, by name; "" is that of the only one."""
+        """The description of each input, by name; "" stands for the only one."""
         if self.inputs:
             return self.inputs
         names = [it.name for it in fields(InputSpec) if it.name != "steps"]

@@ -70,7 +70,7 @@ class Tables:
 
     @cached_property
     def packing(self) -> Packing:
-        """How the counts of all recordings stand for values, where all x is counts."""
+        """The packing of all recordings, where all x is counts."""
         return Packing.joined([it.packing for it in self.every if it.packing is not None])
 
 
