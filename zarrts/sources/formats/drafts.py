@@ -252,6 +252,13 @@ def _draft_of_several(
     )
 
 
+def unlabelled_series(draft: Draft, options: SourceOptions) -> Draft:
+    """Return a recording without labels whose rows follow in time, unless rows are samples."""
+    if options.kind == "dense" or isinstance(draft.x, SeriesList):
+        return draft
+    return replace(draft, y=ConstantRows("", 1), labels_per="recording")
+
+
 def mask_of(contents: Contents, x_name: str, options: SourceOptions) -> RowReader | None:
     """Return which rows of an array are no good, where the file says it."""
     return None if contents.mask is None else contents.mask(x_name, options)

@@ -30,7 +30,13 @@ from zarrts.sources.formats import (
     zarr_folders,
 )
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
+from zarrts.sources.formats.drafts import (
+    Draft,
+    Findings,
+    NoInputsError,
+    draft_of,
+    unlabelled_series,
+)
 from zarrts.sources.formats.format import Format
 from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.source_options import SourceOptions
@@ -261,7 +267,9 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
     def draft(file: SourceFile) -> list[Draft]:
         try:
             with open_contents(file) as contents:
-                return [draft_of(file, contents, options)]
+                found = draft_of(file, contents, options)
+                # Signals with annotations follow in time, whatever is asked for.
+                return [found if contents.scoring is None else unlabelled_series(found, options)]
         except NoInputsError as error:
             empty.append(str(error))
             return []

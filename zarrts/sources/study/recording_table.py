@@ -15,7 +15,13 @@ from zarrts.sources.formats import edf, zarr_folders
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Scoring
-from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, mask_of
+from zarrts.sources.formats.drafts import (
+    Draft,
+    Findings,
+    gaps_of,
+    mask_of,
+    unlabelled_series,
+)
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
 from zarrts.sources.rows.folders import is_folder
@@ -187,7 +193,7 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
             y = _part(y, line, y_name)
         paths += [y_file.path] if y_file.path != x_file.path else []
     rows = f" rows {line.start} to {line.stop or 'the end'}" if is_part else ""
-    return Draft(
+    found = Draft(
         origin=line.x + rows,
         name=x_file.stem,
         path_name=line.x,
@@ -206,6 +212,8 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         mask=of_x.mask and PartOfRows(of_x.mask, line.start, line.start + count_rows(x)),
         gaps=part_of_gaps(of_x.gaps, line.start, line.start + count_rows(x)),
     )
+    is_bare = x_name == edf.SIGNALS and options.is_unlabelled
+    return unlabelled_series(found, options) if is_bare else found
 
 
 def _labels(
