@@ -25,6 +25,7 @@ from zarrts.sources.formats.drafts import (
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
 from zarrts.sources.rows.folders import is_folder
+from zarrts.sources.rows.inputs import part_of_rows
 from zarrts.sources.rows.label_rows import IntervalRows, RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
@@ -237,7 +238,7 @@ def _labels(
     if isinstance(x, SeriesList):
         raise SourceError(f"{line.y}: labels with times need x to be one series, not a list.")
     own = _scoring_of(find_file(line.x.partition(_SEPARATOR)[0].replace("\\", "/")))
-    rate_hz = options.rate_hz or of_x.description.rate_hz
+    rate_hz = options.only_rate_hz or of_x.description.rate_hz
     signals = scoring.Signals(n_rows=x.shape[0], rate_hz=rate_hz, scoring=own, gaps=of_x.gaps)
     if found is None:
         return file, file.stem, scoring.rows_of_csv(file, signals, line.offset_s, options)
@@ -277,7 +278,7 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
             f"rows {line.start:,} to {stop:,} of {name}, which has {rows.shape[0]:,}; correct "
             "start or stop."
         )
-    return PartOfRows(rows, line.start, stop)
+    return part_of_rows(rows, line.start, stop)
 
 
 @dataclass(frozen=True)
