@@ -191,7 +191,8 @@ def _simple_numbers(low: float, high: float) -> list[float]:
         (dyadic.numerator.bit_length() + 4, dyadic.numerator / dyadic.denominator),
     ]
     # What was computed in float32 throughout, from a gain of any kind.
-    single = float(np.float32((low + high) / 2))
+    with np.errstate(over="ignore"):
+        single = float(np.float32((low + high) / 2))
     if low <= single <= high:
         ways.append((_SINGLE_BITS, single))
     # Some number is as simple as the range is narrow; one that is much simpler is no accident.
