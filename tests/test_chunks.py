@@ -439,7 +439,7 @@ def test_disk_error_while_reading_is_a_read_error(
     def fail(*args: Any) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(PositionalFile, "read_into", fail)
+    monkeypatch.setattr(PositionalFile, "read_into_each", fail)
     with pytest.raises(ReadError, match=r"rows 5 to 9 of 0/x cannot be read \(Input/o"):
         reader.read_into(1, out)
     reader.close()

@@ -18,13 +18,32 @@ that was built from an older source, and `library.py` compares the numbers. */
 #include <stdint.h>
 #include <string.h>
 
-#define ABI 2
+#define ABI 3
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define RESTRICT __restrict
 #else
 #define RESTRICT restrict
 #endif
+
+/* Two loops are built twice, for processors with AVX2 as well: each operation stays what it is, so
+   the bits are the same. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define HAS_WIDE 1
+#define WIDE __attribute__((target("avx2")))
+#define CAN_BE_WIDE (__builtin_cpu_init(), __builtin_cpu_supports("avx2") != 0)
+#else
+#define HAS_WIDE 0
+#define CAN_BE_WIDE 0
+#endif
+static int is_wide = 0;
+
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define PREFETCH(p) ((void)(p))
+#endif
+#define CACHE_LINE 64
 
 /* Number, name and C type of every dtype; `library.py` has the same list. */
 #define EACH_INTEGER(X) \
@@ -403,9 +422,11 @@ typedef void (*Turn)(const void *, void *, Py_ssize_t, const void *, const void 
     }
 
 /* (x - origin) * gain + offset, in float64. */
-#define AFFINE(T, tname, D, dname) \
-    static void affine_##tname##_##dname(const void *src, void *dst, Py_ssize_t n, const void *p0, \
-                                         const void *p1, const void *p2) \
+#define AFFINE(T, tname, D, dname) AFFINE_AS(, affine, T, tname, D, dname)
+#define AFFINE_AS(attribute, kind, T, tname, D, dname) \
+    attribute static void kind##_##tname##_##dname(const void *src, void *dst, Py_ssize_t n, \
+                                                   const void *p0, const void *p1, \
+                                                   const void *p2) \
     { \
         const T *RESTRICT x = src; \
         const double *RESTRICT origin = p0, *RESTRICT gain = p1, *RESTRICT offset = p2; \
@@ -443,6 +464,12 @@ LINEAR(int32_t, i4, float, f4, double)
 LINEAR(uint32_t, u4, float, f4, double)
 LINEAR(int64_t, i8, float, f4, double)
 LINEAR(uint64_t, u8, float, f4, double)
+
+#if HAS_WIDE
+AFFINE_AS(WIDE, wide_affine, int16_t, i2, float, f4)
+#else
+#define wide_affine_i2_f4 affine_i2_f4
+#endif
 
 enum { COPY, AS_AFFINE, AS_LINEAR };
 #define TURNS_OF(code, name, T) \
@@ -506,8 +533,10 @@ static void turn_piece(const Change *c, const char *src, char *dst, Py_ssize_t n
         fill_f8((double *)dst, n, (const double *)fill);
 }
 
-/* Items of one run; `row` is that of the parameters. In place, items pass through the stack. */
-static void turn_run(const Change *whole, Py_ssize_t row, const char *src, char *dst, Py_ssize_t n)
+/* Items of one run; `row` is that of the parameters, and `next` the run that comes after it, or NULL.
+   In place, items pass through the stack. */
+static void turn_run(const Change *whole, Py_ssize_t row, const char *src, char *dst, Py_ssize_t n,
+                     const char *next)
 {
     Py_ssize_t from_size = SIZE_OF[whole->from], to_size = SIZE_OF[whole->to];
     if (whole->turn == NULL) {
@@ -526,6 +555,10 @@ static void turn_run(const Change *whole, Py_ssize_t row, const char *src, char 
         const char *from = src + start * from_size;
         char *to = dst + start * to_size;
         if (from != to) {
+            /* Runs lie anywhere in memory: while one is worked on, the next one is on its way. */
+            if (next != NULL)
+                for (Py_ssize_t at = 0; at < width * from_size; at += CACHE_LINE)
+                    PREFETCH(next + start * from_size + at);
             turn_piece(&c, from, to, width, 0);
             continue;
         }
@@ -567,6 +600,8 @@ static int set_change(Change *c, int kind, Py_ssize_t n_rows, const Py_buffer *p
         return 0;
     Py_ssize_t n = product(n_rows, c->lanes);
     c->turn = TURN_OF[c->from][c->to][kind];
+    if (is_wide && kind == AS_AFFINE && c->from == I2 && c->to == F4)
+        c->turn = wide_affine_i2_f4;
     if (kind == AS_AFFINE) {
         c->size0 = c->size1 = c->size2 = 8;
         if (!holds(p0, n, 8) || !holds(p1, n, 8) || !holds(p2, n, 8))
@@ -607,12 +642,13 @@ static PyObject *gather(PyObject *self, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         is_inside = is_within(first, n_runs, (int64_t)(n_rows - length + 1)) &&
                     (table == NULL || is_within(table, n_runs, (int64_t)n_tables));
-        if (is_inside)
-            for (Py_ssize_t i = 0; i < n_runs; i++)
-                turn_run(&c, table == NULL ? 0 : (Py_ssize_t)table[i],
-                         (const char *)memory.buf +
-                             (Py_ssize_t)first[i] * row_items * SIZE_OF[c.from],
-                         (char *)out.buf + i * run_items * SIZE_OF[c.to], run_items);
+        const char *rows = memory.buf;
+        Py_ssize_t row_bytes = row_items * SIZE_OF[c.from];
+        for (Py_ssize_t i = 0; is_inside && i < n_runs; i++)
+            turn_run(&c, table == NULL ? 0 : (Py_ssize_t)table[i],
+                     rows + (Py_ssize_t)first[i] * row_bytes,
+                     (char *)out.buf + i * run_items * SIZE_OF[c.to], run_items,
+                     i + 1 < n_runs ? rows + (Py_ssize_t)first[i + 1] * row_bytes : NULL);
         Py_END_ALLOW_THREADS
     }
     RELEASE(&memory, &starts, &out, &tables, &p0, &p1, &p2, &fill);
@@ -783,7 +819,8 @@ static PyObject *scale_own(PyObject *self, PyObject *args)
                     }
                 c.fill = (const char *)o.fill;
             }
-            turn_run(&c, 0, src, (char *)out.buf + i * run_items * SIZE_OF[o.to], run_items);
+            turn_run(&c, 0, src, (char *)out.buf + i * run_items * SIZE_OF[o.to], run_items,
+                     NULL);
         }
         Py_END_ALLOW_THREADS
     }
@@ -809,26 +846,36 @@ typedef struct {
 
 /* Packs some lanes; `is_unfit` becomes 1 where a value is farther from its count's than the
    tolerance, and stays else. (gcc vectorizes this, and no reduction to a single number.) */
-static void pack_lanes(const float *RESTRICT x, int16_t *RESTRICT counts, Py_ssize_t n,
-                       const double *RESTRICT gain, const double *RESTRICT inverse,
-                       const double *RESTRICT offset, const Packing *p,
-                       double *RESTRICT is_unfit)
-{
-    double lowest = p->lowest, tolerance = p->tolerance, of_nan = p->of_nan;
-    double miss_of_nan = p->miss_of_nan;
-    for (Py_ssize_t j = 0; j < n; j++) {
-        double v = (double)x[j], before = is_unfit[j];
-        double k = (v - offset[j]) * inverse[j];
-        k = (k + ROUNDER) - ROUNDER;
-        k = k > lowest ? k : lowest;
-        k = k < 32767.0 ? k : 32767.0;
-        double miss = fabs((double)(float)(k * gain[j] + offset[j]) - v);
-        miss = v == v ? miss : miss_of_nan;
-        k = v == v ? k : of_nan;
-        is_unfit[j] = miss <= tolerance ? before : 1.0;
-        counts[j] = (int16_t)(int32_t)k;
+#define PACK(attribute, name) \
+    attribute static void name(const float *RESTRICT x, int16_t *RESTRICT counts, Py_ssize_t n, \
+                               const double *RESTRICT gain, const double *RESTRICT inverse, \
+                               const double *RESTRICT offset, const Packing *p, \
+                               double *RESTRICT is_unfit) \
+    { \
+        double lowest = p->lowest, tolerance = p->tolerance, of_nan = p->of_nan; \
+        double miss_of_nan = p->miss_of_nan; \
+        for (Py_ssize_t j = 0; j < n; j++) { \
+            double v = (double)x[j], before = is_unfit[j]; \
+            double k = (v - offset[j]) * inverse[j]; \
+            k = (k + ROUNDER) - ROUNDER; \
+            k = k > lowest ? k : lowest; \
+            k = k < 32767.0 ? k : 32767.0; \
+            double miss = fabs((double)(float)(k * gain[j] + offset[j]) - v); \
+            miss = v == v ? miss : miss_of_nan; \
+            k = v == v ? k : of_nan; \
+            is_unfit[j] = miss <= tolerance ? before : 1.0; \
+            counts[j] = (int16_t)(int32_t)k; \
+        } \
     }
-}
+typedef void (*Pack)(const float *RESTRICT, int16_t *RESTRICT, Py_ssize_t, const double *RESTRICT,
+                     const double *RESTRICT, const double *RESTRICT, const Packing *,
+                     double *RESTRICT);
+PACK(, pack_lanes)
+#if HAS_WIDE
+PACK(WIDE, wide_pack_lanes)
+#else
+#define wide_pack_lanes pack_lanes
+#endif
 
 /* Packs rows of `lanes` values, of which the last may be shorter; returns how many fit. */
 static Py_ssize_t pack_rows(const float *x, int16_t *counts, Py_ssize_t n, Py_ssize_t lanes,
@@ -836,12 +883,13 @@ static Py_ssize_t pack_rows(const float *x, int16_t *counts, Py_ssize_t n, Py_ss
 {
     double is_unfit[LANES_AT_ONCE] = {0};
     int any = 0;
+    Pack pack_some = is_wide ? wide_pack_lanes : pack_lanes;
     for (Py_ssize_t row = 0; row < n; row += lanes)
         for (Py_ssize_t at = 0; at < lanes && row + at < n; at += LANES_AT_ONCE) {
             Py_ssize_t width = lanes - at < n - row - at ? lanes - at : n - row - at;
             width = width < LANES_AT_ONCE ? width : LANES_AT_ONCE;
-            pack_lanes(x + row + at, counts + row + at, width, p->gain + at, p->inverse + at,
-                       p->offset + at, p, is_unfit);
+            pack_some(x + row + at, counts + row + at, width, p->gain + at, p->inverse + at,
+                      p->offset + at, p, is_unfit);
         }
     for (Py_ssize_t j = 0; j < LANES_AT_ONCE; j++)
         any |= is_unfit[j] != 0.0;
@@ -1043,6 +1091,16 @@ static PyObject *weighted_sums(PyObject *self, PyObject *args)
 
 /* ---- The module ------------------------------------------------------------------------------ */
 
+/* Use what is built for newer processors, or not; returns whether it is used. For tests. */
+static PyObject *use_wide(PyObject *self, PyObject *wanted)
+{
+    int yes = PyObject_IsTrue(wanted);
+    if (yes < 0)
+        return NULL;
+    is_wide = yes && CAN_BE_WIDE;
+    return PyBool_FromLong(is_wide);
+}
+
 static PyMethodDef METHODS[] = {
     {"plain_sums", plain_sums, METH_VARARGS, NULL},
     {"deviation_sums", deviation_sums, METH_VARARGS, NULL},
@@ -1053,10 +1111,15 @@ static PyMethodDef METHODS[] = {
     {"pack", pack, METH_VARARGS, NULL},
     {"vote", vote, METH_VARARGS, NULL},
     {"weighted_sums", weighted_sums, METH_VARARGS, NULL},
+    {"use_wide", use_wide, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static int fill_module(PyObject *module) { return PyModule_AddIntConstant(module, "ABI", ABI); }
+static int fill_module(PyObject *module)
+{
+    is_wide = CAN_BE_WIDE;
+    return PyModule_AddIntConstant(module, "ABI", ABI);
+}
 
 static PyModuleDef_Slot SLOTS[] = {{Py_mod_exec, (void *)fill_module}, {0, NULL}};
 

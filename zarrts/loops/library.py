@@ -19,7 +19,7 @@ from zarrts.errors import ZarrtsError
 from zarrts.types import AnyArray
 
 VARIABLE = "ZARRTS_COMPILED"
-ABI = 2
+ABI = 3
 """Of the library that this source needs; the C source has the same number."""
 
 NO_COUNT = 1 << 15

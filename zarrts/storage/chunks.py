@@ -3,7 +3,8 @@
 import json
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +17,13 @@ from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location, open_file
 from zarrts.storage.open_files import OPEN_FILES, within_limit
 from zarrts.storage.segments import ROOT_KEY
-from zarrts.storage.shards import is_missing, read_index, written_checksums
+from zarrts.storage.shards import NO_CHUNK, read_index, written_checksums
 from zarrts.storage.still_there import StillThere
+from zarrts.system import PositionalFile
 from zarrts.types import AnyArray, ArraySpec
 
 _ALIGNMENT = 64
+_ENDS_BYTES = 20  # of Blosc's header and a checksum
 
 
 class ChunkReader(Protocol):
@@ -88,12 +91,12 @@ class _OpenShard:
     """
 
     def __init__(
-        self, root: Location, spec: ArraySpec, number: int, forget: Callable[[int], None]
+        self, root: Path, spec: ArraySpec, number: int, forget: Callable[[int], None]
     ) -> None:
         self._number, self._forget = number, forget
         path = root / spec.shard_key(number)
         self.checksums = written_checksums(root, spec, number)
-        self.file = open_file(path)
+        self.file = PositionalFile(path)
         try:
             self.index = read_index(self.file, spec, str(path))
         except BaseException:
@@ -101,6 +104,11 @@ class _OpenShard:
             raise
         self.users = 0
         self.is_closing = False
+
+    def entry(self, chunk: int) -> tuple[int, int]:
+        """Return offset and size of a chunk, counted through all shards; `NO_CHUNK` for none."""
+        offset, size = self.index[chunk % len(self.index)].tolist()
+        return offset, size
 
     def drop(self) -> None:
         """Forget it in its reader, and close the file; nobody uses it."""
@@ -116,9 +124,7 @@ class DirectReader:
     buffer for compressed bytes.
     """
 
-    def __init__(
-        self, root: Location, spec: ArraySpec, still_there: StillThere | None = None
-    ) -> None:
+    def __init__(self, root: Path, spec: ArraySpec, still_there: StillThere | None = None) -> None:
         self._still_there = still_there
         self.spec = spec
         self._root = root
@@ -134,42 +140,75 @@ class DirectReader:
     def read_into(self, chunk: int, out: AnyArray) -> None:
         """Fill `out` with a chunk; see `ChunkReader`."""
         try:
-            self._chunks.decode(self.read_encoded(chunk), out, chunk)
+            self._read_once(chunk, out)
         except AccessError:
             raise
         except ReadError as first:
             # The file may have been written anew since it was opened, as `zarrts repair` does.
             self._drop(chunk // self.spec.chunks_per_shard)
             try:
-                self._chunks.decode(self.read_encoded(chunk), out, chunk)
+                self._read_once(chunk, out)
             except AccessError:
                 raise
             except ReadError:
                 raise first from first.__cause__
 
+    def _read_once(self, chunk: int, out: AnyArray) -> None:
+        shard = self._acquire(chunk // self.spec.chunks_per_shard)
+        try:
+            if self._read_plain(shard, chunk, out):
+                return
+            encoded = self._read(shard, chunk)
+        finally:
+            self._release(shard)
+        self._chunks.decode(encoded, out, chunk)
+
     def read_encoded(self, chunk: int) -> NDArray[np.uint8]:
         """Return a chunk as it is stored, in memory that this thread's next read reuses."""
-        number, inside = divmod(chunk, self.spec.chunks_per_shard)
-        shard = self._acquire(number)
+        shard = self._acquire(chunk // self.spec.chunks_per_shard)
         try:
-            return self._read(shard, chunk, inside)
+            return self._read(shard, chunk)
         finally:
             self._release(shard)
 
-    def _read(self, shard: _OpenShard, chunk: int, inside: int) -> NDArray[np.uint8]:
-        entry = shard.index[inside]
-        if is_missing(entry):
-            raise self._chunks.error(chunk, "is missing")
-        offset, size = int(entry[0]), int(entry[1])
+    def _read_plain(self, shard: _OpenShard, chunk: int, out: AnyArray) -> bool:
+        """Read what does not compress straight to where it goes; return whether it was that."""
+        offset, size = self._entry(shard, chunk)
+        ends = np.empty(_ENDS_BYTES, np.uint8)
+        parts = self._chunks.plain_parts(size, out, ends)
+        if parts is None:
+            return False
+        self._fill(shard, parts, offset, size, chunk)
+        self._chunks.check_place(parts[-1], shard.checksums, chunk)
+        return self._chunks.check_plain(parts, chunk)
+
+    def _read(self, shard: _OpenShard, chunk: int) -> NDArray[np.uint8]:
+        offset, size = self._entry(shard, chunk)
         encoded = self._buffer(size)
+        self._fill(shard, [encoded], offset, size, chunk)
+        self._chunks.check_place(encoded, shard.checksums, chunk)
+        return encoded
+
+    def _entry(self, shard: _OpenShard, chunk: int) -> tuple[int, int]:
+        offset, size = shard.entry(chunk)
+        if offset == NO_CHUNK:
+            raise self._chunks.error(chunk, "is missing")
+        return offset, size
+
+    def _fill(
+        self,
+        shard: _OpenShard,
+        buffers: Sequence[NDArray[np.uint8]],
+        offset: int,
+        size: int,
+        chunk: int,
+    ) -> None:
         try:
-            n_bytes = shard.file.read_into(encoded, offset)
+            n_bytes = shard.file.read_into_each(buffers, offset)
         except OSError as error:
             raise self._chunks.error(chunk, f"cannot be read ({error.strerror})") from error
         if n_bytes < size:
             raise self._chunks.error(chunk, "is cut off")
-        self._chunks.check_place(encoded, shard.checksums, chunk)
-        return encoded
 
     def _buffer(self, size: int) -> NDArray[np.uint8]:
         buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
@@ -192,11 +231,11 @@ class DirectReader:
         return None
 
     def _will_need(self, chunk: int) -> None:
-        number, inside = divmod(chunk, self.spec.chunks_per_shard)
-        shard = self._acquire(number)
+        shard = self._acquire(chunk // self.spec.chunks_per_shard)
         try:
-            if not is_missing(shard.index[inside]):
-                shard.file.will_need(*(int(value) for value in shard.index[inside]))
+            offset, size = shard.entry(chunk)
+            if offset != NO_CHUNK:
+                shard.file.will_need(offset, size)
         finally:
             self._release(shard)
 

@@ -1,5 +1,6 @@
 """Chunks as they are stored: check them, and decode them into memory that the caller owns."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from zarrts.storage.location import Location
 from zarrts.types import AnyArray, ArraySpec
 
 _CHECKSUM_BYTES = 4
-_BLOSC_HEADER = 16
+_BLOSC_HEADER, _FLAGS_AT, _IS_COPIED = 16, 2, 0x2
 _KNOWN_CODECS = ((), ("crc32c",), ("blosc",), ("blosc", "crc32c"), ("zstd",), ("zstd", "crc32c"))
 
 
@@ -43,6 +44,47 @@ class EncodedChunks:
         stored = int.from_bytes(encoded[-_CHECKSUM_BYTES:].tobytes(), "little")
         if inside >= len(checksums) or stored != checksums[inside]:
             raise self.error(chunk, "is not what was written there")
+
+    def plain_parts(
+        self, size: int, out: AnyArray, ends: NDArray[np.uint8]
+    ) -> list[NDArray[np.uint8]] | None:
+        """Return where the bytes of a chunk go if they are stored as they are, as its size says.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of the chunk in its file.
+        out : shape chunk_shape
+            Gets what lies between header and checksum.
+        ends : uint8, shape (20,)
+            Gets header and checksum.
+
+        Returns
+        -------
+        list of uint8 arrays, or None
+            None where it is compressed.
+        """
+        codecs = self.spec.codecs or ()
+        head = _BLOSC_HEADER if "blosc" in codecs else 0
+        tail = _CHECKSUM_BYTES if "crc32c" in codecs else 0
+        if "zstd" in codecs or not tail or size != head + out.nbytes + tail:
+            return None
+        body = out.reshape(-1).view(np.uint8)
+        return [ends[:head], body, ends[_BLOSC_HEADER:]]
+
+    def check_plain(self, parts: Sequence[NDArray[np.uint8]], chunk: int) -> bool:
+        """Return whether what was read into `plain_parts` is the chunk; else it is compressed.
+
+        Raises
+        ------
+        ReadError
+            If it does not match its checksum.
+        """
+        head, body, tail = parts
+        if crc32c(body, crc32c(head)) != _number(tail):
+            raise self.error(chunk, "does not match its checksum")
+        is_copied = len(head) == 0 or bool(head[_FLAGS_AT] & _IS_COPIED)
+        return is_copied and (len(head) == 0 or _number(head[4:8]) == len(body))
 
     def decode(self, encoded: NDArray[np.uint8], out: AnyArray, chunk: int) -> None:
         """Fill `out`, C-contiguous with the spec's chunk_shape and dtype, with a chunk.

@@ -16,7 +16,10 @@ from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location, OpenFile, new_file, open_file
 from zarrts.types import AnyArray, ArraySpec
 
-_NO_CHUNK = np.uint64(2**64 - 1)
+NO_CHUNK = 2**64 - 1
+"""Offset, in an index, of a chunk that is not there."""
+
+_NO_CHUNK = np.uint64(NO_CHUNK)
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 _CHECKSUM_BYTES = 4
 
@@ -169,7 +172,7 @@ def chunk_checksums(root: Location, spec: ArraySpec, shard: int) -> tuple[int, .
         ends = [
             (offset + size - _CHECKSUM_BYTES, _CHECKSUM_BYTES)
             for offset, size in read_index(file, spec, str(path)).tolist()
-            if offset != int(_NO_CHUNK)
+            if offset != NO_CHUNK
         ]
         return tuple(int.from_bytes(content, "little") for content in file.read_ranges(ends))
 
