@@ -124,9 +124,7 @@ class DirectReader:
     buffer for compressed bytes.
     """
 
-    def __init__(
-        self, root: Path, spec: ArraySpec, still_there: StillThere | None = None
-    ) -> None:
+    def __init__(self, root: Path, spec: ArraySpec, still_there: StillThere | None = None) -> None:
         self._still_there = still_there
         self.spec = spec
         self._root = root
