@@ -197,7 +197,7 @@ def test_scaled_values_are_within_two_roundings(
 ) -> None:
     recordings = recordings_of("dense", n_channels=2, steps_away=steps_away)
     packed, _ = both(tmp_path, recordings)
-    gains = packed.readers.tables.packing
+    gains = packed.readers.tables.packing("")
     samples, counts = packed.samples, packed.readers.inputs[0].held[0]
     parts = []
     for chunk in range(counts.spec.n_chunks):

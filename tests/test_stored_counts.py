@@ -36,12 +36,12 @@ def recordings(
 def store(tmp_path_factory: pytest.TempPathFactory) -> zarrts.Store:
     made = zarrts.convert(recordings(), tmp_path_factory.mktemp("c") / "study.zarr", **SIZES)
     assert made.header.segments[0].x.packed is not None
-    assert made.readers.tables.packing.of_all is not None
+    assert made.readers.tables.packing("").of_all is not None
     return made
 
 
 def test_batches_are_the_counts_themselves(store: zarrts.Store) -> None:
-    gain, offset = store.readers.tables.packing.of_all  # type: ignore[misc]
+    gain, offset = store.readers.tables.packing("").of_all  # type: ignore[misc]
     values, _ = store.samples.load()
     for shuffle in (False, True):
         for batch in store.samples.batches(32, shuffle=shuffle, dtype="stored"):

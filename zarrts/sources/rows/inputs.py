@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.records import NamedReaders, RecordRows, check_names
 from zarrts.sources.rows.views import DerivedRows, OneSample, PartOfRows
 from zarrts.types import AnyArray, RowReader
@@ -94,6 +95,12 @@ class GroupedRows(DerivedRows):
     def block_rows(self) -> int:
         """As many of these as hold a block of the others."""
         return max(1, -(-self.rows.block_rows // self.steps))
+
+    @property
+    def counted(self) -> Counted | None:
+        """The counts behind these rows."""
+        found = counted_of(self.rows)
+        return found and replace(found, rows=GroupedRows(found.rows, self.steps))
 
     def _read(self, start: int, stop: int) -> AnyArray:
         block = self.rows.read(start * self.steps, stop * self.steps)
@@ -185,3 +192,15 @@ def steps_of(rows: RowReader) -> dict[str, int]:
     if not isinstance(rows, AlignedRows):
         return {}
     return dict(zip(rows.names, rows.steps, strict=True))
+
+
+def readers_of(rows: RowReader) -> dict[str, RowReader]:
+    """Return the reader of each of several inputs by name; of one input, that without a name."""
+    return rows.by_name if isinstance(rows, AlignedRows) else {"": rows}
+
+
+def with_readers(rows: RowReader, readers: Mapping[str, RowReader]) -> RowReader:
+    """Return the same inputs with other readers, which are as those of `readers_of`."""
+    if not isinstance(rows, AlignedRows):
+        return readers[""]
+    return replace(rows, readers=tuple(readers[name] for name in rows.names))
