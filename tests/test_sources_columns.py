@@ -351,6 +351,24 @@ def test_stores_whose_labels_are_in_a_table_are_verified_and_repaired(tmp_path, 
     assert problems and all(wanted in it.text for it in problems), problems
 
 
+def test_labels_at_an_address_label_files_that_are_here(tmp_path):
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    from fake_s3 import fake_s3
+
+    write_parquet(tmp_path / "a.parquet", table_of(100, 0, 0))
+    labels = {k: np.asarray(v)[:2] for k, v in intervals(("subject", "dates", "stop")).items()}
+    write_csv(tmp_path / "labels.csv", labels)
+    options = {k: v for k, v in OPTIONS.items() if k != "y"}
+    store = tmp_path / "s.zarr"
+    with fake_s3() as s3:
+        s3.objects["labels.csv"] = (tmp_path / "labels.csv").read_bytes()
+        more = {"labels": "s3://lab/labels.csv", "storage_options": s3.options}
+        with zarrts.convert(tmp_path / "a.parquet", store, **more, **options) as made:
+            found = np.array([*made.class_names, ""])[made.samples.load()[1][0]]
+            assert found.tolist() == naive_labels(100, "a").tolist()
+        assert zarrts.verify(store, sources=tmp_path / "a.parquet", **more).problems == ()
+
+
 def test_a_table_of_labels_that_nothing_was_made_of_is_refused(tmp_path):
     write_csv(tmp_path / "a.csv", table_of(100))
     zarrts.convert(tmp_path / "a.csv", tmp_path / "s.zarr", **OPTIONS).close()

@@ -59,7 +59,7 @@ def verify(
         If there are no sources to be read.
     """
     refuse_unknown(verify, unknown)
-    refuse_unused(storage_options, sources, store)
+    refuse_unused(storage_options, sources, store, labels)
     with opened(store, storage_options if is_remote(store) else None) as root:
         given = (
             None if sources is None else Sources(sources, storage_options, store, functions, labels)
@@ -89,7 +89,7 @@ def repair(
         If somebody else writes to the store.
     """
     refuse_unknown(repair, unknown)
-    refuse_unused(storage_options, sources, store)
+    refuse_unused(storage_options, sources, store, labels)
     with opened(store, storage_options if is_remote(store) else None) as root:
         return repair_store(
             root, Sources(sources, storage_options, store, functions, labels), workers
