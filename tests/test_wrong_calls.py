@@ -435,6 +435,8 @@ RAISED_IN = {
     "and so as it is": "test_pack_conversion.py",
     "and is as large as with pack=False": "test_pack_conversion.py",
     "is an error in kg, but there are channels in": "test_pack_conversion.py",
+    "but hr has channels in": "test_inputs_packed.py",
+    "pack= names": "test_inputs_packed.py",
     "none of those that 16-bit counts can stand for here": "test_pack_conversion.py",
     "recordings of this store have several gains or offsets for one channel": (
         "test_stored_counts.py"
@@ -473,6 +475,10 @@ RAISED_IN = {
     "several rates (10 and 100 samples in a record)": "test_sources_mne.py",
     "it was recorded at": "test_sources_mne.py",
     "its signals have several rates": "test_sources_wfdb.py",
+    "files, such as": "test_inputs_sources.py",
+    "but this is a file of signals": "test_inputs_sources.py",
+    "each input has a name, and is the name of an array, or a list": "test_inputs_sources.py",
+    "in a file of arrays an input is one of them": "test_inputs_sources.py",
     "several annotation files beside it": "test_sources_wfdb.py",
     "how many samples": "test_sources_wfdb.py",
     "@timeStamps true": "test_sources_ts.py",

@@ -12,6 +12,7 @@ from zarrts.conversion.options import (
     override_given,
     size_given,
 )
+from zarrts.conversion.pack_option import Pack
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.conversion.run import run
 from zarrts.keywords import refuse_unknown
@@ -29,7 +30,7 @@ def convert(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
@@ -53,7 +54,7 @@ def convert(
     chunk: int | str = "1MiB",
     shard: int | str = "64MiB",
     codec: str = "lz4",
-    pack: str | float | Literal[False] = "auto",
+    pack: Pack = "auto",
     workers: int | None = None,
     scheduler: Any = None,
     overwrite: bool = False,
@@ -91,10 +92,12 @@ def convert(
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
         arrays of labels, and batches have a dictionary of them; a list of names for x stores
-        several inputs, each of its own shape and rate. y=False says that there are no labels,
-        whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list of
-        columns, which are the channels, and y a column; CSV files are recordings only where x is a
-        list.
+        several inputs, each of its own shape and rate; so does a dictionary, which names each
+        input, and says what it is in a file: an array, or a list of signals (of EDF files, whose
+        signals of several rates are an input for each rate by default) or columns. y=False says
+        that there are no labels, whatever arrays the files hold. Of CSV and Parquet files (extra
+        tables), x is a list of columns, which are the channels, or such a dictionary, and y a
+        column; CSV files are recordings only where x is one of these.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -161,12 +164,13 @@ def convert(
     codec : str
         "lz4" is fast to read, "zstd" is smaller, "none" does not compress. "auto" is "lz4", or
         "none" where lz4 saves less than a twentieth of the bytes of a few samples.
-    pack : "auto", False, float or str
+    pack : "auto", False, float or str, or a dictionary of these
         Store float32 as 16-bit counts with a gain and an offset for each recording and channel,
         at about half the size; batches are float32 as ever. "auto": where nothing is lost, as in
         EDF and whatever else a converter counted; each value is verified (-0.0 becomes 0.0).
         False: never. A largest error, in the unit of the data (1e-3) or with its unit ("0.1uV"):
         values are rounded where they need it. Where 16 bits do not suffice, values are stored.
+        Of several inputs, one for all, or by name; others are "auto".
     workers : int, optional
         Parts that are written at once: by threads, as many as there are processors by default;
         with a scheduler, by all of its threads.
@@ -255,7 +259,7 @@ def append(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     follow_links: bool = False,
@@ -312,7 +316,7 @@ def append(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x if isinstance(x, str) or x is None else tuple(x),
+        x=x if x is None or isinstance(x, str | Mapping) else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,

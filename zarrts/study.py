@@ -187,8 +187,8 @@ class Study:
     def _with(self, step: "Step") -> "Study":
         options = replace(self._options, steps=(*self._options.steps, step))
         # Signals of several rates are no problem any more where some are picked.
-        has_problems = any(self._scanned.problems.values())
-        return Study(self._source, options, self._address, None if has_problems else self._scanned)
+        known = None if self._scanned.may_depend_on_steps else self._scanned
+        return Study(self._source, options, self._address, known)
 
     def pick(
         self,

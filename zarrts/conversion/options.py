@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zarrts.conversion.codecs import CODECS
-from zarrts.conversion.pack_option import Pack, PackOption
+from zarrts.conversion.pack_option import Pack, PackOptions
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget, parse_size
 from zarrts.sources.option_checks import check_number
@@ -50,9 +50,9 @@ class ConvertOptions(SourceOptions):
             )
 
     @property
-    def packing(self) -> PackOption:
-        """What `pack` means."""
-        return PackOption.of(self.pack)
+    def packing(self) -> PackOptions:
+        """The meaning of `pack`."""
+        return PackOptions.of(self.pack)
 
 
 # As callers give them ----------------------------------------------------------------------------
@@ -66,7 +66,8 @@ def options_given(*, memory: Any, chunk: Any, shard: Any, **said: Any) -> Conver
     PlanError, SourceError
         If one cannot be meant so.
     """
-    channels, units, annotations = said["channels"], said["units"], said["annotations"]
+    x, channels = said["x"], said["channels"]
+    units, annotations = said["units"], said["annotations"]
     if not isinstance(channels, Mapping):  # of several inputs, by name
         channels = names_given("channels", channels)
     if not (units is None or isinstance(units, str | Mapping)):
@@ -75,7 +76,7 @@ def options_given(*, memory: Any, chunk: Any, shard: Any, **said: Any) -> Conver
         annotations = names_given("annotations", annotations)
     return ConvertOptions(
         **said
-        | {name: _name_or_names(said[name]) for name in ("x", "y")}
+        | {"x": x if isinstance(x, Mapping) else _name_or_names(x), "y": _name_or_names(said["y"])}
         | {name: names_given(name, said[name]) for name in ("class_names", "axes")}
         | {"channels": channels, "units": units, "annotations": annotations}
         | {"override": override_given(said["override"]), "dtype": dtype_given(said["dtype"])}

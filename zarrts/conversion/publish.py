@@ -64,8 +64,8 @@ def create_segment(
     needs: Sequence[str] = (),
     steps: Mapping[str, int] | None = None,
     label_steps: int = 1,
-    packing: Packing | None = None,
-    shuffle: str = "shuffle",
+    packing: Mapping[str, Packing] | None = None,
+    shuffles: Mapping[str, str] | None = None,
 ) -> Segment:
     """Write the metadata of the arrays of a new segment, and return what they are.
 
@@ -95,10 +95,10 @@ def create_segment(
         Of several inputs, the steps in time of each in a row; see `InputArray`.
     label_steps : int
         Labels in a row; more than one are axis 1 of y.
-    packing : Packing, optional
-        x is stored as counts that stand for values so.
-    shuffle : str
-        Of x; see `compressors_of`.
+    packing : dict of Packing, optional
+        By name, inputs that are stored as counts, which stand for values so.
+    shuffles : dict of str, optional
+        Of each input by name; see `compressors_of`.
     """
     import zarr
     from zarr.storage import MemoryStore
@@ -121,9 +121,13 @@ def create_segment(
         arrays["offsets"] = ((n_edges,), np.dtype(np.int64), ("edge",), (n_edges, n_edges))
     if MASK in needs:
         arrays["mask"] = ((x[0][0],), np.dtype(np.uint8), ("row",), sizes)
-    if packing is not None:
+    packed = {input_path(of_input): it for of_input, it in (packing or {}).items()}
+    for array in packed:
+        shape, _, names, of_array = arrays[array]
+        arrays[array] = (shape, COUNTS, names, of_array)
+    if packed:
         needs = [*needs, PACKED]
-        arrays["x"] = (x[0], COUNTS, *arrays["x"][2:])
+    shuffle_of = {input_path(of_input): it for of_input, it in (shuffles or {}).items()}
     files: dict[str, Any] = {}
     several: dict[str, Any] = {}
     if x[1].names is not None:
@@ -139,9 +143,9 @@ def create_segment(
             dtype=dtype,
             chunks=(chunk, *shape[1:]),
             shards=(shard, *shape[1:]),
-            compressors=compressors_of(codec, dtype, shuffle if array == "x" else "shuffle"),
+            compressors=compressors_of(codec, dtype, shuffle_of.get(array, "shuffle")),
             fill_value=dtype.type(0),
-            attributes={} if packing is None or array != "x" else packed_attributes(packing),
+            attributes=packed_attributes(packed[array]) if array in packed else {},
             dimension_names=names,
             config={"write_empty_chunks": True},
         )

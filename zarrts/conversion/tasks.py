@@ -18,16 +18,16 @@ from functools import partial
 
 import numpy as np
 
-from zarrts.conversion.casting import cast_rows
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.axes import fields
+from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.plan import ShardTask, Span, block_rows
 from zarrts.errors import SourceError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.stats.moments import Moments, MomentsList, measure, merge_all
+from zarrts.stats.moments import Moments, MomentsList, merge_all
 from zarrts.stats.sketches import Drawing
 from zarrts.storage.journal import WrittenTask
 from zarrts.storage.location import Location
-from zarrts.storage.segments import Segment, input_path, part_of, parts_of
+from zarrts.storage.segments import Segment, input_path, part_of
 from zarrts.storage.shards import ShardWriter, WrittenShard
 from zarrts.types import AnyArray, SourceRecording
 
@@ -46,8 +46,8 @@ class Job:
     recordings : dict
         By number, those that are in the tasks.
     labels : LabelScheme
-    counting : Counting, or None
-        Where x is stored as counts: how values become these.
+    encoding : Encoding
+        How rows become what is stored.
     n_points : int
         Of the sketch of a recording; 0: none is made.
     on_rows : callable
@@ -65,7 +65,7 @@ class Job:
     segment: Segment
     recordings: Mapping[int, SourceRecording]
     labels: LabelScheme
-    counting: Counting | None = None
+    encoding: Encoding
     n_points: int = 0
     on_rows: OnRows = lambda n_rows: None
     on_task: Callable[[WrittenTask], None] = lambda task: None
@@ -224,7 +224,7 @@ class _WrittenShards:
     task: ShardTask
     writers: Sequence[ShardWriter]
     moments: Moments
-    drawn: tuple[tuple[int, AnyArray], ...]
+    drawn: tuple[tuple[int, str, AnyArray], ...]
 
     def commit(self, is_wanted: Callable[[WrittenShard], bool]) -> WrittenTask:
         """Wait for the disk, give the shards their names, and return what was written."""
@@ -248,7 +248,7 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
     """Read the rows of a task and write them; see `write_shard`."""
     segment = job.segment
     moments = MomentsList()
-    drawn: list[tuple[int, AnyArray]] = []
+    drawn: list[tuple[int, str, AnyArray]] = []
     with contextlib.ExitStack() as stack:
         fillers = {
             name: _ChunkFiller(
@@ -260,8 +260,16 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
         for span in task.spans:
             recording = job.recordings[span.recording]
             parts, row = [], span.start
-            inputs_of = _Inputs(job, span.recording, recording.origin)
-            drawing = Drawing(recording.x.shape, span.start, job.n_points, inputs_of.values)
+            encoding, number = job.encoding, span.recording
+            drawings = {
+                name: Drawing(
+                    shape,
+                    span.start,
+                    job.n_points,
+                    partial(encoding.values, name, number=number),
+                )
+                for name, shape, _ in fields(recording.x.shape, recording.x.dtype)
+            }
             is_others = n_done > 0 and recording.paths != job.recordings[first].paths
             blocks = read_blocks(
                 recording, span, segment.x.chunk_rows, n_done, has_other_reader=is_others
@@ -269,10 +277,10 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
             for inputs, labels in blocks:
                 if job.stop.is_set():
                     raise KeyboardInterrupt
-                converted = inputs_of.stored(inputs)
-                parts.append(inputs_of.measure(converted))
-                drawing.add(converted)
-                for name, rows in parts_of(converted).items():
+                converted = encoding.stored(inputs, number, recording.origin)
+                parts.append(encoding.measure(converted, number))
+                for name, rows in converted.items():
+                    drawings[name].add(rows)
                     fillers[input_path(name)].add(rows)
                 if segment.labels_per != "recording":
                     encoded = encode_labels(job.labels, labels, recording)
@@ -287,35 +295,11 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
                 del inputs, labels, converted, rows
             moments.append(merge_all(parts))
             if job.n_points:
-                drawn.append((span.recording, drawing.values()))
+                drawn += [(number, name, it.values()) for name, it in drawings.items()]
             n_done += span.stop - span.start
         writers = [it.finish() for it in fillers.values()]
         stack.pop_all()  # the files are for `commit` to close
     return _WrittenShards(task=task, writers=writers, moments=moments.stacked(), drawn=tuple(drawn))
-
-
-class _Inputs:
-    """The inputs of a recording on their way into a shard: as values, or as counts."""
-
-    def __init__(self, job: Job, number: int, origin: str) -> None:
-        self._dtype, self._counting = job.segment.x.dtype, job.counting
-        self._number, self._origin = number, origin
-
-    def stored(self, rows: AnyArray) -> AnyArray:
-        """Return rows as they are stored."""
-        if self._counting is None:
-            return cast_rows(rows, self._dtype, self._origin)
-        return self._counting.counts(rows, self._number, self._origin)
-
-    def measure(self, stored: AnyArray) -> Moments:
-        """Return the statistics of the values of stored rows."""
-        if self._counting is None:
-            return measure(stored)
-        return self._counting.measure(stored, self._number)
-
-    def values(self, stored: AnyArray) -> AnyArray:
-        """Return the values of some that are stored, (n, n_channels)."""
-        return stored if self._counting is None else self._counting.values(stored, self._number)
 
 
 class _ChunkFiller:

@@ -59,7 +59,7 @@ def predict(
     like: Like,
     out: str | Path | None = None,
     merge: Merge | None = None,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, Any] | None = None,
     axes: Sequence[str] | None = None,
     stride: int | None = None,
     functions: Mapping[str, Any] | None = None,
@@ -155,7 +155,7 @@ def evaluate(
     samples: Any,
     *,
     like: Like,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, Any] | None = None,
     y: str | None = None,
     axes: Sequence[str] | None = None,
     subject: Any = None,
@@ -280,7 +280,7 @@ def _sequence(
             f"{samples!r} has rows of shape {found.row_shape} cut at {found.x_steps}, but the "
             f"network was trained on {spec.row_shape} cut at {spec.x_steps}; cut the same windows."
         )
-    refuse_other_counts(seq, spec.counts)
+    refuse_other_counts(seq, spec)
     return seq
 
 

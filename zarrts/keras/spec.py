@@ -84,8 +84,9 @@ class Spec:
         Windows with NaN, or rows that are masked, are left out.
     purity : float
         Beside `majority`: the share that the most frequent label has to have.
-    columns : tuple of str, or None
-        Of CSV and Parquet files, the columns that are x.
+    columns : tuple of str, dict, or None
+        Of CSV and Parquet files, the columns that are x; or what each of several inputs is in a
+        file, by its name.
     time : str, or None
         The column of time stamps in these.
     before : int, or None
@@ -121,7 +122,7 @@ class Spec:
     source_channels: tuple[str, ...] | None = None
     purity: float = 0.0
     before: int | None = None
-    columns: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | Mapping[str, Any] | None = None
     time: str | None = None
     counts: CountedInputs | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
@@ -129,11 +130,16 @@ class Spec:
 
     @property
     def of_inputs(self) -> Mapping[str, InputSpec]:
-        """What is said of each input, by name; "" is that of the only one."""
+        """The description of each input, by name; "" stands for the only one."""
         if self.inputs:
             return self.inputs
         names = [it.name for it in fields(InputSpec) if it.name != "steps"]
         return {"": InputSpec(**{name: getattr(self, name) for name in names})}
+
+    @property
+    def takes_counts(self) -> bool:
+        """Whether the network gets 16-bit counts of an input."""
+        return any(it.counts is not None for it in self.of_inputs.values())
 
     @property
     def fed_names(self) -> list[str] | None:
@@ -293,7 +299,7 @@ class Spec:
             stats=handed_out({name: it.scaling for name, it in self.of_inputs.items()}),
             inputs=next(iter(self.inputs)) if self.is_alone else [*self.inputs] or None,
             nan=self.nan,
-            dtype=self.dtype if self.counts is None else STORED,
+            dtype=STORED if self.takes_counts else self.dtype,
             mask=self.has_mask,
             memory=self.memory_bytes,
             **padding,
@@ -314,8 +320,6 @@ class Spec:
         fit : Fit, optional
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
-        if self.counts is not None:
-            return self.counts.counts(rows.astype(self.stored_dtype, copy=False))
         parts, pad_value = parts_of(rows), (self.padding or {}).get("value", 0.0)
         if self.takes_rows or not self.inputs:
             first = parts
@@ -339,6 +343,11 @@ class Spec:
         return rows
 
 
-def columns_of(x: Any) -> tuple[str, ...] | None:
-    """Return the columns of tables that are x; None where it is named otherwise, or not at all."""
+def columns_of(x: Any) -> tuple[str, ...] | Mapping[str, Any] | None:
+    """Return the columns of tables that are x, or what each of several inputs is in a file.
+
+    None where x is named otherwise, or not at all.
+    """
+    if isinstance(x, Mapping):
+        return {name: it if isinstance(it, str) else tuple(it) for name, it in x.items()}
     return tuple(x) if isinstance(x, list | tuple) else None

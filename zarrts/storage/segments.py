@@ -111,6 +111,19 @@ class Segment:
         return _joint(f"{self.name}/x", {name: it.spec for name, it in self.inputs.items()})
 
     @cached_property
+    def x_values(self) -> ArraySpec:
+        """The same as its readers see it: of values, whatever is stored."""
+        return _joint(
+            f"{self.name}/x", {name: it.spec.of_values for name, it in self.inputs.items()}
+        )
+
+    @property
+    def packed(self) -> Mapping[str, Packed]:
+        """The inputs that are stored as counts, and what these mean."""
+        specs = {name: it.spec.packed for name, it in self.inputs.items()}
+        return {name: it for name, it in specs.items() if it is not None}
+
+    @cached_property
     def y(self) -> ArraySpec:
         """The labels as one array; of several, a row is a record with a field for each."""
         return _joint(f"{self.name}/y", {label_name(it): spec for it, spec in self.labels.items()})
