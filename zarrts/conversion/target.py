@@ -5,6 +5,7 @@ look. A conversion looks once before it starts, and once more when it holds the 
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,14 @@ from zarrts.errors import PlanError, StoreError
 from zarrts.storage.joint_tables import JointTables
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
 from zarrts.storage.location import Location, open_file
+from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK
 from zarrts.storage.store import (
     MANIFESTS,
     NewerSchemaError,
     StoreHeader,
-    header_of,
     manifest_key,
+    parse_root,
     read_root,
 )
 
@@ -47,6 +49,8 @@ class Target:
         The root `zarr.json`; None where there is none.
     header : StoreHeader, or None
         The same, where it is that of a store of ours.
+    parted : PartedRoot, or None
+        The same, where it is that of several parts, and nobody else wrote to it.
     tables : JointTables, or None
         Its tables and its manifest, which are read when they are asked for.
     error : StoreError, or None
@@ -69,6 +73,7 @@ class Target:
     root: Location
     content: bytes | None = None
     header: StoreHeader | None = None
+    parted: PartedRoot | None = field(default=None, repr=False)
     tables: JointTables | None = field(default=None, repr=False)
     error: StoreError | None = None
     segments: tuple[str, ...] = ()
@@ -128,29 +133,30 @@ def read_target(root: Location, before: Target | None = None) -> Target:
     Of a complete store in a bucket, that is two requests. The root of a store of many parts takes
     long to parse: if it is what it was `before`, it is not parsed again.
     """
-    paths = {path.name: path for path in _inside(root)}
-    if not paths:
+    names = _names_inside(root)
+    if not names:
         return Target(root=root, obstacle=_obstacle(root))
-    content = read_root(root) if ROOT_KEY in paths else None
-    header, tables, error = None, None, None
+    content = read_root(root) if ROOT_KEY in names else None
+    header, parted, tables, error = None, None, None, None
     if content is not None and before is not None and content == before.content:
-        header, tables, error = before.header, before.tables, before.error
+        header, parted, tables = before.header, before.parted, before.tables
+        error = before.error
     elif content is not None:
         try:
-            header = header_of(root, content)
+            header, parted = parse_root(root, content)
             tables = JointTables(root, header)
         except StoreError as found:
             error = found
     segments: tuple[str, ...] = ()
     version = header.version if header else 0
     if error is not None and not isinstance(error, NewerSchemaError):
-        segments = tuple(name for name in paths if name.isdigit() and _is_ours(paths[name]))
+        segments = tuple(name for name in names if name.isdigit() and _is_ours(root / name))
         version = max(_published(root), default=0) if segments else 0
     known = {ROOT_KEY} if isinstance(root, ObjectPath) else {ROOT_KEY, LOCK}
     if header is not None:
         known |= {MANIFESTS, *(it.name for it in header.segments)}
-    is_ours = {name: _is_ours(path) for name, path in paths.items() if name not in known}
-    leftovers = [paths[name] for name in sorted(is_ours) if is_ours[name]]
+    is_ours = {name: _is_ours(root / name) for name in names if name not in known}
+    leftovers = [root / name for name in sorted(is_ours) if is_ours[name]]
     # The journal goes first: without what it lists it would be of no use, and misleading.
     leftovers.sort(key=lambda it: it.name != JOURNAL)
     # In a bucket this is one more request, and whoever was killed there has left a lock as well.
@@ -160,11 +166,12 @@ def read_target(root: Location, before: Target | None = None) -> Target:
         root=root,
         content=content,
         header=header,
+        parted=parted,
         tables=tables,
         error=error,
         segments=segments,
         version=version,
-        journal=read_journal(root / JOURNAL) if JOURNAL in paths else None,
+        journal=read_journal(root / JOURNAL) if JOURNAL in names else None,
         foreign=tuple(name for name in sorted(is_ours) if not is_ours[name]),
         # Under a root that is not ours, everything stays.
         leftovers=() if error else tuple(leftovers),
@@ -355,6 +362,12 @@ def _delete(path: Location) -> None:
 
 
 # Whose is it? --------------------------------------------------------------------------------
+
+
+def _names_inside(folder: Location) -> list[str]:
+    if isinstance(folder, ObjectPath) or not folder.is_dir():
+        return [it.name for it in _inside(folder)]
+    return os.listdir(folder)  # of a thousand parts, in a tenth of the time
 
 
 def _inside(folder: Location) -> list[Location]:

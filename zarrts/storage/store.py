@@ -281,7 +281,12 @@ def read_header(root: Location) -> StoreHeader:
 
 
 def header_of(root: Location, content: bytes) -> StoreHeader:
-    """Return what the root of a store says.
+    """Return what the root of a store says; see `parse_root`."""
+    return parse_root(root, content)[0]
+
+
+def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, PartedRoot | None]:
+    """Return what the root of a store says, and it as one of several parts, where it is.
 
     Raises
     ------
@@ -307,7 +312,7 @@ def header_of(root: Location, content: bytes) -> StoreHeader:
             )
         if parted is None and not is_root_whole(content, document):
             raise ValueError("it does not match its checksum")
-        return _header(document, attributes)
+        return _header(document, attributes), parted
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
