@@ -90,12 +90,12 @@ def _inputs_joined(
     alike = [
         replace(it, x=x, description=description) for it, x in zip(fixed, changed, strict=True)
     ]
-    aligned, more = align(alike, description, options, steps)
+    aligned, told, more = align(alike, description, options, steps)
     return Joined(
         recordings=tuple(aligned),
         description=description,
         problems=(*problems, *more),
-        notes=notes,
+        notes=(*notes, *told),
         warnings=unsaid,
     )
 
