@@ -387,15 +387,15 @@ def test_failure_waits_for_tasks_that_are_still_writing(tmp_path: Path, study: S
 
 def fail_on(monkeypatch: pytest.MonkeyPatch, suffix: str, *, before: bool) -> None:
     """Let the writing of small files fail at one that ends in `suffix`, before or after it."""
-    real = system.replace_file
+    real = system.rename_over
 
-    def replace_file(path: Path, content: bytes) -> None:
-        if not before or not path.as_posix().endswith(suffix):
-            real(path, content)
-        if path.as_posix().endswith(suffix):
+    def rename_over(source: Path, target: Path) -> None:
+        if not before or not target.as_posix().endswith(suffix):
+            real(source, target)
+        if target.as_posix().endswith(suffix):
             raise Crash(suffix)
 
-    monkeypatch.setattr(system, "replace_file", replace_file)
+    monkeypatch.setattr(system, "rename_over", rename_over)
 
 
 STEPS = ["0/zarr.json", "0/x/zarr.json", "manifests/1.json", "a.zarr/zarr.json"]
@@ -472,10 +472,11 @@ KILLED = """
         if step in ("rows", "kill") and next(calls, None) is None:
             die()
     before = {"group": "0/x/zarr.json", "manifest": "zarr.json"}.get(step)
-    replace_file = system.replace_file
-    def replace_or_die(path, content):
-        die() if before == path.relative_to(target).as_posix() else replace_file(path, content)
-    system.replace_file = replace_or_die
+    rename_over = system.rename_over
+    def rename_or_die(source, path):
+        is_it = before == path.relative_to(target).as_posix()
+        die() if is_it else rename_over(source, path)
+    system.rename_over = rename_or_die
     if step == "start":
         os.makedirs(os.path.join(target, "0"))
         die()

@@ -37,11 +37,33 @@ def in_numpy():
         yield
 
 
+@contextlib.contextmanager
+def in_narrow_loops():
+    """Let the library use what every processor has."""
+    compiled = library.choice().compiled
+    compiled.use_wide(False)
+    try:
+        yield
+    finally:
+        compiled.use_wide(True)
+
+
 def both(function, *args, **options):
-    """Return what a function gives with the library, and in NumPy."""
+    """Return what a function gives with the library, for whatever processor, and in NumPy."""
     found = function(*args, **options)
+    if library.choice().compiled is not None:
+        with in_narrow_loops():
+            narrow = function(*args, **options)
+        for one, other in zip(arrays_in(found), arrays_in(narrow), strict=True):
+            assert_same_bits(one, other)
     with in_numpy():
         return found, function(*args, **options)
+
+
+def arrays_in(found):
+    """Return the arrays and numbers among what a function gave."""
+    parts = found if isinstance(found, tuple) else (found,)
+    return [it for it in parts if isinstance(it, np.ndarray | int | float)]
 
 
 def assert_same_bits(found, expected):
@@ -466,16 +488,19 @@ def test_packed_values_have_the_same_counts(seed, n, channels, n_wrong, missing,
     if how == "foreign":
         how = "plain"
     x = arranged(x, how)
-    (found, at), (expected, other) = both(
-        pack, x, gain, offset, tolerance=tolerance, missing=missing
-    )
+
+    def packed():
+        counts, unfit = pack(x, gain, offset, tolerance=tolerance, missing=missing)
+        return counts.ravel()[:unfit], unfit
+
+    (found, at), (expected, other) = both(packed)
     assert at == other
-    stop = x.size if at is None else at
-    np.testing.assert_array_equal(found.ravel()[:stop], expected.ravel()[:stop])
+    np.testing.assert_array_equal(found, expected)
     with np.errstate(invalid="ignore"):
-        back = (found * gain + offset).astype("f4").astype("f8")
-        fits = (np.abs(back - x) <= tolerance) | (np.isnan(x) & (missing is not None))
-    assert fits.ravel()[:stop].all()
+        gains, offsets = (np.resize(it, x.size)[: len(found)] for it in (gain, offset))
+        back, given = (found * gains + offsets).astype("f4").astype("f8"), x.ravel()[: len(found)]
+        fits = (np.abs(back - given) <= tolerance) | (np.isnan(given) & (missing is not None))
+    assert fits.all()
     if n_wrong == 0:
         assert at is None
 
@@ -484,15 +509,43 @@ def test_packed_values_have_the_same_counts(seed, n, channels, n_wrong, missing,
 def test_the_first_value_off_the_grid_is_named(missing):
     x = (np.arange(3000).reshape(1000, 3) % 200 * 0.5).astype("f4")
     x[801, 2], x[400, 1], x[7, 0] = 0.3, 1e9, np.nan
-    for _, unfit in both(pack, x, np.full(3, 0.5), np.zeros(3), missing=missing):
+    for unfit in both(lambda: pack(x, np.full(3, 0.5), np.zeros(3), missing=missing)[1]):
         assert unfit == (7 * 3 if missing is None else 400 * 3 + 1)
 
 
 def test_the_count_of_nan_is_given_to_no_value():
     x = np.array([[-(1 << 15)], [np.nan]], "f4")
     for options, expected in (({}, 1), ({"missing": MISSING}, 0)):
-        for _, unfit in both(pack, x, np.ones(1), np.zeros(1), **options):
+        for unfit in both(lambda it=options: pack(x, np.ones(1), np.zeros(1), **it)[1]):
             assert unfit == expected
+
+
+@needs_library
+@MANY
+@given(
+    seed=SEEDS,
+    channels=st.sampled_from([1, 3, 19, 32, 130]),
+    length=st.integers(1, 40),
+    n_runs=st.integers(1, 12),
+    missing=st.sampled_from([None, MISSING]),
+)
+def test_counts_are_unpacked_alike_on_every_processor(seed, channels, length, n_runs, missing):
+    rng = np.random.default_rng(seed)
+    gain, offset = grids(rng, channels)
+    counts = rng.integers(-(1 << 15), 1 << 15, (60, channels)).astype("i2")
+    starts = rng.integers(0, 61 - length, n_runs)
+
+    def unpacked():
+        out = np.empty((n_runs, length, channels), "f4")
+        change = unpacking(gain, offset, dtype=out.dtype, missing=missing)
+        change.into(counts, starts, length, out)
+        return out
+
+    found, expected = both(unpacked)
+    assert_same_bits(found, expected)
+    rows = counts[starts[:, None] + np.arange(length)]
+    naive = (rows * gain + offset).astype("f4")
+    assert_same_bits(found, np.where(rows == missing, np.float32(np.nan), naive))
 
 
 @FEW

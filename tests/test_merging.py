@@ -52,11 +52,12 @@ def assert_same(one, other):
     again, other_table = table_of(other)
     for name in ("subject", "source", "fingerprint"):
         assert getattr(table, name) == getattr(other_table, name)
-    if table.packing is not None and other_table.packing is not None:
-        np.testing.assert_array_equal(table.packing.gain, other_table.packing.gain)
-        np.testing.assert_array_equal(table.packing.offset, other_table.packing.offset)
+    if table.packing and other_table.packing:
+        packing, other_packing = table.packing[""], other_table.packing[""]
+        np.testing.assert_array_equal(packing.gain, other_packing.gain)
+        np.testing.assert_array_equal(packing.offset, other_packing.offset)
         assert header.segments[0].x.packed == again.segments[0].x.packed
-    assert table.packing is None or other_table.packing is not None
+    assert not table.packing or other_table.packing
     for name in ("starts", "source_starts", "label_counts"):
         np.testing.assert_array_equal(getattr(table, name), getattr(other_table, name))
     assert header.labels == again.labels
@@ -147,7 +148,7 @@ def test_a_store_of_values_becomes_one_of_counts_and_back(tmp_path):
     for name in ("a.zarr", "b.zarr", "c.zarr"):
         with zarrts.open(tmp_path / name) as store:
             loaded.append(store.samples.load()[0])
-    assert table_of(tmp_path / "b.zarr")[1].packing is not None
+    assert table_of(tmp_path / "b.zarr")[1].packing
     np.testing.assert_array_equal(loaded[0], loaded[1])
     assert_same(tmp_path / "a.zarr", tmp_path / "c.zarr")
 

@@ -90,13 +90,13 @@ def test_what_was_begun_is_finished_to_the_same_bytes(
             make(tmp_path / "a.zarr", labels_per, workers=1)
     assert not (tmp_path / "a.zarr" / "zarr.json").exists()
     counted: list[int] = []
-    write = tasks.write_shard
+    write = tasks._write
 
     def counting(job: Any, task: Any) -> Any:
         counted.append(task.shard)
         return write(job, task)
 
-    monkeypatch.setattr(tasks, "write_shard", counting)
+    monkeypatch.setattr(tasks, "_write", counting)
     make(tmp_path / "a.zarr", labels_per)
     assert len(counted) == 7 - n_done
     assert contents(tmp_path / "a.zarr") == whole

@@ -435,6 +435,8 @@ RAISED_IN = {
     "and so as it is": "test_pack_conversion.py",
     "and is as large as with pack=False": "test_pack_conversion.py",
     "is an error in kg, but there are channels in": "test_pack_conversion.py",
+    "but hr has channels in": "test_inputs_packed.py",
+    "pack= names": "test_inputs_packed.py",
     "none of those that 16-bit counts can stand for here": "test_pack_conversion.py",
     "recordings of this store have several gains or offsets for one channel": (
         "test_stored_counts.py"

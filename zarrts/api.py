@@ -12,6 +12,7 @@ from zarrts.conversion.options import (
     override_given,
     size_given,
 )
+from zarrts.conversion.pack_option import Pack
 from zarrts.conversion.prepare import prepare, prepare_append
 from zarrts.conversion.run import run
 from zarrts.keywords import refuse_unknown
@@ -53,7 +54,7 @@ def convert(
     chunk: int | str = "1MiB",
     shard: int | str = "64MiB",
     codec: str = "lz4",
-    pack: str | float | Literal[False] = "auto",
+    pack: Pack = "auto",
     workers: int | None = None,
     scheduler: Any = None,
     overwrite: bool = False,
@@ -163,12 +164,13 @@ def convert(
     codec : str
         "lz4" is fast to read, "zstd" is smaller, "none" does not compress. "auto" is "lz4", or
         "none" where lz4 saves less than a twentieth of the bytes of a few samples.
-    pack : "auto", False, float or str
+    pack : "auto", False, float or str, or a dictionary of these
         Store float32 as 16-bit counts with a gain and an offset for each recording and channel,
         at about half the size; batches are float32 as ever. "auto": where nothing is lost, as in
         EDF and whatever else a converter counted; each value is verified (-0.0 becomes 0.0).
         False: never. A largest error, in the unit of the data (1e-3) or with its unit ("0.1uV"):
         values are rounded where they need it. Where 16 bits do not suffice, values are stored.
+        Of several inputs, one for all, or by name; others are "auto".
     workers : int, optional
         Parts that are written at once: by threads, as many as there are processors by default;
         with a scheduler, by all of its threads.

@@ -13,6 +13,7 @@ from zarrts.commands.arguments import (
     content_options,
     source_options,
     storage_options,
+    value_or_values,
     worker_options,
 )
 from zarrts.commands.failures import with_errors, write_any_letter
@@ -67,8 +68,9 @@ for _command in (verify, repair, remove, compact):
     "--pack",
     default="auto",
     show_default=True,
+    callback=value_or_values,
     help="Store floats as 16-bit counts: auto, where nothing is lost; no; or the largest error, "
-    "such as 0.1uV.",
+    "such as 0.1uV. Of several inputs acc=auto,hr=no.",
 )
 @worker_options
 @click.option("--overwrite", is_flag=True, help="Write anew, whatever store is there.")

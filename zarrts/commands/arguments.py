@@ -78,6 +78,16 @@ def _rate_or_rates(
         raise click.BadParameter("write a number, or NAME=NUMBER,NAME=NUMBER") from error
 
 
+def value_or_values(context: Any, parameter: Any, value: str) -> str | dict[str, str]:
+    """Return a word, or those of several inputs by name."""
+    if "=" not in value:
+        return value
+    pairs = [part.partition("=") for part in value.split(",")]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise click.BadParameter("write a value, or NAME=VALUE,NAME=VALUE")
+    return {name.strip(): word.strip() for name, _, word in pairs}
+
+
 def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, Any] | None:
     """Return options, each given as NAME=VALUE or ADDRESS:NAME=VALUE; a value is not shown."""
     pairs = [value.partition("=") for value in values]

@@ -64,6 +64,7 @@ def _describe_content(prepared: Understanding) -> list[str]:
     dtype = ""
     if layout.dtype.names is None:
         dtype = _describe_dtype([it.x.dtype for it in recordings], layout.dtype)
+        dtype += _describe_packing(prepared, "")
     names = [
         f"x {_name([it.x_name for it in recordings])}",
         f"y {_name([it.y_name for it in recordings])}",
@@ -80,8 +81,6 @@ def _describe_content(prepared: Understanding) -> list[str]:
     if prepared.is_ragged:
         labels += f"; one for each {_describe_labelled(prepared)}"
     labels += _describe_unlabelled(prepared)
-    if isinstance(prepared, Prepared):
-        dtype += _describe_packing(prepared)
     missing = prepared.options.missing
     if missing is not None:
         dtype += f"; {missing:g} is missing (NaN)".removeprefix("" if dtype else "; ")
@@ -156,18 +155,21 @@ def _describe_inputs(prepared: Understanding) -> list[str]:
         else:
             what = describe_shape(shape)
         found = [it.x.dtype[name].base for it in prepared.recordings]
-        lines.append(f"  {name:{width}}  {what}, {_describe_dtype(found, dtype[name].base)}")
+        stored = f"{_describe_dtype(found, dtype[name].base)}{_describe_packing(prepared, name)}"
+        lines.append(f"  {name:{width}}  {what}, {stored}")
     return lines
 
 
-def _describe_packing(prepared: Prepared) -> str:
-    """Return how inputs are stored, where they are not stored as they are."""
-    if prepared.packing is None:
-        error = prepared.options.packing.recorded
-        asked = prepared.base is None and prepared.options.packing.error
-        return f"; not within {error} in 16 bits, and so as it is" if asked else ""
-    error = prepared.packing.counting.packing.packed.error
-    return f", in 16 bits{describe_error(error)}"
+def _describe_packing(prepared: Understanding, name: str) -> str:
+    """Return how an input is stored, where it is not stored as it is."""
+    if not isinstance(prepared, Prepared):
+        return ""
+    counting = prepared.encoding.countings.get(name)
+    if counting is None:
+        option = prepared.options.packing.of_input(name)
+        asked = prepared.base is None and option.error
+        return f"; not within {option.recorded} in 16 bits, and so as it is" if asked else ""
+    return f", in 16 bits{describe_error(counting.packing.packed.error)}"
 
 
 def next_lines(store: str, prepared: Prepared) -> list[str]:

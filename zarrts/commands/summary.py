@@ -12,11 +12,12 @@ from zarrts.commands.wording import (
     describe_lengths,
     describe_shape,
 )
-from zarrts.inputs import each_input
+from zarrts.inputs import each_input, handed_out
 from zarrts.loops import library
 from zarrts.reading.memory import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
 from zarrts.split import Split
+from zarrts.storage.readers import InputReaders
 from zarrts.store import Store
 
 _BUDGETS = ("128MiB", "512MiB")
@@ -69,7 +70,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "class_counts": per_subject,
         "n_unlabelled": store.samples.n_unlabelled,
         "packed": _packed(store),
-        "raw_bytes": sum(it.n_rows * it.x.of_values.row_bytes for it in store.header.segments),
+        "raw_bytes": sum(it.n_rows * it.x_values.row_bytes for it in store.header.segments),
         "stored_bytes": sum(it.stored_bytes for it in store.header.segments),
         "window_amplification": _window_costs(store),
         "chunk_samples": [it.x.chunk_rows for it in store.header.segments],
@@ -79,16 +80,26 @@ def summarize(store: Store) -> dict[str, Any]:
 
 
 def _packed(store: Store) -> dict[str, Any] | None:
-    """Return how x is stored as 16-bit counts; None where all of it is stored as values."""
-    packed = [it.x.packed for it in store.header.segments if it.x.packed is not None]
+    """Return how x is stored as 16-bit counts; None where all of it is stored as values.
+
+    Of several inputs, by name, those that are packed.
+    """
+    found = {it.name: _packed_input(store, it) for it in store.readers.inputs}
+    packed = {name: it for name, it in found.items() if it is not None}
+    return handed_out(packed) if packed else None
+
+
+def _packed_input(store: Store, one: InputReaders) -> dict[str, Any] | None:
+    segments = store.header.segments
+    packed = [it.packed[one.name] for it in segments if one.name in it.packed]
     if not packed:
         return None
     return {
         "n_parts": len(packed),
-        "all": len(packed) == len(store.header.segments),
+        "all": len(packed) == len(segments),
         "largest_error": max(it.error for it in packed),
-        "has_one_scale": store.readers.are_counts
-        and store.readers.tables.packing.of_all is not None,
+        "has_one_scale": one.are_counts
+        and store.readers.tables.packing(one.name).of_all is not None,
     }
 
 
@@ -136,10 +147,8 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
         from zarrts.sources.step_records import described_steps
 
         lines.append(f"steps     {'; '.join(described_steps(summary['steps']))}")
-    if summary["packed"]:
-        packed = summary["packed"]
-        which = "" if packed["all"] else f", {format_count(packed['n_parts'], 'part')} of the store"
-        lines.append(f"stored    in 16 bits{describe_error(packed['largest_error'])}{which}")
+    if summary["packed"] and not isinstance(summary["dtype"], dict):
+        lines.append(f"stored    {_describe_packed(summary['packed'])}")
     raw, stored = summary["raw_bytes"], summary["stored_bytes"]
     lines.append(f"size      {format_size(raw)} raw, {format_size(stored)} stored")
     piece = "samples" if summary["lengths"] is None else "time steps"
@@ -157,6 +166,11 @@ def describe_store(store: str, summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _describe_packed(packed: Mapping[str, Any]) -> str:
+    which = "" if packed["all"] else f", {format_count(packed['n_parts'], 'part')} of the store"
+    return f"in 16 bits{describe_error(packed['largest_error'])}{which}"
+
+
 def describe_inputs(summary: Mapping[str, Any]) -> dict[str, str]:
     """Return shape, dtype, rate and channels of each of several inputs, by name."""
     found = {}
@@ -167,7 +181,9 @@ def describe_inputs(summary: Mapping[str, Any]) -> dict[str, str]:
             wide = format_count(shape[0], "channel") if len(shape) == 1 else what
             what = f"time steps x {wide}"
         rate, channels = summary["rate_hz"][name], summary["channels"][name]
-        parts = [what, dtype, f"{rate:g} Hz" if rate else "", ", ".join(channels or ())]
+        packed = (summary["packed"] or {}).get(name)
+        stored = _describe_packed(packed) if packed else ""
+        parts = [what, dtype, stored, f"{rate:g} Hz" if rate else "", ", ".join(channels or ())]
         found[name] = ", ".join(filter(None, parts))
     return found
 

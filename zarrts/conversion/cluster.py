@@ -61,11 +61,11 @@ def write_on_cluster(job: Job, tasks: Sequence[ShardTask], workers: Workers) -> 
             root,
             job.segment,
             job.labels,
+            job.encoding,
             job.n_points,
             place,
             n_slots,
             workers.part_bytes,
-            job.counting,
         ),
         name=name,
     )

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrts.conversion.casting import cast_rows
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.encoding import Encoding, same_rows
 from zarrts.conversion.plan import Span
 from zarrts.conversion.stored import StoredRows
 from zarrts.conversion.tasks import (
@@ -21,11 +20,10 @@ from zarrts.conversion.tasks import (
 from zarrts.errors import ReadError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.location import Location
-from zarrts.storage.packing import Packing
 from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.table import read_table
-from zarrts.types import AnyArray, IntArray, SourceRecording
+from zarrts.types import IntArray, SourceRecording
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class StoredRecording:
         Of the recording in the segment.
     starts : int64, shape (n_recordings + 1,)
         First row of each recording of the segment, and the number of rows.
-    packing : Packing, or None
+    encoding : Encoding
         Of the segment.
     """
 
@@ -67,10 +65,10 @@ class StoredRecording:
         labels: LabelScheme,
         number: int,
         starts: IntArray,
-        packing: Packing | None,
+        encoding: Encoding,
     ) -> None:
         self._segment, self._labels, self._number = segment, labels, number
-        self._counting = None if packing is None else Counting(packing=packing)
+        self._encoding = encoding
         first, stop = int(starts[number]), int(starts[number + 1])
         self._n_rows = stop - first
         self._has_one_label = segment.labels_per == "recording"
@@ -92,7 +90,9 @@ class StoredRecording:
         for inputs, labels in read_blocks(recording, Span(self._number, 0, self._n_rows), step):
             stop = done + len(inputs)
             try:
-                is_same = self._is_same(inputs, self._x.read(done, stop), recording.origin)
+                is_same = self._encoding.is_same(
+                    inputs, self._x.read(done, stop), self._number, recording.origin
+                )
                 if not self._has_one_label:
                     encoded = encode_labels(self._labels, labels, recording)
                     is_same &= same_rows(encoded, self._y.read(done, stop))
@@ -102,12 +102,6 @@ class StoredRecording:
             except ReadError as error:
                 yield ComparedRows(done, np.ones(len(inputs), bool), error)
             done = stop
-
-    def _is_same(self, inputs: AnyArray, stored: AnyArray, origin: str) -> NDArray[np.bool_]:
-        """Return for each row of a source whether it is what is stored."""
-        if self._counting is None:
-            return same_rows(cast_rows(inputs, self._segment.x.dtype, origin), stored)
-        return self._counting.is_same(inputs, stored, self._number, origin)
 
     def has_label_of(self, recording: SourceRecording) -> bool:
         """Return whether the label of a whole recording is the same; True where rows have some."""
@@ -149,7 +143,9 @@ def differing(
         If the store cannot.
     """
     starts = np.cumsum([0, *(it.x.shape[0] for it in recordings)])
-    packing = None if segment.x.packed is None else read_table(root, segment).packing
+    encoding = Encoding(dtype=segment.x_values.dtype)
+    if segment.packed:
+        encoding = Encoding.of(segment, read_table(root, segment))
     of_file: dict[object, list[int]] = {}
     for number in numbers:  # several recordings of one file share its stream
         it = recordings[number]
@@ -160,7 +156,7 @@ def differing(
 
     def is_same(number: int) -> bool:
         recording = recordings[number]
-        stored = StoredRecording(root, segment, labels, number, starts, packing)
+        stored = StoredRecording(root, segment, labels, number, starts, encoding)
         try:
             for rows in stored.compare(recording):
                 if rows.error is not None:
@@ -175,12 +171,3 @@ def differing(
 
     with ThreadPoolExecutor(workers, thread_name_prefix="zarrts-compare") as pool:
         return sorted(number for some in pool.map(compare, of_file.values()) for number in some)
-
-
-def same_rows(one: AnyArray, other: AnyArray) -> NDArray[np.bool_]:
-    """Return for each row whether it is the same in two arrays of one dtype, bit by bit."""
-    width = max(1, one[0].nbytes) if len(one) else 1
-    left, right = (
-        np.ascontiguousarray(it).view(np.uint8).reshape(len(it), width) for it in (one, other)
-    )
-    return np.asarray((left == right).all(axis=1))

@@ -34,8 +34,7 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
         sketch=sketches_of(
             results,
             len(prepared.recordings),
-            layout.n_channels,
-            layout.dtype,
+            layout.channels,
             n_points_of(prepared),
         ),
         groups=_groups(prepared),
@@ -43,7 +42,7 @@ def table_of(prepared: Prepared, results: Sequence[WrittenTask]) -> RecordingTab
             (first, it.gaps)
             for first, it in zip(starts[:-1].tolist(), prepared.recordings, strict=True)
         ),
-        packing=prepared.recorded_packing,
+        packing=prepared.encoding.packing,
     )
 
 
@@ -54,10 +53,7 @@ def _groups(prepared: Prepared) -> tuple[Mapping[str, str], ...]:
 
 def n_points_of(prepared: Prepared) -> int:
     """Return how many values the sketch of a recording holds."""
-    layout = prepared.layout
-    if layout.dtype.names is not None:
-        return 0  # of several inputs, quantiles are read
-    return count_points(len(prepared.recordings), layout.n_channels)
+    return count_points(len(prepared.recordings), prepared.layout.n_channels)
 
 
 def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> StoreHeader:

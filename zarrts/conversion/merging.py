@@ -342,7 +342,7 @@ def _options_for(
 
 def _pack_option(options: ConvertOptions, stores: Sequence[SourceStore]) -> Pack:
     """Return how inputs are packed: as in the first store that is, unless somebody says it."""
-    packed = (seg for it in stores for seg in it.header.segments if seg.x.packed is not None)
+    packed = (seg for it in stores for seg in it.header.segments if seg.packed)
     first = next(packed, None)
     if options.pack != "auto" or first is None:
         return options.pack

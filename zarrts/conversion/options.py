@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zarrts.conversion.codecs import CODECS
-from zarrts.conversion.pack_option import Pack, PackOption
+from zarrts.conversion.pack_option import Pack, PackOptions
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget, parse_size
 from zarrts.sources.option_checks import check_number
@@ -50,9 +50,9 @@ class ConvertOptions(SourceOptions):
             )
 
     @property
-    def packing(self) -> PackOption:
-        """What `pack` means."""
-        return PackOption.of(self.pack)
+    def packing(self) -> PackOptions:
+        """The meaning of `pack`."""
+        return PackOptions.of(self.pack)
 
 
 # As callers give them ----------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zarrts.errors import PlanError
@@ -10,7 +11,8 @@ from zarrts.sources.study.units import factor
 from zarrts.storage.store import StoreHeader
 from zarrts.types import Description
 
-Pack = str | float | Literal[False]
+OnePack = str | float | Literal[False]
+Pack = OnePack | Mapping[str, OnePack]
 
 _AMOUNT = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 _OFF = ("no", "false", "off")
@@ -18,7 +20,7 @@ _OFF = ("no", "false", "off")
 
 @dataclass(frozen=True)
 class PackOption:
-    """What `pack` means.
+    """The option `pack`, as understood.
 
     Attributes
     ----------
@@ -66,22 +68,18 @@ class PackOption:
 
     @property
     def recorded(self) -> str | float:
-        """What a store that is packed so keeps."""
+        """The form in which a store that is packed so keeps the option."""
         if not self.error:
             return "auto"
         return f"{self.error!r}{self.unit}" if self.unit else self.error
 
-    def within(self, store: StoreHeader | None) -> "PackOption":
-        """Return what is meant of inputs that are added to a store: as they are there."""
-        if store is None:
-            return self
-        packed = [it for it in store.segments if it.x.packed is not None]
-        if not packed:  # versions that cannot read counts go on reading it
-            return PackOption(is_off=True)
-        return PackOption.of(packed[0].options.get("pack", "auto"))
-
-    def tolerance(self, description: Description, n_channels: int) -> float:
+    def tolerance(self, description: Description, n_channels: int, name: str = "") -> float:
         """Return the largest error in the unit of the data.
+
+        Parameters
+        ----------
+        name : str
+            Of the input, where there are several.
 
         Raises
         ------
@@ -95,14 +93,81 @@ class PackOption:
         unlike = [repr(unit) for unit, it in factors.items() if it is None]
         if unlike or len({*factors.values()}) > 1:
             shown = ", ".join(unlike or [repr(unit) for unit in factors])
+            there = f"{name} has" if name else "there are"
+            other = "name the inputs that it is for, as pack={'NAME': ...}, " if name else ""
             raise PlanError(
-                f"pack={self.error:g}{self.unit} is an error in {self.unit}, but there are "
-                f"channels in {shown}; give a number in the unit of all of them, choose channels "
-                "of one unit with channels= (--channels), or say units= (--units)."
+                f"pack={self.error:g}{self.unit} is an error in {self.unit}, but {there} "
+                f"channels in {shown}; {other}give a number in the unit of all of them, choose "
+                "channels of one unit with channels= (--channels), or say units= (--units)."
             )
         known = next(iter(factors.values()))
         assert known is not None
         return self.error * known
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """What `pack` means of each input.
+
+    Attributes
+    ----------
+    of_all : PackOption
+        Of inputs that are not named.
+    named : dict of PackOption
+        Of some of several inputs, by name.
+    """
+
+    of_all: PackOption = PackOption()
+    named: Mapping[str, PackOption] = field(default_factory=dict)
+
+    @staticmethod
+    def of(pack: Any) -> "PackOptions":
+        """Return what a value of the option means.
+
+        Raises
+        ------
+        PlanError
+            If it means nothing.
+        """
+        if isinstance(pack, Mapping):
+            return PackOptions(named={name: PackOption.of(it) for name, it in pack.items()})
+        return PackOptions(PackOption.of(pack))
+
+    def of_input(self, name: str) -> PackOption:
+        """Return what is meant of an input; "" is the only one."""
+        return self.named.get(name, self.of_all)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise PlanError where an input is named that is not there."""
+        known = [*names]
+        unknown = [name for name in self.named if name not in known]
+        if unknown and known == [""]:
+            raise PlanError(
+                f"pack= names the inputs {', '.join(unknown)}, but there is one input without a "
+                "name; give its value alone."
+            )
+        if unknown:
+            raise PlanError(
+                f"pack= names {', '.join(unknown)}, but the inputs are {', '.join(known)}."
+            )
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether no value of any input may be changed."""
+        return not any(it.error for it in (self.of_all, *self.named.values()))
+
+    def within(self, store: StoreHeader | None) -> "PackOptions":
+        """Return what is meant of inputs that are added to a store: as they are there."""
+        if store is None:
+            return self
+        # Of those that are values there, versions that cannot read counts go on reading it.
+        off, named = PackOption(is_off=True), dict[str, PackOption]()
+        for it in store.segments:
+            told = it.options.get("pack", "auto")
+            for name in it.packed:
+                kept = told.get(name, "auto") if isinstance(told, Mapping) else told
+                named.setdefault(name, PackOption.of(kept))
+        return PackOptions(off, named)
 
 
 def _why_wrong(pack: Any) -> str:

@@ -3,70 +3,108 @@
 The trial is of a few blocks of every recording; `counting` verifies each value that is stored.
 """
 
-import math
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from zarrts.conversion.casting import cast_rows
 from zarrts.conversion.codecs import WORTH_COMPRESSING, try_blocks
 from zarrts.conversion.counting import Counting, UnfitError
-from zarrts.conversion.grids import MOST_STEPS, Grid, grid_of
-from zarrts.conversion.pack_option import PackOption
+from zarrts.conversion.encoding import Encoding
+from zarrts.conversion.pack_option import PackOptions
 from zarrts.conversion.plan import ShardLayout
+from zarrts.conversion.trials import VALUES, from_trials
 from zarrts.errors import SourceError
-from zarrts.loops.packing import MISSING, pack
-from zarrts.sources import counted_of
-from zarrts.stats.moments import FloatArray
+from zarrts.inputs import handed_out
+from zarrts.sources import counted_of, readers_of, steps_of, with_readers
 from zarrts.storage.packing import COUNTS, Packing
-from zarrts.types import AnyArray, Description, Packed, SourceRecording
+from zarrts.storage.segments import Segment
+from zarrts.storage.table import RecordingTable
+from zarrts.types import AnyArray, Description, Packed, RowReader, SourceRecording
 
 Shuffle = Literal["shuffle", "bitshuffle"]
-_VALUES = np.dtype(np.float32)
-_N_PIECES = 4  # of a recording
-_LEAST_TRIAL_BYTES, _TRIAL_BYTES, _ALL_TRIAL_BYTES = 1 << 16, 1 << 20, 1 << 28
-_SEVERAL = 4
-_ROOM = 1 << 12  # counts that a trial leaves free on either side, where it can
 _N_BLOCKS = 8  # that codecs are tried on
 _WORTH_BITSHUFFLE = 0.8  # of what shuffle leaves: it is decoded several times as slowly
-_STEP_SHARE = 1 - 2**-7  # of twice the largest error: rounding to float32 takes the rest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PackPlan:
-    """How inputs are stored as counts.
+class PackedInput:
+    """The plan to store one input as counts.
 
     Attributes
     ----------
     counting : Counting
-    recorded : str or float
-        What a store that is packed so keeps of the option.
-    codec : str
-        One of `CODECS`.
     shuffle : "shuffle" or "bitshuffle"
         What comes before the compression: bitshuffle where it leaves far fewer bytes of the trial.
+    recorded : str or float
+        What a store that is packed so keeps of the option.
+    """
+
+    counting: Counting
+    shuffle: Shuffle
+    recorded: str | float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackPlan:
+    """How inputs are stored, some of them as counts.
+
+    Attributes
+    ----------
+    packed : dict of PackedInput
+        By name; "" of the only one.
+    codec : str
+        One of `CODECS`.
     ratio, bytes_per_s : float
         Stored bytes a byte of values, and bytes of values a second, of the trial.
     """
 
-    counting: Counting
-    recorded: str | float
+    packed: Mapping[str, PackedInput]
     codec: str
-    shuffle: Shuffle
     ratio: float
     bytes_per_s: float
+
+    @property
+    def countings(self) -> dict[str, Counting]:
+        """How values of each input that is packed become counts."""
+        return {name: it.counting for name, it in self.packed.items()}
+
+    @property
+    def shuffles(self) -> dict[str, str]:
+        """What comes before the compression, of each input that is packed."""
+        return {name: it.shuffle for name, it in self.packed.items()}
+
+    @property
+    def recorded(self) -> str | float | dict[str, str | float]:
+        """What a store keeps of the option: of several inputs, by name."""
+        return handed_out({name: it.recorded for name, it in self.packed.items()})
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """What a codec makes of some blocks of an input.
+
+    Bytes of their values, of what is stored before it is compressed, and after; and seconds.
+    """
+
+    raw: float
+    held: int
+    stored: float
+    seconds: float
+    shuffle: Shuffle
 
 
 def plan_packing(
     recordings: Sequence[SourceRecording],
     layout: ShardLayout,
-    option: PackOption,
+    options: PackOptions,
     codec: str,
     description: Description,
 ) -> PackPlan | None:
-    """Return how inputs are stored as counts; None where they are stored as values.
+    """Return how inputs are stored, some of them as counts; None where all are stored as values.
 
     Parameters
     ----------
@@ -76,52 +114,75 @@ def plan_packing(
     Raises
     ------
     PlanError
-        If the largest error is in a unit that the inputs are not in.
+        If the largest error is in a unit that an input is not in, or an input is named that is
+        not there.
     """
-    if layout.dtype != _VALUES or option.is_off:
+    options.check_names(layout.channels)
+    fixed = {name for name, steps in steps_of(recordings[0].x).items() if not steps}
+    of_inputs = {name: _of_input(recordings, name) for name in layout.channels}
+    found: dict[str, Counting] = {}
+    blocks: dict[str, list[AnyArray]] = {}
+    first = 0
+    for name, (n_channels, dtype) in layout.channels.items():
+        if dtype == VALUES and name not in fixed:
+            option, own, counting = options.of_input(name), of_inputs[name], None
+            if not option.is_off:
+                described = description.of_inputs[name]
+                tolerance = option.tolerance(described, n_channels, name)
+                counting = _from_headers(own) or from_trials(own, n_channels, tolerance)
+            with contextlib.suppress(UnfitError):  # where the trial did not look
+                if counting is not None:
+                    blocks[name] = _blocks(own, layout.chunk_rows, counting)
+                    some = slice(first, first + n_channels)
+                    packing = replace(counting.packing, channels=some)
+                    found[name] = replace(counting, packing=packing)
+        first += n_channels
+    if not found:
         return None
-    n_channels = layout.row_shape[-1] if layout.row_shape else 1
-    tolerance = option.tolerance(description, n_channels)
-    counting = _from_headers(recordings) or _from_trials(recordings, n_channels, tolerance)
-    if counting is None:
-        return None
-    try:
-        blocks = [
-            np.ascontiguousarray(
-                counting.counts(_block(it, layout.chunk_rows, counting), number, it.origin)
-            )
-            for number, it in _some(recordings)
-        ]
-    except UnfitError:  # where the trial did not look
-        return None
+    for name, (_, dtype) in layout.channels.items():
+        if name not in found:
+            blocks[name] = _blocks_of_values(of_inputs[name], layout.chunk_rows, dtype)
     # By size alone, never by a clock: the same sources have to give the same bytes.
-    tried = [
-        (*try_blocks(blocks, name, shuffle=shuffle), name, shuffle)
-        for name, shuffle in _ways(codec)
-    ]
-    ratio, bytes_per_s, name, shuffle = tried[0]
-    if tried[-1][0] < _WORTH_BITSHUFFLE * ratio:
-        ratio, bytes_per_s, name, shuffle = tried[-1]
-    if codec == "auto" and ratio > WORTH_COMPRESSING:
-        name, shuffle = "none", "shuffle"
-        ratio, bytes_per_s = try_blocks(blocks, name, shuffle=shuffle)
-    share = COUNTS.itemsize / _VALUES.itemsize
+    chosen = "lz4" if codec == "auto" else codec
+    tried = {name: _tried(it, chosen, is_packed=name in found) for name, it in blocks.items()}
+    n_held = sum(it.held for it in tried.values())
+    n_stored = sum(it.stored for it in tried.values())
+    if codec == "auto" and n_stored > WORTH_COMPRESSING * n_held:
+        chosen = "none"
+        tried = {name: _tried(it, "none", is_packed=name in found) for name, it in blocks.items()}
+    raw = sum(it.raw for it in tried.values())
     return PackPlan(
-        counting=counting,
-        recorded=option.recorded,
-        codec=name,
-        shuffle=shuffle,
-        ratio=ratio * share,
-        bytes_per_s=bytes_per_s / share,
+        packed={
+            name: PackedInput(
+                counting=it,
+                shuffle=tried[name].shuffle,
+                recorded=options.of_input(name).recorded,
+            )
+            for name, it in found.items()
+        },
+        codec=chosen,
+        ratio=sum(it.stored for it in tried.values()) / max(1, raw),
+        bytes_per_s=raw / max(sum(it.seconds for it in tried.values()), 1e-9),
     )
 
 
-def _ways(codec: str) -> list[tuple[str, Shuffle]]:
-    """Return the codecs that are tried, shuffle first."""
-    if codec == "none":
-        return [(codec, "shuffle")]
-    name = "lz4" if codec == "auto" else codec
-    return [(name, "shuffle"), (name, "bitshuffle")]
+def _of_input(recordings: Sequence[SourceRecording], name: str) -> list[SourceRecording]:
+    """Return recordings with one of their inputs."""
+    return [replace(it, x=readers_of(it.x)[name]) for it in recordings]
+
+
+def _tried(blocks: Sequence[AnyArray], codec: str, *, is_packed: bool) -> _Tried:
+    """Try a codec, with the shuffle that leaves fewest bytes of counts."""
+    ways: list[Shuffle] = ["shuffle"]
+    if is_packed and codec != "none":
+        ways.append("bitshuffle")
+    held = sum(it.nbytes for it in blocks)
+    raw = held * VALUES.itemsize / COUNTS.itemsize if is_packed else held
+    tried = [(*try_blocks(blocks, codec, shuffle=it), it) for it in ways]
+    ratio, bytes_per_s, shuffle = tried[0]
+    if tried[-1][0] < _WORTH_BITSHUFFLE * ratio:
+        ratio, bytes_per_s, shuffle = tried[-1]
+    return _Tried(raw, held, ratio * held, held / bytes_per_s, shuffle)
 
 
 def _from_headers(recordings: Sequence[SourceRecording]) -> Counting | None:
@@ -132,185 +193,42 @@ def _from_headers(recordings: Sequence[SourceRecording]) -> Counting | None:
     if len(counted) < len(recordings) or len({it.missing for it in counted}) > 1:
         return None
     packing = Packing(
-        Packed(_VALUES, counted[0].missing, max(it.error for it in counted)),
+        Packed(VALUES, counted[0].missing, max(it.error for it in counted)),
         np.array([it.gain for it in counted], np.float64),
         np.array([it.offset for it in counted], np.float64),
     )
     return Counting(packing=packing, are_counts=True)
 
 
-def as_counted(recordings: Sequence[SourceRecording], counting: Counting) -> list[SourceRecording]:
+def as_counted(recordings: Sequence[SourceRecording], encoding: Encoding) -> list[SourceRecording]:
     """Return recordings whose inputs are read as counts, where the sources give these."""
-    if not counting.are_counts:
-        return list(recordings)
-    counted = [counted_of(it.x) for it in recordings]
-    return [
-        replace(it, x=found.rows)
-        for it, found in zip(recordings, counted, strict=True)
-        if found is not None
-    ]
+    names = [name for name, it in encoding.countings.items() if it.are_counts]
+    return [_read_as_counts(it, names) for it in recordings]
 
 
-def counted_again(
-    recordings: Mapping[int, SourceRecording], packing: Packing | None
-) -> tuple[Mapping[int, SourceRecording], Counting | None]:
-    """Return recordings of a segment, and how they become the counts that they became before."""
-    if packing is None:
-        return recordings, None
-    # Only of what are counts in the sources, there is none that stands for NaN.
-    counting = Counting(packing=packing, are_counts=packing.packed.missing is None)
-    counted = as_counted([*recordings.values()], counting)
-    return dict(zip(recordings, counted, strict=True)), counting
+def _read_as_counts(recording: SourceRecording, names: Sequence[str]) -> SourceRecording:
+    readers = readers_of(recording.x)
+    for name in names:
+        found = counted_of(readers[name])
+        assert found is not None  # or they would not be counts
+        readers[name] = found.rows
+    return replace(recording, x=with_readers(recording.x, readers))
 
 
-# Trials ----------------------------------------------------------------------------------------
-
-
-def _from_trials(
-    recordings: Sequence[SourceRecording], n_channels: int, tolerance: float
-) -> Counting | None:
-    """Return grids that all values of some blocks of each recording lie on, or None."""
-    n_bytes = max(_LEAST_TRIAL_BYTES, min(_TRIAL_BYTES, _ALL_TRIAL_BYTES // len(recordings)))
-    pairs: list[tuple[FloatArray, FloatArray]] = []
-    is_certain = tolerance > 0
-    for it in recordings:
-        try:
-            trial = _trial(it, n_bytes, n_channels)
-        finally:
-            it.x.close()
-        before = pairs[-1] if pairs else None
-        found = _of_recording(trial, before, counted_gains(it), tolerance)
-        if found is None:
-            return None
-        pairs.append(found)
-        is_certain = is_certain or _has_several(trial)
-    if not is_certain:
-        return None
-    gain, offset = (np.stack(some) for some in zip(*pairs, strict=True))
-    return Counting(packing=Packing(Packed(_VALUES, MISSING, tolerance), gain, offset))
-
-
-def _has_several(trial: AnyArray) -> bool:
-    """Return whether a channel has so many values that a grid which holds them is no accident.
-
-    Any two values lie on some grid.
-    """
-    return any(len(np.unique(column[~np.isnan(column)])) >= _SEVERAL for column in trial.T)
-
-
-def counted_gains(recording: SourceRecording) -> tuple[FloatArray, FloatArray] | None:
-    """Return gains and offsets that the header of a recording names, though others may not."""
-    found = counted_of(recording.x)
-    return None if found is None else (np.array(found.gain), np.array(found.offset))
-
-
-def _trial(recording: SourceRecording, n_bytes: int, n_channels: int) -> AnyArray:
-    """Return values (n, n_channels) of a few pieces of a recording."""
-    rows = recording.x
-    n_rows, row_bytes = rows.shape[0], max(1, math.prod(rows.shape[1:]) * _VALUES.itemsize)
-    # A stream gives no others cheaply than the first rows, and an address each with a request.
-    n_pieces = 1 if rows.is_sequential or recording.is_remote else _N_PIECES
-    length = min(n_rows, max(1, n_bytes // n_pieces // row_bytes, rows.block_rows))
-    if n_pieces * length >= n_rows:
-        n_pieces, length = 1, min(n_rows, n_pieces * length)
-    starts = np.linspace(0, n_rows - length, n_pieces).astype(np.int64)
-    parts = [
-        _values(rows.read(start, start + length), recording.origin) for start in starts.tolist()
-    ]
-    return np.concatenate([it.reshape(-1, n_channels) for it in parts])
-
-
-def _values(rows: AnyArray, origin: str) -> AnyArray:
-    return np.ascontiguousarray(cast_rows(rows, _VALUES, origin))
-
-
-def _of_recording(
-    trial: AnyArray,
-    before: tuple[FloatArray, FloatArray] | None,
-    header: tuple[FloatArray, FloatArray] | None,
-    tolerance: float,
-) -> tuple[FloatArray, FloatArray] | None:
-    """Return gain and offset of each channel that a trial fits, or None.
-
-    Parameters
-    ----------
-    before : pair of float64, shape (n_channels,), or None
-        Of the recording before, which is usually of the same device.
-    header : pair of float64, shape (n_channels,), or None
-        What the recording's header says.
-    """
-    for known in (header, before):
-        if known is not None and _has_room(trial, *known) and _fits(trial, *known, tolerance):
-            return known
-    grids: list[Grid] = []
-    for channel in range(trial.shape[1]):
-        found = _of_channel(trial[:, channel], grids[-1:])
-        if found is None and tolerance:
-            return _rounded(trial, tolerance)
-        if found is None:
-            return None
-        grids.append(found)
-    pairs = [_centred(it) for it in grids]
-    gain, offset = (np.array(some, np.float64) for some in zip(*pairs, strict=True))
-    if _fits(trial, gain, offset, tolerance):
-        return gain, offset
-    return _rounded(trial, tolerance) if tolerance else None
-
-
-def _of_channel(values: AnyArray, before: Sequence[Grid]) -> Grid | None:
-    """Return the grid of a channel: that of the one before, if it fits."""
-    for known in before:
-        numbers = values[~np.isnan(values)].astype(np.float64)
-        if len(numbers) == 0 or not np.isfinite(numbers).all():
-            break
-        counts = np.rint((numbers - known.offset) / known.gain)
-        same = (counts * known.gain + known.offset).astype(np.float32) == numbers
-        if same.all() and np.ptp(counts) <= MOST_STEPS // 2:
-            return Grid(known.gain, known.offset, int(counts.min()), int(counts.max()))
-    return grid_of(values)
-
-
-def _centred(grid: Grid) -> tuple[float, float]:
-    """Return gain and offset that bring the counts of a grid into 16 bits, with room around."""
-    half = MOST_STEPS // 2
-    if -half + _ROOM <= grid.low and grid.high <= half - _ROOM:
-        return grid.gain, grid.offset
-    if grid.low >= 0 and grid.high <= MOST_STEPS:  # of a converter without a sign
-        return grid.gain, grid.offset + half * grid.gain
-    middle = (grid.low + grid.high) // 2
-    return grid.gain, grid.offset + middle * grid.gain
-
-
-def _rounded(trial: AnyArray, tolerance: float) -> tuple[FloatArray, FloatArray] | None:
-    """Return steps that leave no error above a tolerance."""
-    gain = np.full(trial.shape[1], 2 * tolerance * _STEP_SHARE)
-    low, high = (
-        np.array([it(column[~np.isnan(column)], initial=0) for column in trial.T], np.float64)
-        for it in (_least, _greatest)
-    )
-    middle = np.rint((low + high) / 2 / gain)
-    is_far = np.maximum(np.abs(low), np.abs(high)) / gain > MOST_STEPS // 2 - _ROOM
-    offset = np.where(is_far, middle, 0) * gain
-    return (gain, offset) if _fits(trial, gain, offset, tolerance) else None
-
-
-def _least(values: AnyArray, initial: float) -> float:
-    return float(values.min()) if len(values) else initial
-
-
-def _greatest(values: AnyArray, initial: float) -> float:
-    return float(values.max()) if len(values) else initial
-
-
-def _has_room(trial: AnyArray, gain: FloatArray, offset: FloatArray) -> bool:
-    """Return whether a trial's counts leave some of 16 bits free on either side."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        counts = np.abs((trial - offset) / gain)
-    return not (counts > MOST_STEPS // 2 - _ROOM).any()
-
-
-def _fits(trial: AnyArray, gain: FloatArray, offset: FloatArray, tolerance: float) -> bool:
-    return pack(trial, gain, offset, tolerance=tolerance, missing=MISSING)[1] is None
+def encoded_again(
+    recordings: Mapping[int, SourceRecording], segment: Segment, table: RecordingTable
+) -> tuple[Mapping[int, SourceRecording], Encoding]:
+    """Return recordings of a segment, and how they become what they became before."""
+    every = [*recordings.values()]
+    countings = {}
+    for name, packing in table.packing.items():
+        # Only of what are counts in the sources, there is none that stands for NaN.
+        are_counts = packing.packed.missing is None and all(
+            counted_of(readers_of(it.x)[name]) is not None for it in every
+        )
+        countings[name] = Counting(packing=packing, are_counts=are_counts)
+    encoding = Encoding(dtype=segment.x_values.dtype, countings=countings)
+    return dict(zip(recordings, as_counted(every, encoding), strict=True)), encoding
 
 
 # Codecs ----------------------------------------------------------------------------------------
@@ -322,16 +240,37 @@ def _some(recordings: Sequence[SourceRecording]) -> list[tuple[int, SourceRecord
     return filled[:: max(1, len(filled) // _N_BLOCKS)][:_N_BLOCKS]
 
 
-def _block(recording: SourceRecording, n_rows: int, counting: Counting) -> AnyArray:
+def _blocks(
+    recordings: Sequence[SourceRecording], n_rows: int, counting: Counting
+) -> list[AnyArray]:
+    """Return about a chunk of counts of a few recordings."""
+    found = []
+    for number, it in _some(recordings):
+        counted = counted_of(it.x)
+        rows = it.x if counted is None or not counting.are_counts else counted.rows
+        counts = counting.counts(_block(rows, n_rows, it.origin), number, it.origin)
+        found.append(np.ascontiguousarray(counts))
+    return found
+
+
+def _blocks_of_values(
+    recordings: Sequence[SourceRecording], n_rows: int, dtype: np.dtype[Any]
+) -> list[AnyArray]:
+    """Return about a chunk of values of a few recordings, as they are stored."""
+    return [
+        np.ascontiguousarray(cast_rows(_block(it.x, n_rows, it.origin), dtype, it.origin))
+        for _, it in _some(recordings)
+    ]
+
+
+def _block(rows: RowReader, n_rows: int, origin: str) -> AnyArray:
     """Return about a chunk of rows from the middle of a recording."""
-    counted = counted_of(recording.x)
-    rows = recording.x if counted is None or not counting.are_counts else counted.rows
     n_rows = min(n_rows, rows.shape[0])
     # The first rows of a recording are often silence; a stream gives no others cheaply.
     start = 0 if rows.is_sequential else (rows.shape[0] - n_rows) // 2
     try:
         return rows.read(start, start + n_rows)
     except OSError as error:
-        raise SourceError(f"{recording.origin}: cannot be read ({error}).") from error
+        raise SourceError(f"{origin}: cannot be read ({error}).") from error
     finally:
         rows.close()

@@ -9,6 +9,7 @@ import numpy as np
 
 from zarrts import sources
 from zarrts.buckets.remote_file import TASK_BYTES as REMOTE_BYTES
+from zarrts.conversion.axes import fields
 from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.stats.moments import count_channels
@@ -72,6 +73,14 @@ class ShardLayout:
     def n_channels(self) -> int:
         """Number of channels; of several inputs, of all of them."""
         return count_channels(self.row_shape, self.dtype)
+
+    @property
+    def channels(self) -> dict[str, tuple[int, np.dtype[Any]]]:
+        """Number of channels, and dtype, of each input by name; "" of the only one."""
+        return {
+            name: (count_channels(shape, dtype), dtype)
+            for name, shape, dtype in fields(self.row_shape, self.dtype)
+        }
 
     @property
     def row_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.packing import PackPlan
 from zarrts.conversion.plan import ShardLayout
@@ -11,7 +11,6 @@ from zarrts.conversion.understanding import warnings_of
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.journal import Provenance
-from zarrts.storage.packing import Packing
 from zarrts.storage.store import StoreHeader
 from zarrts.types import Description, LabelsPer, SourceRecording
 
@@ -92,14 +91,10 @@ class Prepared:
         )
 
     @property
-    def counting(self) -> Counting | None:
-        """How x becomes counts; None where values are stored."""
-        return None if self.packing is None else self.packing.counting
-
-    @property
-    def recorded_packing(self) -> Packing | None:
-        """How counts stand for values in the new segment; None where values are stored."""
-        return None if self.counting is None else self.counting.packing
+    def encoding(self) -> Encoding:
+        """The way rows become what is stored."""
+        countings = {} if self.packing is None else self.packing.countings
+        return Encoding(dtype=self.layout.dtype, countings=countings)
 
     @property
     def labels_per(self) -> LabelsPer:
@@ -130,5 +125,5 @@ class Prepared:
             self.provenance, is_append=self.base is not None
         )
         is_unfinished = target.unfinished is not None and not target.is_of_another(self.provenance)
-        is_lossless = options.packing.error == 0
+        is_lossless = options.packing.is_lossless
         return is_lossless and (is_there or (is_unfinished and not options.restart))

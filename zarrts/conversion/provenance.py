@@ -7,7 +7,7 @@ the whole content, and is known once all of it is written.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def provenance_of(
     layout: ShardLayout,
     options: ConvertOptions,
     base: StoreHeader | None,
-    pack: str | float | None = None,
+    pack: str | float | Mapping[str, str | float] | None = None,
 ) -> Provenance:
     """Return what a segment of some recordings is made from.
 
@@ -62,7 +62,7 @@ def provenance_of(
         Of each recording, from `count_labels`.
     base : StoreHeader, or None
         The store that the segment is added to.
-    pack : str or float, optional
+    pack : str or float, or a mapping of these, optional
         How x is packed, where it is.
     """
     chosen = options.recorded() | {

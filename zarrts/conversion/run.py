@@ -44,7 +44,6 @@ from zarrts.storage.schema import STEPS
 from zarrts.storage.segments import Segment, read_segment
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import digest_of_table, write_table
-from zarrts.types import SourceRecording
 
 WriteTasks = Callable[[Job, Sequence[ShardTask]], None]
 
@@ -215,8 +214,8 @@ def _start(prepared: Prepared, target: Target) -> Segment:
         steps=steps_of(prepared.recordings[0].x),
         label_steps=prepared.recordings[0].label_steps,
         needs=(*needs_of(prepared.recordings), *((STEPS,) if prepared.options.steps else ())),
-        packing=prepared.recorded_packing,
-        shuffle=prepared.packing.shuffle if prepared.packing else "shuffle",
+        packing=prepared.encoding.packing,
+        shuffles=prepared.packing.shuffles if prepared.packing else {},
     )
 
 
@@ -292,9 +291,9 @@ def _write(
         job = Job(
             root=prepared.target.root,
             segment=segment,
-            recordings=dict(enumerate(_read_as_stored(prepared))),
+            recordings=dict(enumerate(as_counted(prepared.recordings, prepared.encoding))),
             labels=prepared.labels,
-            counting=prepared.counting,
+            encoding=prepared.encoding,
             n_points=n_points_of(prepared),
             on_rows=on_rows,
             on_task=on_task,
@@ -303,11 +302,6 @@ def _write(
         if todo:
             write(job, todo)
     return done
-
-
-def _read_as_stored(prepared: Prepared) -> Sequence[SourceRecording]:
-    counting = prepared.counting
-    return prepared.recordings if counting is None else as_counted(prepared.recordings, counting)
 
 
 # What an error leaves --------------------------------------------------------------------------

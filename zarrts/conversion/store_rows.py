@@ -88,7 +88,7 @@ class StoreRows(Rows):
         if self.which == "y":
             return segment.y
         if self.which == "x":
-            return segment.x.of_values
+            return segment.x_values
         mask = segment.mask if self.which == "mask" else None
         return mask or segment.x
 
@@ -107,8 +107,8 @@ class StoreRows(Rows):
     @property
     def counted(self) -> Counted | None:
         """The counts that are stored, where x is packed: they are stored again as they are."""
-        packed, packing = self.arrays.segment.x.packed, self.arrays.table.packing
-        if self.which != "x" or packed is None or packing is None:
+        packing = self.arrays.table.packing.get("")
+        if self.which != "x" or packing is None:
             return None
         starts = self.arrays.table.starts
         number = int(np.searchsorted(starts, self.start, "right")) - 1
@@ -116,8 +116,8 @@ class StoreRows(Rows):
             replace(self, which="counts"),
             tuple(packing.gain[number].tolist()),
             tuple(packing.offset[number].tolist()),
-            packed.missing,
-            packed.error,
+            packing.packed.missing,
+            packing.packed.error,
         )
 
     @property

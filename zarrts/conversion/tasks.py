@@ -18,16 +18,16 @@ from functools import partial
 
 import numpy as np
 
-from zarrts.conversion.casting import cast_rows
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.axes import fields
+from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.plan import ShardTask, Span, block_rows
 from zarrts.errors import SourceError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.stats.moments import Moments, MomentsList, measure, merge_all
+from zarrts.stats.moments import Moments, MomentsList, merge_all
 from zarrts.stats.sketches import Drawing
 from zarrts.storage.journal import WrittenTask
 from zarrts.storage.location import Location
-from zarrts.storage.segments import Segment, input_path, part_of, parts_of
+from zarrts.storage.segments import Segment, input_path, part_of
 from zarrts.storage.shards import ShardWriter, WrittenShard
 from zarrts.types import AnyArray, SourceRecording
 
@@ -46,8 +46,8 @@ class Job:
     recordings : dict
         By number, those that are in the tasks.
     labels : LabelScheme
-    counting : Counting, or None
-        Where x is stored as counts: how values become these.
+    encoding : Encoding
+        How rows become what is stored.
     n_points : int
         Of the sketch of a recording; 0: none is made.
     on_rows : callable
@@ -65,7 +65,7 @@ class Job:
     segment: Segment
     recordings: Mapping[int, SourceRecording]
     labels: LabelScheme
-    counting: Counting | None = None
+    encoding: Encoding
     n_points: int = 0
     on_rows: OnRows = lambda n_rows: None
     on_task: Callable[[WrittenTask], None] = lambda task: None
@@ -89,7 +89,8 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     from dask.delayed import delayed
     from dask.threaded import get
 
-    write = delayed(partial(_write_after, job), name="write-shard", pure=False)
+    commits = _Commits(job, workers)
+    write = delayed(partial(_write_after, commits), name="write-shard", pure=False)
     written = []
     for chain in chains_of(tasks, job.recordings):
         latest = None
@@ -104,11 +105,17 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     try:
         # By name, Dask would import all of distributed first, to see whether a cluster is there.
         compute(*written, scheduler=get, pool=pool)  # type: ignore[no-untyped-call]
+    except KeyboardInterrupt:
+        commits.close()
+        commits.raise_first()  # which is why the tasks were told to stop
+        raise
     finally:
         job.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        commits.close()
         for recording in job.recordings.values():
             close_rows(recording)
+    commits.raise_first()
 
 
 def chains_of(
@@ -147,11 +154,52 @@ def is_sequential(recording: SourceRecording) -> bool:
     return recording.x.is_sequential or recording.y.is_sequential
 
 
-def _write_after(job: Job, task: ShardTask, after: object) -> None:
+class _Commits:
+    """Waits for the disk in threads of its own, while those that write go on with other shards.
+
+    At most two shards a worker are written or waited for at once.
+    """
+
+    def __init__(self, job: Job, workers: int) -> None:
+        self.job = job
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="zarrts-convert")
+        self._free = threading.Semaphore(2 * workers)
+        self._errors: list[BaseException] = []
+
+    def write(self, task: ShardTask) -> None:
+        """Write a task's shards, and leave it to another thread to commit them."""
+        self._free.acquire()
+        try:
+            shards = _write(self.job, task)
+        except BaseException:
+            self._free.release()
+            raise
+        self._pool.submit(self._commit, shards)
+
+    def _commit(self, shards: "_WrittenShards") -> None:
+        try:
+            written = shards.commit(self.job.is_wanted)
+            with self.job.lock:
+                self.job.on_task(written)
+        except BaseException as error:
+            self._errors.append(error)
+            self.job.stop.set()
+        finally:
+            self._free.release()
+
+    def close(self) -> None:
+        """Wait until all that was written is committed, or failed."""
+        self._pool.shutdown(wait=True)
+
+    def raise_first(self) -> None:
+        """Raise the first error of a commit, if there was any."""
+        if self._errors:
+            raise self._errors[0]
+
+
+def _write_after(commits: _Commits, task: ShardTask, after: object) -> None:
     """Write a task's shards; `after` only says which task has to come before."""
-    written = write_shard(job, task)
-    with job.lock:
-        job.on_task(written)
+    commits.write(task)
 
 
 def write_shard(job: Job, task: ShardTask) -> WrittenTask:
@@ -166,9 +214,41 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
     KeyboardInterrupt
         If the job was told to stop.
     """
+    return _write(job, task).commit(job.is_wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WrittenShards:
+    """A shard of each array, written but for its name and the disk's word that it is there."""
+
+    task: ShardTask
+    writers: Sequence[ShardWriter]
+    moments: Moments
+    drawn: tuple[tuple[int, str, AnyArray], ...]
+
+    def commit(self, is_wanted: Callable[[WrittenShard], bool]) -> WrittenTask:
+        """Wait for the disk, give the shards their names, and return what was written."""
+        files = []
+        with contextlib.ExitStack() as stack:
+            for writer in self.writers:
+                stack.enter_context(writer)
+            for writer in self.writers:
+                written = writer.finish()
+                files.append(writer.commit() if is_wanted(written) else written)
+        return WrittenTask(
+            shard=self.task.shard,
+            files=tuple(files),
+            recordings=np.array([span.recording for span in self.task.spans], np.int64),
+            moments=self.moments,
+            drawn=self.drawn,
+        )
+
+
+def _write(job: Job, task: ShardTask) -> _WrittenShards:
+    """Read the rows of a task and write them; see `write_shard`."""
     segment = job.segment
     moments = MomentsList()
-    drawn: list[tuple[int, AnyArray]] = []
+    drawn: list[tuple[int, str, AnyArray]] = []
     with contextlib.ExitStack() as stack:
         fillers = {
             name: _ChunkFiller(
@@ -180,8 +260,16 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
         for span in task.spans:
             recording = job.recordings[span.recording]
             parts, row = [], span.start
-            inputs_of = _Inputs(job, span.recording, recording.origin)
-            drawing = Drawing(recording.x.shape, span.start, job.n_points, inputs_of.values)
+            encoding, number = job.encoding, span.recording
+            drawings = {
+                name: Drawing(
+                    shape,
+                    span.start,
+                    job.n_points,
+                    partial(encoding.values, name, number=number),
+                )
+                for name, shape, _ in fields(recording.x.shape, recording.x.dtype)
+            }
             is_others = n_done > 0 and recording.paths != job.recordings[first].paths
             blocks = read_blocks(
                 recording, span, segment.x.chunk_rows, n_done, has_other_reader=is_others
@@ -189,10 +277,10 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
             for inputs, labels in blocks:
                 if job.stop.is_set():
                     raise KeyboardInterrupt
-                converted = inputs_of.stored(inputs)
-                parts.append(inputs_of.measure(converted))
-                drawing.add(converted)
-                for name, rows in parts_of(converted).items():
+                converted = encoding.stored(inputs, number, recording.origin)
+                parts.append(encoding.measure(converted, number))
+                for name, rows in converted.items():
+                    drawings[name].add(rows)
                     fillers[input_path(name)].add(rows)
                 if segment.labels_per != "recording":
                     encoded = encode_labels(job.labels, labels, recording)
@@ -207,40 +295,11 @@ def write_shard(job: Job, task: ShardTask) -> WrittenTask:
                 del inputs, labels, converted, rows
             moments.append(merge_all(parts))
             if job.n_points:
-                drawn.append((span.recording, drawing.values()))
+                drawn += [(number, name, it.values()) for name, it in drawings.items()]
             n_done += span.stop - span.start
-        files = tuple(it.commit(job.is_wanted) for it in fillers.values())
-    return WrittenTask(
-        shard=task.shard,
-        files=files,
-        recordings=np.array([span.recording for span in task.spans], np.int64),
-        moments=moments.stacked(),
-        drawn=tuple(drawn),
-    )
-
-
-class _Inputs:
-    """The inputs of a recording on their way into a shard: as values, or as counts."""
-
-    def __init__(self, job: Job, number: int, origin: str) -> None:
-        self._dtype, self._counting = job.segment.x.dtype, job.counting
-        self._number, self._origin = number, origin
-
-    def stored(self, rows: AnyArray) -> AnyArray:
-        """Return rows as they are stored."""
-        if self._counting is None:
-            return cast_rows(rows, self._dtype, self._origin)
-        return self._counting.counts(rows, self._number, self._origin)
-
-    def measure(self, stored: AnyArray) -> Moments:
-        """Return the statistics of the values of stored rows."""
-        if self._counting is None:
-            return measure(stored)
-        return self._counting.measure(stored, self._number)
-
-    def values(self, stored: AnyArray) -> AnyArray:
-        """Return the values of some that are stored, (n, n_channels)."""
-        return stored if self._counting is None else self._counting.values(stored, self._number)
+        writers = [it.finish() for it in fillers.values()]
+        stack.pop_all()  # the files are for `commit` to close
+    return _WrittenShards(task=task, writers=writers, moments=moments.stacked(), drawn=tuple(drawn))
 
 
 class _ChunkFiller:
@@ -266,12 +325,13 @@ class _ChunkFiller:
                 self._writer.append(self._chunk)
                 self._n_rows = 0
 
-    def commit(self, is_wanted: Callable[[WrittenShard], bool]) -> WrittenShard:
+    def finish(self) -> ShardWriter:
+        """Write what is left, and the shard's index."""
         if self._n_rows:
             self._chunk[self._n_rows :] = 0
             self._writer.append(self._chunk)
-        written = self._writer.finish()
-        return self._writer.commit() if is_wanted(written) else written
+        self._writer.finish()
+        return self._writer
 
 
 def close_rows(recording: SourceRecording) -> None:

@@ -167,8 +167,8 @@ def _layout(
     recordings: Sequence[SourceRecording], options: ConvertOptions, base: StoreHeader | None
 ) -> ShardLayout:
     if base is not None:
-        x = base.segments[0].x
-        return lay_out_in(recordings, x.of_values.dtype, x.chunk_rows, x.shard_rows)
+        x = base.segments[0].x_values
+        return lay_out_in(recordings, x.dtype, x.chunk_rows, x.shard_rows)
     return lay_out(
         recordings,
         stored_dtype(recordings, options.dtype),

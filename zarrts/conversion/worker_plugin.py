@@ -11,7 +11,7 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.plan import ShardTask
 from zarrts.conversion.tasks import Job, close_rows, is_sequential, write_shard
 from zarrts.conversion.workers import Place
@@ -84,8 +84,6 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         a memory limit of its own that they would come near to.
     part_bytes : int
         Memory that a shard takes.
-    counting : Counting, optional
-        Where x is stored as counts.
     """
 
     def __init__(
@@ -93,14 +91,14 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
         root: Location,
         segment: Segment,
         labels: LabelScheme,
+        encoding: Encoding,
         n_points: int,
         place: Place | None,
         n_slots: int,
         part_bytes: int,
-        counting: Counting | None = None,
     ) -> None:
         self._root, self._segment, self._labels = root, segment, labels
-        self._counting = counting
+        self._encoding = encoding
         self._n_points, self._place = n_points, place
         self._n_slots, self._part_bytes = n_slots, part_bytes
 
@@ -148,7 +146,7 @@ class Writers(WorkerPlugin):  # type: ignore[misc]
             segment=self._segment,
             recordings=recordings,
             labels=self._labels,
-            counting=self._counting,
+            encoding=self._encoding,
             n_points=self._n_points,
             attempt=uuid.uuid4().hex,
             stop=self._stop,

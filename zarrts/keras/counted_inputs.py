@@ -1,4 +1,4 @@
-"""What a spec says of inputs that the network gets as 16-bit counts."""
+"""Inputs that the network gets as 16-bit counts, as a spec describes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class CountedInputs:
     error: float
 
     @staticmethod
-    def of(store: Store) -> "CountedInputs | None":
-        """Return that of a store; None where it holds values."""
-        packed = store.header.segments[0].x.packed
-        pair = store.readers.tables.packing.of_all if packed is not None else None
+    def of(store: Store, name: str) -> "CountedInputs | None":
+        """Return that of an input of a store; None where it holds values."""
+        packed = store.header.segments[0].packed.get(name)
+        pair = store.readers.tables.packing(name).of_all if packed is not None else None
         if packed is None or pair is None:
             return None
         gain, offset = (tuple(it.tolist()) for it in pair)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.indexing.cuts import Fit
+from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.loading.postprocessing import Treatment
 from zarrts.reading.nans import OnNan
 from zarrts.stats.scaling import Scaling, make_scaler
@@ -30,6 +31,7 @@ class InputSpec:
     rate_hz: float | None = None
     by_hand: tuple[str, ...] = ()
     steps: int = 1
+    counts: CountedInputs | None = None
 
     @property
     def n_channels(self) -> int:
@@ -59,6 +61,8 @@ class InputSpec:
             values[name] = None if values[name] is None else tuple(values[name])
         if values["scaling"] is not None:
             values["scaling"] = Scaling.from_dict(values["scaling"])
+        if values.get("counts") is not None:
+            values["counts"] = CountedInputs.from_saved(values["counts"])
         return InputSpec(**values)
 
     def treat(
@@ -72,6 +76,8 @@ class InputSpec:
         """
         fit = fit if self.steps else None
         rows = rows.astype(self.stored_dtype, copy=False)
+        if self.counts is not None:
+            return self._with_time(self.counts.counts(rows))
         dtype, fills, scaler = np.dtype(self.dtype), nan == "fill", None
         if self.scaling is not None:
             scaler = make_scaler(
@@ -88,8 +94,12 @@ class InputSpec:
         Treatment(dtype=dtype, scaler=scaler, fills=fills).scale_into(rows, out, ids, fit)
         if fit is not None:
             out[fit.is_behind] = pad_value
+        return self._with_time(out)
+
+    def _with_time(self, samples: AnyArray) -> AnyArray:
+        """Return samples with one axis of time, where rows have steps of their own."""
         n_inner = len(self.row_shape)
-        if self.steps > 1 and out.ndim > 1 + n_inner:  # rows and their steps are one axis of time
-            at = out.ndim - n_inner
-            out = out.reshape(*out.shape[: at - 1], -1, *out.shape[at + 1 :])
-        return out
+        if self.steps <= 1 or samples.ndim <= 1 + n_inner:
+            return samples
+        at = samples.ndim - n_inner
+        return samples.reshape(*samples.shape[: at - 1], -1, *samples.shape[at + 1 :])

@@ -1,4 +1,4 @@
-"""How new data are treated: as those of a training, of which a sequence or a file tells."""
+"""The treatment of new data: that of a training, read from its sequence or its file."""
 
 from collections.abc import Mapping
 from pathlib import Path

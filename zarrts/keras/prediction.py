@@ -280,7 +280,7 @@ def _sequence(
             f"{samples!r} has rows of shape {found.row_shape} cut at {found.x_steps}, but the "
             f"network was trained on {spec.row_shape} cut at {spec.x_steps}; cut the same windows."
         )
-    refuse_other_counts(seq, spec.counts)
+    refuse_other_counts(seq, spec)
     return seq
 
 

@@ -13,7 +13,6 @@ from zarrts.backend import keras
 from zarrts.errors import SampleError
 from zarrts.inputs import handed_out
 from zarrts.keras import adapter
-from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.feed import Feed
 from zarrts.keras.input_names import refuse_other_inputs
 from zarrts.keras.loop import Loop
@@ -354,7 +353,7 @@ class ZarrSequence(keras.utils.PyDataset):  # type: ignore[misc]
         ).keywords()
         made = ZarrSequence(self.alike(samples), **options)
         if self._options.hands_out_stored:
-            refuse_other_counts(made, self.spec.counts)
+            refuse_other_counts(made, self.spec)
         return made
 
     def alike(self, samples: "str | Path | Store | Samples") -> Samples:
@@ -413,10 +412,10 @@ def _of_these(values: Any, given: Samples, kept: Samples) -> Any:
     return array[given.selection.ids.count_below(kept.ids)]
 
 
-def refuse_other_counts(seq: ZarrSequence, counts: CountedInputs | None) -> None:
+def refuse_other_counts(seq: ZarrSequence, spec: Spec) -> None:
     """Raise SampleError unless a sequence hands out the counts that a network was trained on."""
-    found = seq.spec.counts
-    if found != counts:
+    found, trained = ([it.counts for it in one.of_inputs.values()] for one in (seq.spec, spec))
+    if found != trained:
         raise SampleError(
             f"{seq.samples.store.path} stores other counts than the network was trained on "
             "(dtype='stored'): their gains and offsets differ. Train on values, without "

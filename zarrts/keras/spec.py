@@ -130,11 +130,16 @@ class Spec:
 
     @property
     def of_inputs(self) -> Mapping[str, InputSpec]:
-        """What is said of each input, by name; "" is that of the only one."""
+        """The description of each input, by name; "" stands for the only one."""
         if self.inputs:
             return self.inputs
         names = [it.name for it in fields(InputSpec) if it.name != "steps"]
         return {"": InputSpec(**{name: getattr(self, name) for name in names})}
+
+    @property
+    def takes_counts(self) -> bool:
+        """Whether the network gets 16-bit counts of an input."""
+        return any(it.counts is not None for it in self.of_inputs.values())
 
     @property
     def fed_names(self) -> list[str] | None:
@@ -294,7 +299,7 @@ class Spec:
             stats=handed_out({name: it.scaling for name, it in self.of_inputs.items()}),
             inputs=next(iter(self.inputs)) if self.is_alone else [*self.inputs] or None,
             nan=self.nan,
-            dtype=self.dtype if self.counts is None else STORED,
+            dtype=STORED if self.takes_counts else self.dtype,
             mask=self.has_mask,
             memory=self.memory_bytes,
             **padding,
@@ -315,8 +320,6 @@ class Spec:
         fit : Fit, optional
             How samples of unequal lengths got the same; what is behind their end is padded.
         """
-        if self.counts is not None:
-            return self.counts.counts(rows.astype(self.stored_dtype, copy=False))
         parts, pad_value = parts_of(rows), (self.padding or {}).get("value", 0.0)
         if self.takes_rows or not self.inputs:
             first = parts

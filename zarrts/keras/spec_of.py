@@ -41,6 +41,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
             rate_hz=described.rate_hz,
             by_hand=tuple(sorted(described.by_hand)),
             steps=it.steps,
+            counts=CountedInputs.of(selection.store, it.name) if options.hands_out_stored else None,
         )
         for it in selection.choosing(options.inputs).reader.inputs
         for described in [header.description.of_inputs[it.name]]
@@ -77,7 +78,7 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         before=selection.view.before,
         columns=columns_of(header.segments[0].options.get("x")),
         time=header.segments[0].options.get("time"),
-        counts=CountedInputs.of(selection.store) if options.hands_out_stored else None,
+        counts=one.counts if is_one else None,
         **_steps_of(header.segments[0].options),
     )
 

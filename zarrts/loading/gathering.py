@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.batch import Batch
+from zarrts.indexing.cuts import Fit
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
 from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
 from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.types import AnyArray, IntArray
+
+# Name, shape of a sample and dtype of each input; shape and dtype of y.
+_Shape = tuple[int, ...]
+_Arrays = tuple[list[tuple[str, _Shape, np.dtype[Any]]], tuple[_Shape, np.dtype[Any]]]
 
 
 @dataclass
@@ -68,18 +75,27 @@ class Gatherer:
     def begin(self, gather: Gather, batches: Sequence[BatchMemory]) -> Building:
         """Return an empty batch, for the first of its pieces."""
         n, fit = gather.n_batch, gather.fit
-        y_dtype = self._reader.y_step[1]
+        x_arrays, y_array = self._of_equal_lengths if fit is None else self._arrays(fit)
         return Building(
             ids=np.empty(n, np.int64),
             x={
-                it.name: memory.empty((n, *it.shape_of(fit)), self._finish.inputs[it.name].dtype)
-                for it, memory in zip(self._reader.inputs, batches, strict=True)
+                name: memory.empty((n, *shape), dtype)
+                for (name, shape, dtype), memory in zip(x_arrays, batches, strict=True)
             },
-            y=aligned_empty((n, *self._reader.y_shape(fit)), y_dtype),
+            y=aligned_empty((n, *y_array[0]), y_array[1]),
             lengths=None if fit is None else np.empty(n, np.int64),
             is_read=np.ones(n, bool),
             missing=n,
         )
+
+    @cached_property
+    def _of_equal_lengths(self) -> _Arrays:
+        return self._arrays(None)
+
+    def _arrays(self, fit: Fit | None) -> _Arrays:
+        reader, inputs = self._reader, self._finish.inputs
+        x = [(it.name, it.shape_of(fit), inputs[it.name].dtype) for it in reader.inputs]
+        return x, (reader.y_shape(fit), reader.y_step[1])
 
     def gather(self, job: Gather, building: Building) -> None:
         """Fill the part of a batch that a piece is."""

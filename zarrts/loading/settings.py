@@ -17,6 +17,7 @@ from zarrts.ordering.sampling import Sampling
 from zarrts.reading.balancing import sampling_of
 from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.reading.sample_statistics import (
+    channels_of,
     may_hold_nan,
     refuse_infinite_samples,
     scale_of_counts,
@@ -86,7 +87,7 @@ class Settings:
         refuse_infinite_samples(selection, scalings, skips_damage=skips)
         fills = has_nan and options.nan == "fill"
         if options.hands_out_stored:
-            _refuse_of_counts(selection, options, fills=fills)
+            _refuse_of_counts(selection, reader, scalings, options, fills=fills)
         treatments = {
             it.name: _treatment(
                 selection, it, scalings[it.name], options, has_nan=has_nan, fills=fills
@@ -150,9 +151,10 @@ def _treatment(
     fills: bool = False,
 ) -> Treatment:
     """Return what is done to one input."""
-    if options.hands_out_stored:
+    if options.hands_out_stored and one.are_counts:
         return Treatment(dtype=one.held[0].spec.dtype, fills=fills)
-    wanted = one.spec.dtype if options.dtype is None else options.dtype
+    is_as_stored = options.dtype is None or options.hands_out_stored
+    wanted = one.spec.dtype if is_as_stored else np.dtype(options.dtype)
     scaler = None
     if scaling is not None:
         scaler = _scaler(selection, one, scaling, dtype=wanted, has_nan=has_nan, fills=fills)
@@ -161,7 +163,7 @@ def _treatment(
         dtype=wanted,
         scaler=scaler,
         fills=fills,
-        unpacking=_unpacking(selection, scaling, scaler, dtype=wanted, fills=fills),
+        unpacking=_unpacking(selection, one, scaling, scaler, dtype=wanted, fills=fills),
     )
 
 
@@ -193,7 +195,14 @@ def _scaler(
     )
 
 
-def _refuse_of_counts(selection: Selection, options: BatchOptions, *, fills: bool) -> None:
+def _refuse_of_counts(
+    selection: Selection,
+    reader: SampleReader,
+    scalings: Mapping[str, Scaling | None],
+    options: BatchOptions,
+    *,
+    fills: bool,
+) -> None:
     """Refuse what cannot be done with the counts of a store.
 
     Raises
@@ -201,10 +210,11 @@ def _refuse_of_counts(selection: Selection, options: BatchOptions, *, fills: boo
     SampleError
         If counts do not mean the same everywhere, or something has to be done with values.
     """
-    if scale_of_counts(selection) is None:
+    of_counts = [it.name for it in reader.inputs if scale_of_counts(selection, it.name) is not None]
+    if not of_counts:
         return
     wrong = {
-        "stats=": options.stats is not None,
+        "stats=": any(scalings[name] is not None for name in of_counts),
         "pad=": options.padding is not None,
         "nan='fill'": fills,
         "target='x'": selection.view.cut.y_of == "x",
@@ -225,6 +235,7 @@ def _rows_of_subjects(selection: Selection, scaling: Scaling) -> IntArray:
 
 def _unpacking(
     selection: Selection,
+    one: SampleInput,
     scaling: Scaling | None,
     scaler: Scaler | None,
     *,
@@ -233,13 +244,13 @@ def _unpacking(
 ) -> Unpacking | None:
     """Return what turns counts into batches; None where the memory of chunks holds values."""
     store = selection.store
-    if not store.readers.are_counts:
+    if not one.are_counts:
         return None
     linear_rows = None
     if scaling is not None and scaling.subjects:
         linear_rows = _rows_of_subjects(selection, scaling)[store.catalog.subject_codes]
-    packing = store.readers.tables.packing
-    if not store.catalog.moments.nan_count.any():
+    packing = store.readers.tables.packing(one.name)
+    if not store.catalog.moments.nan_count[:, channels_of(selection)[one.name]].any():
         # To look for the count that stands for NaN takes a fifth of the time.
         packing = replace(packing, packed=replace(packing.packed, missing=None))
     return Unpacking(

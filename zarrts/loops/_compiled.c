@@ -26,8 +26,8 @@ that was built from an older source, and `library.py` compares the numbers. */
 #define RESTRICT restrict
 #endif
 
-/* One loop is built twice, for processors with AVX2 as well: each operation stays what it is, so the
-   bits are the same. */
+/* Two loops are built twice, for processors with AVX2 as well: each operation stays what it is, so
+   the bits are the same. */
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define HAS_WIDE 1
 #define WIDE __attribute__((target("avx2")))
@@ -467,6 +467,8 @@ LINEAR(uint64_t, u8, float, f4, double)
 
 #if HAS_WIDE
 AFFINE_AS(WIDE, wide_affine, int16_t, i2, float, f4)
+#else
+#define wide_affine_i2_f4 affine_i2_f4
 #endif
 
 enum { COPY, AS_AFFINE, AS_LINEAR };
@@ -598,10 +600,8 @@ static int set_change(Change *c, int kind, Py_ssize_t n_rows, const Py_buffer *p
         return 0;
     Py_ssize_t n = product(n_rows, c->lanes);
     c->turn = TURN_OF[c->from][c->to][kind];
-#if HAS_WIDE
     if (is_wide && kind == AS_AFFINE && c->from == I2 && c->to == F4)
         c->turn = wide_affine_i2_f4;
-#endif
     if (kind == AS_AFFINE) {
         c->size0 = c->size1 = c->size2 = 8;
         if (!holds(p0, n, 8) || !holds(p1, n, 8) || !holds(p2, n, 8))
@@ -846,26 +846,36 @@ typedef struct {
 
 /* Packs some lanes; `is_unfit` becomes 1 where a value is farther from its count's than the
    tolerance, and stays else. (gcc vectorizes this, and no reduction to a single number.) */
-static void pack_lanes(const float *RESTRICT x, int16_t *RESTRICT counts, Py_ssize_t n,
-                       const double *RESTRICT gain, const double *RESTRICT inverse,
-                       const double *RESTRICT offset, const Packing *p,
-                       double *RESTRICT is_unfit)
-{
-    double lowest = p->lowest, tolerance = p->tolerance, of_nan = p->of_nan;
-    double miss_of_nan = p->miss_of_nan;
-    for (Py_ssize_t j = 0; j < n; j++) {
-        double v = (double)x[j], before = is_unfit[j];
-        double k = (v - offset[j]) * inverse[j];
-        k = (k + ROUNDER) - ROUNDER;
-        k = k > lowest ? k : lowest;
-        k = k < 32767.0 ? k : 32767.0;
-        double miss = fabs((double)(float)(k * gain[j] + offset[j]) - v);
-        miss = v == v ? miss : miss_of_nan;
-        k = v == v ? k : of_nan;
-        is_unfit[j] = miss <= tolerance ? before : 1.0;
-        counts[j] = (int16_t)(int32_t)k;
+#define PACK(attribute, name) \
+    attribute static void name(const float *RESTRICT x, int16_t *RESTRICT counts, Py_ssize_t n, \
+                               const double *RESTRICT gain, const double *RESTRICT inverse, \
+                               const double *RESTRICT offset, const Packing *p, \
+                               double *RESTRICT is_unfit) \
+    { \
+        double lowest = p->lowest, tolerance = p->tolerance, of_nan = p->of_nan; \
+        double miss_of_nan = p->miss_of_nan; \
+        for (Py_ssize_t j = 0; j < n; j++) { \
+            double v = (double)x[j], before = is_unfit[j]; \
+            double k = (v - offset[j]) * inverse[j]; \
+            k = (k + ROUNDER) - ROUNDER; \
+            k = k > lowest ? k : lowest; \
+            k = k < 32767.0 ? k : 32767.0; \
+            double miss = fabs((double)(float)(k * gain[j] + offset[j]) - v); \
+            miss = v == v ? miss : miss_of_nan; \
+            k = v == v ? k : of_nan; \
+            is_unfit[j] = miss <= tolerance ? before : 1.0; \
+            counts[j] = (int16_t)(int32_t)k; \
+        } \
     }
-}
+typedef void (*Pack)(const float *RESTRICT, int16_t *RESTRICT, Py_ssize_t, const double *RESTRICT,
+                     const double *RESTRICT, const double *RESTRICT, const Packing *,
+                     double *RESTRICT);
+PACK(, pack_lanes)
+#if HAS_WIDE
+PACK(WIDE, wide_pack_lanes)
+#else
+#define wide_pack_lanes pack_lanes
+#endif
 
 /* Packs rows of `lanes` values, of which the last may be shorter; returns how many fit. */
 static Py_ssize_t pack_rows(const float *x, int16_t *counts, Py_ssize_t n, Py_ssize_t lanes,
@@ -873,12 +883,13 @@ static Py_ssize_t pack_rows(const float *x, int16_t *counts, Py_ssize_t n, Py_ss
 {
     double is_unfit[LANES_AT_ONCE] = {0};
     int any = 0;
+    Pack pack_some = is_wide ? wide_pack_lanes : pack_lanes;
     for (Py_ssize_t row = 0; row < n; row += lanes)
         for (Py_ssize_t at = 0; at < lanes && row + at < n; at += LANES_AT_ONCE) {
             Py_ssize_t width = lanes - at < n - row - at ? lanes - at : n - row - at;
             width = width < LANES_AT_ONCE ? width : LANES_AT_ONCE;
-            pack_lanes(x + row + at, counts + row + at, width, p->gain + at, p->inverse + at,
-                       p->offset + at, p, is_unfit);
+            pack_some(x + row + at, counts + row + at, width, p->gain + at, p->inverse + at,
+                      p->offset + at, p, is_unfit);
         }
     for (Py_ssize_t j = 0; j < LANES_AT_ONCE; j++)
         any |= is_unfit[j] != 0.0;

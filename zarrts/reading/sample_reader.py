@@ -105,6 +105,7 @@ class SampleReader:
                 readers=it.readers,
                 held=it.held,
                 steps=it.steps,
+                are_counts=it.are_counts,
                 cut=self.cut if it.steps else self.cut.of_first_row,
             )
             for it in self.readers.inputs
@@ -257,7 +258,7 @@ class SampleReader:
         Parameters
         ----------
         as_held : bool
-            As the memory of open chunks holds them: counts, where all of x is counts.
+            As the memory of open chunks holds them: counts, where all of an input is counts.
         """
         firsts, owners = self.units.index.first_rows(ids), self.units.unit_of(ids)
         found = {}

@@ -1,5 +1,6 @@
 """Statistics of samples: a merge of what is stored for whole recordings, a pass over the others."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -56,13 +57,13 @@ def statistics_of_input(selection: Selection, name: str) -> Statistics:
         parts.append(measure_samples(partial.reader, partial.reader.input(name)))
     return Statistics.with_sketch(
         merge_all(parts),
-        lambda: _sketch(selection, name, whole, partial),
-        lambda: scale_of_counts(selection),
+        functools.partial(_sketch, selection, name, whole, partial),
+        functools.partial(scale_of_counts, selection, name),
     )
 
 
-def scale_of_counts(selection: Selection) -> CountScale | None:
-    """Return gain and offset of each channel of a store of counts; None of one of values.
+def scale_of_counts(selection: Selection, name: str) -> CountScale | None:
+    """Return gain and offset of each channel of an input of counts; None of one of values.
 
     Raises
     ------
@@ -70,14 +71,16 @@ def scale_of_counts(selection: Selection) -> CountScale | None:
         If they are not the same throughout the store.
     """
     store = selection.store
-    if not any(it.x.packed is not None for it in store.header.segments):
+    if not any(name in it.packed for it in store.header.segments):
         return None
-    found = store.readers.tables.packing.of_all if store.readers.are_counts else None
+    is_whole = selection.reader.input(name).are_counts
+    found = store.readers.tables.packing(name).of_all if is_whole else None
     if found is None:
+        of_input = f" of {name}" if name else ""
         raise SampleError(
-            "Batches of dtype='stored' are 16-bit counts here, but recordings of this store have "
-            "several gains or offsets for one channel, or are stored as values in part; leave "
-            "dtype= and stored= out."
+            f"Batches of dtype='stored' are 16-bit counts here, but recordings{of_input} of this "
+            "store have several gains or offsets for one channel, or are stored as values in part; "
+            "leave dtype= and stored= out."
         )
     return found
 

@@ -13,6 +13,7 @@ import numpy as np
 from zarrts import markup
 from zarrts.commands.outputs import refuse_folder_of
 from zarrts.commands.summary import describe_inputs, describe_sample, summarize
+from zarrts.conversion.codecs import codec_of_segment
 from zarrts.progress import show_count
 from zarrts.report import figures
 from zarrts.report.amounts import amounts_of_rows, are_alike, span_text
@@ -161,12 +162,12 @@ def _lengths(store: Store, overview: Overview) -> list[str]:
 
 def _sizes(store: Store) -> list[str]:
     segments = store.header.segments
-    raw = sum(it.n_rows * it.x.of_values.row_bytes for it in segments)
+    raw = sum(it.n_rows * it.x_values.row_bytes for it in segments)
     stored = sum(it.stored_bytes for it in segments)
     rows = []
     for it in segments[-MAX_ROWS:]:
-        n_bytes = it.n_rows * it.x.of_values.row_bytes
-        codec = (it.x.compressor or {}).get("cname", "none")
+        n_bytes = it.n_rows * it.x_values.row_bytes
+        codec = codec_of_segment(it)
         times = f"{n_bytes / max(1, it.stored_bytes):.2f}"
         sizes = (format_size(n_bytes), format_size(it.stored_bytes))
         rows.append((it.name, f"{it.n_samples:,}", *sizes, times, codec))

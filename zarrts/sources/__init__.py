@@ -12,7 +12,7 @@ from zarrts.sources.formats.registry import load_arrays
 from zarrts.sources.option_records import recorded_description
 from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.files import SourceFile
-from zarrts.sources.rows.inputs import AlignedRows, steps_of
+from zarrts.sources.rows.inputs import AlignedRows, readers_of, steps_of, with_readers
 from zarrts.sources.rows.label_rows import every_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
@@ -53,11 +53,13 @@ __all__ = [
     "is_subject_run",
     "load_arrays",
     "recorded_description",
+    "readers_of",
     "refuse_changes",
     "scan",
     "session_like",
     "steps_of",
     "whole_bytes",
+    "with_readers",
     "with_table",
     "working_bytes",
 ]

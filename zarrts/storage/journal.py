@@ -84,15 +84,15 @@ class WrittenTask:
         Whose rows are in the shard, ascending.
     moments : Moments
         Statistics of these rows, an entry for each of the recordings.
-    drawn : tuple of (recording, array)
-        Values drawn from these rows for its sketch, shape (n, n_channels).
+    drawn : tuple of (recording, input, array)
+        Values drawn from these rows of an input for its sketch, shape (n, n_channels).
     """
 
     shard: int
     files: tuple[WrittenShard, ...]
     recordings: IntArray
     moments: Moments
-    drawn: tuple[tuple[int, AnyArray], ...] = ()
+    drawn: tuple[tuple[int, str, AnyArray], ...] = ()
 
 
 def merged_moments(tasks: Sequence[WrittenTask], n_recordings: int, n_channels: int) -> Moments:
@@ -118,19 +118,30 @@ def merged_moments(tasks: Sequence[WrittenTask], n_recordings: int, n_channels: 
 def sketches_of(
     tasks: Iterable[WrittenTask],
     n_recordings: int,
-    n_channels: int,
-    dtype: np.dtype[Any],
+    inputs: Mapping[str, tuple[int, np.dtype[Any]]],
     n_points: int,
 ) -> AnyArray | None:
-    """Return the sketch of each recording, shape (n_recordings, n_points, n_channels), if any."""
+    """Return the sketch of each recording, shape (n_recordings, n_points, n_channels), if any.
+
+    Parameters
+    ----------
+    inputs : dict of (int, numpy.dtype)
+        Channels of each input, and the dtype of its values, in the order of the channels.
+    """
     if n_points == 0:
         return None
-    parts: list[list[AnyArray]] = [[] for _ in range(n_recordings)]
+    parts: dict[tuple[int, str], list[AnyArray]] = {}
     for task in tasks:
-        for recording, values in task.drawn:
-            parts[recording].append(values)
-    nothing = np.zeros((0, n_channels), dtype)
-    return np.stack([condense(np.concatenate([nothing, *it]), n_points) for it in parts])
+        for recording, name, values in task.drawn:
+            parts.setdefault((recording, name), []).append(values)
+    of_inputs = []
+    for name, (n_channels, dtype) in inputs.items():
+        nothing = np.zeros((0, n_channels), dtype)
+        drawn = (parts.get((recording, name), ()) for recording in range(n_recordings))
+        of_inputs.append(
+            np.stack([condense(np.concatenate([nothing, *it]), n_points) for it in drawn])
+        )
+    return np.concatenate(of_inputs, axis=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,8 +284,14 @@ def _entry(task: WrittenTask) -> dict[str, Any]:
         "channels": task.moments.mean.shape[1],
         "moments": {name: _text(getattr(task.moments, name)) for name in STATISTICS},
         "drawn": [
-            [recording, values.dtype.str, base64.b64encode(values.tobytes()).decode()]
-            for recording, values in task.drawn
+            [
+                recording,
+                values.dtype.str,
+                base64.b64encode(values.tobytes()).decode(),
+                name,
+                values.shape[1],
+            ]
+            for recording, name, values in task.drawn
         ],
     }
 
@@ -299,9 +316,14 @@ def _task(entry: Mapping[str, Any]) -> WrittenTask:
         drawn=tuple(
             (
                 recording,
-                np.frombuffer(base64.b64decode(values), dtype).reshape(-1, n_channels),
+                name,
+                np.frombuffer(base64.b64decode(values), dtype).reshape(-1, n_of_input),
             )
-            for recording, dtype, values in entry["drawn"]
+            for recording, dtype, values, name, n_of_input in (
+                # An earlier version, which a conversion may have been begun with, has one input.
+                (*it, "", n_channels)[:5]
+                for it in entry["drawn"]
+            )
         ),
     )
 

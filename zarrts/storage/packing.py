@@ -5,7 +5,7 @@ recording and channel. Whoever reads a store gets values, and never knows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,18 +22,21 @@ COUNTS = np.dtype(np.int16)
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """How an array of counts stands for values, recording by recording.
+    """The values of an array of counts, recording by recording: gains and offsets.
 
     Attributes
     ----------
     packed : Packed
         Dtype of the values, and the count that stands for NaN.
     gain, offset : float64, shape (n_recordings, n_channels)
+    channels : slice
+        The channels of the array, where those of several inputs are counted one after the other.
     """
 
     packed: Packed
     gain: FloatArray
     offset: FloatArray
+    channels: slice = slice(None)
 
     @staticmethod
     def joined(parts: "Sequence[Packing]") -> "Packing":
@@ -42,12 +45,13 @@ class Packing:
             parts[0].packed,
             np.concatenate([it.gain for it in parts]),
             np.concatenate([it.offset for it in parts]),
+            parts[0].channels,
         )
 
     def rows(self, recordings: Sequence[int] | IntArray) -> "Packing":
         """Return that of some recordings."""
         some = np.asarray(recordings, np.int64)
-        return Packing(self.packed, self.gain[some], self.offset[some])
+        return replace(self, gain=self.gain[some], offset=self.offset[some])
 
     @property
     def of_all(self) -> tuple[FloatArray, FloatArray] | None:
@@ -64,7 +68,7 @@ class Packing:
 
     @property
     def codes(self) -> IntArray:
-        """Which of the `distinct` gains and offsets each recording has."""
+        """Index of each recording's gain and offset among the `distinct` ones."""
         return self._distinct[1]
 
     @property

@@ -15,7 +15,7 @@ from zarrts.storage.segments import Segment, label_name
 from zarrts.storage.still_there import StillThere
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
-from zarrts.types import AnyArray, ArraySpec
+from zarrts.types import AnyArray, ArraySpec, Packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +29,18 @@ class InputReaders:
     readers : tuple of ChunkReader
         Of values, whatever is stored.
     held : tuple of ChunkReader
-        As the memory of open chunks holds them: counts, where all of x is counts.
+        As the memory of open chunks holds them: counts, where all of it is counts.
     steps : int
         As in `InputArray`.
+    are_counts : bool
+        All of it is stored as counts, in which NaN are the same count.
     """
 
     name: str
     readers: tuple[ChunkReader, ...]
     held: tuple[ChunkReader, ...]
     steps: int
+    are_counts: bool = False
 
     @property
     def spec(self) -> ArraySpec:
@@ -56,6 +59,7 @@ class Tables:
 
     def __init__(self, root: Location, header: StoreHeader, still_there: StillThere | None) -> None:
         self._root, self._header, self._still_there = root, header, still_there
+        self._packing: dict[str, Packing] = {}  # two threads may both make one: the same
 
     @cached_property
     def every(self) -> tuple[RecordingTable, ...]:
@@ -68,10 +72,14 @@ class Tables:
                     self._still_there.check(segment.name)
             raise
 
-    @cached_property
-    def packing(self) -> Packing:
-        """How the counts of all recordings stand for values, where all x is counts."""
-        return Packing.joined([it.packing for it in self.every if it.packing is not None])
+    def packing(self, name: str) -> Packing:
+        """Return the packing of an input in all recordings.
+
+        It has to be stored as counts throughout.
+        """
+        if name not in self._packing:
+            self._packing[name] = Packing.joined([it.packing[name] for it in self.every])
+        return self._packing[name]
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,6 @@ class Readers:
     mask : tuple of ChunkReader or None
         None of a segment whose rows are all good.
     tables : Tables
-    are_counts : bool
-        All of x is stored as counts, in which NaN are the same count.
     label_steps : int
         As in `Segment`.
     """
@@ -99,7 +105,6 @@ class Readers:
     mask: tuple[ChunkReader | None, ...]
     tables: Tables
     still_there: StillThere | None = None
-    are_counts: bool = False
     label_steps: int = 1
 
     @staticmethod
@@ -108,8 +113,6 @@ class Readers:
         segments = header.segments
         there = StillThere(root, {it.name: it.write_id for it in segments}, header.write_id)
         tables = Tables(root, header, there)
-        packed = {it.x.packed and replace(it.x.packed, error=0.0) for it in segments}
-        are_counts = len(packed) == 1 and None not in packed
         of_segments = [
             _values_of_each(root, segment, partial(_numbered, tables, number), there)
             for number, segment in enumerate(segments)
@@ -118,25 +121,27 @@ class Readers:
         for name, array in segments[0].inputs.items():
             values = tuple(it[name] for it in of_segments)
             held = tuple(it.counts if isinstance(it, ValueReader) else it for it in values)
+            packed = {_exact(it.inputs[name].spec.packed) for it in segments}
+            are_counts = len(packed) == 1 and None not in packed
             inputs.append(
                 InputReaders(
                     name=name,
                     readers=values,
                     held=held if are_counts else values,
                     steps=array.steps,
+                    are_counts=are_counts,
                 )
             )
         return Readers(
             inputs=tuple(inputs),
             x=tuple(
-                _joined(segment.x, each)
+                _joined(segment.x_values, each)
                 for segment, each in zip(segments, of_segments, strict=True)
             ),
             y=tuple(open_labels(root, segment, there) for segment in segments),
             mask=tuple(open_mask(root, segment, there) for segment in segments),
             tables=tables,
             still_there=there,
-            are_counts=are_counts,
             label_steps=segments[0].label_steps,
         )
 
@@ -149,6 +154,11 @@ class Readers:
         """Close the files; a later read opens them again."""
         for reader in (*self.x, *self.y, *filter(None, self.mask)):
             reader.close()
+
+
+def _exact(packed: Packed | None) -> Packed | None:
+    """Return the meaning of counts, whatever rounding to them lost."""
+    return packed and replace(packed, error=0.0)
 
 
 def open_inputs(root: Location, segment: Segment) -> ChunkReader:
@@ -174,7 +184,7 @@ def open_values(
     table : callable
         Returns the table of recordings of the segment.
     """
-    return _joined(segment.x, _values_of_each(root, segment, table, still_there))
+    return _joined(segment.x_values, _values_of_each(root, segment, table, still_there))
 
 
 def _values_of_each(
@@ -183,15 +193,16 @@ def _values_of_each(
     table: Callable[[], RecordingTable],
     still_there: StillThere | None,
 ) -> dict[str, ChunkReader]:
-    def rows() -> PackedRows:
+    def rows(name: str) -> PackedRows:
         found = table()
-        assert found.packing is not None
-        return PackedRows(found.packing, found.starts)
+        return PackedRows(found.packing[name], found.starts)
 
     readers: dict[str, ChunkReader] = {}
     for name, it in segment.inputs.items():
         stored = open_chunks(root, it.spec, still_there)
-        readers[name] = stored if it.spec.packed is None else ValueReader(stored, rows)
+        readers[name] = (
+            stored if it.spec.packed is None else ValueReader(stored, partial(rows, name))
+        )
     return readers
 
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,8 @@ class RecordingTable(RecordingNames):
         Reads it, where it was not read with the rest, of which it is most.
     groups : tuple of dict
         What the study said of each recording, by the name of a column; empty where it said nothing.
-    packing : Packing, or None
-        How counts stand for values, where x is packed.
+    packing : dict of Packing
+        How counts stand for values, of each input that is packed.
     """
 
     source_starts: IntArray
@@ -84,7 +84,7 @@ class RecordingTable(RecordingNames):
     gaps: Gaps | None = None
     read_sketch: Callable[[], AnyArray | None] | None = None
     groups: tuple[Mapping[str, str], ...] = ()
-    packing: Packing | None = None
+    packing: Mapping[str, Packing] = field(default_factory=dict)
 
     def points(self) -> AnyArray | None:
         """Return the sketch, which may have to be read."""
@@ -180,9 +180,12 @@ def columns_of(table: RecordingTable) -> dict[str, tuple[AnyArray, tuple[str, ..
         columns["groups"] = (np.array(texts, object), ())
     if table.gaps is not None:
         columns |= {"gap_row": (table.gaps.rows, ()), "gap_s": (table.gaps.seconds, ())}
-    if table.packing is not None:
-        columns["gain"] = (table.packing.gain, ("channel",))
-        columns["offset"] = (table.packing.offset, ("channel",))
+    if table.packing:
+        # Of inputs that are stored as values, a count would be the value.
+        gain, offset = np.ones(table.moments.mean.shape), np.zeros(table.moments.mean.shape)
+        for it in table.packing.values():
+            gain[:, it.channels], offset[:, it.channels] = it.gain, it.offset
+        columns |= {"gain": (gain, ("channel",)), "offset": (offset, ("channel",))}
     return columns
 
 
@@ -197,7 +200,7 @@ def read_table(root: Location, segment: Segment) -> RecordingTable:
             for name in _COLUMNS
             if name not in _OPTIONAL or f"{name}/{ROOT_KEY}" in files
         }
-        if segment.x.packed is not None and not columns.keys() >= {*_PACKING}:
+        if segment.packed and not columns.keys() >= {*_PACKING}:
             raise ValueError("it has no gains")
     except (AccessError, BucketError):
         raise
@@ -228,9 +231,11 @@ def table_of_columns(columns: Mapping[str, AnyArray], segment: Segment) -> Recor
         sketch=columns.get("sketch"),
         groups=tuple(json.loads(str(it)) for it in columns.get("groups", ())),
         gaps=Gaps(columns["gap_row"], columns["gap_s"]) if "gap_row" in columns else None,
-        packing=None
-        if segment.x.packed is None
-        else Packing(segment.x.packed, columns["gain"], columns["offset"]),
+        packing={
+            name: Packing(packed, columns["gain"][:, some], columns["offset"][:, some], some)
+            for name, packed in segment.packed.items()
+            for some in [segment.channel_slices[name]]
+        },
     )
 
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from zarrts.conversion.comparison import StoredRecording
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.stored import StoredRows
 from zarrts.conversion.tasks import close_rows
 from zarrts.errors import ReadError, ZarrtsError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.stats.moments import Moments, measure
+from zarrts.stats.moments import Moments
 from zarrts.storage.chunks import ChunkReader, open_chunks
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment, input_path
@@ -97,7 +97,7 @@ class _RecordingCheck:
         self._rows = {
             name: StoredRows(reader, self._start, self._stop) for name, reader in readers.items()
         }
-        self._counting = None if table.packing is None else Counting(packing=table.packing)
+        self._encoding = Encoding.of(segment, table)
         self._moments: Moments | None = None
         n_classes = labels.n_classes
         self._counts = None if n_classes is None else np.zeros(n_classes, np.int64)
@@ -126,11 +126,9 @@ class _RecordingCheck:
         except ReadError:
             yield f"{where} cannot be read."
             return
-        if self._counting is None:
-            inputs = [measure(rows[input_path(it)]) for it in self._segment.inputs]
-            moments = Moments.beside(inputs)
-        else:  # as converting does: means of rounded values are not those of exact ones
-            moments = self._counting.measure(rows["x"], self._number)
+        # Of counts as converting does: means of rounded values are not those of exact ones.
+        inputs = {it: rows[input_path(it)] for it in self._segment.inputs}
+        moments = self._encoding.measure(inputs, self._number)
         self._moments = moments if self._moments is None else self._moments.merge(moments)
         if "recording" in rows and (rows["recording"] != self._number).any():
             yield f"{name}/recording: wrong for {where}."
@@ -211,7 +209,8 @@ def _compare(
 ) -> Iterator[Problem]:
     """Compare every sample and label of a recording with its source."""
     first = int(table.starts[number])
-    stored = StoredRecording(root, segment, labels, number, table.starts, table.packing)
+    encoding = Encoding.of(segment, table)
+    stored = StoredRecording(root, segment, labels, number, table.starts, encoding)
     wrong: dict[int, list[int]] = defaultdict(list)
     try:
         for rows in stored.compare(recording):

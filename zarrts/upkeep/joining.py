@@ -51,9 +51,10 @@ def _kind(segment: Segment, metadata: Mapping[str, Any], table: RecordingTable) 
             continue
         is_of_rows = path in segment.row_arrays
         arrays[path] = _with_rows(node, 0, 0, None if is_of_rows else 0)
-        if path == "x" and segment.x.packed is not None:
-            # Gains and offsets are those of recordings; what is said of all of them is said again.
-            arrays[path] = {**arrays[path], "attributes": segment.x.packed}
+    for name, packed in segment.packed.items():
+        # Gains and offsets are those of recordings; what is said of all of them is said again.
+        path = input_path(name)
+        arrays[path] = {**arrays[path], "attributes": packed}
     # Where no recording of a part had a label, nothing was counted.
     return options, arrays, columns_of(table).keys() - {"label_count"}
 
@@ -94,6 +95,7 @@ def joined_documents(
         per_shard = max(per_shard, min(most, n_chunks))
     if "offsets" in lengths:
         lengths["offsets"] = n_recordings + 1
+    packed = {input_path(it): packing for it, packing in table.packing.items()}
     found = {}
     for path, node in _documents_of(first, metadata).items():
         array = path.removeprefix(f"{CHECKSUMS}/")
@@ -106,8 +108,8 @@ def joined_documents(
             node = _with_rows(node, lengths[array], spec.chunk_rows * per_shard, None)
         elif spec is not None:
             node = _with_rows(node, lengths[array], lengths[array], lengths[array])
-        if path == "x" and table.packing is not None:
-            node = {**node, "attributes": packed_attributes(table.packing)}
+        if path in packed:
+            node = {**node, "attributes": packed_attributes(packed[path])}
         found[f"{name}/{path}".removesuffix("/")] = node
     options = dict(first.options)
     if _OF_SHARDS in options:
@@ -162,8 +164,10 @@ def joined_table(tables: Sequence[RecordingTable]) -> RecordingTable:
             found["gaps"] = Gaps.joined(zip(firsts, parts, strict=True))
         elif isinstance(parts[0], Moments):
             found[field.name] = Moments.joined(parts)
-        elif isinstance(parts[0], Packing):
-            found[field.name] = Packing.joined(parts)
+        elif field.name == "packing":
+            found["packing"] = {
+                name: Packing.joined([it[name] for it in parts]) for name in parts[0]
+            }
         elif isinstance(parts[0], np.ndarray):
             found[field.name] = np.concatenate(parts)
         else:

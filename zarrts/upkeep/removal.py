@@ -1,6 +1,7 @@
 """Take a subject out of a store: nothing of it is left, not even its name."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from zarrts.conversion.codecs import codec_of_segment
 from zarrts.conversion.counting import Counting
+from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.plan import shard_tasks
 from zarrts.conversion.publish import create_segment, finish_removal, publish, write_checksums
@@ -182,12 +184,12 @@ class _Rewrite:
         old, kept = self._old, np.flatnonzero(~is_removed)
         lengths = np.diff(self._table.starts)[kept]
         n_rows = int(lengths.sum())
-        packing = self._table.packing and self._table.packing.rows(kept)
+        packing = {name: it.rows(kept) for name, it in self._table.packing.items()}
         n_labels = len(kept) if old.labels_per == "recording" else n_rows
         segment = create_segment(
             self._root,
             self._name,
-            x=((n_rows, *old.x.row_shape), old.x.of_values.dtype),
+            x=((n_rows, *old.x.row_shape), old.x_values.dtype),
             y=((n_labels, *old.y.row_shape), old.y.dtype),
             chunk_rows=old.x.chunk_rows,
             shard_rows=old.x.shard_rows,
@@ -199,7 +201,10 @@ class _Rewrite:
             needs=old.needs,
             label_steps=old.label_steps,
             packing=packing,
-            shuffle=str(old.x.compressor.get("shuffle", "shuffle")),
+            shuffles={
+                name: str(it.spec.compressor.get("shuffle", "shuffle"))
+                for name, it in old.inputs.items()
+            },
         )
         files: list[WrittenShard] = []
         results = self._write(segment, kept.tolist(), lengths, files, packing)
@@ -223,7 +228,7 @@ class _Rewrite:
         kept: list[int],
         lengths: IntArray,
         files: list[WrittenShard],
-        packing: Packing | None,
+        packing: Mapping[str, Packing],
     ) -> list[WrittenTask]:
         """Write every array; add its shards to `files`."""
         x, y = open_inputs(self._root, self._old), open_labels(self._root, self._old)
@@ -231,6 +236,7 @@ class _Rewrite:
         every = stored_recordings(self._old, self._table, x, y, mask)
         recordings = [every[number] for number in kept]
         results: list[WrittenTask] = []
+        countings = {name: Counting(packing=it, are_counts=True) for name, it in packing.items()}
         # Labels are stored already, and stay as they are.
         labels = LabelScheme(encoding="numbers", dtype=segment.y.dtype, class_names=None)
         job = Job(
@@ -238,7 +244,7 @@ class _Rewrite:
             segment=segment,
             recordings=dict(enumerate(recordings)),
             labels=labels,
-            counting=None if packing is None else Counting(packing=packing, are_counts=True),
+            encoding=Encoding(dtype=segment.x_values.dtype, countings=countings),
             on_rows=lambda n_rows: None,
             on_task=results.append,
         )
@@ -275,5 +281,5 @@ class _Rewrite:
                 (first, part_of_gaps(old.gaps, *old.starts[number : number + 2].tolist()))
                 for first, number in zip(starts[:-1].tolist(), kept, strict=True)
             ),
-            packing=old.packing and old.packing.rows(kept),
+            packing={name: it.rows(kept) for name, it in old.packing.items()},
         )

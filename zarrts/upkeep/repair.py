@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrts.conversion.checks import refuse
 from zarrts.conversion.lock import only_writer
-from zarrts.conversion.packing import counted_again
+from zarrts.conversion.packing import encoded_again
 from zarrts.conversion.plan import shard_tasks
 from zarrts.conversion.publish import checksums_bytes, segment_document
 from zarrts.conversion.recordwise import labels_of, recordwise_arrays, write_one_chunk
@@ -63,7 +63,7 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
         target = read_target(root)
         header = target.header or read_header(root)
         try:
-            entries = read_manifest(root, header)
+            entries = read_manifest(root, header).entries
             problems = _mend_metadata(target, entries)
             tables = {it.name: read_table(root, it) for it in header.segments}
         except StoreError as error:
@@ -187,13 +187,13 @@ class _SegmentRepair:
             task.shard: ", ".join(self._table.source[span.recording] for span in task.spans)
             for task in tasks
         }
-        recordings, counting = counted_again(matched.recordings, self._table.packing)
+        recordings, encoding = encoded_again(matched.recordings, self._segment, self._table)
         job = Job(
             root=self._root,
             segment=self._segment,
             recordings=recordings,
             labels=self._header.labels,
-            counting=counting,
+            encoding=encoding,
             is_wanted=partial(self._is_wanted, keys, origins.__getitem__),
         )
         write_tasks(job, tasks, self._workers)

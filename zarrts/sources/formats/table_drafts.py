@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed, usual_name
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.subject_arrays import NAMES
 from zarrts.sources.formats.table_rows import ColumnRows, Table
 from zarrts.sources.rows.files import SourceFile, ahead
@@ -27,6 +28,19 @@ _MAX_RUNS = 20_000
 _FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
 
 Open = Callable[[SourceFile], Table]
+
+
+def table_format(suffixes: tuple[str, ...], open_table: Open, found: str) -> Format:
+    """Return the format of files of named columns, each of which `open_table` opens."""
+
+    @contextmanager
+    def open_contents(file: SourceFile) -> Iterator[Contents]:
+        yield contents_of(open_table(file), found)
+
+    def group(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+        find_tables(files, options, findings, open_table, found)
+
+    return Format(suffixes=suffixes, open=open_contents, group=group, family="tables")
 
 
 def find_tables(

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.rows.counted import Counted, counted_of
-from zarrts.sources.rows.reader import Rows
-from zarrts.sources.rows.records import check_names
+from zarrts.sources.rows.records import NamedReaders, RecordRows, check_names
 from zarrts.sources.rows.views import DerivedRows, OneSample, PartOfRows
 from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, RowReader
@@ -32,48 +30,27 @@ class InputTime:
 
 
 @dataclass(frozen=True)
-class InputRows(Rows):
+class InputRows(NamedReaders):
     """Several inputs as they are found, before it is known which of their rows belong together.
 
-    It has the shape of the longest of them, and cannot be read: what `study.aligning` makes of it
-    can.
+    Their names are sorted, as the arrays are found in a store. It has the shape of the longest of
+    them, and cannot be read: `study.aligning.align` makes what can.
 
     Attributes
     ----------
-    names : tuple of str
-        Sorted, as the arrays are found in a store.
-    readers : tuple of RowReader
     times : dict
         By name, of inputs that need not start together; "y" is that of labels, where it is said.
         Empty where all start together, and have the gaps of the recording.
     """
 
-    names: tuple[str, ...]
-    readers: tuple[RowReader, ...]
     times: Mapping[str, InputTime] = field(default_factory=dict)
 
     label = "several inputs"
 
     @property
-    def by_name(self) -> dict[str, RowReader]:
-        """The reader of each input."""
-        return dict(zip(self.names, self.readers, strict=True))
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the input that is longest in time."""
         return max((it.shape for it in self.readers), key=lambda it: (len(it) > 1, it[0], len(it)))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """A field for each input."""
-        pairs = zip(self.names, self.readers, strict=True)
-        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether one of them is."""
-        return any(it.is_sequential for it in self.readers)
 
     def each(self, readers: Mapping[str, RowReader]) -> "InputRows":
         """Return the same inputs with other readers."""
@@ -88,11 +65,6 @@ class InputRows(Rows):
 
     def _read(self, start: int, stop: int) -> AnyArray:
         raise TypeError("several inputs are read once they are aligned")
-
-    def close(self) -> None:
-        """Release what the inputs hold."""
-        for reader in self.readers:
-            reader.close()
 
 
 def input_rows(
@@ -200,6 +172,12 @@ class GroupedRows(DerivedRows):
         """As many of these as hold a block of the others."""
         return max(1, -(-self.rows.block_rows // self.steps))
 
+    @property
+    def counted(self) -> Counted | None:
+        """The counts behind these rows."""
+        found = counted_of(self.rows)
+        return found and replace(found, rows=GroupedRows(found.rows, self.steps))
+
     def _read(self, start: int, stop: int) -> AnyArray:
         block = self.rows.read(start * self.steps, stop * self.steps)
         return block.reshape(stop - start, self.steps, *block.shape[1:])
@@ -248,63 +226,26 @@ class RepeatedValue(DerivedRows):
 
 
 @dataclass(frozen=True)
-class AlignedRows(Rows):
-    """Records of one timeline, with a field for each of several inputs.
+class AlignedRows(RecordRows):
+    """Records of one timeline, with a field for each of several inputs, of at least `n_rows` rows.
 
     Attributes
     ----------
-    names : tuple of str
-    readers : tuple of RowReader
-        With at least `n_rows` rows each.
     steps : tuple of int
         Steps in time of each input in a row: 1; more, which are axis 1 of its reader; or 0, where
         its value does not change in time.
     n_rows : int
     """
 
-    names: tuple[str, ...]
-    readers: tuple[RowReader, ...]
     steps: tuple[int, ...]
     n_rows: int
 
     label = "several inputs"
 
     @property
-    def by_name(self) -> dict[str, RowReader]:
-        """The reader of each input."""
-        return dict(zip(self.names, self.readers, strict=True))
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """One axis; what an input has beside rows is in its field."""
         return (self.n_rows,)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """A field for each input."""
-        pairs = zip(self.names, self.readers, strict=True)
-        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether one of them is."""
-        return any(it.is_sequential for it in self.readers)
-
-    @property
-    def block_rows(self) -> int:
-        """The most that one of them asks for."""
-        return max(it.block_rows for it in self.readers)
-
-    def _read(self, start: int, stop: int) -> AnyArray:
-        rows = np.empty(stop - start, self.dtype)
-        for name, reader in zip(self.names, self.readers, strict=True):
-            rows[name] = reader.read(start, stop)
-        return rows
-
-    def close(self) -> None:
-        """Release what the inputs hold."""
-        for reader in self.readers:
-            reader.close()
 
 
 def records_of(
@@ -327,3 +268,15 @@ def steps_of(rows: RowReader) -> dict[str, int]:
     if not isinstance(rows, AlignedRows):
         return {}
     return dict(zip(rows.names, rows.steps, strict=True))
+
+
+def readers_of(rows: RowReader) -> dict[str, RowReader]:
+    """Return the reader of each of several inputs by name; of one input, that without a name."""
+    return rows.by_name if isinstance(rows, AlignedRows) else {"": rows}
+
+
+def with_readers(rows: RowReader, readers: Mapping[str, RowReader]) -> RowReader:
+    """Return the same inputs with other readers, which are as those of `readers_of`."""
+    if not isinstance(rows, AlignedRows):
+        return readers[""]
+    return replace(rows, readers=tuple(readers[name] for name in rows.names))

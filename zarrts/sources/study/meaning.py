@@ -25,9 +25,9 @@ def alike_inputs(
     names = {it.names for _, it, _ in inputs if isinstance(it, InputRows)}
     check_named(options, next(iter(names)) if len(names) == 1 else ())
     if len(names) != 1 or not all(isinstance(it, InputRows) for _, it, _ in inputs):
-        agreed = agree([_described(*it) for it in inputs], _wanted(options, reference))
+        agreed = agree([described(*it) for it in inputs], wanted_of(options, reference))
         pairs = zip(inputs, agreed.adjusted, strict=True)
-        changed = [_adjusted(x, adjusted) for (_, x, _), adjusted in pairs]
+        changed = [adjusted_rows(x, adjusted) for (_, x, _), adjusted in pairs]
         return changed, agreed.description, agreed.notes, agreed.problems, unsaid_in(agreed)
     columns: dict[str, list[RowReader]] = {}
     parts: dict[str, Description] = {}
@@ -55,7 +55,8 @@ def alike_inputs(
     return together, found, notes, problems, unsaid
 
 
-def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
+def wanted_of(options: SourceOptions, reference: Reference | None) -> Wanted:
+    """Return what options and a reference ask of columns and rows."""
     return Wanted(
         channels=options.channels,
         units=options.units,
@@ -66,12 +67,14 @@ def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
     )
 
 
-def _described(origin: str, x: RowReader, description: Description) -> Described:
+def described(origin: str, x: RowReader, description: Description) -> Described:
+    """Return the columns of rows as they are compared."""
     n_columns = x.shape[-1] if len(x.shape) > 1 else 0
     return Described(origin=origin, n_columns=n_columns, description=description)
 
 
-def _adjusted(x: RowReader, adjusted: Adjusted) -> RowReader:
+def adjusted_rows(x: RowReader, adjusted: Adjusted) -> RowReader:
+    """Return rows with their columns in order, and in the units that are wanted."""
     if adjusted.is_same:
         return x
     return AdjustedRows(x, adjusted.columns, adjusted.factors)

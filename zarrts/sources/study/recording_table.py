@@ -283,7 +283,7 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
 
 @dataclass(frozen=True)
 class _Said:
-    """What a file says of the columns and rows of an array."""
+    """The columns and rows of an array, as its file describes them."""
 
     description: Description = field(default_factory=Description.unknown)
     mask: RowReader | None = None
