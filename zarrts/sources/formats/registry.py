@@ -284,6 +284,10 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
         of_format = [file for file in files if _format_of_any(file) is it]
         it.find(of_format, options, findings)
         in_groups += of_format
+    of_arrays = [file for file in files if _format_of_any(file) is npy.FORMAT]
+    if npy.are_of_inputs(of_arrays, options):
+        npy.FORMAT.find(of_arrays, options, findings)
+        in_groups += of_arrays
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
     drafts = findings.collect("file", ahead(some), draft)
     findings.note("file", unlike_inputs([it for it in drafts if it.x_name == edf.SIGNALS]))
