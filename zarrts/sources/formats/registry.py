@@ -188,7 +188,7 @@ def suffixes(options: SourceOptions | None = None) -> tuple[str, ...]:
 
 def are_lists(files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return those files that are not recordings, because others are of another kind."""
-    some = [it for it in files if it.is_kind(_MAYBE.suffixes)]
+    some = [it for it in files if it.is_kind(_MAYBE.suffixes) and _format_of_any(it) is _MAYBE]
     return some if len(some) < len(files) else []
 
 
