@@ -241,7 +241,7 @@ def test_without_mne_the_extra_is_named(tmp_path, monkeypatch):
 def test_a_file_at_an_address_is_refused(tmp_path):
     remote = SimpleNamespace(path="s3://lab/s01.vhdr")
     with pytest.raises(SourceError, match="MNE reads files of this machine only; copy"):
-        mne_files.open_contents(SourceFile(remote, "s01.vhdr", "s01.vhdr")).__enter__()
+        mne_files.FORMATS[0].open(SourceFile(remote, "s01.vhdr", "s01.vhdr")).__enter__()
 
 
 def test_a_study_is_converted_appended_to_and_predicted_on(tmp_path):

@@ -534,6 +534,8 @@ RAISED_IN = {
     "gives dates, but it is not known when": "test_sources_columns.py",
     "but the rate is not known; say": "test_sources_columns.py",
     "leave y= and label_every= out": "test_sources_columns.py",
+    "are not in its files, but come from a table": "test_sources_columns.py",
+    "come from its files, not from a table": "test_sources_columns.py",
     "leaves none of": "test_masks.py",
     "have no window without NaN or masked rows": "test_masks.py",
     "all hold NaN or masked rows": "test_masks.py",

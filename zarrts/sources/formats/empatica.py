@@ -4,9 +4,8 @@ The first line of a file is when it starts, the second is its rate, and each fur
 of IBI.csv and tags.csv, the lines have times of their own. Sensors of one rate are read together.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -14,12 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.libraries import local_path
-from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings
+from zarrts.sources.formats.signal_file import SignalFile, chosen, signal_format
 from zarrts.sources.formats.signal_inputs import refuse_several_rates
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.reader import Rows
@@ -266,18 +262,6 @@ def _annotations(
         raise SourceError(f"{tags.origin}: a line is not a time ({error}).") from error
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give the signals of the folder that a file is in, and the moments that were marked.
-
-    Raises
-    ------
-    SourceError
-        If a file of a sensor is damaged.
-    """
-    yield _signal_file(file).contents()
-
-
 def _parts(files: Sequence[SourceFile]) -> set[str]:
     """Return all files of each folder but the one that stands for it."""
     folders: dict[str, list[str]] = {}
@@ -287,14 +271,9 @@ def _parts(files: Sequence[SourceFile]) -> set[str]:
     return {it for some in folders.values() for it in sorted(some)[1:]}
 
 
-def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    find_recordings(files, options, findings, open_contents)
-
-
-FORMAT = Format(
+FORMAT = signal_format(
+    lambda file: _signal_file(file).contents(),
     suffixes=tuple(it.lower() for it in SENSORS),
-    open=open_contents,
-    group=_find,
     parts=_parts,
     recognises=_is_one,
     name="Empatica E4",

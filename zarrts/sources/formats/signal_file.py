@@ -4,16 +4,19 @@ The library opens a file by its header; what reads rows is small, picklable, and
 for pieces. Whatever the library raises becomes a SourceError that names the file.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Contents, Opener, Scoring
+from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
+from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.signal_inputs import (
     Picked,
     fastest,
@@ -179,13 +182,26 @@ def refuse_changes(stamps: Sequence[FileStamp]) -> None:
         stamp.open().close()
 
 
-def find_recordings(
-    files: Sequence[SourceFile], options: SourceOptions, findings: Findings, opener: Opener
-) -> None:
-    """Find the recording that each of some files is; its annotations label its rows."""
+def signal_format(read: Callable[[SourceFile], Contents], **fields: Any) -> Format:
+    """Return a format whose files are a recording each; its annotations label its rows.
 
-    def draft(file: SourceFile) -> list[Draft]:
-        with opener(file) as contents:
-            return [replace(draft_of(file, contents, options), labels_per="row")]
+    Parameters
+    ----------
+    read : function of a file
+        Returns its contents, with its headers read and no more. Raises SourceError where the file
+        is damaged, or a library that reads it is not installed.
+    **fields
+        Of the format.
+    """
 
-    findings.drafts += findings.collect("file", ahead(files), draft)
+    @contextlib.contextmanager
+    def open_contents(file: SourceFile) -> Iterator[Contents]:
+        yield read(file)
+
+    def group(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+        def draft(file: SourceFile) -> list[Draft]:
+            return [replace(draft_of(file, read(file), options), labels_per="row")]
+
+        findings.drafts += findings.collect("file", ahead(files), draft)
+
+    return Format(open=open_contents, group=group, **fields)

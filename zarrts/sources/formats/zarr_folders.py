@@ -14,7 +14,7 @@ from zarrts.sources.formats.carried import CHANNELS, RATES, UNITS, names_in, rat
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.hdf5 import MAX_TEXT_BYTES, grouped
+from zarrts.sources.formats.groups import grouped
 from zarrts.sources.formats.zarr_metadata import (
     Hierarchy,
     Node,
@@ -84,7 +84,7 @@ class Arrays:
         if array.dtype.kind in "OT" or str(array.dtype).startswith("StringDType"):
             if role == "x":
                 raise SourceError(f"{where}: is text, but x must be numbers.")
-            return ValueRows(texts_of(array, where, MAX_TEXT_BYTES))
+            return ValueRows(texts_of(array, where))
         check_array(array.dtype, node.shape, role, where)
         label = f"{self.hierarchy.folder.path}: /{node.path}"
         if not node.shape:
@@ -142,7 +142,7 @@ class Arrays:
             raise SourceError(f"{self._where(node)}: has {node.shape} values; correct it.")
         array = self._opened(node, options)
         if array.dtype.kind in "OT" or str(array.dtype).startswith("StringDType"):
-            return texts_of(array, self._where(node), MAX_TEXT_BYTES)
+            return texts_of(array, self._where(node))
         axes = tuple(range(len(node.shape)))
         rows = ZarrRows(self.hierarchy.folder, node, array, axes, self._where(node))
         return rows.read(0, rows.shape[0])
