@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.libraries import local_path
 from zarrts.sources.formats.signal_file import SignalFile, chosen, signal_format
+from zarrts.sources.formats.signal_inputs import refuse_several_rates
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.source_options import SourceOptions
@@ -202,6 +202,7 @@ def _signal_file(file: SourceFile) -> SignalFile:
         name=os.path.basename(os.path.dirname(str(file.path))),
         found=f"a folder of an Empatica E4 of {len(sensors)} sensors",
         pick=partial(_pick, folder, sensors, names),
+        first_s=lambda options: _chosen(folder, sensors, names, options)[3],
         annotations=partial(_annotations, folder, sensors, names, by_name.get(TAGS)),
         paths=tuple(it.path for it in by_name.values() if isinstance(it.path, str)),
     )
@@ -220,13 +221,7 @@ def _chosen(
             found[-1] = (sensor, (*found[-1][1], column))
         else:
             found.append((sensor, (column,)))
-    rates = {it.rate_hz for it, _ in found}
-    if len(rates) > 1:
-        shown = listed(f"{names[pick]} ({of_name[pick][0].rate_hz:g} Hz)" for pick in picks)
-        raise SourceError(
-            f"{folder}: its signals have several rates: {shown}; choose signals of one rate with "
-            f"channels=['{names[picks[0]]}', ...] (--channels)."
-        )
+    refuse_several_rates([(names[it], of_name[it][0].rate_hz) for it in picks], folder)
     return found, picks, by_hand, max(it.start_s for it, _ in found)
 
 

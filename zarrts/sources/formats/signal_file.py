@@ -5,7 +5,7 @@ for pieces. Whatever the library raises becomes a SourceError that names the fil
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,15 @@ from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.signal_inputs import (
+    Picked,
+    fastest,
+    named_inputs,
+    options_of_labels,
+    together,
+)
 from zarrts.sources.rows.files import FileStamp, SourceFile, ahead
+from zarrts.sources.rows.inputs import InputTime
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.timeline import Gaps
 from zarrts.types import Description, RowReader
@@ -48,6 +56,9 @@ class SignalFile:
         Of the recording, where it has another one than its file.
     gaps : Gaps, optional
         Rows before which something is missing.
+    first_s : function of options, optional
+        Returns when the first row of the signals that `channels` names was, in seconds, where
+        signals of several rates need not start together.
     paths : tuple of str
         All files that it consists of, absolute.
     notes : tuple of str
@@ -62,6 +73,7 @@ class SignalFile:
     started: Callable[[], datetime] | None = None
     name: str = ""
     gaps: Gaps | None = None
+    first_s: Callable[[SourceOptions], float] | None = None
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
 
@@ -74,9 +86,10 @@ class SignalFile:
             shape=lambda name: self.pick(everything)[0].shape,
             summary=lambda name: name,
             reader=self._reader,
-            description=lambda name, options: self.pick(options)[1],
+            description=lambda name, options: self._picked(options)[1],
             scoring=self._scoring,
             gaps=lambda name, options: self.gaps,
+            is_of_signals=True,
             more_paths=list(self.paths),
             name=self.name,
             notes=self.notes,
@@ -95,18 +108,27 @@ class SignalFile:
             raise SourceError(
                 f"{self.origin}: axes= is not needed: such files are always (time, channel)."
             )
-        rows, description = self.pick(options)
+        rows, description = self._picked(options)
         if name == SIGNALS:
             if role == "y":
                 raise SourceError(f"{self.origin}: its signals cannot be labels.")
             return rows
         rate_hz = description.rate_hz
         assert rate_hz is not None
-        annotations = self.annotations(options)
+        annotations = self.annotations(options_of_labels(description, options))
         if self.names_file(options):
             options = replace(options, annotations=None)
-        n_rows = rows.shape[0]
+        n_rows = fastest(rows, description).shape[0]
         return labels_of(annotations, rate_hz, n_rows, options, self.origin, gaps=self.gaps)
+
+    def _picked(self, options: SourceOptions) -> Picked:
+        """Return the signals that `channels=` names, or the inputs that `x=` names."""
+        if not options.inputs or not (options.channels is None or isinstance(options.x, Mapping)):
+            return self.pick(options)
+        inputs = named_inputs(self.pick, options, self.origin)
+        first_s = self.first_s
+        times = first_s and {it: InputTime(first_s(options.of_signals(it))) for it in inputs}
+        return together(inputs, self.origin, times)
 
 
 def chosen(

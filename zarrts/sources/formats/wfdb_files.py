@@ -16,7 +16,13 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.libraries import as_source_error, local_path, needed, opening
-from zarrts.sources.formats.signal_file import SignalFile, chosen, signal_format, stamps_of
+from zarrts.sources.formats.signal_file import (
+    SignalFile,
+    chosen,
+    signal_format,
+    stamps_of,
+)
+from zarrts.sources.formats.signal_inputs import refuse_several_rates
 from zarrts.sources.formats.wfdb_rows import Segment, WfdbRows
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.source_options import SourceOptions
@@ -129,14 +135,9 @@ class _Record:
         """Return rows and description of the signals that are asked for, which have one rate."""
         picks, by_hand = chosen(self.names, options, self.origin)
         rates = {self.per_frame[at] for at in picks}
-        if len(rates) > 1:
-            shown = listed(
-                f"{self.names[at]} ({self.fs * self.per_frame[at]:g} Hz)" for at in picks
-            )
-            raise SourceError(
-                f"{self.origin}: its signals have several rates: {shown}; choose signals of one "
-                f"rate with channels=['{self.names[picks[0]]}', ...] (--channels)."
-            )
+        refuse_several_rates(
+            [(self.names[at], self.fs * self.per_frame[at]) for at in picks], self.origin
+        )
         rows = WfdbRows(
             segments=self._segments(picks),
             per_frame=rates.pop(),

@@ -164,6 +164,7 @@ class _File:
             reader=self._reader,
             description=lambda name, options: self._pick(name, options)[1],
             gaps=lambda name, options: self._gaps(name),
+            first_s=self._first_s,
         )
 
     def _summary(self, name: str) -> str:
@@ -201,6 +202,9 @@ class _File:
             by_hand=by_hand,
         )
 
+    def _first_s(self, name: str) -> float:
+        return float(self.loaded.streams()[self.streams[name]]["time_stamps"][0])
+
     def _gaps(self, name: str) -> Gaps | None:
         if name not in self.streams:
             return None
@@ -212,7 +216,7 @@ class _File:
 
     def _annotations(self, name: str) -> list[Annotation]:
         """Return the texts of all streams of text, as moments from the first row on."""
-        first_s = float(self.loaded.streams()[self.streams[name]]["time_stamps"][0])
+        first_s = self._first_s(name)
         return [
             Annotation(float(at) - first_s, 0.0, str(texts[0]))
             for it in self.marks

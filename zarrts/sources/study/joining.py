@@ -65,7 +65,8 @@ def join(
     """Return recordings whose columns and rows mean the same, after the steps of the options."""
     if any(isinstance(it.x, InputRows) for it in recordings):
         return _inputs_joined(recordings, options, reference)
-    check_named(options, ())
+    if recordings:  # else other problems say why there are none
+        check_named(options, ())
     if options.steps:
         return _after_steps(recordings, options, reference)
     alike, agreed = _agreed(recordings, wanted_of(options, reference))
@@ -95,12 +96,12 @@ def _inputs_joined(
     alike = [
         replace(it, x=x, description=description) for it, x in zip(fixed, changed, strict=True)
     ]
-    aligned, more = align(alike, description, options, steps)
+    aligned, told, more = align(alike, description, options, steps)
     return Joined(
         recordings=tuple(aligned),
         description=description,
         problems=(*problems, *more),
-        notes=notes,
+        notes=(*notes, *told),
         warnings=unsaid,
     )
 
