@@ -1,7 +1,7 @@
 """Several inputs of one recording, each with rows of its own, and as records of one timeline."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from zarrts.sources.rows.counted import Counted, counted_of
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.records import check_names
 from zarrts.sources.rows.views import DerivedRows, OneSample, PartOfRows
+from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, RowReader
 
 
@@ -25,10 +26,15 @@ class InputRows(Rows):
     names : tuple of str
         Sorted, as the arrays are found in a store.
     readers : tuple of RowReader
+    masks, gaps : dict
+        Masks of the rows of some inputs, and rows of these before which something is missing, where
+        steps were taken on them; else the recording has those of the input that is longest.
     """
 
     names: tuple[str, ...]
     readers: tuple[RowReader, ...]
+    masks: Mapping[str, RowReader] = field(default_factory=dict)
+    gaps: Mapping[str, Gaps] = field(default_factory=dict)
 
     label = "several inputs"
 

@@ -14,8 +14,10 @@ from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources.rows.inputs import GroupedRows, InputRows, WorstOfRows, records_of
 from zarrts.sources.rows.label_rows import RepeatedRows
-from zarrts.sources.rows.views import OneSample, PartOfRows
+from zarrts.sources.rows.views import PartOfRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.steps.cleaning import JoinedMasks
+from zarrts.sources.study.fixed import fixed_inputs, inputs_of, n_samples_of, names_of
 from zarrts.sources.study.label_every import seconds_of_label
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, RowReader, SourceRecording
@@ -39,23 +41,6 @@ class _Timeline:
         return {name for name, steps in self.steps.items() if steps == 0}
 
 
-def with_values(recordings: Sequence[SourceRecording]) -> list[SourceRecording]:
-    """Return recordings in which what does not change in time is an array of one row."""
-    several = [it for it in recordings if isinstance(it.x, InputRows)]
-    if len(several) < len(recordings) or len({_names(it) for it in several}) > 1:
-        return list(recordings)  # which is said later
-    fixed = _fixed_inputs(several)
-
-    def as_rows(name: str, reader: RowReader) -> RowReader:
-        return OneSample(reader) if name in fixed and len(reader.shape) == 1 else reader
-
-    return [
-        replace(it, x=it.x.each({name: as_rows(name, of) for name, of in it.x.by_name.items()}))
-        for it in several
-        if isinstance(it.x, InputRows)
-    ]
-
-
 def align(
     recordings: Sequence[SourceRecording],
     description: Description,
@@ -70,20 +55,20 @@ def align(
         Of each input in a row, where it is known, as of new data for a network; empty otherwise.
     """
     several = [it for it in recordings if isinstance(it.x, InputRows)]
-    usual = _names(several[0])
+    usual = names_of(several[0])
     unlike = tuple(
-        f"{it.origin}: has {listed_inputs(_names(it))}, but {several[0].origin} has "
+        f"{it.origin}: has {listed_inputs(names_of(it))}, but {several[0].origin} has "
         f"{listed_inputs(usual)}; all recordings need the same inputs: name those that all have "
         "with x=."
         for it in recordings
-        if _names(it) != usual
+        if names_of(it) != usual
     )
     if unlike:
         return [], unlike
     try:
         if steps:
             return [_aligned_like(it, steps) for it in several], ()
-        fixed = _fixed_inputs(several)
+        fixed = fixed_inputs(several)
         _refuse_ambiguous(several, fixed, options)
         timeline = _timeline_of(several, fixed, description, options)
     except SourceError as error:
@@ -117,7 +102,7 @@ def choose_inputs(recording: SourceRecording, names: Sequence[str]) -> SourceRec
 
 def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> SourceRecording:
     """Return inputs as records of a timeline of which it is known what each has in a row."""
-    inputs = _inputs_of(recording)
+    inputs = inputs_of(recording)
     rows = {name: inputs[name].shape[0] // it for name, it in steps.items() if it}
     n_rows = min(rows.values())
     if max(rows.values()) - n_rows > (max(steps.values()) > 1):
@@ -127,48 +112,14 @@ def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> Sourc
             f"{recording.origin}: its inputs are not equally long: {shown}, of which {each} belong "
             "together; cut what is longer."
         )
-    return replace(recording, x=records_of(inputs, steps, n_rows))
-
-
-def _names(recording: SourceRecording) -> tuple[str, ...]:
-    return recording.x.names if isinstance(recording.x, InputRows) else ()
+    mask = _aligned_mask(recording, steps, n_rows)
+    gaps = _aligned_gaps(recording, steps, n_rows)
+    return replace(recording, x=records_of(inputs, steps, n_rows), mask=mask, gaps=gaps)
 
 
 def listed_inputs(names: Sequence[str]) -> str:
     """Return the names of inputs as part of a sentence."""
     return f"the inputs {', '.join(names)}" if names else "one input without a name"
-
-
-def _inputs_of(recording: SourceRecording) -> dict[str, RowReader]:
-    assert isinstance(recording.x, InputRows)
-    return recording.x.by_name
-
-
-# Inputs that do not change in time ----------------------------------------------------------------
-
-
-def _n_samples(recording: SourceRecording) -> int:
-    """Return how many samples a dense recording has: as many as labels."""
-    return recording.y.shape[0] if recording.labels_per == "sample" else recording.x.shape[0]
-
-
-def _fixed_inputs(recordings: Sequence[SourceRecording]) -> set[str]:
-    """Return the inputs that have a value for all of a recording: no axis of time or samples.
-
-    Of series, those of one axis or one row. Of samples, those of one axis or one row that has not
-    as many entries as there are samples in any recording.
-    """
-    found = set()
-    for it in recordings:
-        n_rows = it.x.shape[0] if it.labels_per != "sample" else _n_samples(it)
-        for name, reader in _inputs_of(it).items():
-            shape = reader.shape
-            is_value = len(shape) == 1 or shape[0] == 1
-            if is_value and (it.labels_per != "sample" or shape[0] != n_rows):
-                found.add(name)
-    if all({*_inputs_of(it)} == found for it in recordings):
-        return set()
-    return found
 
 
 def _refuse_ambiguous(
@@ -178,7 +129,7 @@ def _refuse_ambiguous(
     if options.kind != "auto" or recordings[0].labels_per != "sample":
         return
     moving = {
-        name: it for one in recordings for name, it in _inputs_of(one).items() if name not in fixed
+        name: it for one in recordings for name, it in inputs_of(one).items() if name not in fixed
     }
     if all(len(it.shape) == 2 for it in moving.values()):
         shown = ", ".join(f"{name} {it.shape}" for name, it in moving.items())
@@ -198,27 +149,27 @@ def _timeline_of(
     description: Description,
     options: SourceOptions,
 ) -> _Timeline:
-    names = [name for name in _names(recordings[0]) if name not in fixed]
+    names = [name for name in names_of(recordings[0]) if name not in fixed]
     known = {name: description.parts[name].rate_hz for name in names}
     is_dense = recordings[0].labels_per == "sample"
-    are_alike = all(
-        len({_inputs_of(it)[name].shape[0] for name in names}) == 1 for it in recordings
-    )
+    are_alike = all(len({inputs_of(it)[name].shape[0] for name in names}) == 1 for it in recordings)
     said = {rate for rate in known.values() if rate is not None}
-    if is_dense or (are_alike and len(said) <= 1):
+    of_labels = _said_label_rate(recordings, description.rate_hz, options)
+    has_own_labels = of_labels is not None and of_labels not in map(_fraction, said)
+    if is_dense or (are_alike and len(said) <= 1 and not (said and has_own_labels)):
         rate = None if is_dense or not said else _fraction(said.pop())
         return _Timeline(rate, dict.fromkeys(names, 1) | dict.fromkeys(fixed, 0), None)
     unknown = [name for name, rate in known.items() if rate is None]
     if unknown:
         it = recordings[0]
-        shown = ", ".join(f"{_inputs_of(it)[name].shape[0]:,} in {name}" for name in names)
+        shown = ", ".join(f"{inputs_of(it)[name].shape[0]:,} in {name}" for name in names)
         raise SourceError(
             f"{it.origin}: its inputs have as many rows as follows: {shown}; say how many of each "
             f"are a second, with rate_hz={{{', '.join(f'{name!r}: ...' for name in names)}}}."
         )
     rates = {name: _fraction(rate) for name, rate in known.items() if rate is not None}
     rate = _common(rates.values())
-    label_rate = _label_rate(recordings, rates, description.rate_hz, options)
+    label_rate = of_labels or _label_rate(recordings, rates)
     if label_rate is not None and label_rate > rate:
         rate = _common([rate, label_rate])
     steps = {name: int(of_input / rate) for name, of_input in rates.items()}
@@ -236,33 +187,37 @@ def _common(rates: "Sequence[Fraction] | object") -> Fraction:
     return Fraction(math.gcd(*(int(it * denominator) for it in found)), denominator)
 
 
-def _label_rate(
-    recordings: Sequence[SourceRecording],
-    rates: Mapping[str, Fraction],
-    said_hz: float | None,
-    options: SourceOptions,
+def _said_label_rate(
+    recordings: Sequence[SourceRecording], said_hz: float | None, options: SourceOptions
 ) -> Fraction | None:
-    """Return how many labels are for a second; None where a label is for all of a recording."""
+    """Return how many labels are for a second, where that is said."""
     if recordings[0].labels_per == "recording":
         return None
     if options.label_every is not None:
         return 1 / _fraction(seconds_of_label(options.label_every))
     if isinstance(options.rate_hz, Mapping) and "y" in options.rate_hz:
         return _fraction(options.rate_hz["y"])
-    if said_hz is not None:
-        return _fraction(said_hz)
+    return None if said_hz is None else _fraction(said_hz)
+
+
+def _label_rate(
+    recordings: Sequence[SourceRecording], rates: Mapping[str, Fraction]
+) -> Fraction | None:
+    """Return the same, where it follows; None where a label is for all of a recording."""
+    if recordings[0].labels_per == "recording":
+        return None
     found: set[Fraction] = set(rates.values())
     for it in recordings:
         found &= {
             rates[name]
-            for name, reader in _inputs_of(it).items()
+            for name, reader in inputs_of(it).items()
             if name in rates and reader.shape[0] == it.y.shape[0]
         }
     if len(found) == 1:
         return found.pop()
     it = recordings[0]
     shown = ", ".join(
-        f"{reader.shape[0]:,} in {name}" for name, reader in _inputs_of(it).items() if name in rates
+        f"{reader.shape[0]:,} in {name}" for name, reader in inputs_of(it).items() if name in rates
     )
     raise SourceError(
         f"{it.origin}: {it.y.shape[0]:,} labels in {it.y_name!r}, but its inputs have as many rows "
@@ -277,7 +232,7 @@ def _label_rate(
 def _aligned(
     recording: SourceRecording, timeline: _Timeline, options: SourceOptions
 ) -> SourceRecording:
-    inputs = _inputs_of(recording)
+    inputs = inputs_of(recording)
     moving = {name: it for name, it in inputs.items() if name not in timeline.fixed}
     _refuse_flat_series(recording, moving)
     rows = {name: it.shape[0] // timeline.steps[name] for name, it in moving.items()}
@@ -285,23 +240,38 @@ def _aligned(
     _refuse_unequal(recording, moving, rows, timeline)
     x = records_of(inputs, timeline.steps, n_rows)
     y, label_steps = _aligned_labels(recording, timeline, n_rows)
-    mask = _aligned_mask(recording, timeline, n_rows)
-    gaps = _aligned_gaps(recording, timeline, n_rows)
+    mask = _aligned_mask(recording, timeline.steps, n_rows)
+    gaps = _aligned_gaps(recording, timeline.steps, n_rows)
     return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask, gaps=gaps)
 
 
-def _aligned_mask(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> RowReader | None:
-    """Return the mask of rows, of which one is no good where a step of the fastest input is not."""
-    if recording.mask is None:
-        return None
-    steps = max(timeline.steps.values())
-    own = recording.mask if steps == 1 else WorstOfRows(GroupedRows(recording.mask, steps))
-    return PartOfRows(own, 0, n_rows)
+def _aligned_mask(
+    recording: SourceRecording, every: Mapping[str, int], n_rows: int
+) -> RowReader | None:
+    """Return the mask of rows, of which one is no good where a step of an input is not.
+
+    Parameters
+    ----------
+    every : mapping of str to int
+        Steps of each input in a row.
+    """
+    assert isinstance(recording.x, InputRows)
+    masks = [(it, every[name]) for name, it in recording.x.masks.items()]
+    if recording.mask is not None and not masks:  # as it was given: of the fastest input
+        masks = [(recording.mask, max(every.values()))]
+    joined: RowReader | None = None
+    for mask, steps in masks:
+        own = mask if steps == 1 else WorstOfRows(GroupedRows(mask, steps))
+        part = PartOfRows(own, 0, n_rows)
+        joined = part if joined is None else JoinedMasks(joined, part)
+    return joined
 
 
-def _aligned_gaps(recording: SourceRecording, timeline: _Timeline, n_rows: int) -> Gaps | None:
+def _aligned_gaps(recording: SourceRecording, every: Mapping[str, int], n_rows: int) -> Gaps | None:
     """Return the rows before which something is missing, from those of the fastest input."""
-    gaps, steps = recording.gaps, max(timeline.steps.values())
+    assert isinstance(recording.x, InputRows)
+    fastest = max(every, key=lambda name: every[name])
+    gaps, steps = recording.x.gaps.get(fastest, recording.gaps), every[fastest]
     if gaps is None or steps == 1:
         return part_of_gaps(gaps, 0, n_rows)
     within = [row for row in gaps.rows.tolist() if row % steps]
@@ -332,7 +302,7 @@ def _refuse_unequal(
     """Refuse inputs that do not last equally long, but for a part of a row at their ends."""
     if timeline.rate is None:
         if len({*rows.values()}) > 1 or recording.labels_per == "sample":
-            n_samples = _n_samples(recording) if recording.labels_per == "sample" else None
+            n_samples = n_samples_of(recording) if recording.labels_per == "sample" else None
             if {*rows.values()} != {n_samples}:
                 shown = ", ".join(f"{count:,} in {name}" for name, count in rows.items())
                 labels = "" if n_samples is None else f", and {n_samples:,} labels"
