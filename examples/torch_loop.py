@@ -72,7 +72,9 @@ def main() -> None:
                 optimizer.step()
                 n_samples, n_batches = n_samples + len(x), n_batches + 1
         rank = distributed.get_rank() if is_one_of_several else 0
-        print(f"process {rank}: {n_samples} of {len(train)} samples in {n_batches} batches")
+        said = f"process {rank}: {n_samples} of {len(train)} samples in {n_batches} batches"
+        # Whole lines: torchrun turns buffers off, and lines of two processes would mix.
+        print(f"{said}\n", end="")
         del loader  # and the workers
         dataset.close()
         if rank == 0:

@@ -1,4 +1,4 @@
-// Read arrays of a group with zarrita, and write their values into files of their own.
+// Read arrays of a group with zarrita, and write the values of each into a file: of x/acc, x.acc.
 // node read_with_zarrita.mjs GROUP FOLDER NAME...; prints shape and dtype of each as JSON.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,8 @@ const found = {};
 for (const name of names) {
   const array = await zarr.open(root.resolve(name), { kind: "array" });
   const { data, shape } = await zarr.get(array);
-  writeFileSync(join(folder, name), new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  const file = join(folder, name.replaceAll("/", "."));
+  writeFileSync(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   found[name] = [shape, array.dtype];
 }
 console.log(JSON.stringify(found));

@@ -51,3 +51,16 @@ class TestBothLibraries:
         array = np.arange(12, dtype=">i2").reshape(3, 4)
         array.flags.writeable = False
         assert checksums.crc32c(array) == naive(array.tobytes())
+
+
+@given(st.binary(max_size=40), st.integers(0, 1 << 40))
+def test_the_checksum_of_two_texts_follows_from_both(text: bytes, n_zeros: int) -> None:
+    first, second = text[: len(text) // 3], text[len(text) // 3 :]
+    joined = checksums.joined_crc32c(naive(first), naive(second), len(second))
+    assert joined == naive(text)
+    half, rest = divmod(n_zeros, 2)
+    # However long they are: a text is what its halves are.
+    of_halves = naive(text)
+    for it in (half, half, rest):
+        of_halves = checksums.joined_crc32c(of_halves, 0, it)
+    assert checksums.joined_crc32c(naive(text), 0, n_zeros) == of_halves

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -582,3 +583,32 @@ def test_no_codec_of_a_table_is_built_that_is_not_listed(
     with pytest.raises(StoreError, match=r"codec 'tests\.recorded' is not among those"):
         read_table(tmp_path / "a.zarr", segment)
     assert recorded == []
+
+
+def test_a_thread_has_one_buffer_for_all_arrays(tmp_path: Path) -> None:
+    """A store of a thousand parts has thousands of arrays, each read by every thread."""
+    readers, n_bytes = [], 1 << 18
+    for number in range(12):
+        root = tmp_path / str(number)
+        values = random_values((2, n_bytes // 4), "f4", number)
+        write_with_zarr(
+            root, values, DIRECT["blosc lz4 shuffle + crc32c"], chunk_rows=1, shard_rows=2
+        )
+        readers.append((DirectReader(root, spec_of(root)), values))
+    out = np.empty((1, n_bytes // 4), np.float32)
+
+    def read_each() -> int:
+        tracemalloc.start()
+        try:
+            for reader, values in readers:
+                for chunk in range(2):
+                    reader.read_into(chunk, out)
+                    np.testing.assert_array_equal(out[0], values[chunk])
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(read_each).result() < 2 * n_bytes
+    for reader, _ in readers:
+        reader.close()

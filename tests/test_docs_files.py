@@ -31,19 +31,17 @@ def scope(tmp_path, monkeypatch):
     Path("watches/a.csv").write_text("\n".join(["when,ax,ay,az,activity", *lines]))
     for i, name in enumerate(("running/a", "running/b", "walking/c", "walking/d")):
         np.save(f"recordings/{name}.npy", rng.normal(size=(20, 2)) + i)
-    names = ["EEG Fpz-Cz", "EEG Pz-Oz"]
+    rates = {"EEG Fpz-Cz": 10, "EEG Pz-Oz": 10, "EMG submental": 1}
     headers = [
-        {
-            **pyedflib.highlevel.make_signal_header(name, "uV", 10, -200, 200, -2000, 2000),
-        }
-        for name in names
+        pyedflib.highlevel.make_signal_header(name, "uV", rate, -200, 200, -2000, 2000)
+        for name, rate in rates.items()
     ]
     for stem, some in (("SC4001E0-PSG", headers), ("SC4001EC-Hypnogram", [])):
         path = f"sleep-edf/{stem}.edf"
         with pyedflib.EdfWriter(path, len(some), pyedflib.FILETYPE_EDFPLUS) as file:
             file.setSignalHeaders(some)
             if some:
-                file.writeSamples([rng.normal(size=100) for _ in some])
+                file.writeSamples([rng.normal(size=10 * rate) for rate in rates.values()])
             else:
                 file.writeAnnotation(0, 10, "W")
     return {

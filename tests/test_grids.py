@@ -96,3 +96,15 @@ def test_infinite_values_and_too_many_steps_are_on_none() -> None:
     assert grid_of(np.array([1, 2, np.inf], np.float32)) is None
     assert grid_of(np.arange(MOST_STEPS + 2, dtype=np.float32)) is None
     assert grid_of(np.arange(MOST_STEPS + 1, dtype=np.float32)) is not None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_gains_of_float32_are_found_exactly(seed: int) -> None:
+    """Whoever scales counts in float32 has a gain of 24 bits, however it came about."""
+    rng = np.random.default_rng(seed)
+    gain = np.float32(rng.uniform(0.8, 1.25)) * np.float32(0.0488)
+    counts = np.rint(rng.standard_normal(20_000) * rng.uniform(50, 3000)).clip(-30_000, 30_000)
+    grid = grid_of(counts[:4000].astype("f4") * gain)
+    assert grid is not None
+    assert grid.gain == gain
+    assert grid.offset == 0

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from edf_files import write_edf
 
 import zarrts
 from zarrts import transforms
@@ -203,3 +204,35 @@ def test_a_data_set_of_tensorflow_by_name(parts):
         for (x, _), (other, _) in zip(data, seq, strict=True):
             for name, values in x.items():
                 np.testing.assert_array_equal(values.numpy(), other[name])
+
+
+@pytest.mark.parametrize("x", [None, {"eeg": ["C4"], "emg": "chin"}])
+@pytest.mark.parametrize("inputs", ["all", "one"])
+def test_new_files_of_signals_are_predicted_as_they_are_in_a_store(tmp_path, x, inputs):
+    for number, folder in enumerate(("study", "study", "new")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = tmp_path / folder / f"s{number}.edf"
+        marks = [(0, 5, "W"), (5, 7, "R")]
+        write_edf(path, ("C3", "C4", "chin"), [50, 50, 10], marks, seed=number)
+    train = zarrts.convert(tmp_path / "study", tmp_path / "a.zarr", x=x, progress=False)
+    windows = train.samples.windows("2s", "1s", label="last")
+    names = train.input_names
+    fast = "50Hz" if x is None else "eeg"
+    shapes = windows.sample_shape
+    layers = [keras.Input(shapes[name], name=name) for name in names]
+    if inputs == "one":
+        layers = [keras.Input(shapes[fast], name=fast)]
+    flat = [keras.layers.Flatten()(it) for it in layers]
+    joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
+    model = keras.Model(layers, keras.layers.Dense(2, "softmax")(joined))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    chosen = None if inputs == "all" else fast
+    with zarrts.ZarrSequence(windows, 4, stats=windows.stats(), inputs=chosen) as seq:
+        model.fit(seq, verbose=0)
+        seq.save_spec(tmp_path / "spec.json")
+    like, new = tmp_path / "spec.json", tmp_path / "new"
+    in_store = zarrts.convert(new, tmp_path / "b.zarr", x=x, progress=False)
+    expected = zarrts.predict(model, in_store, like=like, progress=False)
+    found = zarrts.predict(model, new, like=like, progress=False)
+    assert len(found.values) == 6
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-6)

@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grown_stores import tree
 
 import zarrts
+from zarrts.conversion import publish as publishing
+from zarrts.storage.checksums import crc32c
 from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.metadata import root_bytes
+from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.store import header_of, read_header
 from zarrts.storage.table import read_table
 
@@ -192,6 +196,100 @@ def test_an_append_returns_the_store_as_it_is_opened(many: Path, tmp_path: Path)
     with zarrts.append(path, person(52), progress=False) as store, zarrts.open(path) as opened:
         assert store.header == opened.header
         assert pickle.loads(pickle.dumps(store)).header == opened.header
+
+
+def test_a_store_grows_to_the_bytes_that_are_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts have numbers of one digit and of two, which sort otherwise than they count."""
+    paths = [tmp_path / "grown.zarr", tmp_path / "anew.zarr"]
+    for number, path in enumerate(paths):
+        if number:
+            monkeypatch.setattr(PartedRoot, "grown", lambda *args: None)
+            monkeypatch.setattr(publishing, "grown_manifest", lambda *args: None)
+        grown(path, 4)
+        zarrts.remove(path, subject="p0002")  # of which the next part has another number
+        for one in range(4, 14):
+            zarrts.append(path, person(one), progress=False).close()
+            assert_is_said_with_both_checksums(path)
+    one, other = (tree(path) for path in paths)
+    assert one == other
+    assert zarrts.verify(paths[0], deep=True).problems == ()
+
+
+def assert_is_said_with_both_checksums(path: Path) -> None:
+    """The root and the manifest are what JSON makes of them, and match their checksums."""
+    content = (path / "zarr.json").read_bytes()
+    document = json.loads(content)
+    assert root_bytes(document) == content
+    ours = document["attributes"]["zarrts"]
+    ours["crc32c"], of_names = 0, ours["crc32c"]
+    del ours["crc32c"]
+    text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    assert crc32c(text) == of_names
+    manifest = (path / ours["manifest"]["key"]).read_bytes()
+    assert hashlib.sha256(manifest).hexdigest() == ours["manifest"]["sha256"]
+    listed = json.loads(manifest)
+    assert json.dumps(listed, sort_keys=True, separators=(",", ":")).encode() == manifest
+    files = {it.relative_to(path).as_posix(): it for it in path.rglob("*/**/*") if it.is_file()}
+    expected = {key: it.stat().st_size for key, it in files.items() if key[0].isdecimal()}
+    assert {key: size for key, (size, _) in listed["objects"].items()} == expected
+    names = {it["name"] for it in ours["segments"]}
+    assert set(listed["tables"]) == names
+    assert {it.partition("/")[0] for it in expected} == names
+
+
+def test_an_append_parses_the_metadata_of_no_earlier_table(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(many, tmp_path)
+    real, parsed = json.loads, []
+
+    def loads(content: Any, **options: Any) -> Any:
+        parsed.append(content if isinstance(content, bytes) else content.encode())
+        return real(content, **options)
+
+    monkeypatch.setattr(json, "loads", loads)
+    zarrts.append(path, person(60), progress=False).close()
+    manifests = [it for it in parsed if it.startswith(b'{"objects"')]
+    assert len(manifests) == 1
+    assert not any(b'"3/table' in it for it in parsed if it not in manifests)
+    assert any(b'"3/x' in it for it in parsed)
+
+
+def test_a_root_of_several_parts_as_an_earlier_version_wrote_it_is_read_and_grows(
+    many: Path, tmp_path: Path
+) -> None:
+    path = copied(many, tmp_path)
+    as_before(path)
+    assert zarrts.verify(path, deep=True).problems == ()
+    with zarrts.open(path) as store, zarrts.open(many) as other:
+        assert_equal_stores(store, other)
+    for it in (path, copied(many, tmp_path / "other")):
+        zarrts.append(it, person(61), progress=False).close()
+        assert_is_said_with_both_checksums(it)
+    assert tree(path) == tree(tmp_path / "other" / "copy.zarr")
+
+
+def as_before(path: Path) -> None:
+    """Write a root as it was before parts had checksums of their metadata."""
+    document = json.loads((path / "zarr.json").read_bytes())
+    ours = document["attributes"]["zarrts"]
+    for it in ours["segments"]:
+        del it["metadata"]
+    rest = {key: it for key, it in ours.items() if not key.endswith("crc32c")}
+
+    def dense(checksums: dict[str, int], *, is_sorted: bool = False) -> bytes:
+        attributes = {"zarrts": {**checksums, **rest}}
+        return json.dumps(
+            {**document, "attributes": attributes}, sort_keys=is_sorted, separators=(",", ":")
+        ).encode()
+
+    both = b'"crc32c":0,"bytes_crc32c":0,'
+    of_bytes = crc32c(dense({"crc32c": 0, "bytes_crc32c": 0}).replace(both, b""))
+    of_names = crc32c(dense({"bytes_crc32c": of_bytes}, is_sorted=True))
+    content = dense({"crc32c": of_names, "bytes_crc32c": of_bytes})
+    (path / "zarr.json").write_bytes(content)
 
 
 def test_the_root_of_one_part_is_written_as_ever(tmp_path: Path) -> None:

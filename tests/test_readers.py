@@ -82,12 +82,13 @@ def _appended(folder: Path, kind: str) -> Written:
     return Written(first.path, {**first.parts, "1": _arrays(more, kind)})
 
 
-# Of each, what others read: what is in its arrays, which of packed samples will be counts.
-def _packed(folder: Path, kind: str, gains: tuple[float, ...], missing: bool = False) -> Written:
-    """Write counts, each recording of its own gain; what is read elsewhere are these."""
-    rng = np.random.default_rng(0)
-    recordings, counts, values = [], [], []
-    for number, gain in enumerate(gains):
+def _counted(
+    kind: str, names: tuple[str, ...], gains: tuple[float, ...], seed: int, missing: bool = False
+) -> tuple[list[zarrts.Recording], list[np.ndarray[Any, Any]]]:
+    """Return recordings of counts, each times a gain of its own, and the counts."""
+    rng = np.random.default_rng(seed)
+    recordings, counts = [], []
+    for number, (name, gain) in enumerate(zip(names, gains, strict=True)):
         n_rows = 37 + 41 * number
         shape = (n_rows, 6, 3) if kind == "dense" else (n_rows, 3)
         found = np.rint(rng.normal(size=shape) * 700).astype(np.int16)
@@ -95,21 +96,66 @@ def _packed(folder: Path, kind: str, gains: tuple[float, ...], missing: bool = F
         x = (found * gain).astype(np.float32)
         if missing:
             x[3], found[3] = np.nan, -32768
-        recordings.append(zarrts.Recording(("anna", "bert", "cora")[number], x, x[:, 0, 0] > 0))
+        recordings.append(zarrts.Recording(name, x, rng.integers(0, 3, n_rows)))
         counts.append(found)
-        values.append(x)
+    return recordings, counts
+
+
+def _packed(
+    folder: Path,
+    kind: str,
+    gains: tuple[float, ...],
+    *,
+    missing: bool = False,
+    appended: tuple[float, ...] = (),
+) -> Written:
+    """Write counts, and append more of other gains; other libraries read these counts."""
     path = folder / "study.zarr"
-    zarrts.convert(recordings, path, kind=kind, channels=CHANNELS, **SIZES).close()
-    array = zarr.open_array(path / "0/x", mode="r")
-    assert array.dtype == np.int16
-    arrays = {"x": np.concatenate(counts)}
-    if len(set(gains)) > 1:
-        assert "scale_factor" not in array.attrs
-        return Written(path, {"0": arrays})
-    assert array.attrs["scale_factor"] == gains[0]
-    return Written(path, {"0": arrays}, {"0": np.concatenate(values)})
+    parts: dict[str, Arrays] = {}
+    values: dict[str, np.ndarray[Any, Any]] = {}
+    names = (("anna", "bert", "cora"), ("dave", "eve", "fay"))
+    for number, of_part in enumerate(it for it in (gains, appended) if it):
+        recordings, counts = _counted(kind, names[number], of_part, number, missing)
+        if number == 0:
+            made = zarrts.convert(recordings, path, kind=kind, channels=CHANNELS, **SIZES)
+        else:
+            made = zarrts.append(path, recordings, progress=False)
+        made.close()
+        part = str(number)
+        array = zarr.open_array(path / part / "x", mode="r")
+        assert array.dtype == np.int16
+        parts[part] = _arrays(recordings, kind) | {"x": np.concatenate(counts)}
+        if len(set(of_part)) > 1:
+            assert "scale_factor" not in array.attrs
+        else:
+            assert array.attrs["scale_factor"] == of_part[0]
+            values[part] = np.concatenate([np.asarray(it.x) for it in recordings])
+    return Written(path, parts, values)
 
 
+def _of_several_inputs(folder: Path) -> Written:
+    """Write two inputs of unequal lengths, one of 4 steps a row, which is a second."""
+    rng = np.random.default_rng(0)
+    recordings, seconds = [], (37, 78, 119)
+    for name, n_seconds in zip(("anna", "bert", "cora"), seconds, strict=True):
+        x = {
+            "acc": rng.normal(size=(4 * n_seconds, 3)).astype("f4"),
+            "hr": rng.integers(40, 180, (n_seconds, 1)),
+        }
+        recordings.append(zarrts.Recording(name, x, n_seconds, rate_hz={"acc": 4, "hr": 1}))
+    path = folder / "study.zarr"
+    zarrts.convert(recordings, path, kind="ragged", **SIZES).close()
+    inputs = [np.concatenate([it.x[name] for it in recordings]) for name in ("acc", "hr")]
+    arrays = {
+        "x/acc": inputs[0].reshape(-1, 4, 3),
+        "x/hr": inputs[1],
+        "y": np.array(seconds),
+        "offsets": np.cumsum([0, *seconds]),
+    }
+    return Written(path, {"0": arrays})
+
+
+# Of each, what others read: what is in its arrays, which of packed samples will be counts.
 STORES: dict[str, Callable[[Path], Written]] = {
     "dense": lambda folder: _converted(folder, "dense"),
     "dense, zstd": lambda folder: _converted(folder, "dense", codec="zstd"),
@@ -120,6 +166,12 @@ STORES: dict[str, Callable[[Path], Written]] = {
     "packed, one gain": lambda folder: _packed(folder, "dense", (0.1, 0.1, 0.1)),
     "packed, with NaN": lambda folder: _packed(folder, "dense", (0.1, 0.1, 0.1), missing=True),
     "packed, several gains": lambda folder: _packed(folder, "dense", (0.1, 0.195, 0.5)),
+    "packed, ragged": lambda folder: _packed(folder, "ragged", (0.1, 0.1, 0.1), missing=True),
+    "packed, ragged, several gains": lambda folder: _packed(folder, "ragged", (0.1, 0.195, 0.5)),
+    "packed, appended to": lambda folder: _packed(
+        folder, "dense", (0.1, 0.1, 0.1), appended=(0.2, 0.2, 0.2)
+    ),
+    "several inputs": _of_several_inputs,
 }
 
 
@@ -127,11 +179,20 @@ STORES: dict[str, Callable[[Path], Written]] = {
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Written:
     made = STORES[request.param](tmp_path_factory.mktemp("readers"))
     for part, arrays in made.parts.items():
-        document = json.loads((made.path / part / "x/zarr.json").read_bytes())
+        name = next(iter(arrays))  # x, or its first input
+        document = json.loads((made.path / part / name / "zarr.json").read_bytes())
         inner = document["codecs"][0]["configuration"]["chunk_shape"][0]
         outer = document["chunk_grid"]["configuration"]["chunk_shape"][0]
-        assert inner < outer < len(arrays["x"])  # else less is tested than is said
+        assert inner < outer < len(arrays[name])  # else less is tested than is said
     return made
+
+
+def _by_group(arrays: Arrays) -> dict[str, list[str]]:
+    """Return the names of arrays by the group that they are in: "" or "x"."""
+    groups: dict[str, list[str]] = {}
+    for name in arrays:
+        groups.setdefault(name.rpartition("/")[0], []).append(name)
+    return groups
 
 
 def _assert_arrays(found: Mapping[str, Any], wanted: Arrays) -> None:
@@ -163,9 +224,10 @@ def test_zarr_python_reads_all_values(written: Written, pipeline: str) -> None:
     for part, arrays in written.parts.items():
         group = zarr.open_group(written.path / part, mode="r")
         _assert_arrays({name: group[name][:] for name in arrays}, arrays)
-        some = rng.permutation(len(arrays["x"]))[:20]
-        np.testing.assert_array_equal(group["x"].oindex[some], arrays["x"][some])
-        np.testing.assert_array_equal(group["x"][7:33, 1:], arrays["x"][7:33, 1:])
+        name, x = next(iter(arrays.items()))
+        some = rng.permutation(len(x))[:20]
+        np.testing.assert_array_equal(group[name].oindex[some], x[some])
+        np.testing.assert_array_equal(group[name][7:33, 1:], x[7:33, 1:])
 
 
 def test_zarr_python_reads_the_table_of_recordings(written: Written, pipeline: str) -> None:
@@ -188,6 +250,8 @@ def test_tensorstore_reads_all_values(written: Written) -> None:
 def _as_xarray_has_them(found: Any, written: Written, part: str) -> Mapping[str, Any]:
     """Return arrays as they are stored; of counts that xarray made values of, compare these."""
     arrays = {name: np.asarray(found[name]) for name in written.parts[part]}
+    if "x" not in arrays:
+        return arrays
     if part in written.values:
         values = written.values[part]
         assert arrays["x"].dtype == np.float64
@@ -202,10 +266,15 @@ def test_xarray_reads_all_values(written: Written) -> None:
     xarray = pytest.importorskip("xarray")
     for part, arrays in written.parts.items():
         for chunks in (None, {}):
-            with xarray.open_zarr(written.path, group=part, chunks=chunks) as found:
-                assert found["x"].dims[0] in ("sample", "row")
-                assert found["x"].dims[-1] == "channel"
-                _assert_arrays(_as_xarray_has_them(found, written, part), arrays)
+            found: dict[str, Any] = {}
+            for group, names in _by_group(arrays).items():
+                place = f"{part}/{group}".rstrip("/")
+                with xarray.open_zarr(written.path, group=place, chunks=chunks) as opened:
+                    found |= {it: opened[it.rpartition("/")[2]].load() for it in names}
+            name = next(iter(arrays))
+            assert found[name].dims[0] in ("sample", "row")
+            assert found[name].dims[-1] in ("channel", f"channel_of_{name.removeprefix('x/')}")
+            _assert_arrays(_as_xarray_has_them(found, written, part), arrays)
 
 
 def test_xarray_reads_a_dense_store_as_a_tree(written: Written) -> None:
@@ -288,7 +357,9 @@ def test_zarrita_reads_all_values(written: Written, tmp_path: Path) -> None:
             assert result.returncode == 0, result.stderr
             found = {}
             for name, (shape, dtype) in json.loads(result.stdout).items():
-                values = np.fromfile(tmp_path / name, np.dtype(dtype).newbyteorder("<"))
+                values = np.fromfile(
+                    tmp_path / name.replace("/", "."), np.dtype(dtype).newbyteorder("<")
+                )
                 found[name] = values.reshape(shape)
             _assert_arrays(found, arrays)
     finally:
@@ -319,11 +390,15 @@ def test_icechunk_reads_all_values_through_virtualizarr(written: Written, tmp_pa
     )
     for part, arrays in written.parts.items():
         registry = ObjectStoreRegistry({"file://": LocalStore()})
-        parser = virtualizarr.parsers.ZarrParser(group=part)
-        with virtualizarr.open_virtual_dataset(place, registry=registry, parser=parser) as found:
-            session = repository.writable_session("main")
-            found.vz.to_icechunk(session.store, group=part)
-            session.commit("part")
+        for group in sorted(_by_group(arrays)):  # the outer one makes the group
+            path = f"{part}/{group}".rstrip("/")
+            parser = virtualizarr.parsers.ZarrParser(group=path)
+            with virtualizarr.open_virtual_dataset(
+                place, registry=registry, parser=parser
+            ) as found:
+                session = repository.writable_session("main")
+                found.vz.to_icechunk(session.store, group=path)
+                session.commit("part")
         store = repository.readonly_session("main").store
         group = zarr.open_group(store, path=part, mode="r")
         _assert_arrays({name: group[name][:] for name in arrays}, arrays)

@@ -60,7 +60,8 @@ def test_samples_and_annotations_are_those_of_pyedflib(tmp_path, suffix):
 def test_signals_are_chosen_by_name_and_in_order(tmp_path):
     path = tmp_path / "a.edf"
     signals = write_edf(path, ("Fz", "Temp", "Cz"), [50, 1, 50], STAGES)
-    assert "Fz (50 Hz), Temp (1 Hz), Cz (50 Hz); choose signals of one rate" in problem(path)
+    text = problem(path, channels=["Fz", "Temp", "Cz"])
+    assert "Fz (50 Hz), Temp (1 Hz), Cz (50 Hz); choose signals of one rate" in text
     recording = only(path, channels=["Cz", "Fz"])
     assert recording.description.channels == ("Cz", "Fz")
     assert recording.description.by_hand == {"channels"}

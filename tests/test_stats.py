@@ -1,5 +1,7 @@
 """Statistics of any selection are NumPy's of the same values, in float64."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,16 @@ def test_a_row_counts_as_often_as_it_is_in_windows(ragged, length, stride, rate,
     chosen = np.flatnonzero(np.random.default_rng(length).random(len(expected)) < share)
     if len(chosen):
         assert_stats_of(windows.select(ids=chosen).stats(), expected[chosen])
+
+
+@pytest.mark.filterwarnings("ignore:.* too short for a window")
+def test_statistics_are_the_same_in_another_process(ragged):
+    store, _ = ragged
+    for samples in (store.samples, store.samples.windows(5, 9)):
+        stats = samples.stats()
+        copy = pickle.loads(pickle.dumps(stats))
+        assert np.array_equal(copy.mean, stats.mean)
+        assert np.array_equal(copy.quantile([0.1, 0.5]), stats.quantile([0.1, 0.5]))
 
 
 @pytest.mark.filterwarnings("ignore:.* too short for a window")

@@ -1,5 +1,6 @@
 """Networks that are fed the 16-bit counts of a store, and scale them themselves."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def test_the_layer_scales_counts_as_the_loader_scales_values(
     [counts] = samples.batches(500, shuffle=False, dtype="stored")
     [scaled] = samples.batches(500, shuffle=False, stats=samples.stats(), scale=scale)
     np.testing.assert_allclose(np.asarray(layer(counts.x)), scaled.x, rtol=1e-4, atol=1e-4)
+    again = pickle.loads(pickle.dumps(samples.stats())).as_layer(scale, stored=True)
+    assert np.array_equal(again(counts.x), layer(counts.x))
 
 
 def test_a_gain_below_zero_is_scaled_too() -> None:

@@ -138,13 +138,13 @@ def test_workers_start_whatever_threads_of_the_parent_are_at(study, dataset):
     assert len(list(reading)) == len(made) - 1
 
 
-def test_a_copy_in_another_process_gives_the_same(dataset):
-    made = dataset(stats=None)
+def test_a_copy_in_another_process_gives_the_same(samples, dataset):
+    made = dataset(stats=samples.stats())
     made.set_epoch(7)
     copy = pickle.loads(pickle.dumps(made))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(made, copy, strict=True))
     copy.close()
-    copy._samples.store.close()
+    copy._selection.store.close()
 
 
 @pytest.mark.slow

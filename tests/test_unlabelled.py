@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from edf_files import write_edf
 
 import zarrts
 from zarrts import PlanError, SampleError, SourceError
@@ -114,3 +115,31 @@ def test_the_command_says_that_there_are_no_labels(tmp_path):
     assert found.exit_code == 0 and "none, as is said" in found.output
     found = CliRunner().invoke(main, [*command, "--no-y", "--y", "y"])
     assert found.exit_code == 2 and "--no-y says that there are none" in found.output
+
+
+@pytest.mark.parametrize("way", ["folder", "table", "bids"])
+def test_signals_follow_in_time_without_labels_as_well(tmp_path, way):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    signals = write_edf(folder / "sub-1_eeg.edf", annotations=[(0, 3, "W")])
+    options = {"y": False}
+    if way == "table":
+        (tmp_path / "list.csv").write_text("subject,x\none,files/sub-1_eeg.edf\n")
+        source, options["table"] = None, tmp_path / "list.csv"
+    else:
+        source = folder
+    if way == "bids":
+        (folder / "dataset_description.json").write_text('{"Name": "a", "BIDSVersion": "1.9.0"}')
+        (folder / "sub-1" / "eeg").mkdir(parents=True)
+        (folder / "sub-1_eeg.edf").rename(folder / "sub-1" / "eeg" / "sub-1_eeg.edf")
+    with convert(source, tmp_path / "a.zarr", **options) as store:
+        assert (store.kind, store.rate_hz, store.samples.n_unlabelled) == ("ragged", 50, 1)
+        (x,), _ = store.samples.load()
+        np.testing.assert_allclose(x, np.stack(signals, axis=1), atol=0.02)
+    # As it was to be said before, and with the same bytes.
+    with convert(source, tmp_path / "b.zarr", kind="ragged", **options):
+        pass
+    ours, theirs = ((tmp_path / name / "0/x/c/0/0").read_bytes() for name in ("a.zarr", "b.zarr"))
+    assert ours == theirs
+    with convert(source, tmp_path / "c.zarr", kind="dense", **options) as store:
+        assert len(store.samples) == 600  # where each row is said to be a sample

@@ -30,7 +30,7 @@ def convert(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,
@@ -92,10 +92,12 @@ def convert(
         Names of the arrays of inputs and labels, where they are not obvious; their numbers,
         "0", "1", ..., in files where arrays have no names. A list of names for y stores several
         arrays of labels, and batches have a dictionary of them; a list of names for x stores
-        several inputs, each of its own shape and rate. y=False says that there are no labels,
-        whatever arrays the files hold. Of CSV and Parquet files (extra tables), x is a list of
-        columns, which are the channels, and y a column; CSV files are recordings only where x is a
-        list.
+        several inputs, each of its own shape and rate; so does a dictionary, which names each
+        input, and says what it is in a file: an array, or a list of signals (of EDF files, whose
+        signals of several rates are an input for each rate by default) or columns. y=False says
+        that there are no labels, whatever arrays the files hold. Of CSV and Parquet files (extra
+        tables), x is a list of columns, which are the channels, or such a dictionary, and y a
+        column; CSV files are recordings only where x is one of these.
     table : path, optional
         A CSV file with a line for each recording, for files that nothing else describes: the
         columns subject, x and y name whose it is and where its arrays are (file.npz::eeg is the
@@ -258,7 +260,7 @@ def append(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     follow_links: bool = False,
@@ -315,7 +317,7 @@ def append(
     options = ConvertOptions(
         folders=folders,
         subject=subject,
-        x=x if isinstance(x, str) or x is None else tuple(x),
+        x=x if x is None or isinstance(x, str | Mapping) else tuple(x),
         y=y if isinstance(y, str) or y is None or y is False else tuple(y),
         follow_links=follow_links,
         kind=kind,

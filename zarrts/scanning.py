@@ -16,7 +16,7 @@ def scan(
     *,
     folders: str = "auto",
     subject: Any = None,
-    x: str | Sequence[str] | None = None,
+    x: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     y: str | Sequence[str] | Literal[False] | None = None,
     table: str | Path | None = None,
     class_names: Sequence[str | int] | None = None,

@@ -192,7 +192,7 @@ class Study:
         steps = by_input([*self._options.steps, on_input(step, self._on)])
         options = replace(self._options, steps=steps)
         # Signals of several rates are no problem any more where some are picked.
-        scanned = None if any(self._scanned.problems.values()) else self._scanned
+        scanned = None if self._scanned.may_depend_on_steps else self._scanned
         return Study(self._source, options, self._address, scanned, self._on)
 
     def on(self, name: str) -> "Study":

@@ -136,7 +136,7 @@ class IrregularError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What time stamps say: the rate, and the gaps.
+    """The rate and the gaps that time stamps show.
 
     Attributes
     ----------

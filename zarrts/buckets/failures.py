@@ -1,4 +1,4 @@
-"""Why a request to a bucket failed: whether to try again, and the error that says so.
+"""Failures of requests to a bucket: whether to try again, and the error to raise.
 
 What obstore raises quotes the request and the answer, where credentials may be; nothing of it is
 shown but the status and the provider's code.
@@ -31,7 +31,7 @@ def refuse_short(content: Any, size: int) -> None:
 
 
 class Failure:
-    """Why a request failed, as far as it may be shown.
+    """The cause of a failed request, as far as it may be shown.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Who may write to a prefix of a bucket: an object that its writer renews.
+"""A lease on a prefix of a bucket: an object that its only writer renews.
 
 No clocks are compared: a lease has run out if it was not renewed for `LEASE_S` seconds while
 somebody who wants it looks on.

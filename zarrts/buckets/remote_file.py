@@ -49,7 +49,7 @@ class Entry:
 
 
 class Remote(Protocol):
-    """Who answers for the files of one bucket or server, to any number of threads.
+    """A bucket or server that answers any number of threads about its files.
 
     Whatever fails for good is an OSError (a BucketError, or FileNotFoundError) that names the
     address.

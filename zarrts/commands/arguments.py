@@ -42,6 +42,23 @@ def name_or_names(context: Any, parameter: Any, value: str | None) -> str | tupl
     return names_of(context, parameter, value) if value and "," in value else value
 
 
+def inputs_of(
+    context: Any, parameter: Any, values: tuple[str, ...]
+) -> str | tuple[str, ...] | dict[str, tuple[str, ...] | str] | None:
+    """Return a name, or names that are separated by commas; or each NAME=WHAT,... as an input."""
+    if len(values) == 1 and "=" not in values[0]:
+        return name_or_names(context, parameter, values[0])
+    pairs = [value.partition("=") for value in values]
+    names = [name.strip() for name, _, _ in pairs]
+    if not all(name and what for name, _, what in pairs) or len({*names}) < len(names):
+        raise click.BadParameter(
+            "give it once, or once for each of several inputs, with a name of each: --x "
+            "'eeg=C3,C4' --x emg=chin"
+        )
+    every = (name_or_names(context, parameter, what) for _, _, what in pairs)
+    return {name: what for name, what in zip(names, every, strict=True) if what} or None
+
+
 def _rows_or_time(context: Any, parameter: Any, value: str | None) -> int | str | None:
     return int(value) if value and value.isdecimal() else value
 
@@ -116,9 +133,12 @@ def source_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--subject", help="Who a file belongs to: regular expression, or a CSV file."),
         click.option(
             "--x",
-            callback=name_or_names,
+            multiple=True,
+            callback=inputs_of,
+            metavar="NAME,...|INPUT=NAME,...",
             help="Name of the array of inputs, where it is not obvious; several with commas. Of "
-            "CSV and Parquet files the columns.",
+            "CSV and Parquet files the columns. Of several inputs made of signals or columns, "
+            "once for each: --x eeg=C3,C4 --x emg=chin.",
         ),
         click.option(
             "--labels",

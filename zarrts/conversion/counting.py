@@ -19,7 +19,7 @@ class UnfitError(SourceError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Counting:
-    """How rows become counts.
+    """The conversion of rows to counts.
 
     Attributes
     ----------

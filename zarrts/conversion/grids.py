@@ -26,6 +26,7 @@ _MAX_ATTEMPTS = 6
 _SIMPLE_BITS = 40  # that a number takes which somebody may have chosen
 _SURPRISE_BITS = 5
 _BITS_PER_DIGIT = 3.4
+_SINGLE_BITS = 24
 _NEAR_ZERO = 1e-9  # of a step
 
 
@@ -174,7 +175,7 @@ def _candidates(found: FloatArray, errors: FloatArray, steps: IntArray) -> list[
 def _simple_numbers(low: float, high: float) -> list[float]:
     """Return numbers between two that somebody may have chosen, the simplest first.
 
-    Decimals, quotients of small numbers, and these with a power of two below.
+    Decimals, quotients of small numbers, these with a power of two below, and float32 numbers.
     """
     if not low < high:
         return []
@@ -189,6 +190,11 @@ def _simple_numbers(low: float, high: float) -> list[float]:
         ),
         (dyadic.numerator.bit_length() + 4, dyadic.numerator / dyadic.denominator),
     ]
+    # What was computed in float32 throughout, from a gain of any kind.
+    with np.errstate(over="ignore"):
+        single = float(np.float32((low + high) / 2))
+    if low <= single <= high:
+        ways.append((_SINGLE_BITS, single))
     # Some number is as simple as the range is narrow; one that is much simpler is no accident.
     limit = min(_SIMPLE_BITS, np.log2(max(abs(low), abs(high)) / (high - low)) - _SURPRISE_BITS)
     return list(dict.fromkeys(it for bits, it in sorted(ways) if bits <= limit))

@@ -51,7 +51,7 @@ class ConvertOptions(SourceOptions):
 
     @property
     def packing(self) -> PackOptions:
-        """What `pack` means."""
+        """The meaning of `pack`."""
         return PackOptions.of(self.pack)
 
 
@@ -66,7 +66,8 @@ def options_given(*, memory: Any, chunk: Any, shard: Any, **said: Any) -> Conver
     PlanError, SourceError
         If one cannot be meant so.
     """
-    channels, units, annotations = said["channels"], said["units"], said["annotations"]
+    x, channels = said["x"], said["channels"]
+    units, annotations = said["units"], said["annotations"]
     if not isinstance(channels, Mapping):  # of several inputs, by name
         channels = names_given("channels", channels)
     if not (units is None or isinstance(units, str | Mapping)):
@@ -75,7 +76,7 @@ def options_given(*, memory: Any, chunk: Any, shard: Any, **said: Any) -> Conver
         annotations = names_given("annotations", annotations)
     return ConvertOptions(
         **said
-        | {name: _name_or_names(said[name]) for name in ("x", "y")}
+        | {"x": x if isinstance(x, Mapping) else _name_or_names(x), "y": _name_or_names(said["y"])}
         | {name: names_given(name, said[name]) for name in ("class_names", "axes")}
         | {"channels": channels, "units": units, "annotations": annotations}
         | {"override": override_given(said["override"]), "dtype": dtype_given(said["dtype"])}

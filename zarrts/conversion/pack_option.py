@@ -20,7 +20,7 @@ _OFF = ("no", "false", "off")
 
 @dataclass(frozen=True)
 class PackOption:
-    """What `pack` means.
+    """The option `pack`, as understood.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class PackOption:
 
     @property
     def recorded(self) -> str | float:
-        """What a store that is packed so keeps."""
+        """The form in which a store that is packed so keeps the option."""
         if not self.error:
             return "auto"
         return f"{self.error!r}{self.unit}" if self.unit else self.error

@@ -32,7 +32,7 @@ _WORTH_BITSHUFFLE = 0.8  # of what shuffle leaves: it is decoded several times a
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackedInput:
-    """How one input is stored as counts.
+    """The plan to store one input as counts.
 
     Attributes
     ----------

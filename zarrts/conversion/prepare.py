@@ -26,7 +26,7 @@ from zarrts.conversion.understanding import understand
 from zarrts.errors import PlanError
 from zarrts.sizes import format_size
 from zarrts.sources.study.declared import refuse_unused_choice
-from zarrts.storage.joint_tables import read_names
+from zarrts.storage.joint_tables import JointTables
 from zarrts.storage.location import (
     Location,
     free_bytes,
@@ -150,7 +150,7 @@ def prepare_append(
         description=header.description, owner="the store has", is_all=False
     )
     _, found = find_all(source, root, options, storage_options, reference)
-    base = Base(header, read_names(root, header))
+    base = Base(header, (target.tables or JointTables(root, header)).names)
     if len(header.versions) > 1:
         latest = base.tables[header.segments[-1].name]
         same = [(it.origin, it.fingerprint) for it in found.recordings]

@@ -92,7 +92,7 @@ class Prepared:
 
     @property
     def encoding(self) -> Encoding:
-        """How rows become what is stored."""
+        """The way rows become what is stored."""
         countings = {} if self.packing is None else self.packing.countings
         return Encoding(dtype=self.layout.dtype, countings=countings)
 

@@ -19,7 +19,7 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.descriptions import attributes_of
 from zarrts.storage.foreign import foreign_of
-from zarrts.storage.joint_tables import TABLES, entries_of_tables
+from zarrts.storage.joint_tables import TABLES, JointTables, entry_of, grown_manifest
 from zarrts.storage.location import (
     Location,
     read_files,
@@ -29,6 +29,7 @@ from zarrts.storage.location import (
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
 from zarrts.storage.packing import COUNTS, Packing
+from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.schema import MASK, PACKED, schema_of
 from zarrts.storage.segments import (
     CHECKSUMS,
@@ -41,13 +42,8 @@ from zarrts.storage.segments import (
     read_segment,
 )
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import (
-    StoreHeader,
-    entries_of,
-    load_manifest,
-    manifest_key,
-    sizes_below,
-)
+from zarrts.storage.store import StoreHeader, manifest_key, sizes_below
+from zarrts.storage.table import read_table
 from zarrts.types import LabelsPer
 
 _ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
@@ -225,45 +221,25 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
     """
     root, old = target.root, target.header
     known = {it.name for it in old.segments} if old else set()
-    taken_over = [it.name for it in header.segments if it.name in known]
-    entries: dict[str, tuple[int, int]] = {}
-    tables: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
-    if old and taken_over:
-        before = load_manifest(root, old)
-        entries = _below(taken_over, entries_of(before))
-        tables = _below(taken_over, before.get(TABLES, {}))
-        metadata = _below(taken_over, metadata_of(target.document))
-    entries |= {it.key: (it.size, it.checksum) for it in written}
+    files = {it.key: (it.size, it.checksum) for it in written}
+    nodes: dict[str, Any] = {}
     for segment in header.segments:
         if segment.name not in known:
-            metadata |= _consolidate_segment(root, segment.name)
+            nodes |= _consolidate_segment(root, segment.name)
             # A worker that was taken for dead may have begun a shard again.
             small = [
                 key
                 for key in sizes_below(root, segment.name)
-                if key not in entries and not key.endswith(".partial")
+                if key not in files and not key.endswith(".partial")
             ]
             for file, content in read_files(root, small).items():
-                entries[file] = len(content), crc32c(content)
-    listed: dict[str, Any] = {"objects": entries}
-    if len(header.segments) > 1:
-        listed[TABLES] = entries_of_tables(root, header, tables)
-    manifest = json.dumps(listed, sort_keys=True, separators=(",", ":")).encode()
+                files[file] = len(content), crc32c(content)
+    manifest = _manifest_bytes(target, header, files)
     key = manifest_key(header.version)
     write_files(root, {key: manifest})
     header = replace(header, manifest_sha256=hashlib.sha256(manifest).hexdigest())
     attributes = _attributes(header) | {"manifest": {"key": key, "sha256": header.manifest_sha256}}
-    foreign: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    if old:
-        foreign = foreign_of(target.document)
-    document = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {"zarrts": attributes, **foreign[0]},
-        "consolidated_metadata": _consolidated({**metadata, **foreign[1]}),
-    }
-    published = root_bytes(document)
+    published = _root_bytes(target, attributes, nodes)
     try:
         replace_if(root / ROOT_KEY, published, target.content)
     except ConflictError:
@@ -271,7 +247,54 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
             f"{root} was published by another conversion meanwhile, which stays; open it, or "
             "choose another name."
         ) from None
-    return Target(root=root, content=published, header=header, document=document)
+    return Target(root=root, content=published, header=header, tables=JointTables(root, header))
+
+
+def _manifest_bytes(
+    target: Target, header: StoreHeader, files: Mapping[str, tuple[int, int]]
+) -> bytes:
+    """Return the manifest of a header; `files` are those of parts that the target does not have."""
+    root, old, joint = target.root, target.header, target.tables
+    known = {it.name for it in old.segments} if old else set()
+    taken_over = [it.name for it in header.segments if it.name in known]
+    new = [it for it in header.segments if it.name not in known]
+    tables = {it.name: entry_of(read_table(root, it)) for it in new if len(header.segments) > 1}
+    entries = dict(files)
+    if taken_over and joint is not None:
+        if len(new) == 1 and len(taken_over) == len(known):
+            grown = grown_manifest(joint.manifest, taken_over, files, tables)
+            if grown is not None:
+                return grown
+        entries |= _below(taken_over, joint.manifest.entries)
+        tables |= {it.name: joint.entry(it) for it in header.segments if it.name in known}
+    listed: dict[str, Any] = {"objects": entries}
+    if len(header.segments) > 1:
+        listed[TABLES] = tables
+    return json.dumps(listed, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _root_bytes(target: Target, attributes: Mapping[str, Any], nodes: Mapping[str, Any]) -> bytes:
+    """Return a new root; `nodes` are metadata of parts that the target does not have."""
+    foreign: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    metadata = dict(nodes)
+    if target.header is not None:
+        parted = PartedRoot.of(target.content or b"")
+        grown = None if parted is None else parted.grown(attributes, nodes)
+        if grown is not None:
+            return grown
+        document = target.document
+        foreign = foreign_of(document)
+        known = {it.name for it in target.header.segments}
+        taken_over = (it["name"] for it in attributes["segments"] if it["name"] in known)
+        metadata = _below(taken_over, metadata_of(document)) | metadata
+    return root_bytes(
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {"zarrts": attributes, **foreign[0]},
+            "consolidated_metadata": _consolidated({**metadata, **foreign[1]}),
+        }
+    )
 
 
 def finish_removal(target: Target) -> None:
@@ -288,16 +311,15 @@ def finish_removal(target: Target) -> None:
     keep_stamps(target.root, [it.name for it in header.segments])
     if header.removal is None:
         return
-    document = json.loads(target.content)
-    ours = document["attributes"]["zarrts"]
-    del ours["removal"]
+    document = target.document
+    del document["attributes"]["zarrts"]["removal"]
     replace_if(target.root / ROOT_KEY, root_bytes(document), target.content)
 
 
 def _below(names: Iterable[str], of_paths: Mapping[str, Any]) -> dict[str, Any]:
     """Return what belongs to some segments."""
     wanted = {*names}
-    return {path: it for path, it in of_paths.items() if path.split("/")[0] in wanted}
+    return {path: it for path, it in of_paths.items() if path.partition("/")[0] in wanted}
 
 
 def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ look. A conversion looks once before it starts, and once more when it holds the 
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.lock import LOCK
 from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
-from zarrts.storage.joint_tables import read_names
+from zarrts.storage.joint_tables import JointTables
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
 from zarrts.storage.location import Location, open_file
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK
@@ -24,8 +24,8 @@ from zarrts.storage.store import (
     MANIFESTS,
     NewerSchemaError,
     StoreHeader,
+    header_of,
     manifest_key,
-    parse_root,
     read_root,
 )
 
@@ -47,8 +47,8 @@ class Target:
         The root `zarr.json`; None where there is none.
     header : StoreHeader, or None
         The same, where it is that of a store of ours.
-    document : dict
-        The same as JSON says it.
+    tables : JointTables, or None
+        Its tables and its manifest, which are read when they are asked for.
     error : StoreError, or None
         Why it is not, where there is one.
     segments : tuple of str
@@ -69,7 +69,7 @@ class Target:
     root: Location
     content: bytes | None = None
     header: StoreHeader | None = None
-    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    tables: JointTables | None = field(default=None, repr=False)
     error: StoreError | None = None
     segments: tuple[str, ...] = ()
     version: int = 0
@@ -77,6 +77,12 @@ class Target:
     foreign: tuple[str, ...] = ()
     leftovers: tuple[Location, ...] = ()
     obstacle: Path | None = None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The root as JSON has it, which takes long to parse where there are many parts."""
+        found: dict[str, Any] = json.loads(self.content or b"{}")
+        return found
 
     @property
     def next_segment(self) -> str:
@@ -126,13 +132,13 @@ def read_target(root: Location, before: Target | None = None) -> Target:
     if not paths:
         return Target(root=root, obstacle=_obstacle(root))
     content = read_root(root) if ROOT_KEY in paths else None
-    header, error = None, None
-    document: Mapping[str, Any] = {}
+    header, tables, error = None, None, None
     if content is not None and before is not None and content == before.content:
-        header, document, error = before.header, before.document, before.error
+        header, tables, error = before.header, before.tables, before.error
     elif content is not None:
         try:
-            header, document = parse_root(root, content)
+            header = header_of(root, content)
+            tables = JointTables(root, header)
         except StoreError as found:
             error = found
     segments: tuple[str, ...] = ()
@@ -154,7 +160,7 @@ def read_target(root: Location, before: Target | None = None) -> Target:
         root=root,
         content=content,
         header=header,
-        document=document,
+        tables=tables,
         error=error,
         segments=segments,
         version=version,
@@ -250,7 +256,7 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
     if target.holds(provenance):
         return
     try:
-        then = _provenance_of(root, header)
+        then = _provenance_of(target, header)
     except StoreError as found:
         raise PlanError(str(found)) from found
     if since := _since(header, then, provenance):
@@ -286,8 +292,9 @@ def _since(header: StoreHeader, then: Provenance, now: Provenance) -> str:
     return f"since it was made, {' and '.join(words)}" if words else ""
 
 
-def _provenance_of(root: Location, header: StoreHeader) -> Provenance:
-    tables = read_names(root, header).values()
+def _provenance_of(target: Target, header: StoreHeader) -> Provenance:
+    assert target.tables is not None  # there is a header
+    tables = target.tables.names.values()
     return Provenance(
         digest=header.segments[0].provenance,
         options=header.segments[0].options,

@@ -1,4 +1,4 @@
-"""What a spec says of inputs that the network gets as 16-bit counts."""
+"""Inputs that the network gets as 16-bit counts, as a spec describes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""How new data are treated: as those of a training, of which a sequence or a file tells."""
+"""The treatment of new data: that of a training, read from its sequence or its file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ def spec_of_like(like: Any) -> Spec:
     )
 
 
-def names_of_x(given: str | Sequence[str] | None, spec: Spec) -> str | tuple[str, ...] | None:
-    """Return the name of x, or the columns that are x."""
-    if given is None:
-        return tuple(spec.inputs) or spec.columns
-    return given if isinstance(given, str) else tuple(given)
+def names_of_x(given: Any, spec: Spec) -> str | tuple[str, ...] | Mapping[str, Any] | None:
+    """Return the name of x, the columns that are x, or what each of several inputs is."""
+    if given is not None:
+        return given if isinstance(given, str | Mapping) else tuple(given)
+    if isinstance(spec.columns, Mapping):
+        return {name: it for name, it in spec.columns.items() if name in spec.inputs}
+    return tuple(spec.inputs) or spec.columns
 
 
 def on_error_of(like: Like) -> OnError:

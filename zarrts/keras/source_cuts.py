@@ -16,7 +16,7 @@ from zarrts.types import IntArray, SourceInput
 
 
 class SourceCuts:
-    """Where the samples of some source files lie; their ids count through all files.
+    """The places of samples in some source files; their ids count through all files.
 
     Parameters
     ----------

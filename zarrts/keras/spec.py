@@ -84,8 +84,9 @@ class Spec:
         Windows with NaN, or rows that are masked, are left out.
     purity : float
         Beside `majority`: the share that the most frequent label has to have.
-    columns : tuple of str, or None
-        Of CSV and Parquet files, the columns that are x.
+    columns : tuple of str, dict, or None
+        Of CSV and Parquet files, the columns that are x; or what each of several inputs is in a
+        file, by its name.
     time : str, or None
         The column of time stamps in these.
     before : int, or None
@@ -121,7 +122,7 @@ class Spec:
     source_channels: Any = None
     purity: float = 0.0
     before: int | None = None
-    columns: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | Mapping[str, Any] | None = None
     time: str | None = None
     counts: CountedInputs | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
@@ -129,7 +130,7 @@ class Spec:
 
     @property
     def of_inputs(self) -> Mapping[str, InputSpec]:
-        """What is said of each input, by name; "" is that of the only one."""
+        """The description of each input, by name; "" stands for the only one."""
         if self.inputs:
             return self.inputs
         names = [it.name for it in fields(InputSpec) if it.name != "steps"]
@@ -354,6 +355,11 @@ class Spec:
         return rows
 
 
-def columns_of(x: Any) -> tuple[str, ...] | None:
-    """Return the columns of tables that are x; None where it is named otherwise, or not at all."""
+def columns_of(x: Any) -> tuple[str, ...] | Mapping[str, Any] | None:
+    """Return the columns of tables that are x, or what each of several inputs is in a file.
+
+    None where x is named otherwise, or not at all.
+    """
+    if isinstance(x, Mapping):
+        return {name: it if isinstance(it, str) else tuple(it) for name, it in x.items()}
     return tuple(x) if isinstance(x, list | tuple) else None

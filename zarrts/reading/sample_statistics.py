@@ -1,5 +1,6 @@
 """Statistics of samples: a merge of what is stored for whole recordings, a pass over the others."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -56,8 +57,8 @@ def statistics_of_input(selection: Selection, name: str) -> Statistics:
         parts.append(measure_samples(partial.reader, partial.reader.input(name)))
     return Statistics.with_sketch(
         merge_all(parts),
-        lambda: _sketch(selection, name, whole, partial),
-        lambda: scale_of_counts(selection, name),
+        functools.partial(_sketch, selection, name, whole, partial),
+        functools.partial(scale_of_counts, selection, name),
     )
 
 

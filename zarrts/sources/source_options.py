@@ -10,6 +10,8 @@ import numpy as np
 from zarrts.errors import PlanError, SourceError
 from zarrts.sources.option_checks import (
     check_annotations,
+    check_arrays,
+    check_label_options,
     check_number,
     check_override,
     check_units,
@@ -50,9 +52,10 @@ class SourceOptions:
 
     Attributes
     ----------
-    x : str or tuple of str, optional
+    x : str, tuple of str or mapping, optional
         Name of the array of inputs, in files of several; for pairs of `.npy` files see
-        `npy_pairs.pair_up`. Several names are several inputs.
+        `npy_pairs.pair_up`. Several names are several inputs. A mapping names each input, and what
+        it is in a file: an array, or a list of signals or columns.
     y : str, tuple of str or False, optional
         The same of the array of labels; several names are several arrays of labels. False: the
         study has no labels, whatever arrays there are.
@@ -115,7 +118,7 @@ class SourceOptions:
         If an option cannot be meant so; names the remedy.
     """
 
-    x: str | Sequence[str] | None = None
+    x: str | Sequence[str] | Mapping[str, Any] | None = None
     y: str | tuple[str, ...] | Literal[False] | None = None
     axes: Sequence[str] | None = None
     folders: str = "auto"
@@ -144,12 +147,20 @@ class SourceOptions:
             value: Any = getattr(self, name)
             if isinstance(value, Mapping):
                 of_inputs = {key: as_tuple(it) for key, it in value.items()}
+                if name == "x":  # inputs come in the order of their names, however given
+                    of_inputs = dict(sorted(of_inputs.items()))
                 object.__setattr__(self, name, of_inputs)
             elif isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.rate_hz, np.number):
             object.__setattr__(self, "rate_hz", float(self.rate_hz))
-        self._check_arrays()
+        check_arrays(self.x, self.y)
+        check_label_options(
+            self.y,
+            has_table=self.labels is not None,
+            has_every=self.label_every is not None,
+            has_folders=self.has_class_folders,
+        )
         check_override(self.override)
         check_units(self.units)
         check_annotations(self.annotations)
@@ -170,36 +181,6 @@ class SourceOptions:
                 f"label_every={self.label_every!r} is about rows that follow in time, but "
                 "kind='dense' makes each a sample; leave one of them out."
             )
-
-    def _check_arrays(self) -> None:
-        x, y = self.x, self.y
-        if self.labels is not None and not (y is None and self.label_every is None):
-            raise SourceError(
-                "labels= is a table of intervals that are the labels; leave y= and label_every= "
-                "out."
-            )
-        if y is False:
-            if self.label_every is not None or self.has_class_folders:
-                said = "label_every=" if self.label_every is not None else "folders="
-                raise SourceError(f"y=False says that there are no labels; leave {said} out.")
-            y = None
-        if isinstance(x, tuple):
-            if not x or not all(isinstance(name, str) and name for name in x):
-                raise SourceError(f"x= must name arrays of inputs, not {list(x)!r}.")
-            also = {*y} if isinstance(y, tuple) else {y}
-            if len({*x}) < len(x) or also & {*x}:
-                raise SourceError(f"x={list(x)!r}: each has to be named once, and not in y= too.")
-            x = None
-        if isinstance(y, tuple):
-            if not y or not all(isinstance(name, str) and name for name in y):
-                raise SourceError(f"y= must name arrays of labels, not {list(y)!r}.")
-            if x in y or len({*y}) < len(y):
-                raise SourceError(f"y={list(y)!r}: each has to be named once, and x not at all.")
-        for option, name in (("x", x), ("y", None if isinstance(y, tuple) else y)):
-            if name is not None and not (isinstance(name, str) and name):
-                raise SourceError(f"{option}= must be the name of one array, not {name!r}.")
-        if x is not None and x == y:
-            raise SourceError(f"x= and y= both name {x!r}; inputs and labels must differ.")
 
     def _check_values(self) -> None:
         if self.unlabelled is not None and not (
@@ -257,9 +238,11 @@ class SourceOptions:
         return self.x if isinstance(self.x, str) else None
 
     @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of several inputs; none where there is one."""
-        return self.x if isinstance(self.x, tuple) else ()
+    def inputs(self) -> Mapping[str, tuple[str, ...]]:
+        """What each of several inputs is in a file, by name; none where there is one."""
+        if isinstance(self.x, Mapping):
+            return {name: (it,) if isinstance(it, str) else it for name, it in self.x.items()}
+        return {name: (name,) for name in self.x} if isinstance(self.x, tuple) else {}
 
     def of_input(self, name: str) -> Self:
         """Return the options of one of several inputs."""
@@ -269,6 +252,20 @@ class SourceOptions:
         own["steps"] = tuple(replace(it, input="") for it in self.steps if it.input == name)
         before = self.before_steps and self.before_steps.of_inputs.get(name)
         return replace(self, **own, before_steps=before)
+
+    def of_signals(self, name: str) -> Self:
+        """Return the options of an input of a file of signals, of which `x` names those chosen."""
+        return replace(self.of_input(name), x=None, channels=self.inputs[name])
+
+    @property
+    def only_rate_hz(self) -> float | None:
+        """The rate that is given for one input; rates by name are those of several."""
+        return None if isinstance(self.rate_hz, Mapping) else self.rate_hz
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether `x` may name columns of tables: it is a list, or a mapping."""
+        return isinstance(self.x, tuple | Mapping)
 
     @property
     def label_name(self) -> str | None:
@@ -349,7 +346,7 @@ class SourceOptions:
         kept = {name: plain(getattr(self, name)) for name in _RECORDED}
         rate_hz = rates_of(self.rate_hz)
         said = {name: getattr(self, name) for name in _SAID}  # not there unless they are given
-        if isinstance(self.x, tuple) and isinstance(self.subject, str):
+        if self.has_columns and isinstance(self.subject, str):
             said["subject_column"] = self.subject  # if it is one
         said["labels_elsewhere"] = True if self.labels is not None else None
         return (

@@ -30,20 +30,27 @@ def check_scale(scale: object) -> None:
         raise SampleError(f"scale={scale!r} is unknown; use {known}.")
 
 
+def _no_counts() -> None:
+    """Return the gain and offset of counts where values are stored: none."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Statistics(Moments):
-    """Statistics of some samples, one entry a channel; quantiles are worked out when asked for."""
+    """Statistics of some samples, one entry a channel; quantiles are worked out when asked for.
+
+    They can be pickled where their two functions can.
+    """
 
     make_sketch: Callable[[], Sketch] = field(repr=False, compare=False)
     find_scale: Callable[[], CountScale | None] = field(
-        default=lambda: None, repr=False, compare=False
+        default=_no_counts, repr=False, compare=False
     )
 
     @staticmethod
     def with_sketch(
         moments: Moments,
         make_sketch: Callable[[], Sketch],
-        find_scale: Callable[[], CountScale | None] = lambda: None,
+        find_scale: Callable[[], CountScale | None] = _no_counts,
     ) -> "Statistics":
         """Return these, with quantiles.
 

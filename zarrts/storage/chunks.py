@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import AccessError, BucketError, ReadError
+from zarrts.loops.scratch import scratch
 from zarrts.storage.codecs import refuse_unknown_codecs
 from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location, open_file
@@ -22,7 +23,7 @@ from zarrts.storage.still_there import StillThere
 from zarrts.system import PositionalFile
 from zarrts.types import AnyArray, ArraySpec
 
-_ALIGNMENT = 64
+_BYTES = np.dtype(np.uint8)
 _ENDS_BYTES = 20  # of Blosc's header and a checksum
 
 
@@ -121,7 +122,7 @@ class DirectReader:
 
     The lock of `OPEN_FILES`, which all readers share, guards the open files: whoever opens one more
     than the process is to have closes those that were used longest ago. Each thread has its own
-    buffer for compressed bytes.
+    buffer for compressed bytes, whichever array it reads.
     """
 
     def __init__(self, root: Path, spec: ArraySpec, still_there: StillThere | None = None) -> None:
@@ -130,7 +131,6 @@ class DirectReader:
         self._root = root
         self._chunks = EncodedChunks(root, spec)
         self._open: dict[int, _OpenShard] = {}
-        self._buffers = threading.local()
 
     @property
     def is_direct(self) -> bool:
@@ -184,7 +184,8 @@ class DirectReader:
 
     def _read(self, shard: _OpenShard, chunk: int) -> NDArray[np.uint8]:
         offset, size = self._entry(shard, chunk)
-        encoded = self._buffer(size)
+        # One for all arrays: a store of a thousand parts has thousands of them.
+        encoded = scratch("encoded", (size,), _BYTES)
         self._fill(shard, [encoded], offset, size, chunk)
         self._chunks.check_place(encoded, shard.checksums, chunk)
         return encoded
@@ -209,15 +210,6 @@ class DirectReader:
             raise self._chunks.error(chunk, f"cannot be read ({error.strerror})") from error
         if n_bytes < size:
             raise self._chunks.error(chunk, "is cut off")
-
-    def _buffer(self, size: int) -> NDArray[np.uint8]:
-        buffer: NDArray[np.uint8] | None = getattr(self._buffers, "bytes", None)
-        if buffer is None or len(buffer) < size:
-            # Reading into an array that starts 16 bytes into a page, as large ones do, takes a
-            # fifth longer on some processors.
-            memory = np.empty(size + size // 8 + _ALIGNMENT, np.uint8)
-            buffer = self._buffers.bytes = memory[-memory.ctypes.data % _ALIGNMENT :]
-        return buffer[:size]
 
     @property
     def is_remote(self) -> bool:

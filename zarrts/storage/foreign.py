@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-_OF_ROOT = ("zarr_format", "node_type", "attributes", "consolidated_metadata")
+OF_ROOT = ("zarr_format", "node_type", "attributes", "consolidated_metadata")
 
 
 def without_foreign(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -12,9 +12,9 @@ def without_foreign(document: Mapping[str, Any]) -> dict[str, Any]:
     consolidated = document["consolidated_metadata"]
     names = {it["name"] for it in ours["segments"]}
     nodes = {
-        path: it for path, it in consolidated["metadata"].items() if path.split("/")[0] in names
+        path: it for path, it in consolidated["metadata"].items() if path.partition("/")[0] in names
     }
-    found = {key: document[key] for key in _OF_ROOT if key in document}
+    found = {key: document[key] for key in OF_ROOT if key in document}
     return found | {
         "attributes": {"zarrts": ours},
         "consolidated_metadata": {**consolidated, "metadata": nodes},
@@ -30,6 +30,6 @@ def foreign_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     others = {
         path: it
         for path, it in nodes.items()
-        if path not in ours and not path.split("/")[0].isdecimal()
+        if path not in ours and not path.partition("/")[0].isdecimal()
     }
     return attributes, others

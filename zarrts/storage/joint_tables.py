@@ -8,9 +8,10 @@ earlier versions, is read from the tables themselves.
 """
 
 import base64
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from zarrts.errors import StoreError
 from zarrts.storage.location import Location
 from zarrts.storage.segments import Segment
-from zarrts.storage.store import StoreHeader, load_manifest
+from zarrts.storage.store import Entries, Manifest, StoreHeader, read_manifest
 from zarrts.storage.table import (
     RecordingNames,
     RecordingTable,
@@ -29,6 +30,7 @@ from zarrts.storage.table import (
 from zarrts.types import AnyArray
 
 TABLES = "tables"
+_MIDDLE, _END = b'},"tables":{', b"}}"
 _NAMES = {"subject", "source", "fingerprint", "start"}
 _READ_LATER = "sketch"
 _MOST_BYTES = 1 << 16  # of the numbers of a table, so that a thousand are quickly read
@@ -49,52 +51,123 @@ def entry_of(table: RecordingTable) -> Entry:
     return entry | ({_READ_LATER: True} if has_sketch else {})
 
 
-def entries_of_tables(
-    root: Location, header: StoreHeader, known: Mapping[str, Entry]
-) -> dict[str, Entry]:
-    """Return the entries of all parts of a store, of which some are `known`."""
-    return {
-        it.name: known[it.name] if it.name in known else entry_of(read_table(root, it))
-        for it in header.segments
-    }
+class JointTables:
+    """The tables of all parts of a store, and the manifest that repeats them, each read once."""
+
+    def __init__(self, root: Location, header: StoreHeader) -> None:
+        self._root, self._header = root, header
+        self._tables: dict[str, RecordingTable] = {}
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest of the latest version.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged.
+        """
+        return read_manifest(self._root, self._header)
+
+    @cached_property
+    def _entries(self) -> Mapping[str, Entry]:
+        if len(self._header.segments) < 2:
+            return {}
+        try:
+            found: Mapping[str, Entry] = self.manifest.document.get(TABLES, {})
+        except StoreError:
+            # It is gone where the version that is open is not the latest one any more. Where it is
+            # damaged, the tables say the same, each with a checksum of its own; verify finds it.
+            return {}
+        return found
+
+    def table(self, segment: Segment) -> RecordingTable:
+        """Return the table of a part.
+
+        Raises
+        ------
+        StoreError
+            If it has to be read itself, and is damaged.
+        """
+        entry = self._entries.get(segment.name, {})
+        if _is_whole(entry):
+            return _table(self._root, segment, entry)
+        if segment.name not in self._tables:
+            self._tables[segment.name] = read_table(self._root, segment)
+        return self._tables[segment.name]
+
+    @property
+    def every(self) -> dict[str, RecordingTable]:
+        """The tables of all parts by their names; see `table`."""
+        return {it.name: self.table(it) for it in self._header.segments}
+
+    @property
+    def names(self) -> dict[str, RecordingNames]:
+        """The recordings of each part, and where they came from, by its name; see `table`."""
+        entries = self._entries
+        return {
+            it.name: _names(it, entries[it.name]) if it.name in entries else self.table(it)
+            for it in self._header.segments
+        }
+
+    def entry(self, segment: Segment) -> Entry:
+        """Return what a manifest says of a part of this store; see `table`."""
+        known = self._entries.get(segment.name)
+        return entry_of(self.table(segment)) if known is None else known
 
 
 def read_tables(root: Location, header: StoreHeader) -> dict[str, RecordingTable]:
-    """Return the tables of all parts of a store, by their names.
-
-    Raises
-    ------
-    StoreError
-        If one that has to be read itself is damaged.
-    """
-    entries = _entries(root, header)
-    return {
-        it.name: _table(root, it, entries[it.name])
-        if _is_whole(entries.get(it.name, {}))
-        else read_table(root, it)
-        for it in header.segments
-    }
+    """Return the tables of all parts of a store, by their names; see `JointTables`."""
+    return JointTables(root, header).every
 
 
 def read_names(root: Location, header: StoreHeader) -> dict[str, RecordingNames]:
-    """Return who is in each part of a store, and where that came from; as `read_tables`."""
-    entries = _entries(root, header)
-    return {
-        it.name: _names(it, entries[it.name]) if it.name in entries else read_table(root, it)
-        for it in header.segments
-    }
+    """Return who is in each part of a store, and where that came from; see `JointTables`."""
+    return JointTables(root, header).names
 
 
-def _entries(root: Location, header: StoreHeader) -> Mapping[str, Entry]:
-    if len(header.segments) < 2:
-        return {}
-    try:
-        found: Mapping[str, Entry] = load_manifest(root, header).get(TABLES, {})
-    except StoreError:
-        # It is gone where the version that is open is not the latest one any more. Where it is
-        # damaged, the tables say the same, each with a checksum of its own; verify finds it.
-        return {}
-    return found
+def grown_manifest(
+    before: Manifest, others: Sequence[str], files: Entries, tables: Mapping[str, Entry]
+) -> bytes | None:
+    """Return the manifest of a store with one more part, without those of the others written again.
+
+    It is the same to the byte as if it were: all names in it are sorted.
+
+    Parameters
+    ----------
+    before : Manifest
+        Of the store without it.
+    others : sequence of str
+        Names of all parts of that store.
+    files : dict
+        Size and crc32c of the files of the new part.
+    tables : dict
+        The entry of its table.
+
+    Returns
+    -------
+    bytes; None where the manifest does not repeat the tables yet.
+    """
+    content, middle = before.content, before.content.find(_MIDDLE)
+    if middle < 0:
+        return None
+    (name,) = tables
+    objects, entry = _dense(files)[1:-1], _dense(tables)[1:-1]
+    # Of "1", "10" and "9", so sorted, all paths below each come before those below the next one.
+    later = min((it for it in others if it > name), default=None)
+    if later is None:
+        end = len(content) - len(_END)
+        return b"".join((content[:middle], b",", objects, content[middle:end], b",", entry, _END))
+    # No quote inside a text stands without a backslash before it: these are keys.
+    first = content.index(b'"%b/' % later.encode())
+    second = content.index(b'"%b":{' % later.encode(), middle)
+    return b"".join(
+        (content[:first], objects, b",", content[first:second], entry, b",", content[second:])
+    )
+
+
+def _dense(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _is_whole(entry: Entry) -> bool:

@@ -6,56 +6,51 @@ from collections.abc import Mapping
 from typing import Any
 
 from zarrts.storage.checksums import crc32c
-from zarrts.storage.foreign import foreign_of, without_foreign
+from zarrts.storage.foreign import OF_ROOT, foreign_of, without_foreign
+from zarrts.storage.parted_root import is_whole_by_bytes, parted_bytes
 from zarrts.storage.segments import ROOT_KEY
 
-# No quote inside a text stands without a backslash before it.
+# As earlier versions wrote them, one beside the other.
 _CHECKSUMS = re.compile(rb'(?<!\\)"crc32c":(\d+),"bytes_crc32c":(\d+),')
 
 
 def root_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return a root as it is written, with its checksum.
-
-    That of a store of a thousand segments has a dozen megabytes. So where there are several, it is
-    written without blanks, and with a second checksum, of the bytes, which takes a tenth of the
-    time of the first.
-    """
-    attributes = document["attributes"]
-    if len(attributes["zarrts"]["segments"]) == 1 or foreign_of(document) != ({}, {}):
-        return _spelled_out(document)
-    rest = {
-        key: it for key, it in attributes["zarrts"].items() if key not in ("crc32c", "bytes_crc32c")
-    }
-    zeros = {"crc32c": 0, "bytes_crc32c": 0, **rest}
-    content = _dense({**document, "attributes": {"zarrts": zeros}})
-    found = _CHECKSUMS.search(content)
-    assert found is not None and found[1] == b"0"
-    of_bytes = _checksum_without(content, found)
-    ours = {"bytes_crc32c": of_bytes, **rest}
-    checksum = root_checksum({**document, "attributes": {"zarrts": ours}})
-    checksums = b'"crc32c":%d,"bytes_crc32c":%d,' % (checksum, of_bytes)
-    return b"%b%b%b" % (content[: found.start()], checksums, content[found.end() :])
+    """Return a root as it is written, with its checksum; of several parts, see `parted_root`."""
+    ours = document["attributes"]["zarrts"]
+    if (
+        len(ours["segments"]) > 1
+        and foreign_of(document) == ({}, {})
+        and document.keys() == set(OF_ROOT)
+    ):
+        return parted_bytes(document)
+    return _spelled_out(document)
 
 
 def is_root_as_written(content: bytes, document: Mapping[str, Any]) -> bool:
     """Return whether the bytes of a root are ours, of this version or an earlier one."""
-    return content in (root_bytes(document), _spelled_out(document))
+    return (
+        is_whole_by_bytes(content)
+        or _is_whole_as_before(content, document)
+        or (content == _spelled_out(document))
+    )
 
 
 def is_root_whole(content: bytes, document: Mapping[str, Any]) -> bool:
     """Return whether a root matches its checksum; `document` is what its bytes say."""
-    ours = document["attributes"]["zarrts"]
-    found = _CHECKSUMS.search(content)
-    if found is not None and ours.get("bytes_crc32c") == _checksum_without(content, found):
+    if is_whole_by_bytes(content) or _is_whole_as_before(content, document):
         return True
     # Or another program has added something of its own, and written all of it in its own way.
-    return bool(ours["crc32c"] == root_checksum(document))
+    return bool(document["attributes"]["zarrts"]["crc32c"] == root_checksum(document))
 
 
-def _checksum_without(content: bytes, checksums: re.Match[bytes]) -> int:
-    """Return the crc32c of a root but for its checksums."""
+def _is_whole_as_before(content: bytes, document: Mapping[str, Any]) -> bool:
+    """Return whether a root of several parts is as an earlier version wrote it."""
+    found = _CHECKSUMS.search(content)
+    if found is None:
+        return False
     view = memoryview(content)
-    return crc32c(view[checksums.end() :], crc32c(view[: checksums.start()]))
+    checksum = crc32c(view[found.end() :], crc32c(view[: found.start()]))
+    return bool(document["attributes"]["zarrts"].get("bytes_crc32c") == checksum)
 
 
 def _spelled_out(document: Mapping[str, Any]) -> bytes:
@@ -65,15 +60,11 @@ def _spelled_out(document: Mapping[str, Any]) -> bytes:
     return json.dumps(whole, indent=1).encode()
 
 
-def _dense(document: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
-    return json.dumps(document, sort_keys=sort_keys, separators=(",", ":")).encode()
-
-
 def root_checksum(document: Mapping[str, Any]) -> int:
     """Return the crc32c of a root, whatever checksum it has, in one way of writing it."""
     ours = without_foreign(document)
     del ours["attributes"]["zarrts"]["crc32c"]
-    return crc32c(_dense(ours, sort_keys=True))
+    return crc32c(json.dumps(ours, sort_keys=True, separators=(",", ":")).encode())
 
 
 def metadata_bytes(document: Mapping[str, Any]) -> bytes:

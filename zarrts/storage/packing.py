@@ -22,7 +22,7 @@ COUNTS = np.dtype(np.int16)
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """How an array of counts stands for values, recording by recording.
+    """The values of an array of counts, recording by recording: gains and offsets.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Packing:
 
     @property
     def codes(self) -> IntArray:
-        """Which of the `distinct` gains and offsets each recording has."""
+        """Index of each recording's gain and offset among the `distinct` ones."""
         return self._distinct[1]
 
     @property

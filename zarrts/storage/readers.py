@@ -73,7 +73,7 @@ class Tables:
             raise
 
     def packing(self, name: str) -> Packing:
-        """Return how the counts of an input stand for values, in all recordings.
+        """Return the packing of an input in all recordings.
 
         It has to be stored as counts throughout.
         """

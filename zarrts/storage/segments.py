@@ -6,7 +6,7 @@ What its metadata say is all that is known of it; nothing else is read here.
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -221,8 +221,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
     for path in (*known, *several):
         if metadata.get(path, {}).get("node_type") == "array":
             array = path.removeprefix(f"{name}/")
-            spec = array_spec(path, metadata[path])
-            specs[array] = replace(spec, checksums=f"{name}/{CHECKSUMS}/{array}/c/0")
+            specs[array] = array_spec(path, metadata[path], f"{name}/{CHECKSUMS}/{array}/c/0")
     labels = {array: spec for array, spec in specs.items() if array.partition("/")[0] == "y"}
     mark = metadata.get(name, {}).get("attributes", {}).get(SEGMENT_MARK, {})
     steps = mark.get("steps", {})
@@ -266,8 +265,8 @@ def read_documents(root: Location, name: str) -> dict[str, Any]:
     }
 
 
-def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
-    """Return what the metadata of one array say."""
+def array_spec(path: str, metadata: Mapping[str, Any], checksums: str | None = None) -> ArraySpec:
+    """Return what the metadata of one array say; `checksums` are at that path, where they are."""
     shape = tuple(metadata["shape"])
     outer = metadata["chunk_grid"]["configuration"]["chunk_shape"]
     codecs = metadata["codecs"]
@@ -284,6 +283,7 @@ def array_spec(path: str, metadata: Mapping[str, Any]) -> ArraySpec:
         shard_rows=outer[0],
         codecs=chain,
         compressor=compressor,
+        checksums=checksums,
         packed=_packed(metadata.get("attributes", {})),
     )
 

@@ -17,7 +17,7 @@ In both, 0/checksum/NAME [chunk] holds the crc32c of every chunk of an array.
 
 The root's attributes say everything that `open` needs, with a checksum of their own, and the
 sha256 of a manifest that lists every other object with size and crc32c; of several segments, it
-repeats their tables (see `joint_tables`), and the root is written without blanks. What other
+repeats their tables (see `joint_tables`), and the root is as `parted_root` has it. What other
 programs add to the root (attributes, arrays, groups) is in no checksum, and stays.
 """
 
@@ -25,6 +25,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from zarrts.errors import AccessError, BucketError, StoreError
@@ -33,6 +34,7 @@ from zarrts.storage.descriptions import description_of, scheme_of
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.metadata import is_root_whole
 from zarrts.storage.open_files import read_within_limit
+from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.schema import why_unreadable
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK, Segment, segment_of
 from zarrts.types import Description, LabelsPer
@@ -191,25 +193,31 @@ def manifest_key(version: int) -> str:
     return f"{MANIFESTS}/{version}.json"
 
 
-def read_manifest(root: Location, header: StoreHeader) -> Entries:
-    """Return size and crc32c of every file of a store, as it was written; see `load_manifest`."""
-    return entries_of(load_manifest(root, header))
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest of a store, as it was written."""
+
+    content: bytes = field(repr=False)
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """ "objects", which are all files; of several parts "tables" too, see `joint_tables`."""
+        found: Mapping[str, Any] = json.loads(self.content)
+        return found
+
+    @cached_property
+    def entries(self) -> Entries:
+        """Size and crc32c of every file."""
+        return {name: (size, crc) for name, (size, crc) in self.document["objects"].items()}
 
 
-def entries_of(manifest: Mapping[str, Any]) -> Entries:
-    """Return size and crc32c of every file that a manifest lists."""
-    return {name: (size, crc) for name, (size, crc) in manifest["objects"].items()}
-
-
-def load_manifest(root: Location, header: StoreHeader) -> Mapping[str, Any]:
-    """Return what the manifest of a store says, as it was written.
-
-    "objects" are its files; a store of several segments has "tables", see `joint_tables`.
+def read_manifest(root: Location, header: StoreHeader) -> Manifest:
+    """Return the manifest of a store.
 
     Raises
     ------
     StoreError
-        If the manifest is damaged.
+        If it is damaged.
     """
     import hashlib
 
@@ -222,8 +230,7 @@ def load_manifest(root: Location, header: StoreHeader) -> Mapping[str, Any]:
         raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
         raise StoreError(f"{root}: {key} does not match its checksum.")
-    found: Mapping[str, Any] = json.loads(content)
-    return found
+    return Manifest(content)
 
 
 def sizes_below(root: Location, name: str) -> dict[str, int]:
@@ -274,12 +281,7 @@ def read_header(root: Location) -> StoreHeader:
 
 
 def header_of(root: Location, content: bytes) -> StoreHeader:
-    """Parse the root of a store; see `parse_root`."""
-    return parse_root(root, content)[0]
-
-
-def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, Mapping[str, Any]]:
-    """Return what the root of a store says, and the document that it is.
+    """Return what the root of a store says.
 
     Raises
     ------
@@ -287,8 +289,9 @@ def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, Mapping[str
         If it is not that of a store, is damaged, or a newer version wrote it.
     """
     path = root / ROOT_KEY
+    parted = PartedRoot.of(content)
     try:
-        document = json.loads(content)
+        document = json.loads(content) if parted is None else parted.outline
     except ValueError as error:
         raise StoreError(_unreadable(path, error)) from error
     if not isinstance(document, dict):
@@ -302,9 +305,9 @@ def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, Mapping[str
             raise NewerSchemaError(
                 f"{root} {newer}; upgrade zarrts: python -m pip install --upgrade zarrts."
             )
-        if not is_root_whole(content, document):
+        if parted is None and not is_root_whole(content, document):
             raise ValueError("it does not match its checksum")
-        return _header(document, attributes), document
+        return _header(document, attributes)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
@@ -317,6 +320,8 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
     nodes: dict[str, dict[str, Any]] = {}
     for path, node in document["consolidated_metadata"]["metadata"].items():
         nodes.setdefault(path.partition("/")[0], {})[path] = node
+    # A thousand versions name half a million parts, which would all be texts of their own.
+    names = {it["name"]: it["name"] for it in attributes["segments"]}
     return StoreHeader(
         version=attributes["version"],
         kind=attributes["kind"],
@@ -339,7 +344,11 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
             for it in attributes["segments"]
         ),
         versions=tuple(
-            Version(it["version"], tuple(it["segments"]), it["n_classes"])
+            Version(
+                it["version"],
+                tuple(map(names.__getitem__, it["segments"])),
+                it["n_classes"],
+            )
             for it in attributes["versions"]
         ),
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),

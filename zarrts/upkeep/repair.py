@@ -63,7 +63,7 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
         target = read_target(root)
         header = target.header or read_header(root)
         try:
-            entries = read_manifest(root, header)
+            entries = read_manifest(root, header).entries
             problems = _mend_metadata(target, entries)
             tables = {it.name: read_table(root, it) for it in header.segments}
         except StoreError as error:

@@ -24,11 +24,10 @@ from zarrts.storage.store import (
     Entries,
     StoreHeader,
     describe_removal,
-    entries_of,
     header_of,
-    load_manifest,
     manifest_key,
     read_header,
+    read_manifest,
     read_root,
     sizes_below,
 )
@@ -116,10 +115,10 @@ def _verified(
 ) -> Verification:
     problems = list(_check_root(content))
     entries: Entries = {}
-    manifest: Mapping[str, Any] = {}
+    joint: Mapping[str, Any] = {}
     try:
-        manifest = load_manifest(root, header)
-        entries = entries_of(manifest)
+        manifest = read_manifest(root, header)
+        entries, joint = manifest.entries, manifest.document.get(TABLES, {})
     except StoreError as error:
         problems.append(Problem(str(error)))
     every = list_files(root)
@@ -132,7 +131,7 @@ def _verified(
     )
     problems += _remains(root, header, unnamed)
     tables = {it.name: _read_table(root, it, problems) for it in header.segments}
-    problems += _check_joint(header, manifest, tables)
+    problems += _check_joint(header, joint, tables)
     places = SourcePlaces(header, tables)
     if entries:
         problems += check_listing(entries, sizes, places)
@@ -162,11 +161,11 @@ def _check_root(content: bytes) -> Iterator[Problem]:
 
 def _check_joint(
     header: StoreHeader,
-    manifest: Mapping[str, Any],
+    joint: Mapping[str, Any],
     tables: Mapping[str, RecordingTable | None],
 ) -> Iterator[Problem]:
     """Compare what a manifest repeats of the tables of recordings with these."""
-    for name, entry in manifest.get(TABLES, {}).items():
+    for name, entry in joint.items():
         table = tables.get(name)
         if table is not None and entry != entry_of(table):
             yield Problem(

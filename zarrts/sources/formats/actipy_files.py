@@ -22,13 +22,11 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.libraries import as_source_error, local_path, needed
 from zarrts.sources.formats.signal_file import (
     SignalFile,
-    as_source_error,
     chosen,
     find_recordings,
-    local_path,
-    needed,
     refuse_changes,
     stamps_of,
 )
@@ -53,7 +51,7 @@ _PIECE_ROWS = 1 << 15
 
 
 class Spool:
-    """What actipy made of a file, in a temporary folder that is deleted with this object.
+    """The output of actipy for a file, in a temporary folder that is deleted with this object.
 
     Its pickle is the name of the source: another process decodes it anew. The lock guards the
     folder; whoever reads has the file open, and keeps what it reads.

@@ -13,6 +13,7 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.libraries import needed
 from zarrts.sources.rows.array_checks import check_rows
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.reader import Rows
@@ -26,20 +27,9 @@ _BLOCK_ROWS = 4096
 _UNKNOWN_BYTES = 0xFFFFFFFF  # of a stream whose end was not known when its header was written
 
 
-def _soundfile(where: str) -> Any:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: libsndfile itself is not there
-        raise SourceError(
-            f"{where}: WAV and FLAC files are read with soundfile, which is not installed: "
-            "python -m pip install 'zarrts[audio]'"
-        ) from error
-    return soundfile
-
-
 @contextlib.contextmanager
 def _open_sound(stream: BinaryIO, where: str) -> Iterator[Any]:
-    soundfile = _soundfile(where)
+    soundfile = needed("soundfile", "audio", "WAV and FLAC files", where)
     try:
         with soundfile.SoundFile(stream) as sound:
             yield sound

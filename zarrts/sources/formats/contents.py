@@ -62,6 +62,9 @@ class Contents:
     side_by_side : function of options, optional
         Returns x and what its columns mean, where each name is only one column of it; SourceError
         if options name none.
+    is_of_signals : bool
+        Whether x is those signals of the file that options choose, several inputs among them, and
+        not an array by its name.
     more_paths : list of str
         Other files that arrays take values from; filled by `reader`.
     name : str
@@ -82,6 +85,7 @@ class Contents:
     mask: Callable[[str, SourceOptions], RowReader | None] | None = None
     gaps: Callable[[str, SourceOptions], Gaps | None] | None = None
     side_by_side: Callable[[SourceOptions], tuple[RowReader, Description]] | None = None
+    is_of_signals: bool = False
     more_paths: list[str] = field(default_factory=list)
     name: str = ""
     notes: tuple[str, ...] = ()

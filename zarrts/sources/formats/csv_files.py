@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.table_drafts import contents_of, find_tables
+from zarrts.sources.formats.libraries import needed
+from zarrts.sources.formats.table_drafts import table_format
 from zarrts.sources.formats.table_rows import Kind
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.strided import fill_from
@@ -154,13 +153,7 @@ def open_table(file: SourceFile) -> CsvTable:
     SourceError
         If PyArrow is not installed, or the file is not a CSV file with names in its first line.
     """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise SourceError(
-            f"{file.origin}: CSV and Parquet files are read with pyarrow, which is not installed: "
-            "pip install 'zarrts[tables]'."
-        ) from error
+    needed("pyarrow", "tables", "CSV and Parquet files", file.origin)
     with opened(file.path, file.origin) as (stream, stamp):
         head = stream.read(3)
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -229,23 +222,4 @@ def _line_blocks(stream: Any, begin: int, size: int) -> tuple[int, ...]:
     return tuple(starts)
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give the columns of a file, each as an array.
-
-    Raises
-    ------
-    SourceError
-        See `open_table`.
-    """
-    yield contents_of(open_table(file), "a CSV file")
-
-
-FORMAT = Format(
-    suffixes=SUFFIXES,
-    open=open_contents,
-    group=lambda files, options, findings: find_tables(
-        files, options, findings, open_table, "a CSV file"
-    ),
-    family="tables",
-)
+FORMAT = table_format(SUFFIXES, open_table, "a CSV file")

@@ -11,7 +11,7 @@ from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
 from zarrts.sources.rows.files import SourceFile, SourcePath, ahead
-from zarrts.sources.rows.inputs import input_rows
+from zarrts.sources.rows.inputs import input_rows, part_of_rows
 from zarrts.sources.rows.records import NamedRows, named_rows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
@@ -92,7 +92,7 @@ class Draft:
         assert not isinstance(self.x, SeriesList)
         return replace(
             self,
-            x=PartOfRows(self.x, start, stop),
+            x=part_of_rows(self.x, start, stop),
             mask=None if self.mask is None else PartOfRows(self.mask, start, stop),
             gaps=part_of_gaps(self.gaps, start, stop),
         )
@@ -171,7 +171,7 @@ def draft_of(
         If inputs and labels cannot be told, or cannot be used.
     """
     origin = f"{file.origin}/{group}" if group else file.origin
-    if options.input_names:
+    if options.inputs and not contents.is_of_signals:
         return _draft_of_several(file, contents, options, group=group)
     x_name, y_name = (
         (input_name(contents, options.input_name, origin), "y")
@@ -216,23 +216,18 @@ def _draft_of_several(
 ) -> Draft:
     """Return the recording that a file holds as several inputs."""
     origin = f"{file.origin}/{group}" if group else file.origin
-    lacking = [name for name in options.input_names if name not in contents.names]
-    if lacking:
-        raise SourceError(
-            f"{origin}: has no array {', '.join(map(repr, lacking))}, which x= names; it holds "
-            f"{array_names.listed(map(contents.summary, contents.names))}."
-        )
-    moving = [name for name in options.input_names if contents.shape(name)]
-    first = moving[0] if moving else options.input_names[0]
-    others = [name for name in options.input_names if name != first]
+    arrays = _arrays_of_inputs(contents, options, origin)
+    moving = [it for it in arrays.values() if contents.shape(it)]
+    first = moving[0] if moving else next(iter(arrays.values()))
+    others = [it for it in arrays.values() if it != first]
     # All else is found as it is beside the first of them.
     shown = replace(contents, names=tuple(name for name in contents.names if name not in others))
     draft = draft_of(file, shown, replace(options, x=first), group=group)
     readers: dict[str, RowReader] = {}
-    for name in options.input_names:
+    for name, array in arrays.items():
         # A single value is read as the single label of a recording is.
-        role: Role = "x" if contents.shape(name) else "y"
-        rows = draft.x if name == first else contents.reader(name, role, options)
+        role: Role = "x" if contents.shape(array) else "y"
+        rows = draft.x if array == first else contents.reader(array, role, options)
         if isinstance(rows, SeriesList):
             raise SourceError(
                 f"{origin}: {name!r} is a list of arrays, and several inputs (x=) are arrays: save "
@@ -241,15 +236,47 @@ def _draft_of_several(
         readers[name] = rows
     # What small arrays beside them say is said of all, so that of several rates none is.
     parts = {
-        name: contents.description(name, options.of_input(name)) for name in options.input_names
+        name: contents.description(array, options.of_input(name)) for name, array in arrays.items()
     }
     return replace(
         draft,
         x=input_rows(readers, origin),
-        x_name=", ".join(options.input_names),
+        x_name=", ".join(arrays.values()),
         paths=tuple(dict.fromkeys((*draft.paths, *contents.more_paths))),
         description=replace(Description.unknown(), parts=parts),
     )
+
+
+def _arrays_of_inputs(contents: Contents, options: SourceOptions, origin: str) -> dict[str, str]:
+    """Return the array that each of several inputs is.
+
+    Raises
+    ------
+    SourceError
+        If one is not there, or is to be several.
+    """
+    held = array_names.listed(map(contents.summary, contents.names))
+    several = [name for name, some in options.inputs.items() if len(some) > 1]
+    if several:
+        raise SourceError(
+            f"{origin}: x= makes the input {several[0]!r} of several arrays, but in a file of "
+            f"arrays an input is one of them; it holds {held}."
+        )
+    found = {name: array for name, (array,) in options.inputs.items()}
+    lacking = [it for it in found.values() if it not in contents.names]
+    if lacking:
+        raise SourceError(
+            f"{origin}: has no array {', '.join(map(repr, lacking))}, which x= names; it holds "
+            f"{held}."
+        )
+    return found
+
+
+def unlabelled_series(draft: Draft, options: SourceOptions) -> Draft:
+    """Return a recording without labels whose rows follow in time, unless rows are samples."""
+    if options.kind == "dense" or isinstance(draft.x, SeriesList):
+        return draft
+    return replace(draft, y=ConstantRows("", 1), labels_per="recording")
 
 
 def mask_of(contents: Contents, x_name: str, options: SourceOptions) -> RowReader | None:

@@ -6,7 +6,7 @@ pyEDFlib and MNE, the first keeps files open in tables of its own, and the secon
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,6 +29,17 @@ from zarrts.sources.formats.edf_header import (
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.edf_pairs import pair_up, shared_name
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.signal_inputs import (
+    Picked,
+    fastest,
+    named_inputs,
+    names_by_rate,
+    notes_by_rate,
+    refuse_several_rates,
+    shown_rates,
+    together,
+    unlike_inputs,
+)
 from zarrts.sources.rows.counted import Counted
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
@@ -69,13 +80,13 @@ class EdfRows(Rows):
         """Shape (time, channel)."""
         return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
 
-    def description(self, options: SourceOptions) -> Description:
-        """Return names, units and rate; `channels=` gave the names, where it chose signals."""
+    def description(self, *, is_by_hand: bool) -> Description:
+        """Return names, units and rate; the names are by hand where `channels=` chose signals."""
         return Description(
             channels=tuple(it.name for it in self.signals),
             units=tuple(it.unit for it in self.signals),
             rate_hz=self.header.rate_hz(self.signals[0]),
-            by_hand=frozenset() if options.channels is None else frozenset(["channels"]),
+            by_hand=frozenset(["channels"]) if is_by_hand else frozenset(),
         )
 
     @property
@@ -149,9 +160,10 @@ class _Recording:
             shape=lambda name: (header.n_records,),
             summary=lambda name: f"{name} {records}",
             reader=self.reader,
-            description=lambda name, options: self.rows(options).description(options),
+            description=lambda name, options: self.picked(options)[1],
             scoring=self.scoring,
-            gaps=lambda name, options: self.gaps(self.rows(options)),
+            gaps=lambda name, options: self.gaps(self.timed(options)),
+            is_of_signals=True,
         )
 
     def scoring(self) -> Scoring:
@@ -170,30 +182,74 @@ class _Recording:
 
     def reader(self, name: str, role: Role, options: SourceOptions) -> RowReader:
         """See `Contents`."""
-        rows = self.rows(options)
         if name == SIGNALS:
             if role == "y":
                 raise SourceError(f"{self.file.origin}: its signals cannot be labels.")
-            return rows
-        return self.labels(rows, *self.annotations(), options)
+            return self.picked(options)[0]
+        return self.labels(self.timed(options), *self.annotations(), options)
 
-    def rows(self, options: SourceOptions) -> EdfRows:
-        """Return the reader of the signals that `channels=` names, or of all."""
+    def picked(self, options: SourceOptions) -> Picked:
+        """Return what reads the signals, and what they mean: of one rate, or several inputs."""
+        inputs = self.inputs(options)
+        return inputs[""] if "" in inputs else together(inputs, self.file.origin)
+
+    def timed(self, options: SourceOptions) -> EdfRows:
+        """Return the signals for whose samples labels are: of several inputs, the fastest."""
+        rows = fastest(*self.picked(options))
+        assert isinstance(rows, EdfRows)
+        return rows
+
+    def inputs(self, options: SourceOptions) -> dict[str, Picked]:
+        """Return the inputs that `x=` names, or those of each rate; "" is the only one."""
+        origin = self.file.origin
+        if isinstance(options.x, Mapping):
+            return named_inputs(self._of_one_rate, options, origin)
+        chosen = self._chosen(options)
+        names = names_by_rate([self.header.rate_hz(it) for it in chosen])
+        is_named = bool(options.inputs) and {*options.inputs} <= {*names.values()}
+        has_channels = options.channels is not None and not isinstance(options.channels, Mapping)
+        if options.inputs and not (is_named or has_channels):
+            return named_inputs(self._of_one_rate, options, origin)  # which says what to do
+        if has_channels or (len(names) == 1 and not is_named):
+            return {"": self._of_one_rate(options)}
+        refuse_limits(chosen, origin)
+        found = {}
+        for rate_hz, name in names.items():
+            own = tuple(it for it in chosen if self.header.rate_hz(it) == rate_hz)
+            found[name] = self._picked(own, is_by_hand=False)
+        return {name: found[name] for name in options.inputs or found}
+
+    def _of_one_rate(self, options: SourceOptions) -> Picked:
+        """Return the signals that `channels=` names, or all, as one array."""
+        chosen = self._chosen(options)
+        refuse_several_rates(self._rates(chosen), self.file.origin)
+        refuse_limits(chosen, self.file.origin)
+        return self._picked(chosen, is_by_hand=options.channels is not None)
+
+    def _picked(self, signals: tuple[Signal, ...], *, is_by_hand: bool) -> Picked:
+        rows = EdfRows(self.stamp, self.header, signals, self.stamp.path)
+        return rows, rows.description(is_by_hand=is_by_hand)
+
+    def _rates(self, signals: Sequence[Signal]) -> list[tuple[str, float]]:
+        return [(it.name, self.header.rate_hz(it)) for it in signals]
+
+    def _chosen(self, options: SourceOptions) -> tuple[Signal, ...]:
+        """Return the signals that `channels=` names, or those of the first step, or all."""
         origin, header = self.file.origin, self.header
         if options.axes is not None:
             raise SourceError(f"{origin}: axes= is not needed: EDF is always (time, channel).")
         if not header.signals:
             raise NoInputsError(f"{origin}: holds no signals; leave it out.")
         by_name = {signal.name: signal for signal in header.signals}
-        shown = listed(f"{it.name} ({header.rate_hz(it):g} Hz)" for it in header.signals)
-        chosen = header.signals
-        if options.channels is not None:
-            wrong = [name for name in options.channels if name not in by_name]
-            is_renamed = "channels" in options.override and len(options.channels) == len(chosen)
+        chosen, names = header.signals, options.channels
+        if names is not None and not isinstance(names, Mapping):  # else of inputs, by name
+            wrong = [name for name in names if name not in by_name]
+            is_renamed = "channels" in options.override and len(names) == len(chosen)
             if wrong and not is_renamed:
                 numbered = [name for name in by_name if name.rpartition("#")[0] in wrong]
                 raise SourceError(
-                    f"{origin}: has not exactly one signal named {listed(wrong)}; it holds {shown}."
+                    f"{origin}: has not exactly one signal named {listed(wrong)}; it holds "
+                    f"{shown_rates(self._rates(chosen))}."
                     + (
                         f" Of those of one name, say which: channels=['{numbered[0]}', ...] "
                         "(--channels)."
@@ -202,17 +258,11 @@ class _Recording:
                     )
                 )
             # All of them in another order are put in order where files are compared.
-            if not wrong and len(options.channels) < len(chosen):
-                chosen = tuple(by_name[name] for name in options.channels)
+            if not wrong and len(names) < len(chosen):
+                chosen = tuple(by_name[name] for name in names)
         elif options.picked is not None:
             chosen = tuple(it for it in chosen if it.name in options.picked) or chosen
-        if len({it.n_samples for it in chosen}) != 1:
-            raise SourceError(
-                f"{origin}: its signals have several rates: {shown}; choose signals of one rate "
-                f"with channels=['{chosen[0].name}', ...] (--channels)."
-            )
-        refuse_limits(chosen, origin)
-        return EdfRows(self.stamp, header, chosen, self.stamp.path)
+        return chosen
 
     def gaps(self, rows: EdfRows) -> Gaps | None:
         """Return the rows before which records are missing.
@@ -286,15 +336,19 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
             (signals if opened.header.signals else hypnograms).append(file)
     pairs, problems = pair_up(signals, hypnograms)
     findings.note("file", problems)
+    drafts = []
     for file in signals:
         with findings.noting("file"):
-            findings.drafts.append(_draft(file, pairs.get(file.origin), options))
+            drafts.append(_draft(file, pairs.get(file.origin), options))
+    findings.note("file", unlike_inputs(drafts))
+    findings.drafts += drafts
 
 
 def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOptions) -> Draft:
     with _opened(file) as recording:
-        rows = recording.rows(options)
-        labels = _labels(recording, rows, hypnogram, options)
+        rows, description = recording.picked(options)
+        timed = recording.timed(options)
+        labels = _labels(recording, timed, hypnogram, options)
         paths = [file.path] if hypnogram is None else [file.path, hypnogram.path]
         more = "with annotations" if hypnogram is None else "and a hypnogram"
         name = shared_name(file)
@@ -308,10 +362,11 @@ def _draft(file: SourceFile, hypnogram: SourceFile | None, options: SourceOption
             x_name=SIGNALS,
             y_name=ANNOTATIONS,
             found=f"{recording.found} {more}",
-            description=rows.description(options),
+            description=description,
             labels_per="row",
             labels_from="" if hypnogram is None else hypnogram.origin,
-            gaps=recording.gaps(rows),
+            gaps=recording.gaps(timed),
+            notes=notes_by_rate(description, options),
         )
 
 

@@ -19,7 +19,8 @@ from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings, local_path
+from zarrts.sources.formats.libraries import local_path
+from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.source_options import SourceOptions

@@ -217,8 +217,10 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
 
 def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
     """Return the data sets of each recording by their names in it; "" is all of the file."""
-    asked = [name for name in (options.input_name, options.label_name) if name is not None]
-    if options.input_name is not None and (len(asked) == 2 or options.is_unlabelled):
+    arrays = [it for some in options.inputs.values() for it in some]
+    arrays += [options.input_name] if options.input_name is not None else []
+    asked = arrays + ([options.label_name] if options.label_name is not None else [])
+    if arrays and (len(asked) > len(arrays) or options.is_unlabelled):
         # Paths in each group, such as x="raw/eeg", y="stages".
         tops = [
             {f"/{path}".removesuffix(f"/{name}") for path in datasets if _ends(path, name)}

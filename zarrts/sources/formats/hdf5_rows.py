@@ -16,6 +16,7 @@ import numpy as np
 
 from zarrts.buckets.remote_file import RemoteFile, RemoteStream
 from zarrts.errors import SourceError
+from zarrts.sources.formats.libraries import needed
 from zarrts.sources.rows.files import Stamp, opened
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import native_dtype, to_native
@@ -37,14 +38,7 @@ def opened_hdf5(file: Stamp, where: str, stream: RemoteStream | None = None) -> 
         If h5py is not installed, or the file is none; also for what is wrong inside `with`.
     """
     path = file.path
-    try:
-        import h5py
-    except ImportError as error:
-        extra = "mat" if path.lower().endswith(".mat") else "hdf5"
-        raise SourceError(
-            f"{where}: HDF5 files are read with h5py, which is not installed: python -m pip "
-            f"install 'zarrts[{extra}]'"
-        ) from error
+    h5py = needed("h5py", "mat" if path.lower().endswith(".mat") else "hdf5", "HDF5 files", where)
     try:
         if isinstance(file, RemoteFile) and stream is None:
             stream = RemoteStream(file)

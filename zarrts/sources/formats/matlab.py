@@ -33,7 +33,7 @@ _MAX_DEPTH = 20
 
 @dataclass
 class Field73:
-    """What a field holds: one array, or one of each struct of an array or a cell of them."""
+    """The content of a field: one array, or one of each struct of an array or a cell of them."""
 
     items: list[Any] = field(default_factory=list)
     is_list: bool = False

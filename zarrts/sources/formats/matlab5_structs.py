@@ -72,7 +72,7 @@ class Cursor:
 
 @dataclass
 class _Found:
-    """What is found of a field while structs are walked through."""
+    """The items of a field that were found so far in a walk through structs."""
 
     items: list[Variable] = field(default_factory=list)
     is_list: bool = False

@@ -23,17 +23,10 @@ from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.gdf_header import GdfChannels, read_channels
+from zarrts.sources.formats.libraries import local_path, needed, opening
 from zarrts.sources.formats.mne_headers import named_in, refuse_pauses, values_in
 from zarrts.sources.formats.mne_rows import MneRows, refuse_wrong_pieces
-from zarrts.sources.formats.signal_file import (
-    SignalFile,
-    chosen,
-    find_recordings,
-    local_path,
-    needed,
-    opening,
-    stamps_of,
-)
+from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings, stamps_of
 from zarrts.sources.rows.files import SourceFile, opened
 from zarrts.sources.source_options import SourceOptions
 from zarrts.timeline import Gaps

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.table_drafts import contents_of, find_tables
+from zarrts.sources.formats.libraries import needed
+from zarrts.sources.formats.table_drafts import table_format
 from zarrts.sources.formats.table_rows import Kind
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.types import AnyArray
@@ -126,13 +125,7 @@ def open_table(file: SourceFile) -> ParquetTable:
     SourceError
         If PyArrow is not installed, or the file is damaged.
     """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise SourceError(
-            f"{file.origin}: CSV and Parquet files are read with pyarrow, which is not installed: "
-            "pip install 'zarrts[tables]'."
-        ) from error
+    pyarrow = needed("pyarrow", "tables", "CSV and Parquet files", file.origin)
     try:
         with opened(file.path, file.origin) as (stream, stamp), _parquet(stream) as parsed:
             schema, metadata = parsed.schema_arrow, parsed.metadata
@@ -150,23 +143,4 @@ def open_table(file: SourceFile) -> ParquetTable:
         ) from error
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give the columns of a file, each as an array.
-
-    Raises
-    ------
-    SourceError
-        See `open_table`.
-    """
-    yield contents_of(open_table(file), "a Parquet file")
-
-
-FORMAT = Format(
-    suffixes=SUFFIXES,
-    open=open_contents,
-    group=lambda files, options, findings: find_tables(
-        files, options, findings, open_table, "a Parquet file"
-    ),
-    family="tables",
-)
+FORMAT = table_format(SUFFIXES, open_table, "a Parquet file")

@@ -4,7 +4,7 @@ import functools
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
@@ -30,8 +30,15 @@ from zarrts.sources.formats import (
     zarr_folders,
 )
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError, draft_of
+from zarrts.sources.formats.drafts import (
+    Draft,
+    Findings,
+    NoInputsError,
+    draft_of,
+    unlabelled_series,
+)
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.signal_inputs import notes_by_rate, unlike_inputs
 from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import RowReader
@@ -170,7 +177,7 @@ def formats_for(options: SourceOptions) -> tuple[Format, ...]:
     """Return the formats whose files are recordings."""
     known = formats()
     has_own = any({*it.suffixes} & {*_MAYBE.suffixes} for it in known)
-    return (*known, _MAYBE) if isinstance(options.x, tuple) and not has_own else known
+    return (*known, _MAYBE) if options.has_columns and not has_own else known
 
 
 def suffixes(options: SourceOptions | None = None) -> tuple[str, ...]:
@@ -261,7 +268,12 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
     def draft(file: SourceFile) -> list[Draft]:
         try:
             with open_contents(file) as contents:
-                return [draft_of(file, contents, options)]
+                found = draft_of(file, contents, options)
+                if contents.scoring is None:
+                    return [found]
+                # Signals with annotations follow in time, whatever is asked for.
+                notes = (*found.notes, *notes_by_rate(found.description, options))
+                return [replace(unlabelled_series(found, options), notes=notes)]
         except NoInputsError as error:
             empty.append(str(error))
             return []
@@ -273,7 +285,9 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
         it.find(of_format, options, findings)
         in_groups += of_format
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
-    findings.drafts += findings.collect("file", ahead(some), draft)
+    drafts = findings.collect("file", ahead(some), draft)
+    findings.note("file", unlike_inputs([it for it in drafts if it.x_name == edf.SIGNALS]))
+    findings.drafts += drafts
     if not findings.drafts:
         findings.note("file", empty)
 

@@ -1,8 +1,8 @@
 """Recordings in files of named columns: which columns are x, y, times, and who each row is of."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +12,14 @@ from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed, usual_name
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.drafts import Draft, Findings
+from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.subject_arrays import NAMES
 from zarrts.sources.formats.table_rows import ColumnRows, Table
 from zarrts.sources.rows.files import SourceFile, ahead
+from zarrts.sources.rows.inputs import input_rows, part_of_rows
 from zarrts.sources.rows.records import named_rows
 from zarrts.sources.rows.stamps import seconds_of
-from zarrts.sources.rows.views import ConstantRows, PartOfRows
+from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.timeline import FloatArray, IrregularError, Timing, timing_of
 from zarrts.types import AnyArray, Description, RowReader
@@ -26,6 +28,19 @@ _MAX_RUNS = 20_000
 _FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
 
 Open = Callable[[SourceFile], Table]
+
+
+def table_format(suffixes: tuple[str, ...], open_table: Open, found: str) -> Format:
+    """Return the format of files of named columns, each of which `open_table` opens."""
+
+    @contextmanager
+    def open_contents(file: SourceFile) -> Iterator[Contents]:
+        yield contents_of(open_table(file), found)
+
+    def group(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+        find_tables(files, options, findings, open_table, found)
+
+    return Format(suffixes=suffixes, open=open_contents, group=group, family="tables")
 
 
 def find_tables(
@@ -54,8 +69,7 @@ def _drafts(
 ) -> list[Draft]:
     if table.n_rows == 0:
         raise SourceError(f"{file.origin}: has no rows; leave it out.")
-    columns = x_columns(table, options)
-    x = numbers(table, columns)
+    x, description = x_of(table, options)
     path_name = "/".join(part for part in (file.folder, file.stem) if part)
     whole = Draft(
         origin=file.origin,
@@ -64,10 +78,10 @@ def _drafts(
         paths=(file.path,),
         x=x,
         y=_labels(table, options),
-        x_name=", ".join(columns),
+        x_name=", ".join(x_columns(table, options)),
         y_name=", ".join(options.label_names) or options.label_name or "y",
         found=f"{found} of {len(table.columns)} columns",
-        description=replace(Description.unknown(), channels=columns),
+        description=description,
         labels_per="row",
     )
     runs = [("", 0, table.n_rows)] if owner is None else _runs(table, owner)
@@ -95,7 +109,7 @@ def _drafts(
 
 def _part(rows: object, start: int, stop: int) -> RowReader:
     assert isinstance(rows, RowReader)
-    return PartOfRows(rows, start, stop)
+    return part_of_rows(rows, start, stop)
 
 
 def x_columns(table: Table, options: SourceOptions) -> tuple[str, ...]:
@@ -106,7 +120,10 @@ def x_columns(table: Table, options: SourceOptions) -> tuple[str, ...]:
     SourceError
         If none are named, some are not there, or hold no numbers.
     """
-    given = (options.x,) if isinstance(options.x, str) else options.x or options.channels
+    names = options.channels if isinstance(options.channels, tuple) else None
+    given = (options.x,) if isinstance(options.x, str) else options.x or names
+    if isinstance(given, Mapping):
+        given = tuple(dict.fromkeys(it for some in options.inputs.values() for it in some))
     if not given:
         raise SourceError(
             f"{table.origin}: has the columns {listed(table.columns)}; name those that are inputs, "
@@ -114,6 +131,24 @@ def x_columns(table: Table, options: SourceOptions) -> tuple[str, ...]:
         )
     _refuse_lacking(table, given, "x=")
     return tuple(given)
+
+
+def x_of(table: Table, options: SourceOptions) -> tuple[RowReader, Description]:
+    """Return the columns that are x, and what they mean; several inputs where x= names some.
+
+    Raises
+    ------
+    SourceError
+        See `x_columns` and `numbers`.
+    """
+    columns = x_columns(table, options)
+    if not isinstance(options.x, Mapping):
+        return numbers(table, columns), replace(Description.unknown(), channels=columns)
+    readers = {name: numbers(table, some) for name, some in options.inputs.items()}
+    parts = {
+        name: replace(Description.unknown(), channels=some) for name, some in options.inputs.items()
+    }
+    return input_rows(readers, table.origin), replace(Description.unknown(), parts=parts)
 
 
 def _refuse_lacking(table: Table, names: Sequence[str], option: str) -> None:
@@ -234,8 +269,12 @@ def _timed(draft: Draft, table: Table, options: SourceOptions, start: int, stop:
     """Return a recording with the rate and the gaps that its time stamps say."""
     if options.time is None:
         return draft
-    timing = read_times(table, options.time, start, stop, options.rate_hz)
+    timing = read_times(table, options.time, start, stop, options.only_rate_hz)
     described = replace(draft.description, rate_hz=timing.rate_hz)
+    if described.parts:
+        parts = described.parts.items()
+        rated = {name: replace(it, rate_hz=timing.rate_hz) for name, it in parts}
+        described = replace(described, parts=rated)
     return replace(draft, gaps=timing.gaps, description=described, first_s=timing.first_s)
 
 
@@ -280,11 +319,6 @@ def contents_of(table: Table, found: str) -> Contents:
     def reader(name: str, role: Role, options: SourceOptions) -> RowReader:
         return numbers(table, [name]) if role == "x" else values(table, name)
 
-    def side_by_side(options: SourceOptions) -> tuple[RowReader, Description]:
-        columns = x_columns(table, options)
-        described = replace(Description.unknown(), channels=columns)
-        return numbers(table, columns), described
-
     return Contents(
         names=table.columns,
         found=f"{found} of {len(table.columns)} columns",
@@ -292,5 +326,5 @@ def contents_of(table: Table, found: str) -> Contents:
         summary=lambda name: f"{name!r} ({table.n_rows:,} rows)",
         reader=reader,
         description=undescribed,
-        side_by_side=side_by_side,
+        side_by_side=lambda options: x_of(table, options),
     )

@@ -17,7 +17,7 @@ class Table(Protocol):
 
     @property
     def origin(self) -> str:
-        """How messages name it."""
+        """The name of the table in messages."""
         ...
 
     @property

@@ -116,7 +116,7 @@ def _values(file: BinaryIO, start: int, n_bytes: int, n_channels: int, label: st
 
 @dataclass(frozen=True, kw_only=True)
 class _Index:
-    """Where the cases of a file lie, how long they are, and their labels."""
+    """The cases of a file: the place, the length and the label of each."""
 
     starts: list[int]
     sizes: list[int]

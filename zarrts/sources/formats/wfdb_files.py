@@ -19,16 +19,8 @@ from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.signal_file import (
-    SignalFile,
-    as_source_error,
-    chosen,
-    find_recordings,
-    local_path,
-    needed,
-    opening,
-    stamps_of,
-)
+from zarrts.sources.formats.libraries import as_source_error, local_path, needed, opening
+from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings, stamps_of
 from zarrts.sources.formats.wfdb_rows import Segment, WfdbRows
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.source_options import SourceOptions

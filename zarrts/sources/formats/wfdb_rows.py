@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.signal_file import as_source_error, needed, refuse_changes
+from zarrts.sources.formats.libraries import as_source_error, needed
+from zarrts.sources.formats.signal_file import refuse_changes
 from zarrts.sources.rows.files import FileStamp
 from zarrts.sources.rows.reader import Rows
 from zarrts.types import AnyArray

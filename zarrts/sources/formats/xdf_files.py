@@ -21,14 +21,12 @@ from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.libraries import local_path, needed, opening
 from zarrts.sources.formats.signal_file import (
     ANNOTATIONS,
     SIGNALS,
     chosen,
     find_recordings,
-    local_path,
-    needed,
-    opening,
     refuse_changes,
     stamps_of,
 )

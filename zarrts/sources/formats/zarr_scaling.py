@@ -23,7 +23,7 @@ _OF_HDMF = ("_DTYPE", "zarr_dtype", "neurodata_type")
 
 @dataclass(frozen=True)
 class Scaling:
-    """What turns stored values into those that are meant.
+    """The scaling from stored values to those that are meant.
 
     Attributes
     ----------

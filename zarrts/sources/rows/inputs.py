@@ -2,62 +2,40 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.rows.counted import Counted, counted_of
-from zarrts.sources.rows.reader import Rows
-from zarrts.sources.rows.records import check_names
+from zarrts.sources.rows.records import NamedReaders, RecordRows, check_names
 from zarrts.sources.rows.views import DerivedRows, OneSample, PartOfRows
 from zarrts.timeline import Gaps
 from zarrts.types import AnyArray, RowReader
 
 
 @dataclass(frozen=True)
-class InputRows(Rows):
+class InputRows(NamedReaders):
     """Several inputs as they are found, before it is known which of their rows belong together.
 
-    It has the shape of the longest of them, and cannot be read: `study.inputs.aligned` can.
+    Their names are sorted, as the arrays are found in a store. It has the shape of the longest of
+    them, and cannot be read: `study.aligning.align` makes what can.
 
     Attributes
     ----------
-    names : tuple of str
-        Sorted, as the arrays are found in a store.
-    readers : tuple of RowReader
     masks, gaps : dict
         Masks of the rows of some inputs, and rows of these before which something is missing, where
         steps were taken on them; else the recording has those of the input that is longest.
     """
 
-    names: tuple[str, ...]
-    readers: tuple[RowReader, ...]
     masks: Mapping[str, RowReader] = field(default_factory=dict)
     gaps: Mapping[str, Gaps] = field(default_factory=dict)
 
     label = "several inputs"
 
     @property
-    def by_name(self) -> dict[str, RowReader]:
-        """The reader of each input."""
-        return dict(zip(self.names, self.readers, strict=True))
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the input that is longest in time."""
         return max((it.shape for it in self.readers), key=lambda it: (len(it) > 1, it[0], len(it)))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """A field for each input."""
-        pairs = zip(self.names, self.readers, strict=True)
-        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether one of them is."""
-        return any(it.is_sequential for it in self.readers)
 
     def each(self, readers: Mapping[str, RowReader]) -> "InputRows":
         """Return the same inputs with other readers."""
@@ -65,11 +43,6 @@ class InputRows(Rows):
 
     def _read(self, start: int, stop: int) -> AnyArray:
         raise TypeError("several inputs are read once they are aligned")
-
-    def close(self) -> None:
-        """Release what the inputs hold."""
-        for reader in self.readers:
-            reader.close()
 
 
 def input_rows(readers: Mapping[str, RowReader], origin: str) -> InputRows:
@@ -187,63 +160,26 @@ class RepeatedValue(DerivedRows):
 
 
 @dataclass(frozen=True)
-class AlignedRows(Rows):
-    """Records of one timeline, with a field for each of several inputs.
+class AlignedRows(RecordRows):
+    """Records of one timeline, with a field for each of several inputs, of at least `n_rows` rows.
 
     Attributes
     ----------
-    names : tuple of str
-    readers : tuple of RowReader
-        With at least `n_rows` rows each.
     steps : tuple of int
         Steps in time of each input in a row: 1; more, which are axis 1 of its reader; or 0, where
         its value does not change in time.
     n_rows : int
     """
 
-    names: tuple[str, ...]
-    readers: tuple[RowReader, ...]
     steps: tuple[int, ...]
     n_rows: int
 
     label = "several inputs"
 
     @property
-    def by_name(self) -> dict[str, RowReader]:
-        """The reader of each input."""
-        return dict(zip(self.names, self.readers, strict=True))
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """One axis; what an input has beside rows is in its field."""
         return (self.n_rows,)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """A field for each input."""
-        pairs = zip(self.names, self.readers, strict=True)
-        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
-
-    @property
-    def is_sequential(self) -> bool:
-        """Whether one of them is."""
-        return any(it.is_sequential for it in self.readers)
-
-    @property
-    def block_rows(self) -> int:
-        """The most that one of them asks for."""
-        return max(it.block_rows for it in self.readers)
-
-    def _read(self, start: int, stop: int) -> AnyArray:
-        rows = np.empty(stop - start, self.dtype)
-        for name, reader in zip(self.names, self.readers, strict=True):
-            rows[name] = reader.read(start, stop)
-        return rows
-
-    def close(self) -> None:
-        """Release what the inputs hold."""
-        for reader in self.readers:
-            reader.close()
 
 
 def records_of(

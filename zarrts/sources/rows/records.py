@@ -1,4 +1,4 @@
-"""Several arrays of labels of one recording, read as one whose rows are records."""
+"""Several arrays of one recording, read as one whose rows are records; such as of labels."""
 
 import re
 from collections.abc import Mapping
@@ -15,36 +15,47 @@ _RESERVED = {"c", "zarr.json"}  # names of files and folders in a store
 
 
 @dataclass(frozen=True)
-class NamedRows(Rows):
-    """Records with a field for each of several arrays; see `named_rows`.
+class NamedReaders(Rows):
+    """Readers of several arrays of one recording, by name.
 
     Attributes
     ----------
     names : tuple of str
     readers : tuple of RowReader
-        As many rows each.
     """
 
     names: tuple[str, ...]
     readers: tuple[RowReader, ...]
 
-    label = "arrays of labels"
-
     @property
-    def shape(self) -> tuple[int, ...]:
-        """One axis; what an array has beside rows is in its field."""
-        return (self.readers[0].shape[0],)
+    def by_name(self) -> dict[str, RowReader]:
+        """The reader of each array."""
+        return dict(zip(self.names, self.readers, strict=True))
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """A field for each array."""
-        pairs = zip(self.names, self.readers, strict=True)
-        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in pairs])
+        """A field for each array, with what it has beside rows."""
+        return np.dtype([(name, it.dtype, it.shape[1:]) for name, it in self.by_name.items()])
 
     @property
     def is_sequential(self) -> bool:
         """Whether one of them is."""
         return any(it.is_sequential for it in self.readers)
+
+    def close(self) -> None:
+        """Release what the arrays hold."""
+        for reader in self.readers:
+            reader.close()
+
+
+@dataclass(frozen=True)
+class RecordRows(NamedReaders):
+    """Records with a field for each of several arrays, which are read row by row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One axis; what an array has beside rows is in its field."""
+        return (self.readers[0].shape[0],)
 
     @property
     def block_rows(self) -> int:
@@ -53,14 +64,16 @@ class NamedRows(Rows):
 
     def _read(self, start: int, stop: int) -> AnyArray:
         rows = np.empty(stop - start, self.dtype)
-        for name, reader in zip(self.names, self.readers, strict=True):
+        for name, reader in self.by_name.items():
             rows[name] = reader.read(start, stop)
         return rows
 
-    def close(self) -> None:
-        """Release what the arrays hold."""
-        for reader in self.readers:
-            reader.close()
+
+@dataclass(frozen=True)
+class NamedRows(RecordRows):
+    """Several arrays of labels, of as many rows each; see `named_rows`."""
+
+    label = "arrays of labels"
 
 
 def named_rows(readers: Mapping[str, RowReader], origin: str) -> NamedRows:

@@ -52,7 +52,7 @@ class FirRows(FramedRows):
 
     @property
     def working_bytes(self) -> int:
-        """What the calculation of a frame takes, and the frame that is kept."""
+        """Bytes for the calculation of a frame, and for the frame that is kept."""
         return 3 * self.n_fft * self.rows.shape[1] * 8 + 4 * _GROUP_BYTES
 
     def _frame(self, number: int) -> AnyArray:

@@ -56,7 +56,7 @@ class MappedRows(FramedRows):
 
     @property
     def working_bytes(self) -> int:
-        """What a call takes, if the function makes a copy or two."""
+        """Bytes of a call, if the function makes a copy or two."""
         columns = max(self.rows.shape[1], self.shape[1])
         return 6 * (self.frame_rows + 2 * self.halo) * columns * 8
 

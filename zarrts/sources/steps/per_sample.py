@@ -39,7 +39,7 @@ class PerSampleRows(DerivedRows):
 
     @property
     def working_bytes(self) -> int:
-        """What the calculation of a sample takes."""
+        """Bytes for the calculation of a sample."""
         return self.make(_Nothing(self.rows.shape[1:])).working_bytes  # type: ignore[attr-defined, no-any-return]
 
     def _read(self, start: int, stop: int) -> AnyArray:

@@ -107,7 +107,7 @@ class ResampledRows(DerivedRows):
 
     @property
     def working_bytes(self) -> int:
-        """What the calculation of a block takes."""
+        """Bytes for the calculation of a block."""
         return 4 * _BLOCK_BYTES
 
     def _read(self, start: int, stop: int) -> AnyArray:

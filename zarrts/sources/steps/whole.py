@@ -46,7 +46,7 @@ class WholeRows(FramedRows):
 
     @property
     def working_bytes(self) -> int:
-        """What the whole recording takes."""
+        """Bytes for the whole recording."""
         columns = max(self.rows.shape[1], self.shape[1])
         return COPIES * self.rows.shape[0] * columns * 8
 

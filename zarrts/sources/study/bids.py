@@ -17,7 +17,14 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.sources.formats import eeglab
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, input_name, mask_of
+from zarrts.sources.formats.drafts import (
+    Draft,
+    Findings,
+    gaps_of,
+    input_name,
+    mask_of,
+    unlabelled_series,
+)
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.registry import open_contents, without_parts
 from zarrts.sources.formats.signal_file import ANNOTATIONS, SIGNALS
@@ -192,7 +199,7 @@ def _draft(
             contents, x, description, gaps, tables, events, options, file.origin
         )
     beside = [tables.root.path(it) for it in (channels, events) if it is not None]
-    return Draft(
+    found = Draft(
         origin=file.origin,
         name=subject,
         path_name=file.origin,
@@ -210,6 +217,8 @@ def _draft(
         gaps=gaps,
         groups=groups,
     )
+    is_bare = is_signals and options.is_unlabelled
+    return unlabelled_series(found, options) if is_bare else found
 
 
 def _labels(

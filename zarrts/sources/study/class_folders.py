@@ -2,13 +2,15 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import registry
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
-from zarrts.sources.formats.drafts import Draft, Findings, input_name
+from zarrts.sources.formats.contents import Contents
+from zarrts.sources.formats.drafts import Draft, Findings, draft_of, input_name
 from zarrts.sources.rows.files import SourceFile, ahead
 from zarrts.sources.rows.views import ConstantRows, count_rows
 from zarrts.sources.source_options import SourceOptions
@@ -65,6 +67,8 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
 def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | None) -> Draft:
     rows: RowReader | SeriesList
     with registry.open_contents(file) as contents:
+        if isinstance(options.x, Mapping) or (options.inputs and contents.side_by_side is None):
+            return _draft_of_several(file, contents, options, label, subject)
         if len(contents.names) != 1 and not contents.is_named:
             raise SourceError(
                 f"{file.origin}: holds {listed(map(contents.summary, contents.names))}, but a "
@@ -93,6 +97,34 @@ def _draft(file: SourceFile, options: SourceOptions, label: str, subject: str | 
         found=f"a class folder of {_suffix(file)} files",
         description=description,
         subject=subject,
+    )
+
+
+def _draft_of_several(
+    file: SourceFile, contents: Contents, options: SourceOptions, label: str, subject: str | None
+) -> Draft:
+    """Return the recording that a file holds as several inputs, with one label."""
+    if contents.side_by_side is not None:
+        _refuse_times(file, options)
+        x, description = contents.side_by_side(options)
+    else:
+        bare = draft_of(file, contents, replace(options, y=False, folders="auto"))
+        if isinstance(bare.x, SeriesList):
+            raise SourceError(f"{file.origin}: is a list of series; save a file for each.")
+        x, description = bare.x, bare.description
+    return Draft(
+        origin=file.origin,
+        name=file.stem,
+        path_name=file.inside.rpartition(".")[0],
+        paths=tuple(dict.fromkeys((file.path, *contents.more_paths))),
+        x=x,
+        y=ConstantRows(label, 1),
+        x_name=", ".join(options.inputs),
+        y_name="folder",
+        found=f"a class folder of {_suffix(file)} files",
+        description=description,
+        subject=subject,
+        labels_per="recording",
     )
 
 

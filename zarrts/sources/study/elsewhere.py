@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,12 +15,13 @@ from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.rows.files import SourcePath, located, opened
+from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.stamps import seconds_of
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.scoring import DURATIONS, LABELS, ONSETS
 from zarrts.tables import Columns, columns_of, columns_of_csv, first_of
 from zarrts.timeline import FloatArray
-from zarrts.types import SeriesList, SourceRecording
+from zarrts.types import Description, RowReader, SeriesList, SourceRecording
 
 _Labelled = TypeVar("_Labelled", Draft, SourceRecording)
 
@@ -170,7 +171,7 @@ def attach(
                 f"{it.origin}: is a list of series, and labels= are of one series each; save a "
                 "file for each."
             )
-        rate_hz = options.rate_hz or it.description.rate_hz
+        timed, rate_hz = _timed(it.x, it.description, options)
         if rate_hz is None:
             raise SourceError(
                 f"{it.origin}: labels= are intervals of time, but the rate is not known; say "
@@ -178,14 +179,18 @@ def attach(
             )
         assert it.subject is not None
         found = intervals.of(it.subject, it.origin, it.first_s)
-        n_rows, where = it.x.shape[0], f"{it.origin}: {intervals.name}"
+        n_rows, where = timed.shape[0], f"{it.origin}: {intervals.name}"
         y = labels_of(found, rate_hz, n_rows, options, where, "", it.gaps)
         paths: tuple[Any, ...] = it.paths
         if intervals.path is not None and not isinstance(it, SourceRecording):
             paths = (*paths, intervals.path)
+        description = it.description
+        if isinstance(it.x, InputRows):
+            description = replace(description, rate_hz=rate_hz)
         return [
             replace(
                 it,
+                description=description,
                 y=y,
                 y_name="labels",
                 labels_per="row",
@@ -195,3 +200,21 @@ def attach(
         ]
 
     return findings.collect(kind, recordings, labelled)
+
+
+def _timed(
+    x: RowReader, description: Description, options: SourceOptions
+) -> tuple[RowReader, float | None]:
+    """Return the input for whose rows labels are, the fastest of several; and its rate."""
+    if not isinstance(x, InputRows):
+        return x, options.only_rate_hz or description.rate_hz
+    if isinstance(options.rate_hz, Mapping) and "y" in options.rate_hz:
+        raise SourceError("rate_hz= names y, but labels= are intervals of time; leave y out of it.")
+    known = {
+        name: options.of_input(name).rate_hz or description.parts[name].rate_hz for name in x.names
+    }
+    rates = {name: rate for name, rate in known.items() if rate}
+    if not rates:
+        return x, None
+    name = max(rates, key=rates.__getitem__)
+    return x.by_name[name], rates[name]

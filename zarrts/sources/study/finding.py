@@ -7,6 +7,7 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.formats.registry import find_drafts, suffixes
 from zarrts.sources.rows.files import SourceFile, SourcePath
+from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import (
@@ -50,6 +51,12 @@ class Scanned:
     has_subjects_given: bool
     passed_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def may_depend_on_steps(self) -> bool:
+        """Whether signals of one rate that a step picks would make other recordings of files."""
+        has_inputs = any(isinstance(it.x, InputRows) for it in self.recordings)
+        return has_inputs or any(self.problems.values())
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,8 @@ def scan(
     timed = options
     if reference is not None and options.rate_hz is None:
         known = options.before_steps or reference.description
-        timed = replace(options, rate_hz=known.rate_hz)
+        parts = {name: it.rate_hz for name, it in known.parts.items() if it.rate_hz}
+        timed = replace(options, rate_hz=parts or known.rate_hz)
     findings.drafts = label_every.spread(findings.drafts, timed, findings, "file")
     if has_subject_arrays is None:
         has_subject_arrays = options.subject is None and options.folders == "auto"

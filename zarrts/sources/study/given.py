@@ -62,7 +62,7 @@ def sorted_out(
             if not (isinstance(path, str) and path):
                 raise SourceError(f"a source must be a path, not {path!r}.")
             is_table = path.lower().endswith(recording_table.SUFFIX)
-            if isinstance(options.x, tuple) and not isinstance(item, recording_table.TablePath):
+            if options.has_columns and not isinstance(item, recording_table.TablePath):
                 is_table = False  # but a recording
             (tables if is_table else paths).append(path)
         else:

@@ -10,16 +10,15 @@ that pick channels at the beginning come before all that:
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.step_options import Pick, Step
 from zarrts.sources.steps.chains import Starts, finished
 from zarrts.sources.steps.frames import FrameCache, Tails
 from zarrts.sources.steps.taking import take
-from zarrts.sources.study.agreement import Adjusted, Agreement, agree, unsaid_in
-from zarrts.sources.study.meaning import check_named
-from zarrts.sources.study.standards import Described, Reference, Wanted
-from zarrts.types import Description, RowReader, SourceRecording
+from zarrts.sources.study.agreement import Agreement, agree, unsaid_in
+from zarrts.sources.study.meaning import adjusted_rows, check_named, described, wanted_of
+from zarrts.sources.study.standards import Reference, Wanted
+from zarrts.types import Description, SourceRecording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ def join(
     check_named(options, ())
     if options.steps:
         return _after_steps(recordings, options, reference)
-    alike, agreed = _agreed(recordings, _wanted(options, reference))
+    alike, agreed = _agreed(recordings, wanted_of(options, reference))
     return Joined(
         recordings=tuple(alike),
         description=agreed.description,
@@ -96,7 +95,7 @@ def _after_steps(
 
     picked = taken(named, steps[:n_picks], 0)
     before = options.before_steps
-    wanted = _wanted(options, None if before is None else _reference(before, reference))
+    wanted = wanted_of(options, None if before is None else _reference(before, reference))
     if n_picks:
         wanted = replace(wanted, channels=None, picks=False)
     rated = _with_rates(picked, options, before)
@@ -174,7 +173,7 @@ def _agreed(
 ) -> tuple[list[SourceRecording], Agreement]:
     # Of no rows nothing is stored, and another problem is said of them.
     filled = [it for it in recordings if it.x.shape[0] or it.labels_per != "sample"]
-    agreed = agree([_described(it) for it in filled], wanted)
+    agreed = agree([described(it.origin, it.x, it.description) for it in filled], wanted)
     by_id = {id(it): adjusted for it, adjusted in zip(filled, agreed.adjusted, strict=True)}
     alike = [
         replace(it, x=adjusted_rows(it.x, by_id[id(it)]), description=agreed.description)
@@ -183,26 +182,3 @@ def _agreed(
         for it in recordings
     ]
     return alike, agreed
-
-
-def _wanted(options: SourceOptions, reference: Reference | None) -> Wanted:
-    return Wanted(
-        channels=options.channels,
-        units=options.units,
-        rate_hz=options.rate_hz,
-        override=options.override,
-        reference=reference,
-        picks=options.channels is not None,
-    )
-
-
-def _described(it: SourceRecording) -> Described:
-    n_columns = it.x.shape[-1] if len(it.x.shape) > 1 else 0
-    return Described(origin=it.origin, n_columns=n_columns, description=it.description)
-
-
-def adjusted_rows(x: RowReader, adjusted: Adjusted) -> RowReader:
-    """Return rows with their columns in order, and in the units that are wanted."""
-    if adjusted.is_same:
-        return x
-    return AdjustedRows(x, adjusted.columns, adjusted.factors)

@@ -30,7 +30,7 @@ def rows_of_label(options: SourceOptions, carried: Iterable[float | None] = ()) 
     """
     if options.label_every is None:
         return None
-    rate_hz = options.rate_hz or next((it for it in carried if it), None)
+    rate_hz = options.only_rate_hz or next((it for it in carried if it), None)
     try:
         every = rows_of_time("label_every", options.label_every, rate_hz)
     except ValueError as error:

@@ -1,9 +1,38 @@
-"""Refuse what is said of inputs by names, or of all of them, that cannot be meant so."""
+"""Say what columns and rows have to mean, by options and references, and of which inputs."""
 
 from collections.abc import Mapping, Sequence
 
 from zarrts.errors import SourceError
+from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study.agreement import Adjusted
+from zarrts.sources.study.standards import Described, Reference, Wanted
+from zarrts.types import Description, RowReader
+
+
+def wanted_of(options: SourceOptions, reference: Reference | None) -> Wanted:
+    """Return what options and a reference ask of columns and rows."""
+    return Wanted(
+        channels=options.channels,
+        units=options.units,
+        rate_hz=options.rate_hz,
+        override=options.override,
+        reference=reference,
+        picks=options.channels is not None,
+    )
+
+
+def described(origin: str, x: RowReader, description: Description) -> Described:
+    """Return the columns of rows as they are compared."""
+    n_columns = x.shape[-1] if len(x.shape) > 1 else 0
+    return Described(origin=origin, n_columns=n_columns, description=description)
+
+
+def adjusted_rows(x: RowReader, adjusted: Adjusted) -> RowReader:
+    """Return rows with their columns in order, and in the units that are wanted."""
+    if adjusted.is_same:
+        return x
+    return AdjustedRows(x, adjusted.columns, adjusted.factors)
 
 
 def check_named(options: SourceOptions, names: Sequence[str]) -> None:

@@ -15,10 +15,17 @@ from zarrts.sources.formats import edf, zarr_folders
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Scoring
-from zarrts.sources.formats.drafts import Draft, Findings, gaps_of, mask_of
+from zarrts.sources.formats.drafts import (
+    Draft,
+    Findings,
+    gaps_of,
+    mask_of,
+    unlabelled_series,
+)
 from zarrts.sources.formats.registry import open_contents
 from zarrts.sources.rows.files import SourceFile, SourcePath, beside, located, opened
 from zarrts.sources.rows.folders import is_folder
+from zarrts.sources.rows.inputs import part_of_rows
 from zarrts.sources.rows.label_rows import IntervalRows, RepeatedRows
 from zarrts.sources.rows.views import ConstantRows, PartOfRows, count_rows
 from zarrts.sources.source_options import Role, SourceOptions
@@ -187,7 +194,7 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
             y = _part(y, line, y_name)
         paths += [y_file.path] if y_file.path != x_file.path else []
     rows = f" rows {line.start} to {line.stop or 'the end'}" if is_part else ""
-    return Draft(
+    found = Draft(
         origin=line.x + rows,
         name=x_file.stem,
         path_name=line.x,
@@ -206,6 +213,8 @@ def _draft(line: _Line, find_file: Find, options: SourceOptions) -> Draft:
         mask=of_x.mask and PartOfRows(of_x.mask, line.start, line.start + count_rows(x)),
         gaps=part_of_gaps(of_x.gaps, line.start, line.start + count_rows(x)),
     )
+    is_bare = x_name == edf.SIGNALS and options.is_unlabelled
+    return unlabelled_series(found, options) if is_bare else found
 
 
 def _labels(
@@ -229,7 +238,7 @@ def _labels(
     if isinstance(x, SeriesList):
         raise SourceError(f"{line.y}: labels with times need x to be one series, not a list.")
     own = _scoring_of(find_file(line.x.partition(_SEPARATOR)[0].replace("\\", "/")))
-    rate_hz = options.rate_hz or of_x.description.rate_hz
+    rate_hz = options.only_rate_hz or of_x.description.rate_hz
     signals = scoring.Signals(n_rows=x.shape[0], rate_hz=rate_hz, scoring=own, gaps=of_x.gaps)
     if found is None:
         return file, file.stem, scoring.rows_of_csv(file, signals, line.offset_s, options)
@@ -269,12 +278,12 @@ def _part(rows: RowReader | SeriesList, line: _Line, name: str) -> RowReader | S
             f"rows {line.start:,} to {stop:,} of {name}, which has {rows.shape[0]:,}; correct "
             "start or stop."
         )
-    return PartOfRows(rows, line.start, stop)
+    return part_of_rows(rows, line.start, stop)
 
 
 @dataclass(frozen=True)
 class _Said:
-    """What a file says of the columns and rows of an array."""
+    """The columns and rows of an array, as its file describes them."""
 
     description: Description = field(default_factory=Description.unknown)
     mask: RowReader | None = None
