@@ -434,7 +434,6 @@ RAISED_IN = {
     "but the inputs are": "test_inputs.py",
     "say which of them is changed": "test_inputs_keras.py",
     "the transform changes labels or samples": "test_inputs_keras.py",
-    "view shows stores of one input": "test_inputs_keeping.py",
     "and so as it is": "test_pack_conversion.py",
     "and is as large as with pack=False": "test_pack_conversion.py",
     "is an error in kg, but there are channels in": "test_pack_conversion.py",

@@ -355,12 +355,6 @@ def _aligned_labels(
             )
         return RepeatedRows(y, int(every), n_rows), 1
     steps = int(timeline.label_rate / timeline.rate)
-    if steps > 1 and y.dtype.names is not None:
-        raise SourceError(
-            f"{recording.origin}: {steps:,} labels of several arrays are in {float(row_s):g} s, "
-            "the shortest time that is a whole number of steps of each input; of several arrays of "
-            "labels, save one label for each such time."
-        )
     if steps > 1:
         return GroupedRows(PartOfRows(y, 0, n_rows * steps), steps), steps
     return PartOfRows(y, 0, n_rows), 1
