@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def main() -> None:
         task = prepare if args.task == "prepare" else FIGURES[args.task]
         print(json.dumps(task(Path(args.versions[0])) or 0.0))
         # An editable install must not stand in for the version that is measured.
-        home = sys.modules["zarrts"].__file__ or ""
+        home = import_module("zarrts").__file__ or ""
         assert home.startswith(os.environ["PYTHONPATH"]), home
         return
     if len(args.versions) != 2:

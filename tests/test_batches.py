@@ -907,3 +907,30 @@ def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch
         for _, y, ids in snapshot(made.stream(epoch)):
             np.testing.assert_array_equal(y, study.all_y[ids])
     made.close()
+
+
+def test_the_more_batches_are_ready_the_fewer_threads_work(made, monkeypatch):
+    """Threads that are ahead would take processors from the network."""
+    from zarrts.loading import stream
+
+    _, path = made()
+    seen = []
+    take_job = stream._Work.take_job
+
+    def counting(work):
+        job = take_job(work)
+        if job is not None:
+            seen.append((len(work.ready), work.n_active + 1))
+        return job
+
+    monkeypatch.setattr(stream._Work, "take_job", counting)
+    with zarrts.open(path) as store:
+        fast = [batch.x for batch in store.samples.batches(4, workers=4, memory=FITS)]
+        seen.clear()
+        slow = []
+        for batch in store.samples.batches(4, workers=4, memory=FITS):
+            time.sleep(0.003)
+            slow.append(batch.x)
+    for one, other in zip(fast, slow, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert {n for ready, n in seen if ready >= 12} == {1}  # of 16 that may be ready

@@ -251,7 +251,7 @@ def test_what_is_wrong_is_one_line(
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"account_key": "d3Jvbmc="}, r"credentials: GET was answered 403 .*Authorization"),
+        ({"account_key": "d3Jvbmc="}, r"credentials: LIST was answered 403 .*Authorization"),
         ({"container": "nobody"}, r"az://nobody: there is no such bucket"),
     ],
 )

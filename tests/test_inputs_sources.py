@@ -1,12 +1,19 @@
 """Several inputs from files, each as its arrays, signals and columns are in memory."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import zarr
 from click.testing import CliRunner
 from edf_files import SECONDS, STAGES, write_edf, write_raw_edf
 
 import zarrts
 from zarrts.cli import main
+from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.study.inputs import find_inputs
+from zarrts.sources.study.standards import Reference
+from zarrts.types import Description
 
 SMALL = {"chunk": "2KiB", "shard": "16KiB", "progress": False}
 NAMES = ("EEG Fpz-Cz", "EEG Pz-Oz", "EMG", "Temp")
@@ -341,3 +348,244 @@ def test_subjects_of_rows_part_all_inputs(tmp_path):
     np.testing.assert_array_equal(found["acc"], acc)
     np.testing.assert_array_equal(found["hr"], hr)
     np.testing.assert_array_equal(labels, np.arange(6))
+
+
+# A file for each input ----------------------------------------------------------------------------
+
+
+def arrays_of(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(8, 14))
+    return {
+        "acc": rng.normal(size=(10 * n, 3)),
+        "hr": rng.normal(size=(n, 1)),
+        "age": np.array(30.0 + seed),
+        "y": rng.integers(0, 3, n),
+    }
+
+
+@pytest.mark.parametrize("layout", ["{name}/{what}", "{name}_{what}", "{what}-{name}"])
+def test_npy_files_of_one_name_are_the_inputs_of_a_recording(tmp_path, layout):
+    people = {name: arrays_of(seed) for seed, name in enumerate(("anna", "bert"))}
+    for name, arrays in people.items():
+        for what, values in arrays.items():
+            path = tmp_path / "study" / (layout.format(name=name, what=what) + ".npy")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, values)
+    rates = {"acc": 10, "hr": 1, "y": 1}
+    options = {"x": ["acc", "hr", "age"], "kind": "ragged", "rate_hz": rates, "dtype": "keep"}
+    store = zarrts.convert(tmp_path / "study", tmp_path / "a.zarr", **options, **SMALL)
+    assert store.subjects == ["anna", "bert"]
+    x, labels = store.samples.load()
+    for number, arrays in enumerate(people.values()):
+        for name in ("acc", "hr"):
+            np.testing.assert_array_equal(x[name][number], arrays[name])
+        assert x["age"][number].tolist() == [arrays["age"]]
+        np.testing.assert_array_equal(labels[number], arrays["y"])
+    assert zarrts.verify(store.path, deep=True, sources=tmp_path / "study").problems == ()
+    assert "each is 4 files, one for each input" in repr(zarrts.scan(tmp_path / "study", **options))
+    # Files of labels are passed over where there are none.
+    bare = options | {"y": False, "rate_hz": {"motion": 10, "hr": 1}}
+    bare |= {"x": {"motion": "acc", "hr": "*hr*" if "hr-" in layout else "hr", "age": "age"}}
+    store = zarrts.convert(tmp_path / "study", tmp_path / "b.zarr", **bare, **SMALL)
+    np.testing.assert_array_equal(store.samples.load()[0]["motion"][1], people["bert"]["acc"])
+
+
+def test_npy_files_that_are_no_whole_recording_are_named(tmp_path):
+    folder = tmp_path / "study"
+    for seed, name in enumerate(("anna", "bert")):
+        (folder / name).mkdir(parents=True)
+        for what, values in arrays_of(seed).items():
+            np.save(folder / name / f"{what}.npy", values)
+    options = {"x": ["acc", "hr"], "kind": "ragged", "rate_hz": {"acc": 10, "hr": 1, "y": 1}}
+    with pytest.raises(zarrts.ZarrtsError, match="hr by its name; give those files that are meant"):
+        zarrts.convert(folder, tmp_path / "a.zarr", **options, **SMALL)
+    for name in ("anna", "bert"):
+        (folder / name / "age.npy").unlink()
+    (folder / "bert" / "hr.npy").unlink()
+    (folder / "anna" / "acc.npy").write_bytes(b"nothing")
+    with pytest.raises(zarrts.ZarrtsError) as error:
+        zarrts.convert(folder, tmp_path / "a.zarr", **options, **SMALL)
+    assert "anna/acc.npy: is not an .npy array" in str(error.value)
+    assert "bert/acc.npy, bert/y.npy: of this recording, by name, there is no file of hr" in str(
+        error.value
+    )
+    np.save(folder / "bert" / "hr.npy", np.zeros((5, 1)))
+    (folder / "bert" / "y.npy").unlink()
+    with pytest.raises(zarrts.ZarrtsError, match="there is no file of labels; put it beside"):
+        zarrts.convert(folder / "bert", tmp_path / "a.zarr", **options, **SMALL)
+    with pytest.raises(zarrts.ZarrtsError, match="heart by its name, which x= names; there are"):
+        zarrts.convert(folder, tmp_path / "a.zarr", x=["acc", "heart"], **SMALL)
+    np.save(folder / "bert" / "y.npy", np.zeros(5))
+    np.save(folder / "bert" / "ACC.npy", np.zeros((50, 3)))
+    if len(list((folder / "bert").glob("*.npy"))) == 4:  # where names differ in case
+        with pytest.raises(zarrts.ZarrtsError, match="but each input of a recording is one file"):
+            zarrts.convert(folder / "bert", tmp_path / "a.zarr", **options, **SMALL)
+
+
+def stamped(rate, start, n, keep=slice(None)):
+    """Return times as text, in ms, of the steps that are kept."""
+    first = np.datetime64("2026-03-01T10:00:00.000")
+    ms = np.round((start + np.arange(n) / rate) * 1000).astype("m8[ms]")[keep]
+    return [str(first + it).replace("T", " ") for it in ms]
+
+
+def write_two_sensors(folder, seed, *, late_s=0.0, pause=False, labels="acc"):
+    """Write acc.csv at 10 Hz and hr.csv at 1 Hz, and return their columns."""
+    columns = walk(seed, 300)
+    keep = np.r_[0:120, 145:300] if pause else np.arange(300)
+    acc = {"t": stamped(10, 0, 300, keep)}
+    acc |= {name: columns[name][keep] for name in ("ax", "ay")}
+    bpm = columns["bpm"][:30]
+    hr = {"t": stamped(1, late_s, 30), "bpm": bpm}
+    if labels == "acc":
+        acc["act"] = np.array(["sit", "run"])[(keep >= 150).astype(int)]
+    elif labels == "hr":
+        hr["act"] = np.array(["sit", "run"])[(np.arange(30) >= 15).astype(int)]
+    elif labels == "file":
+        act = np.array(["sit", "run"])[(np.arange(9) >= 5).astype(int)]
+        write_table(folder / "act.csv", {"t": stamped(0.2, 0, 9), "act": act})
+    write_table(folder / "acc.csv", acc)
+    write_table(folder / "hr.csv", hr)
+    return side_by_side(columns, ["ax", "ay"]), bpm
+
+
+TWO = {"x": {"acc": ["ax", "ay"], "hr": "bpm"}, "time": "t"}
+
+
+@pytest.mark.parametrize("labels", ["acc", "hr", "file"])
+@pytest.mark.parametrize("pause", [False, True])
+def test_tables_of_one_folder_are_inputs_by_their_times(tmp_path, labels, pause):
+    """hr k is at k + late s, beside acc from 10 (k + late) on."""
+    people = {}
+    for seed, (name, late_s) in enumerate({"anna": 0.0, "bert": 3.0}.items()):
+        folder = tmp_path / "study" / name
+        found = write_two_sensors(folder, seed, late_s=late_s, pause=pause, labels=labels)
+        people[name] = (*found, int(late_s))
+    store = zarrts.convert(tmp_path / "study", tmp_path / "a.zarr", y="act", **TWO, **SMALL)
+    assert store.subjects == ["anna", "bert"]
+    assert store.rate_hz == {"acc": 10, "hr": 1}
+    assert store.channels == {"acc": ["ax", "ay"], "hr": ["bpm"]}
+    expected = []
+    for acc, bpm, late in people.values():
+        seconds = [s for s in range(late, 30) if not (pause and 12 <= s < 15)]
+        for s in seconds:
+            if s + 1 in seconds:
+                expected.append((acc[10 * s : 10 * s + 20], bpm[s - late : s - late + 2, None], s))
+    samples = store.samples.windows("2s", "1s", label="last")
+    assert len(samples) == len(expected)
+    # The label of the last step: of acc at s + 1.9 s, of hr at s + 1 s, of a file for 5 s each.
+    for i, (acc, bpm, s) in enumerate(expected):
+        one, label = samples[i]
+        np.testing.assert_array_equal(one["acc"], acc.astype("f4"))
+        np.testing.assert_array_equal(one["hr"], bpm.astype("f4"))
+        late = people[samples.subject[i]][2]
+        is_run = {"acc": s + 1.9 >= 15, "hr": s + 1 - late >= 15, "file": s + 1 >= 25}[labels]
+        assert store.class_names[label] == ("run" if is_run else "sit")
+
+
+def test_tables_of_inputs_have_labels_subjects_and_times_or_say_what_is_missing(tmp_path):
+    folder = tmp_path / "study"
+    acc, bpm = write_two_sensors(folder / "one", 0, labels="none", late_s=2.0)
+    acc, bpm = acc.astype("f4"), bpm.astype("f4")[:, None]
+    labels = {
+        "file": ["one/acc.csv"] * 2,
+        "start": ["2026-03-01 10:00:05", "2026-03-01 10:00:20"],
+        "stop": ["2026-03-01 10:00:20", "2026-03-01 10:01:20"],
+        "label": ["sit", "run"],
+    }
+    store = zarrts.convert(folder, tmp_path / "a.zarr", labels=labels, **TWO, **SMALL)
+    x, y = store.samples.load()
+    np.testing.assert_array_equal(x["acc"][0], acc[20:300])
+    np.testing.assert_array_equal(x["hr"][0], bpm[:28])
+    named = np.array([*store.class_names, ""])[y[0].reshape(-1)]
+    assert named.tolist() == [""] * 30 + ["sit"] * 150 + ["run"] * 100
+    bare = zarrts.convert(folder, tmp_path / "b.zarr", y=False, **TWO, **SMALL)
+    np.testing.assert_array_equal(bare.samples.load()[0]["hr"][0], bpm[:28])
+    # Who it is, and one label for all, may be in a table of one row.
+    write_table(folder / "one" / "person.csv", {"who": ["eva"], "age": [41], "group": ["a"]})
+    x = TWO["x"] | {"person": "age"}
+    store = zarrts.convert(
+        folder, tmp_path / "d.zarr", x=x, y="group", time="t", subject="who", **SMALL
+    )
+    assert store.subjects == ["eva"] and store.class_names == ["a"]
+    assert store.samples.load()[0]["person"][0].tolist() == [41]
+    (folder / "one" / "person.csv").unlink()
+
+    def refused(words, **more):
+        options = {"y": False} | TWO | more
+        with pytest.raises(zarrts.ZarrtsError, match=words):
+            zarrts.convert(folder, tmp_path / "never.zarr", **options, **SMALL)
+
+    refused("the column of labels, act, is in none; name a column that one of them has", y="act")
+    refused("has no column 'when', which time= names", time="when")
+    refused("has no column 'az', which x= names", x=TWO["x"] | {"acc": ["ax", "az"]})
+    write_table(folder / "one" / "notes.csv", {"note": ["none"]})
+    refused("notes.csv: is none of acc, hr by its name; give those files that are meant")
+    (folder / "one" / "notes.csv").unlink()
+    write_two_sensors(folder / "two", 1)
+    (folder / "two" / "hr.csv").unlink()
+    refused("two/acc.csv: of this recording, by name, there is no file of hr")
+    write_table(folder / "two" / "hr.csv", {"t": stamped(1, 0, 30), "bpm": np.arange(30.0)})
+    write_table(folder / "one" / "hr.csv", {"t": stamped(1, 90, 30), "bpm": np.arange(30.0)})
+    refused(r"one/acc.csv: its inputs have no time in common .* hr from 90 to 120 s")
+    both = {"t": stamped(1, 0, 3), "bpm": [1.5, 2, 3], "act": ["a", "b", "b"], "who": list("aab")}
+    write_table(folder / "one" / "hr.csv", both)
+    refused("one/hr.csv: name several subjects, a, b, but files that are", subject="who")
+    write_table(folder / "two" / "hr.csv", both)
+    refused("act, is in 2 of these files; leave it in one of them, or call a file act", y="act")
+    act = {"t": stamped(1, 0, 9, [0, 1, 2, 6, 7, 8]), "act": list("aaabbb")}
+    write_table(folder / "two" / "act.csv", act)
+    refused(r"two/act.csv: something is missing between its labels \(before row 3\)", y="act")
+
+
+def test_new_tables_of_inputs_are_found_as_in_the_training(tmp_path):
+    acc, bpm = write_two_sensors(tmp_path / "new" / "eva", 3, late_s=1.0, labels="hr")
+    options = SourceOptions(**TWO, y=False, kind="ragged")
+    parts = {
+        name: dataclasses.replace(Description.unknown(), channels=channels, rate_hz=rate_hz)
+        for name, channels, rate_hz in (("acc", ("ax", "ay"), 10.0), ("hr", ("bpm",), 1.0))
+    }
+    known = dataclasses.replace(Description.unknown(), parts=parts)
+    reference = Reference(description=known, owner="it has", steps={"acc": 10, "hr": 1})
+    with pytest.warns(UserWarning, match="inputs are cut to what all have"):
+        (found,) = find_inputs(tmp_path / "new", options, reference=reference)
+    rows = found.x.read(0, found.x.shape[0])
+    np.testing.assert_array_equal(rows["acc"].reshape(-1, 2), acc[10:300])
+    np.testing.assert_array_equal(rows["hr"][:, 0], bpm[:29])
+
+
+@pytest.mark.parametrize("form", ["arrays", "groups"])
+def test_zarr_arrays_of_several_inputs_are_found_with_and_without_labels(tmp_path, form):
+    people = {name: arrays_of(seed) for seed, name in enumerate(("anna", "bert"))}
+    for name, arrays in people.items():
+        if form == "groups":
+            group = zarr.open_group(tmp_path / "study" / f"{name}.zarr", mode="w")
+        for what in ("acc", "hr", "y"):
+            values = arrays[what]
+            dims = ["time", "channel"][: values.ndim]
+            if form == "groups":
+                group.create_array(what, data=values, dimension_names=dims)
+            else:
+                place = str(tmp_path / "study" / f"{name}_{what}.zarr")
+                zarr.create_array(place, data=values, dimension_names=dims)
+    for y in (None, False):
+        rates = {"acc": 10, "hr": 1} | ({} if y is False else {"y": 1})
+        more = {"kind": "ragged"} if form == "arrays" else {}  # else dimensions say so
+        store = zarrts.convert(
+            tmp_path / "study",
+            tmp_path / f"{y}.zarr",
+            x=["acc", "hr"],
+            y=y,
+            rate_hz=rates,
+            dtype="keep",
+            **more,
+            **SMALL,
+        )
+        assert store.subjects == ["anna", "bert"]
+        x, labels = store.samples.load()
+        for number, arrays in enumerate(people.values()):
+            np.testing.assert_array_equal(x["acc"][number], arrays["acc"])
+            np.testing.assert_array_equal(x["hr"][number], arrays["hr"])
+            if y is None:
+                np.testing.assert_array_equal(labels[number], arrays["y"])

@@ -244,6 +244,12 @@ def test_a_step_of_an_input_where_there_is_one_is_refused(tmp_path):
         )
 
 
+def test_steps_on_inputs_that_start_at_other_times_are_refused(tmp_path):
+    it = zarrts.Recording("s", recording(1).x, 0, rate_hz=RATES, start_s={"hr": 2.0})
+    with pytest.raises(SourceError, match="steps= works on inputs that start together"):
+        zarrts.convert(it, tmp_path / "a.zarr", kind="ragged", steps=STEPS, **SIZES)
+
+
 # Files, and what a store keeps -------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Anonymous memory of batches with each option that keeps or works on more than a batch."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import zarrts
+from zarrts.sizes import parse_size
 
 pytestmark = [
     pytest.mark.slow,
@@ -105,6 +107,52 @@ def test_samples_that_are_scaled_by_their_own_take_no_more_memory(tmp_path: Path
     plain = peak_of(path, 0, "160MiB", "{}")
     for options in ("dict(stats='sample')", "dict(stats='sample', scale='minmax')"):
         assert peak_of(path, 0, "160MiB", options) <= plain + 8 * MIB
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight samples of 50 MB, as values that compress, as random ones, and as counts."""
+    folder = tmp_path_factory.mktemp("large")
+    rng = np.random.default_rng(0)
+    labels = np.arange(8) % 2
+    for name, pack in (("values", False), ("random", False), ("counts", "auto")):
+        x = rng.standard_normal((8, 100_000, 125), dtype="f4")
+        if name != "random":
+            x = np.round(x * 1000) * np.float32(0.1)
+        recording = zarrts.Recording("p", x, labels)
+        zarrts.convert([recording], folder / name, pack=pack, progress=False).close()
+        del x, recording
+    return folder
+
+
+@pytest.mark.parametrize("name", ["values", "random", "counts"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "shuffle=False",
+        "dtype='float16'",
+        "dtype='float16', stats=samples.stats()",
+        "stats='sample'",
+        "stats='sample', dtype='float16'",
+        "stats='sample', scale='robust'",
+    ],
+)
+def test_samples_of_50_mb_keep_to_a_tight_budget(large: Path, name: str, options: str) -> None:
+    """All that is taken is within the budget, or the call is refused with what is enough."""
+    memory, said = "250MiB", ""
+    try:
+        peak = peak_of(large / name, 0, memory, f"dict({options})")
+    except AssertionError as refused:
+        said = str(refused)
+        found = re.search(r"memory=250MiB is too little .* raise memory to at least (\d+)MiB", said)
+        assert found, said
+        memory = f"{found[1]}MiB"
+        assert int(found[1]) < 450
+        peak = peak_of(large / name, 0, memory, f"dict({options})")
+    assert peak <= parse_size(memory, "memory") + 4 * MIB
+    if not said:  # what is left beside units that are kept is not left unused
+        assert peak > 100 * MIB
 
 
 REPORT = """

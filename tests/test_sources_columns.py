@@ -303,6 +303,83 @@ def test_labels_of_a_table_lie_at_their_times(tmp_path, form, unlabelled):
         )
 
 
+@pytest.mark.parametrize("is_file", [True, False])
+@pytest.mark.parametrize("by", ["subject", "file"])
+def test_stores_whose_labels_are_in_a_table_are_verified_and_repaired(tmp_path, by, is_file):
+    (tmp_path / "data").mkdir()
+    for seed, name in enumerate("ab"):
+        write_csv(tmp_path / "data" / f"{name}.csv", table_of(100, seed, 0))
+    names = {"a": "anna", "b": "bert"}
+    labels = intervals((by, "dates", "stop"))
+    if by == "subject":
+        labels["subject"] = [names[it] for it in labels["subject"]]
+    given = tmp_path / "labels.csv" if is_file else labels
+    write_csv(tmp_path / "labels.csv", {k: np.asarray(v) for k, v in labels.items()})
+    options = {k: v for k, v in OPTIONS.items() if k != "y"}
+    subject = {f"{name}.csv": whole for name, whole in names.items()}
+    store = tmp_path / "s.zarr"
+    with zarrts.convert(
+        tmp_path / "data", store, labels=given, subject=subject, **options
+    ) as converted:
+        assert converted.subjects == ["anna", "bert"]
+    assert zarrts.verify(store, sources=tmp_path / "data", labels=given).problems == ()
+    assert zarrts.verify(store, sources=tmp_path, labels=given).problems == ()
+    command = ["--sources", str(tmp_path / "data"), "--labels", str(tmp_path / "labels.csv")]
+    shards = [it for it in (store / "0/y").rglob("*") if it.is_file() and it.name != "zarr.json"]
+    before = [it.read_bytes() for it in shards]
+    for shard in shards:
+        shard.write_bytes(b"")
+    if is_file:
+        found = CliRunner().invoke(main, ["repair", str(store), *command])
+        assert found.exit_code == 0 and "is whole" in found.output, found.output
+        found = CliRunner().invoke(main, ["verify", str(store), *command])
+        assert found.exit_code == 0 and "sources" in found.output, found.output
+    else:
+        zarrts.repair(store, tmp_path / "data", labels=given)
+    assert [it.read_bytes() for it in shards] == before
+
+    with pytest.raises(SourceError, match="are not in its files, but come from a table; give"):
+        zarrts.verify(store, sources=tmp_path / "data")
+    with pytest.raises(SourceError, match="are not in its files, but come from a table; give"):
+        shards[0].write_bytes(b"")
+        zarrts.repair(store, tmp_path / "data")
+    shards[0].write_bytes(before[0])
+    labels["label"] = ["walk" if it == "sit" else "sit" for it in labels["label"]]
+    write_csv(tmp_path / "labels.csv", {k: np.asarray(v) for k, v in labels.items()})
+    problems = zarrts.verify(store, sources=tmp_path / "data", labels=given).problems
+    wanted = "is not the file that was converted" if is_file else "differ"
+    assert problems and all(wanted in it.text for it in problems), problems
+
+
+def test_labels_at_an_address_label_files_that_are_here(tmp_path):
+    pytest.importorskip("obstore", reason="the extra cloud is not installed")
+    from fake_s3 import fake_s3
+
+    write_parquet(tmp_path / "a.parquet", table_of(100, 0, 0))
+    labels = {k: np.asarray(v)[:2] for k, v in intervals(("subject", "dates", "stop")).items()}
+    write_csv(tmp_path / "labels.csv", labels)
+    options = {k: v for k, v in OPTIONS.items() if k != "y"}
+    store = tmp_path / "s.zarr"
+    with fake_s3() as s3:
+        s3.objects["labels.csv"] = (tmp_path / "labels.csv").read_bytes()
+        more = {"labels": "s3://lab/labels.csv", "storage_options": s3.options}
+        with zarrts.convert(tmp_path / "a.parquet", store, **more, **options) as made:
+            found = np.array([*made.class_names, ""])[made.samples.load()[1][0]]
+            assert found.tolist() == naive_labels(100, "a").tolist()
+        assert zarrts.verify(store, sources=tmp_path / "a.parquet", **more).problems == ()
+
+
+def test_a_table_of_labels_that_nothing_was_made_of_is_refused(tmp_path):
+    write_csv(tmp_path / "a.csv", table_of(100))
+    zarrts.convert(tmp_path / "a.csv", tmp_path / "s.zarr", **OPTIONS).close()
+    labels = intervals(("subject", "dates", "stop"))
+    for call in (zarrts.repair, zarrts.verify):
+        with pytest.raises(
+            SourceError, match=r"come from its files, not from a table; leave labels="
+        ):
+            call(tmp_path / "s.zarr", sources=tmp_path / "a.csv", labels=labels)
+
+
 def test_labels_go_around_gaps_and_to_recordings_and_edf_files(tmp_path):
     x = np.zeros((100, 2), np.float32)
     table = {"subject": ["s"] * 2, "start": [1, 6], "stop": [2.0, 12.0], "label": ["a", "b"]}

@@ -124,3 +124,35 @@ def test_the_index_is_small(tmp_path):
     tracemalloc.stop()
     assert it.x.shape == (5_000_001, 1)
     assert peak < 24 << 20
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_sensors_of_several_rates_are_inputs_of_the_time_that_all_were_on(tmp_path, labelled):
+    people = {
+        name: write_session(tmp_path / "in" / name, seed)
+        for seed, name in enumerate(("p01", "p02"))
+    }
+    x = {"acc": ["ACC x", "ACC z"], "eda": "EDA", "temp": ["TEMP"]}
+    options = {"x": x, "y": False}
+    if labelled:
+        options = {"x": x, "labels": tmp_path / "labels.csv"}
+        lines = [f"{name},2,12,rest\n{name},12,40,run\n" for name in people]
+        options["labels"].write_text("subject,start,stop,label\n" + "".join(lines))
+    # TEMP begins 2.5 s later, and so ends later as well.
+    for name, values in people.items():
+        write_sensor(tmp_path / "in" / name, "TEMP.csv", values["TEMP.csv"], 4, START + 2.5)
+    store = zarrts.convert(tmp_path / "in", tmp_path / "s.zarr", progress=False, **options)
+    assert store.rate_hz == {"acc": 32, "eda": 4, "temp": 4}
+    assert store.units == {"acc": ["g", "g"], "eda": ["uS"], "temp": ["degC"]}
+    found, labels = store.samples.load()
+    for number, values in enumerate(people.values()):
+        n_rows = 110  # of a quarter of a second, from 2.5 to 30 s
+        acc = values["ACC.csv"][80:960, [0, 2]] / 64
+        np.testing.assert_array_equal(found["acc"][number], acc.astype("f4"))
+        np.testing.assert_array_equal(found["eda"][number], values["EDA.csv"][10:120].astype("f4"))
+        np.testing.assert_array_equal(
+            found["temp"][number], values["TEMP.csv"][:n_rows].astype("f4")
+        )
+        if labelled:
+            named = np.array([*store.class_names, ""])[labels[number].reshape(-1)]
+            assert named.tolist() == ["rest"] * 304 + ["run"] * 576

@@ -51,6 +51,19 @@ def test_brainvision_is_microvolts_to_the_count(tmp_path):
     assert_pieces(pickle.loads(pickle.dumps(it.x)), x.astype("f4"), n=3)
 
 
+def test_channels_are_the_inputs_that_name_them(tmp_path):
+    x = counts(1200, 3) * 0.5
+    write_brainvision(tmp_path, "s01", x, 256, CHANNELS, MARKS)
+    by_name = {"eog": "EOG", "eeg": ["C4", "C3"]}
+    with zarrts.convert(tmp_path, tmp_path / "s.zarr", x=by_name, progress=False) as store:
+        assert store.rate_hz == {"eeg": 256, "eog": 256}
+        found, labels = store.samples.load()
+        np.testing.assert_array_equal(found["eeg"][0], x[:, [1, 0]].astype("f4"))
+        np.testing.assert_array_equal(found["eog"][0], x[:, 2:].astype("f4"))
+        named = np.array(store.class_names)[labels[0]]
+        assert named.tolist() == ["Comment/W"] * 500 + ["Comment/N1"] * 700
+
+
 def test_fif_counts_onsets_from_its_first_row_and_names_bad_channels(tmp_path):
     x = counts(3000, 3) * 1e-6
     info = mne.create_info(list(CHANNELS), 250.0, ["eeg", "eeg", "eog"])
@@ -228,7 +241,7 @@ def test_without_mne_the_extra_is_named(tmp_path, monkeypatch):
 def test_a_file_at_an_address_is_refused(tmp_path):
     remote = SimpleNamespace(path="s3://lab/s01.vhdr")
     with pytest.raises(SourceError, match="MNE reads files of this machine only; copy"):
-        mne_files.open_contents(SourceFile(remote, "s01.vhdr", "s01.vhdr")).__enter__()
+        mne_files.FORMATS[0].open(SourceFile(remote, "s01.vhdr", "s01.vhdr")).__enter__()
 
 
 def test_a_study_is_converted_appended_to_and_predicted_on(tmp_path):

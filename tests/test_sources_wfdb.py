@@ -114,6 +114,19 @@ def test_of_several_rates_channels_of_one_are_chosen_with_all_their_samples(fold
     assert it.description.rate_hz == 100
 
 
+def test_signals_of_several_rates_are_the_inputs_that_name_them(folder, tmp_path):
+    ecg, resp = write_two_rates(folder)
+    x = {"ecg": "ECG", "breath": ["SpO2", "Resp"]}
+    with zarrts.convert(folder, tmp_path / "s.zarr", x=x, progress=False) as store:
+        assert store.rate_hz == {"breath": 100, "ecg": 400}
+        assert store.units == {"breath": ["l", "l"], "ecg": ["mV"]}
+        found, labels = store.samples.load()
+        np.testing.assert_array_equal(found["ecg"][0], ecg)
+        np.testing.assert_array_equal(found["breath"][0], resp[:, ::-1])
+        names = np.array(store.class_names)[labels[0].reshape(-1)]
+        assert names.tolist() == ["W"] * 2000 + ["2"] * 2000
+
+
 def write_multi(folder, lines, name="rec"):
     (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
 

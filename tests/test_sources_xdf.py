@@ -130,3 +130,18 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyxdf", None)
     (problem,) = sources.find(tmp_path).problems
     assert problem.endswith("which is not installed; pip install 'zarrts[xdf]'.")
+
+
+def test_several_streams_are_inputs_at_their_own_times(tmp_path):
+    x = counts(1200, 3).astype("f4")
+    write_xdf(tmp_path / "s01.xdf", x, more=("watch",))
+    content = (tmp_path / "s01.xdf").read_bytes()
+    # The watch, whose numbers come last, starts two and a half seconds later.
+    at = content.rindex(numbers(3, 5000 + np.arange(1200) / 100, x * 2))
+    late = numbers(3, 5002.5 + np.arange(1200) / 100, x * 2)
+    (tmp_path / "s01.xdf").write_bytes(content[:at] + late + content[at + len(late) :])
+    more = {"y": False, "kind": "ragged", "progress": False}
+    with zarrts.convert(tmp_path, tmp_path / "s.zarr", x=["amp", "watch"], **more) as store:
+        found, _ = store.samples.load()
+        np.testing.assert_array_equal(found["amp"][0], x[250:])
+        np.testing.assert_array_equal(found["watch"][0], 2 * x[:950])

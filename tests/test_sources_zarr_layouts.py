@@ -86,7 +86,7 @@ def test_signals_of_braindecode(tmp_path):
     pieces(recording.x, data.astype("f4").T)
 
 
-def biosigio(path, counts, scale, offset, events, version=2):
+def biosigio(path, counts, scale, offset, events, version=2, names=NAMES):
     """Write a hierarchy as biosigIO's exporter does, and NEMAR serves it."""
     root = zarr.open_group(str(path), mode="w")
     root.attrs.update(
@@ -100,7 +100,7 @@ def biosigio(path, counts, scale, offset, events, version=2):
     group = root.create_group("eeg_250hz")
     channels = [
         {"label": name, "unit": "uV", "row_index": i, "scale": scale[i], "offset": offset[i]}
-        for i, name in enumerate(NAMES)
+        for i, name in enumerate(names)
     ]
     group.attrs.update({"modality": "EEG", "rate": 250.0, "channels": channels[::-1]})
     signal = group.create_array(
@@ -145,6 +145,15 @@ def test_a_recording_of_nemar_is_in_physical_units_with_its_events(tmp_path):
     pieces(recording.x, physical.T)
     options = SourceOptions(y=False, x="eeg_250hz/0", axes=("channel", "time"))
     pieces(sources.find(path, options).recordings[0].x, physical.T)
+
+
+def test_channels_of_one_name_are_told_apart(tmp_path):
+    """One that is really called "T8#1" keeps that name."""
+    counts = np.ones((3, 10), "i2")
+    names = ["T8", "T8", "T8#1"]
+    path = biosigio(tmp_path / "a.zarr", counts, [1.0] * 3, [0.0] * 3, [], names=names)
+    found = sources.find(path, SourceOptions(y=False))
+    assert found.description.channels == ("T8#2", "T8#3", "T8#1")
 
 
 def test_a_version_of_biosigio_that_is_not_known_is_refused(tmp_path):

@@ -250,7 +250,11 @@ class Recording:
         where that is known. No window crosses one.
     times : array-like, optional
         Instead: when each time step was, in seconds, or as text or datetime64. Rate and gaps
-        follow from that.
+        follow from that. Of several inputs, a dictionary by name, of each that changes in time.
+    start_s : dict of str to float, optional
+        Of several inputs that do not start together: when each starts, in seconds from the start
+        of the recording; 0 where it is not named. "y" is the start of labels. Rows are those that
+        all inputs have.
     """
 
     subject: str
@@ -262,6 +266,7 @@ class Recording:
     mask: Any = None
     gaps: Any = None
     times: Any = None
+    start_s: Any = None
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,15 @@ from zarrts.sizes import format_count, format_size
 @click.argument("store")
 @click.option("--deep", is_flag=True, help="Read everything: checksums, labels, statistics.")
 @click.option("--sources", help="Compare each sample with the files that were converted.")
+@click.option("--labels", help="The file of labels that was converted with them.")
 @click.option("--workers", type=click.IntRange(1), help="Files read at once.")
 @storage_options
 @with_errors
-def verify(
-    store: str, deep: bool, sources: str | None, workers: int | None, **address: Any
-) -> None:
+def verify(store: str, deep: bool, sources: str | None, **options: Any) -> None:
     """Compare a STORE with its list of files; with --deep or --sources, all that is in them."""
     from zarrts.upkeep.operations import verify as verify_store
 
-    found = verify_store(store, deep=deep, sources=sources, workers=workers, **address)
+    found = verify_store(store, deep=deep, sources=sources, **options)
     for problem in found.problems:
         click.echo(problem.text)
     for key in found.unnamed:
@@ -53,14 +52,15 @@ def verify(
 @click.command(short_help="Write damaged parts of a store anew.")
 @click.argument("store")
 @click.option("--sources", required=True, help="The files that were converted.")
+@click.option("--labels", help="The file of labels that was converted with them.")
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @storage_options
 @with_errors
-def repair(store: str, sources: str, workers: int | None, **address: Any) -> None:
+def repair(store: str, **options: Any) -> None:
     """Write the damaged parts of a STORE anew; what is whole is not touched."""
     from zarrts.upkeep.operations import repair as repair_store
 
-    repaired = repair_store(store, sources, workers=workers, **address)
+    repaired = repair_store(store, **options)
     for problem in repaired.problems:
         click.echo(f"repaired: {problem.text}")
     click.echo(f"{store} is whole.")

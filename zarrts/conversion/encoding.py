@@ -1,4 +1,4 @@
-"""How rows of sources become what a segment stores of them: each input as values, or as counts."""
+"""The conversion of rows of sources to what a segment stores of each input: values, or counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from zarrts.types import AnyArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoding:
-    """How rows of inputs become what is stored, and what that says of them.
+    """The conversion of rows of inputs to what is stored.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Encoding:
 
     @property
     def packing(self) -> dict[str, Packing]:
-        """How counts stand for values, of each input that is stored as counts."""
+        """The packing of each input that is stored as counts."""
         return {name: it.packing for name, it in self.countings.items()}
 
     def stored(self, rows: AnyArray, number: int, origin: str) -> dict[str, AnyArray]:

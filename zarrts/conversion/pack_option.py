@@ -107,7 +107,7 @@ class PackOption:
 
 @dataclass(frozen=True)
 class PackOptions:
-    """What `pack` means of each input.
+    """The option `pack` for each input, as understood.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ class PackedInput:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackPlan:
-    """How inputs are stored, some of them as counts.
+    """The plan to store inputs, some of them as counts.
 
     Attributes
     ----------
@@ -69,23 +69,23 @@ class PackPlan:
 
     @property
     def countings(self) -> dict[str, Counting]:
-        """How values of each input that is packed become counts."""
+        """The conversion to counts of each input that is packed."""
         return {name: it.counting for name, it in self.packed.items()}
 
     @property
     def shuffles(self) -> dict[str, str]:
-        """What comes before the compression, of each input that is packed."""
+        """The shuffle before the compression, of each input that is packed."""
         return {name: it.shuffle for name, it in self.packed.items()}
 
     @property
     def recorded(self) -> str | float | dict[str, str | float]:
-        """What a store keeps of the option: of several inputs, by name."""
+        """The option as a store keeps it: of several inputs, by name."""
         return handed_out({name: it.recorded for name, it in self.packed.items()})
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """What a codec makes of some blocks of an input.
+    """The result of a codec on some blocks of an input.
 
     Bytes of their values, of what is stored before it is compressed, and after; and seconds.
     """

@@ -75,11 +75,11 @@ def prepare(
     root = locate(target, storage_options if is_remote(target) else None)
     refuse_read_only(root)  # before anything is asked of a server
     if isinstance(source, sources.Scanned):
-        refuse_unused(storage_options, None, target, options.subject)
+        refuse_unused(storage_options, None, target, options.subject, options.labels)
         sources.refuse_changes(source.recordings, "since it was scanned; scan it again.")
         scanned = source
     else:
-        refuse_unused(storage_options, source, target, options.subject)
+        refuse_unused(storage_options, source, target, options.subject, options.labels)
         options, scanned = scan(source, options, storage_options, root)
     return _prepared(brought_together(scanned, options), read_target(root), options, None)
 
@@ -142,7 +142,7 @@ def prepare_append(
     """
     root = locate(store, storage_options if is_remote(store) else None)
     refuse_read_only(root)
-    refuse_unused(storage_options, source, store, options.subject)
+    refuse_unused(storage_options, source, store, options.subject, options.labels)
     target = read_target(root)
     header = target.header or read_header(root)  # which says why there is none
     options = _as_in_store(options, header, functions)

@@ -29,7 +29,6 @@ from zarrts.storage.location import (
 )
 from zarrts.storage.metadata import metadata_bytes, metadata_of, root_bytes, zarr_files
 from zarrts.storage.packing import COUNTS, Packing
-from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.schema import MASK, PACKED, schema_of
 from zarrts.storage.segments import (
     CHECKSUMS,
@@ -278,8 +277,7 @@ def _root_bytes(target: Target, attributes: Mapping[str, Any], nodes: Mapping[st
     foreign: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     metadata = dict(nodes)
     if target.header is not None:
-        parted = PartedRoot.of(target.content or b"")
-        grown = None if parted is None else parted.grown(attributes, nodes)
+        grown = None if target.parted is None else target.parted.grown(attributes, nodes)
         if grown is not None:
             return grown
         document = target.document
@@ -383,7 +381,7 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
             for it in header.segments
         ],
         "versions": [
-            {"version": it.version, "segments": list(it.segments), "n_classes": it.n_classes}
+            {"version": it.version, "segments": it.segments, "n_classes": it.n_classes}
             for it in header.versions
         ],
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],

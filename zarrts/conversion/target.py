@@ -5,6 +5,7 @@ look. A conversion looks once before it starts, and once more when it holds the 
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,25 +15,26 @@ from typing import Any
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.lock import LOCK
+from zarrts.conversion.provenance import changes_since
 from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
 from zarrts.storage.joint_tables import JointTables
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
 from zarrts.storage.location import Location, open_file
+from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK
 from zarrts.storage.store import (
     MANIFESTS,
     NewerSchemaError,
     StoreHeader,
-    header_of,
     manifest_key,
+    parse_root,
     read_root,
 )
 
 JOURNAL = "unfinished.journal"
 _DELETED = ".deleted"
 _MANIFEST_START = b'{"objects":'
-_SIZES = ("samples in a chunk", "samples in a shard")
 _MAX_NAMED = 3
 
 
@@ -47,6 +49,8 @@ class Target:
         The root `zarr.json`; None where there is none.
     header : StoreHeader, or None
         The same, where it is that of a store of ours.
+    parted : PartedRoot, or None
+        The same, where it is that of several parts, and nobody else wrote to it.
     tables : JointTables, or None
         Its tables and its manifest, which are read when they are asked for.
     error : StoreError, or None
@@ -69,6 +73,7 @@ class Target:
     root: Location
     content: bytes | None = None
     header: StoreHeader | None = None
+    parted: PartedRoot | None = field(default=None, repr=False)
     tables: JointTables | None = field(default=None, repr=False)
     error: StoreError | None = None
     segments: tuple[str, ...] = ()
@@ -128,29 +133,30 @@ def read_target(root: Location, before: Target | None = None) -> Target:
     Of a complete store in a bucket, that is two requests. The root of a store of many parts takes
     long to parse: if it is what it was `before`, it is not parsed again.
     """
-    paths = {path.name: path for path in _inside(root)}
-    if not paths:
+    names = _names_inside(root)
+    if not names:
         return Target(root=root, obstacle=_obstacle(root))
-    content = read_root(root) if ROOT_KEY in paths else None
-    header, tables, error = None, None, None
+    content = read_root(root) if ROOT_KEY in names else None
+    header, parted, tables, error = None, None, None, None
     if content is not None and before is not None and content == before.content:
-        header, tables, error = before.header, before.tables, before.error
+        header, parted, tables = before.header, before.parted, before.tables
+        error = before.error
     elif content is not None:
         try:
-            header = header_of(root, content)
+            header, parted = parse_root(root, content)
             tables = JointTables(root, header)
         except StoreError as found:
             error = found
     segments: tuple[str, ...] = ()
     version = header.version if header else 0
     if error is not None and not isinstance(error, NewerSchemaError):
-        segments = tuple(name for name in paths if name.isdigit() and _is_ours(paths[name]))
+        segments = tuple(name for name in names if name.isdigit() and _is_ours(root / name))
         version = max(_published(root), default=0) if segments else 0
     known = {ROOT_KEY} if isinstance(root, ObjectPath) else {ROOT_KEY, LOCK}
     if header is not None:
         known |= {MANIFESTS, *(it.name for it in header.segments)}
-    is_ours = {name: _is_ours(path) for name, path in paths.items() if name not in known}
-    leftovers = [paths[name] for name in sorted(is_ours) if is_ours[name]]
+    is_ours = {name: _is_ours(root / name) for name in names if name not in known}
+    leftovers = [root / name for name in sorted(is_ours) if is_ours[name]]
     # The journal goes first: without what it lists it would be of no use, and misleading.
     leftovers.sort(key=lambda it: it.name != JOURNAL)
     # In a bucket this is one more request, and whoever was killed there has left a lock as well.
@@ -160,11 +166,12 @@ def read_target(root: Location, before: Target | None = None) -> Target:
         root=root,
         content=content,
         header=header,
+        parted=parted,
         tables=tables,
         error=error,
         segments=segments,
         version=version,
-        journal=read_journal(root / JOURNAL) if JOURNAL in paths else None,
+        journal=read_journal(root / JOURNAL) if JOURNAL in names else None,
         foreign=tuple(name for name in sorted(is_ours) if not is_ours[name]),
         # Under a root that is not ours, everything stays.
         leftovers=() if error else tuple(leftovers),
@@ -259,7 +266,7 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
         then = _provenance_of(target, header)
     except StoreError as found:
         raise PlanError(str(found)) from found
-    if since := _since(header, then, provenance):
+    if since := changes_since(header, then, provenance):
         raise PlanError(
             f"{root} is version {header.version} of a store of these sources: {since}. Open it: "
             f"zarrts.open({str(root)!r}). More subjects are added with zarrts append; for a store "
@@ -269,27 +276,6 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
         f"{root} is a store of other sources or options ({then.differences(provenance)}). "
         "Choose another name, or replace it with overwrite=True (--overwrite)."
     )
-
-
-def _since(header: StoreHeader, then: Provenance, now: Provenance) -> str:
-    """Return what became of a store since it was made of some sources; empty if it was not."""
-    both = then.sources.keys() & now.sources.keys()
-    is_changed = any(then.sources[it] != now.sources[it] for it in both)
-    is_removed = any("a subject was removed" in it.why for it in header.gone)
-    is_grown = len(header.segments) > 1 or any("joined their parts" in it.why for it in header.gone)
-    # Sizes are no more than what there was at first.
-    options = [it for it in now.options if not (is_grown and it in _SIZES)]
-    if not both or is_changed or any(then.options.get(it) != now.options[it] for it in options):
-        return ""
-    added = sorted(then.sources.keys() - now.sources.keys())
-    if (now.sources.keys() - both and not is_removed) or (added and not is_grown):
-        return ""
-    more = f" and {len(added) - _MAX_NAMED} more" if len(added) > _MAX_NAMED else ""
-    words = [f"{', '.join(added[:_MAX_NAMED])}{more} appended"] if added else []
-    if not added and is_grown:
-        words.append("some of them appended")
-    words += ["a subject removed"] if is_removed else []
-    return f"since it was made, {' and '.join(words)}" if words else ""
 
 
 def _provenance_of(target: Target, header: StoreHeader) -> Provenance:
@@ -355,6 +341,12 @@ def _delete(path: Location) -> None:
 
 
 # Whose is it? --------------------------------------------------------------------------------
+
+
+def _names_inside(folder: Location) -> list[str]:
+    if isinstance(folder, ObjectPath) or not folder.is_dir():
+        return [it.name for it in _inside(folder)]
+    return os.listdir(folder)  # of a thousand parts, in a tenth of the time
 
 
 def _inside(folder: Location) -> list[Location]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from zarrts.sources.formats.array_names import listed
 from zarrts.types import SourceRecording
 
 _MAX_SHOWN = 4
@@ -21,11 +22,8 @@ def data_unread(passed_over: Sequence[str]) -> list[str]:
     some = [path for path in passed_over if PurePath(path).suffix.lower() in _PERHAPS_RECORDINGS]
     if not some:
         return []
-    shown = ", ".join(some[:_MAX_SHOWN]) + (
-        f" and {len(some) - _MAX_SHOWN:,} more" if len(some) > _MAX_SHOWN else ""
-    )
     return [
-        f"{shown}: not read. If these are recordings, save them as "
+        f"{listed(some, _MAX_SHOWN)}: not read. If these are recordings, save them as "
         "np.savez('s01.npz', x=x, y=y), or give them as zarrts.Recording('s01', x, y)."
     ]
 
@@ -45,12 +43,10 @@ def scorings_unread(recordings: Sequence[SourceRecording], passed_over: Sequence
     ]
     if not some:
         return []
-    shown = ", ".join(some[:_MAX_SHOWN]) + (
-        f" and {len(some) - _MAX_SHOWN:,} more" if len(some) > _MAX_SHOWN else ""
-    )
     return [
-        f"{shown}: beside an EDF file of the same name, and not read. If these hold the labels, "
-        "read both in Python, and give them as zarrts.Recording('s01', x, intervals)."
+        f"{listed(some, _MAX_SHOWN)}: beside an EDF file of the same name, and not read. If these "
+        "hold the labels, read both in Python, and give them as "
+        "zarrts.Recording('s01', x, intervals)."
     ]
 
 

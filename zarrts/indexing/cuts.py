@@ -81,12 +81,6 @@ class Cut:
             return None
         return steps[..., 0], steps.shape[-1]
 
-    def x_shape(self, row_shape: tuple[int, ...]) -> tuple[int | None, ...]:
-        """Return the shape of a sample's x; None for a length that differs."""
-        if self.x_steps is None:
-            return (None, *row_shape)
-        return (*self.x_steps.shape, *row_shape)
-
     def n_x(self, fit: "Fit | None") -> tuple[int, ...]:
         """Return how many steps x has, along each of its axes of steps."""
         return _shape(self.x_steps, fit)

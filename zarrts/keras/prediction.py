@@ -214,7 +214,7 @@ def evaluate(
     if isinstance(like, ZarrSequence) and isinstance(samples, str) and is_remote(samples):
         more = storage_options or like._opening.storage_options
     if _is_source(samples, more):
-        refuse_unused(storage_options, samples, None)
+        refuse_unused(storage_options, samples, None, subject, labels)
         options = SourceOptions(
             x=names_of_x(x, spec),
             y=y,

@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,18 @@ class EpochLoader:
             rank=rank,
             world_size=world_size,
         )
-        self.plan = MemoryPlan.of(budget, reader.unit_bytes)
-        self._max_ready = self.plan.count_ready(self._batch_bytes(), reader.readers.is_remote)
+        per_sample, is_remote = self._sample_bytes(), reader.readers.is_remote
+        start, stop = self.batching.bounds(self.n_batches - 1)
+        batch_bytes = max(min(options.batch_size, stop), stop - start) * per_sample
+        # Or it is refused, with the size of a batch.
+        MemoryPlan.of(budget, reader.unit_bytes).count_ready(batch_bytes, is_remote)
+        thread_bytes = self._thread_bytes()
+        # The same on all ranks, whose last batches may differ by a sample.
+        usual = min(options.batch_size, n_samples) * per_sample
+        self.plan = MemoryPlan.of(budget, reader.unit_bytes, 2 * usual + thread_bytes)
+        self._max_ready = self.plan.count_ready(batch_bytes, is_remote, thread_bytes)
+        most = self.plan.count_threads(self._max_ready, batch_bytes, thread_bytes)
+        self._n_threads = min(options.n_threads, most)
         self._memory: UnitMemory | None = None
         self._batch_memory = self._empty_batches()
         self._order: tuple[int, Order] | None = None
@@ -70,20 +81,37 @@ class EpochLoader:
     def _empty_batches(self) -> tuple[BatchMemory, ...]:
         return tuple(BatchMemory(self._max_ready + _HELD_BATCHES) for _ in self._reader.inputs)
 
-    def _batch_bytes(self) -> int:
-        finish = self._finish
-        most = None
-        if finish.lengths is not None:
-            longest = int(self._reader.lengths_of_store.max())
-            most = Fit(lengths=np.ones(1, np.int64), n_steps=finish.lengths.most(longest))
+    @cached_property
+    def _longest(self) -> Fit | None:
+        """The greatest length that a sample may get, where they are of unequal lengths."""
+        lengths = self._finish.lengths
+        if lengths is None:
+            return None
+        longest = int(self._reader.lengths_of_store.max())
+        return Fit(lengths=np.ones(1, np.int64), n_steps=lengths.most(longest))
+
+    def _sample_bytes(self) -> int:
+        """Return the most memory that a sample takes in a batch, with its labels."""
+        most = self._longest
         x_bytes = sum(
-            math.prod(it.shape_of(most)) * finish.inputs[it.name].dtype.itemsize
+            math.prod(it.shape_of(most)) * self._finish.inputs[it.name].dtype.itemsize
             for it in self._reader.inputs
         )
         labels, y_dtype = math.prod(self._reader.y_shape(most)), self._reader.y_step[1]
-        per_sample = x_bytes + labels * y_dtype.itemsize
-        start, stop = self.batching.bounds(self.n_batches - 1)
-        return max(min(self.batching.batch_size, stop), stop - start) * per_sample
+        return x_bytes + labels * y_dtype.itemsize
+
+    def _thread_bytes(self) -> int:
+        """Return the most memory that a thread works with: a compressed chunk, and some values."""
+        chunk = max(it.held[0].spec.chunk_bytes for it in self._reader.inputs_read)
+        if not all(it.held[0].is_direct for it in self._reader.inputs_read):
+            chunk *= 2  # which zarr-python decodes into memory of its own
+        values = (
+            self._finish.inputs[it.name].work_bytes(
+                math.prod(it.shape_of(self._longest)), it.held[0].spec.dtype
+            )
+            for it in self._reader.inputs
+        )
+        return chunk + max(values)
 
     @property
     def input_names(self) -> list[str] | None:
@@ -193,7 +221,7 @@ class EpochLoader:
             memory=self._unit_memory(),
             batches=self._batch_memory,
             finish=self._finish,
-            n_threads=self._options.n_threads,
+            n_threads=self._n_threads,
             max_ready=self._max_ready,
             fetched_bytes=self.plan.fetched_bytes,
             skips_damage=self._options.on_error == "skip",

@@ -16,7 +16,7 @@ from zarrts.loading.unpacking import Unpacking
 from zarrts.loops.gathering import Gathering, take_runs
 from zarrts.loops.library import compiled_for
 from zarrts.loops.scratch import scratch
-from zarrts.stats.scaling import Scaler
+from zarrts.stats.scaling import SampleScaler, Scaler
 from zarrts.types import AnyArray, IntArray, Labels
 
 Target = Callable[[Any], Labels]
@@ -27,6 +27,7 @@ Weigh = Callable[[Batch, Any], Batch]
 # rows NumPy has to number first. It copies shorter ones faster; without the library, two passes are
 # faster than one.
 _LONG_ROW_BYTES, _LONG_RUN_BYTES = 512, 64
+_LARGE_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,14 @@ class Treatment:
         fit : Fit, or None
             How samples of unequal lengths got the same.
         """
+        sample_bytes = length * memory.strides[0]
+        if len(starts) == len(ids) > 1 and sample_bytes >= _LARGE_SAMPLE_BYTES:
+            # One after the other, so that what is worked on in between is one of them.
+            for number in range(len(ids)):
+                one = slice(number, number + 1)
+                some = None if fit is None else fit[one]
+                self.gather(memory, starts[one], length, out[one], ids[one], some)
+            return
         if self.unpacking is not None:
             if not self.unpacking.gather(memory, starts, length, out, ids, fit):
                 rows = out
@@ -98,9 +107,12 @@ class Treatment:
         is_long = length * memory.strides[0] >= least
         if not (is_changed and is_long and compiled_for(memory, out)):
             rows = out
-            if memory.dtype != out.dtype:
-                rows = scratch("rows", out.shape, memory.dtype)
-            take_runs(memory, starts, length, rows)
+            if len(starts) == 1 and sample_bytes >= _LARGE_SAMPLE_BYTES:
+                rows = memory[starts[0] : starts[0] + length].reshape(out.shape)
+            else:
+                if memory.dtype != out.dtype:
+                    rows = scratch("rows", out.shape, memory.dtype)
+                take_runs(memory, starts, length, rows)
             self.scale_into(rows, out, ids, fit)
         elif self.scaler is not None:
             self.scaler.gather(memory, starts, length, out, ids, fit)
@@ -127,6 +139,25 @@ class Treatment:
         else:
             # mode="clip" because "raise" copies through a buffer; the rows are in range.
             memory.take(rows, axis=0, out=out, mode="clip")
+
+    def work_bytes(self, n_values: int, held: np.dtype[Any]) -> int:
+        """Return the memory that `gather` takes for what is neither stored nor handed out.
+
+        Parameters
+        ----------
+        n_values : int
+            Of a sample.
+        held : numpy.dtype
+            Of stored rows.
+        """
+        n_bytes = 0
+        if self.unpacking is not None and self.dtype != self.unpacking.packing.packed.dtype:
+            n_bytes += n_values * self.unpacking.packing.packed.dtype.itemsize
+        if isinstance(self.scaler, SampleScaler):
+            n_bytes += n_values * self.scaler.work_bytes_of_value
+            is_taken = self.unpacking is None and held != self.dtype
+            n_bytes += n_values * held.itemsize if is_taken else 0
+        return n_bytes
 
     @cached_property
     def _unscaled(self) -> Gathering:

@@ -92,16 +92,33 @@ class _Work:
         self.is_closed = False
         self.error: BaseException | None = None
         self.queue = resources.queue(order, self.schedule, first_batch)
+        self.n_active = 0  # threads that have a job
         self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
         self.warnings: list[str] = []  # that the consumer has not given yet
 
     def take_job(self) -> Job | None:
-        """Return what is most urgent, or None if there is nothing to do; with the lock held."""
+        """Return what is most urgent, or None if there is nothing to do; with the lock held.
+
+        The more batches are ready, the fewer threads work: where the network is slower than they
+        are, they would only take processors and the interpreter's lock from it.
+        """
+        if self.n_active >= self._most_active:
+            return None
         job = self.queue.take()
         if isinstance(job, Gather) and job.piece.batch not in self.building:
             self.building[job.piece.batch] = self.gatherer.begin(job, self.resources.batches)
         return job
+
+    @property
+    def _most_active(self) -> int:
+        n_threads, max_ready = self.resources.n_threads, self.resources.max_ready
+        return max(1, -(-n_threads * (max_ready - len(self.ready)) // max_ready))
+
+    def wake(self) -> None:
+        """Wake a thread if one more may work; with the lock held."""
+        if self.n_active < self._most_active:
+            self.has_job.notify()
 
     def do(self, job: Job) -> None:
         """Do a job; take the lock only to say what came of it."""
@@ -131,7 +148,7 @@ class _Work:
         is_slow = elapsed > n_bytes / _WARM_BYTES_PER_S
         with self.lock:
             advised = self.queue.note_decoded(job, is_slow)
-            self.has_job.notify_all()
+            self.wake()
         if advised is not None:
             with contextlib.suppress(ReadError):  # which reading it will raise
                 for it in self.reader.inputs_read:
@@ -152,7 +169,7 @@ class _Work:
         gathers = self.schedule.gathers(job.start, job.stop)
         with self.lock:
             self.queue.note_planned(job, gathers)
-            self.has_job.notify_all()
+            self.wake()
 
     def _gather(self, job: Gather) -> None:
         piece = job.piece
@@ -162,7 +179,7 @@ class _Work:
             self.queue.note_gathered(job)
             building.missing -= piece.stop - piece.start
             is_whole = building.missing == 0
-            self.has_job.notify_all()
+            self.wake()
         if is_whole:
             batch, stored = building.batch(self.reader)
             if len(batch.sample_id):
@@ -177,13 +194,17 @@ class _Work:
 
 def _work(work: _Work) -> None:
     """Do jobs until the stream is closed: what each of its threads runs."""
+    job = None
     while True:
         with work.lock:
+            work.n_active -= job is not None
             job = None
             while not work.is_closed and (job := work.take_job()) is None:
                 work.has_job.wait()
             if job is None:
                 return
+            work.n_active += 1
+            work.wake()  # there may be more to do
         try:
             work.do(job)
         except BaseException as error:  # it has to reach the consumer, whatever it is
@@ -258,7 +279,7 @@ class BatchStream(Iterator[Batch]):
             batch = work.ready.pop(queue.consumed, None)
             if batch is not None:
                 queue.consumed += 1
-                work.has_job.notify_all()
+                work.wake()
             messages, work.warnings = work.warnings, []
         self._has_warned |= bool(messages)
         for message in messages:

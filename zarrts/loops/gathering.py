@@ -215,18 +215,32 @@ class Gathering:
             _take_runs(memory, starts, length, out)
             return
         n_steps = length * math.prod(memory.shape[1:]) // self.n_channels
-        folds = _divisor(n_steps, self.n_channels)
-        shape = (n_steps // folds, folds * self.n_channels)
+        folds = min(n_steps, -(-_FEW_VALUES // self.n_channels))
+        n_whole, lanes = n_steps // folds, folds * self.n_channels
         parameters = self._side_by_side(folds)
         block = max(1, _BLOCK_VALUES // (n_steps * self.n_channels))
+        step = max(1, _BLOCK_VALUES // (block * lanes))
         is_writable_flat = out.flags.c_contiguous
         flat = out if is_writable_flat else np.empty(out.shape, out.dtype)
-        flat = flat.reshape(len(starts), *shape)
+        flat = flat.reshape(len(starts), n_steps * self.n_channels)
         with np.errstate(over="ignore", invalid="ignore"):
             for part, rows in blocks_of(memory, starts, length, block):
                 some = (np.zeros(len(rows), np.int64) if tables is None else tables[part])[:, None]
                 turned = [it[0] if len(it) == 1 else it[some] for it in parameters]
-                self._turn(rows.reshape(-1, *shape), flat[part], turned)
+                rows, some_out = rows.reshape(-1, n_steps * self.n_channels), flat[part]
+                # A long run is turned a piece at a time, and then its last steps.
+                for first in range(0, n_whole, step):
+                    piece = slice(first * lanes, min(first + step, n_whole) * lanes)
+                    shape = (len(rows), -1, lanes)
+                    self._turn(
+                        rows[:, piece].reshape(shape), some_out[:, piece].reshape(shape), turned
+                    )
+                if rest := n_steps * self.n_channels - n_whole * lanes:
+                    self._turn(
+                        rows[:, None, -rest:],
+                        some_out[:, None, -rest:],
+                        [it[..., :rest] for it in turned],
+                    )
         if not is_writable_flat:
             out[...] = flat.reshape(out.shape)
 
@@ -258,13 +272,16 @@ def _arrays_of(change: Affine | Shifted) -> tuple[AnyArray, ...]:
 def blocks_of(
     memory: AnyArray, starts: IntArray, length: int, block: int
 ) -> Iterator[tuple[slice, AnyArray]]:
-    """Yield some runs at a time, and their rows; consecutive rows without copying them."""
+    """Yield some runs at a time, and their rows; consecutive or many rows without a copy."""
     is_whole = length == 1 and len(starts) > 0 and bool((np.diff(starts) == 1).all())
     for start in range(0, len(starts), block):
         part = slice(start, start + block)
         if is_whole:
             first = int(starts[start])
             yield part, memory[first : first + len(starts[part])]
+            continue
+        if block == 1:  # a long one
+            yield part, memory[starts[start] : starts[start] + length]
             continue
         n_rows = len(starts[part]) * length
         taken = scratch("gathered", (n_rows, *memory.shape[1:]), memory.dtype)
@@ -294,10 +311,3 @@ def _take_runs(memory: AnyArray, starts: IntArray, length: int, out: AnyArray) -
         memory.take(rows, axis=0, out=out.reshape(len(rows), *memory.shape[1:]), mode="clip")
     else:
         out[...] = memory[rows].reshape(out.shape)
-
-
-@functools.cache
-def _divisor(n_steps: int, n_channels: int) -> int:
-    """Return how many steps, a divisor of all, are laid side by side for NumPy."""
-    least = -(-_FEW_VALUES // n_channels)
-    return next((run for run in range(least, n_steps // 2) if n_steps % run == 0), n_steps)

@@ -22,12 +22,16 @@ _MAX_AHEAD, _MAX_STEPS, _MAX_READY = 16, 8, 16
 _MIN_SLOTS, _FEW_SLOTS = 3, 24
 _CHUNKS_PER_HEAD = 10  # of a unit, for each that is read with it: a tenth more than has to be
 _OVERHEAD_BYTES = 32 << 20
+_FEW_BYTES = 8 << 20
 _SHARE_OF_LABELS, _MAX_LABEL_BYTES = 1 / 32, 16 << 20
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The shares of a memory budget; they depend on the budget and the size of a unit alone.
+    """The shares of a memory budget.
+
+    They depend on the budget and the size of a unit alone; and, where a batch takes more than a
+    tenth of the budget or a chunk a large part of it, on the sizes of these.
 
     Attributes
     ----------
@@ -50,8 +54,15 @@ class MemoryPlan:
     label_bytes: int
 
     @staticmethod
-    def of(memory_bytes: int, unit_bytes: int) -> "MemoryPlan":
+    def of(memory_bytes: int, unit_bytes: int, reserved_bytes: int = 0) -> "MemoryPlan":
         """Share out a budget.
+
+        Parameters
+        ----------
+        reserved_bytes : int
+            What units may not take of the budget, where that is more than a fifth of it, and more
+            than a few MiB: the batch that is made, the one that was handed out before it, and what
+            a thread works with.
 
         Raises
         ------
@@ -67,12 +78,23 @@ class MemoryPlan:
         >>> plan.slots, plan.span, plan.max_steps
         (102, 84, 6)
         """
-        slots = int(memory_bytes * _SHARE_OF_UNITS) // unit_bytes
+        of_units = int(memory_bytes * _SHARE_OF_UNITS)
+        if reserved_bytes <= _FEW_BYTES:
+            reserved_bytes = 0
+        of_units = min(of_units, memory_bytes - reserved_bytes)
+        slots = of_units // unit_bytes
         if slots < _MIN_SLOTS:
-            needed = format_budget(int(_MIN_SLOTS * unit_bytes / _SHARE_OF_UNITS) + 1)
+            needed = max(
+                int(_MIN_SLOTS * unit_bytes / _SHARE_OF_UNITS) + 1,
+                _MIN_SLOTS * unit_bytes + reserved_bytes,
+            )
+            kept = ""
+            if reserved_bytes > memory_bytes * (1 - _SHARE_OF_UNITS):
+                kept = f" and needs {format_budget(reserved_bytes)} beside {_MIN_SLOTS} of them"
             raise SampleError(
                 f"memory={format_budget(memory_bytes)} is too little for this store, which is "
-                f"read in pieces of {format_budget(unit_bytes)}; raise memory to at least {needed}."
+                f"read in pieces of {format_budget(unit_bytes)}{kept}; raise memory to at least "
+                f"{format_budget(needed)}."
             )
         ahead = max(1, min(_MAX_AHEAD, slots // 8))
         max_steps = max(1, min(_MAX_STEPS, slots // 16))
@@ -99,8 +121,13 @@ class MemoryPlan:
         """Bytes of a remote store that may be asked for ahead, of those left for batches."""
         return self.batch_bytes // 3
 
-    def count_ready(self, batch_bytes: int, is_remote: bool = False) -> int:
-        """Return how many batches may be on their way at once.
+    def count_ready(self, batch_bytes: int, is_remote: bool = False, thread_bytes: int = 0) -> int:
+        """Return how many batches may be on their way at once, beside one that was handed out.
+
+        Parameters
+        ----------
+        thread_bytes : int
+            Memory that a thread works with.
 
         Raises
         ------
@@ -116,9 +143,18 @@ class MemoryPlan:
                 f"{needed}, or lower batch_size."
             )
         # Buffers of the threads and the order take room as well.
-        spare = self.batch_bytes - min(_OVERHEAD_BYTES, self.batch_bytes // 2)
+        overhead = min(_OVERHEAD_BYTES, self.batch_bytes // 2)
+        spare = self.batch_bytes - max(overhead, batch_bytes + thread_bytes)
         spare -= self.fetched_bytes if is_remote else 0
         return max(1, min(spare // max(1, batch_bytes), _MAX_READY))
+
+    def count_threads(self, n_ready: int, batch_bytes: int, thread_bytes: int) -> int:
+        """Return how many threads may work at once beside batches, at least 1; see `count_ready`.
+
+        Some are let pass where all that they work with is a few MiB.
+        """
+        left = self.batch_bytes - (n_ready + 1) * batch_bytes
+        return max(1, max(left, _FEW_BYTES) // max(1, thread_bytes))
 
 
 def window_amplification(memory_bytes: int, chunk_bytes: int) -> float:

@@ -239,7 +239,7 @@ class SourceOptions:
 
     @property
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
-        """What each of several inputs is in a file, by name; none where there is one."""
+        """The names in a file of each of several inputs; none where there is one."""
         if isinstance(self.x, Mapping):
             return {name: (it,) if isinstance(it, str) else it for name, it in self.x.items()}
         return {name: (name,) for name in self.x} if isinstance(self.x, tuple) else {}

@@ -280,6 +280,15 @@ class SampleScaler:
             "stats='subject' or samples.stats()."
         )
 
+    @property
+    def work_bytes_of_value(self) -> int:
+        """Bytes that are worked on, for each value of a sample: quartiles need all at once."""
+        wider = self._wider
+        n_bytes = 0 if wider is None else _LEAST.itemsize
+        if self.scale == "robust":
+            n_bytes += 2 * max(self.dtype, _LEAST).itemsize + (4 if self.has_nan else 0)
+        return n_bytes
+
     @cached_property
     def _wider(self) -> "SampleScaler | None":
         """The scaler that computes where `dtype` is too narrow for it, such as float16."""

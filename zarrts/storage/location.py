@@ -119,12 +119,13 @@ def locate(
 
 
 def refuse_unused(
-    storage_options: Mapping[str, Any] | None, source: Any, store: object, subject: object = None
+    storage_options: Mapping[str, Any] | None, source: Any, store: object, *tables: object
 ) -> None:
     """Raise PlanError where options are given, but nothing that is read or written has an address.
 
     Warns where some are for no address. A table may name addresses, whatever its own is; who
-    reads it has to look at these. Where sources are all there is, `store` is None.
+    reads it has to look at these. Where sources are all there is, `store` is None. `tables` are
+    of subjects or labels, if paths or addresses stand there.
     """
     if not isinstance(storage_options, Mapping | None):
         raise PlanError(
@@ -132,7 +133,7 @@ def refuse_unused(
         )
     if not storage_options or has_table(source):
         return
-    places = [*_listed(source), store, subject]
+    places = [*_listed(source), store, *tables]
     if not any(map(is_remote, places)):
         raise PlanError(
             f"{source if store is None else store} is a path, and storage_options are for "

@@ -103,10 +103,8 @@ class PartedRoot:
         part = _Part.of(new, nodes)
         known = [it[_OF_PART] for it in before]
         parts = [_Part(name, *of_part) for name, of_part in zip(others, known, strict=True)]
-        stop = len(self.content) - len(_END)
-        return _composed(
-            attributes, [*parts, part], b"%b,%b" % (self.content[self.start : stop], part.text)
-        )
+        before_new = memoryview(self.content)[self.start : len(self.content) - len(_END)]
+        return _composed(attributes, [*parts, part], (before_new, b",", part.text))
 
 
 def is_whole_by_bytes(content: bytes) -> bool:
@@ -125,7 +123,7 @@ def parted_bytes(document: Mapping[str, Any]) -> bytes:
     for path, node in document["consolidated_metadata"]["metadata"].items():
         of_part[path.partition("/")[0]][path] = node
     parts = [_Part.of(name, nodes) for name, nodes in of_part.items()]
-    return _composed(ours, parts, b",".join(it.text for it in parts))
+    return _composed(ours, parts, (b",".join(it.text for it in parts),))
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,10 @@ class _Part:
         return _Part(name, crc32c(in_order), len(text), text)
 
 
-def _composed(attributes: Mapping[str, Any], parts: Sequence[_Part], nodes: bytes) -> bytes:
-    """Return a root of attributes, and of the metadata of all parts."""
+def _composed(
+    attributes: Mapping[str, Any], parts: Sequence[_Part], nodes: Sequence[bytes | memoryview]
+) -> bytes:
+    """Return a root of attributes, and of the metadata of all parts, in some pieces."""
     rest = {key: it for key, it in attributes.items() if key not in _CHECKSUM_NAMES}
     rest["segments"] = [
         {**it, _OF_PART: [part.checksum, part.n_bytes]}
@@ -162,7 +162,7 @@ def _composed(attributes: Mapping[str, Any], parts: Sequence[_Part], nodes: byte
     of_bytes, of_names = checksums
     first, second = head[: of_bytes.start(1)], head[of_bytes.end(1) : of_names.start(1)]
     third = head[of_names.end(1) :]
-    checksum = _crc32c_of(first, second, third, nodes, _END)
+    checksum = _crc32c_of(first, second, third, *nodes, _END)
     first += b'"bytes_crc32c":%d,' % checksum
     checksum = _crc32c_of(first, second, third)
     for number, part in enumerate(sorted(parts, key=lambda it: it.name)):
@@ -170,7 +170,7 @@ def _composed(attributes: Mapping[str, Any], parts: Sequence[_Part], nodes: byte
             checksum = crc32c(b",", checksum)
         checksum = joined_crc32c(checksum, part.checksum, part.n_bytes)
     checksum = crc32c(_END, checksum)
-    return b"".join((first, second, b'"crc32c":%d,' % checksum, third, nodes, _END))
+    return b"".join((first, second, b'"crc32c":%d,' % checksum, third, *nodes, _END))
 
 
 def _find_checksums(content: bytes) -> tuple[re.Match[bytes], re.Match[bytes]] | None:

@@ -20,7 +20,7 @@ from zarrts.storage.segments import Segment, input_path
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import SourceRecording
-from zarrts.upkeep.matching import Sources, match_sources
+from zarrts.upkeep.matching import Sources, match_sources, refuse_unused_labels
 from zarrts.upkeep.problems import Problem, SourcePlaces
 
 _TOLERANCE = 1e-9
@@ -188,6 +188,7 @@ def check_sources(
     places: SourcePlaces,
 ) -> Iterator[Problem]:
     """Compare every sample and label of a store with the files that it was made from."""
+    refuse_unused_labels(source, header)
     for segment in header.segments:
         table = tables[segment.name]
         if table is None:

@@ -1,13 +1,16 @@
 """Find the files that a segment of a store was made from."""
 
-from collections.abc import Container, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from zarrts import sources
 from zarrts.buckets.mounts import Mounts
+from zarrts.errors import SourceError
 from zarrts.storage.location import has_table
 from zarrts.storage.segments import Segment
+from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import Description, SourceRecording
 
@@ -16,13 +19,15 @@ from zarrts.types import Description, SourceRecording
 class Sources:
     """Sources as users name them, with the options of their addresses and of the store's.
 
-    `functions` are those that a step calls, by name, where they cannot be imported.
+    `functions` are those that a step calls, by name, where they cannot be imported; `labels` is the
+    table of intervals that the labels were taken from, where they are not in the files.
     """
 
     places: Any
     storage_options: Mapping[str, Any] | None = None
     store: object = None
     functions: Mapping[str, Any] | None = None
+    labels: Any = None
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,23 @@ def match_sources(
     Raises
     ------
     SourceError
-        If there is nothing to be read.
+        If there is nothing to be read, or labels are in a table that is not given.
     """
     mounts = Mounts(source.storage_options)
     # Subjects are the store's; asked for by name, so that no two files are taken for one.
+    subject: Callable[[str], str] = str
+    labels = None
+    if has_labels_elsewhere(segment):
+        if source.labels is None:
+            raise SourceError(
+                "The labels of this store are not in its files, but come from a table; give that, "
+                "too: labels= (--labels)."
+            )
+        subject, labels = _subjects_in(table), source.labels
     options = replace(
         sources.SourceOptions.from_recorded(segment.options, source.functions),
-        subject=lambda path: path,
+        subject=subject,
+        labels=labels,
         kind="ragged" if segment.is_ragged else "dense",
         follow_links=True,
     )
@@ -97,6 +112,44 @@ def match_sources(
         else:
             problems.append(refused.get(name) or f"{origin}: is not among the sources.")
     return Matched(recordings, tuple(problems))
+
+
+def has_labels_elsewhere(segment: Segment) -> bool:
+    """Return whether the labels of a segment came from a table of intervals, not from its files."""
+    return bool(segment.options.get("labels_elsewhere"))
+
+
+def refuse_unused_labels(source: Sources, header: StoreHeader) -> None:
+    """Raise SourceError if a table of labels is given, and no label came from one."""
+    if source.labels is not None and not any(map(has_labels_elsewhere, header.segments)):
+        raise SourceError(
+            "The labels of this store come from its files, not from a table; leave labels= "
+            "(--labels) out."
+        )
+
+
+def _subjects_in(table: RecordingTable) -> Callable[[str], str]:
+    """Return a function from a path to whose it is, by the longest end that is that of a source.
+
+    Folders may be given otherwise than they were converted. A file that is not among the sources,
+    or could be that of several people, is by itself.
+    """
+    owners: dict[str, set[str]] = defaultdict(set)
+    for origin, subject in zip(table.source, table.subject, strict=True):
+        for end in _ends(origin):
+            owners[end].add(subject)
+
+    def subject_of(path: str) -> str:
+        found = next((owners[it] for it in _ends(path) if it in owners), set())
+        return path if len(found) != 1 else next(iter(found))
+
+    return subject_of
+
+
+def _ends(path: str) -> Iterator[str]:
+    """Yield a path, and the same without its first folder, and so on; its name comes last."""
+    parts = path.replace("\\", "/").split("/")
+    yield from ("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def _file_name(origin: str) -> str:

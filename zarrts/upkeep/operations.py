@@ -22,6 +22,7 @@ def verify(
     deep: bool = False,
     sources: Any = None,
     functions: Mapping[str, Any] | None = None,
+    labels: Any = None,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
@@ -38,6 +39,8 @@ def verify(
         the steps that the store was made with.
     functions : dict, optional
         From name to function, of those that a step `map` called, where they cannot be imported.
+    labels : path, address or table, optional
+        The table of intervals that the labels were taken from (`convert(labels=)`).
     workers : int, optional
         Files that are read at once; as many as there are processors by default.
     storage_options
@@ -56,9 +59,11 @@ def verify(
         If there are no sources to be read.
     """
     refuse_unknown(verify, unknown)
-    refuse_unused(storage_options, sources, store)
+    refuse_unused(storage_options, sources, store, labels)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        given = None if sources is None else Sources(sources, storage_options, store, functions)
+        given = (
+            None if sources is None else Sources(sources, storage_options, store, functions, labels)
+        )
         return verify_store(root, is_deep=deep, source=given, workers=workers)
 
 
@@ -67,6 +72,7 @@ def repair(
     sources: Any,
     *,
     functions: Mapping[str, Any] | None = None,
+    labels: Any = None,
     workers: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **unknown: object,
@@ -83,9 +89,11 @@ def repair(
         If somebody else writes to the store.
     """
     refuse_unknown(repair, unknown)
-    refuse_unused(storage_options, sources, store)
+    refuse_unused(storage_options, sources, store, labels)
     with opened(store, storage_options if is_remote(store) else None) as root:
-        return repair_store(root, Sources(sources, storage_options, store, functions), workers)
+        return repair_store(
+            root, Sources(sources, storage_options, store, functions, labels), workers
+        )
 
 
 def remove(

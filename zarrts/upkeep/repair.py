@@ -29,7 +29,7 @@ from zarrts.storage.store import REMEDY, Entries, StoreHeader, read_header, read
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec
-from zarrts.upkeep.matching import Sources, match_sources
+from zarrts.upkeep.matching import Sources, match_sources, refuse_unused_labels
 from zarrts.upkeep.problems import Problem, SourcePlaces
 from zarrts.upkeep.verification import check_checksums, check_listing, sizes_of
 
@@ -62,6 +62,7 @@ def repair_store(root: Location, source: Sources, workers: int | None = None) ->
     with only_writer(root):
         target = read_target(root)
         header = target.header or read_header(root)
+        refuse_unused_labels(source, header)
         try:
             entries = read_manifest(root, header).entries
             problems = _mend_metadata(target, entries)

@@ -12,22 +12,19 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.libraries import as_source_error, local_path, needed
 from zarrts.sources.formats.signal_file import (
     SignalFile,
     chosen,
-    find_recordings,
     refuse_changes,
+    signal_format,
     stamps_of,
 )
 from zarrts.sources.rows.files import FileStamp, SourceFile, opened
@@ -249,18 +246,6 @@ class _Recording:
         return rows, description
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give the signals of a file.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged, or actipy or Java is not installed.
-    """
-    yield _Recording(file).signal_file().contents()
-
-
 def _is_one(file: SourceFile) -> bool:
     """Return whether a `.bin` file is of a GENEActiv, whose text begins so."""
     if not file.is_kind((".bin",)):
@@ -269,18 +254,13 @@ def _is_one(file: SourceFile) -> bool:
         return stream.read(len(_GENEACTIV)) == _GENEACTIV
 
 
-def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    find_recordings(files, options, findings, open_contents)
-
-
 FORMATS = tuple(
-    Format(
+    signal_format(
+        lambda file: _Recording(file).signal_file().contents(),
         name=device,
         needs=("actipy",),
         extra="actipy",
         suffixes=(suffix,),
-        open=open_contents,
-        group=_find,
         recognises=_is_one,
     )
     for suffix, device in DEVICES.items()

@@ -1,5 +1,7 @@
 """Usual names of inputs and labels, and the choice among the arrays of one file."""
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from zarrts.errors import SourceError
@@ -26,6 +28,20 @@ them so that a file with several sets is ambiguous, and none is dropped."""
 
 Y_NAMES = frozenset([*Y_WORDS, *_with_sets("y"), "y_true"])
 """Usual names of labels."""
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return names that differ: those that occur twice get "#1", "#2", so that each is chosen."""
+    counts = Counter(names)
+    taken = {name for name, count in counts.items() if count == 1}
+    found = []
+    for name in names:
+        if counts[name] > 1:
+            free = (f"{name}#{number}" for number in itertools.count(1))
+            name = next(it for it in free if it not in taken)
+            taken.add(name)
+        found.append(name)
+    return found
 
 
 def listed(items: Iterable[str], limit: int = 20) -> str:

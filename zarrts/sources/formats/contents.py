@@ -59,6 +59,9 @@ class Contents:
     mask, gaps : function of a name and options, optional
         Return the rows of an array that are no good, and those before which something is missing;
         None where there are none. See `SourceRecording`.
+    first_s : function of a name, optional
+        Returns when the first row of an array was, in seconds from a moment that all arrays of the
+        file share, where these need not start together.
     side_by_side : function of options, optional
         Returns x and what its columns mean, where each name is only one column of it; SourceError
         if options name none.
@@ -84,6 +87,7 @@ class Contents:
     scoring: Callable[[], Scoring] | None = None
     mask: Callable[[str, SourceOptions], RowReader | None] | None = None
     gaps: Callable[[str, SourceOptions], Gaps | None] | None = None
+    first_s: Callable[[str], float] | None = None
     side_by_side: Callable[[SourceOptions], tuple[RowReader, Description]] | None = None
     is_of_signals: bool = False
     more_paths: list[str] = field(default_factory=list)

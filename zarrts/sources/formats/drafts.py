@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats import array_names
+from zarrts.sources.formats.array_inputs import arrays_of_inputs, times_of_inputs
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents, Opener
 from zarrts.sources.formats.subject_arrays import read_subjects, subject_array
@@ -216,7 +217,7 @@ def _draft_of_several(
 ) -> Draft:
     """Return the recording that a file holds as several inputs."""
     origin = f"{file.origin}/{group}" if group else file.origin
-    arrays = _arrays_of_inputs(contents, options, origin)
+    arrays = arrays_of_inputs(contents, options, origin)
     moving = [it for it in arrays.values() if contents.shape(it)]
     first = moving[0] if moving else next(iter(arrays.values()))
     others = [it for it in arrays.values() if it != first]
@@ -238,38 +239,19 @@ def _draft_of_several(
     parts = {
         name: contents.description(array, options.of_input(name)) for name, array in arrays.items()
     }
+    times = times_of_inputs(contents, arrays, options)
+    label_rate = None
+    if times and not options.is_unlabelled:  # which are moments of the first of them
+        of_first = next(name for name, array in arrays.items() if array == first)
+        times["y"], label_rate = times[of_first], parts[of_first].rate_hz
     return replace(
         draft,
-        x=input_rows(readers, origin),
+        x=input_rows(readers, origin, times),
         x_name=", ".join(arrays.values()),
         paths=tuple(dict.fromkeys((*draft.paths, *contents.more_paths))),
-        description=replace(Description.unknown(), parts=parts),
+        description=replace(Description.unknown(), parts=parts, rate_hz=label_rate),
+        gaps=None if times else draft.gaps,
     )
-
-
-def _arrays_of_inputs(contents: Contents, options: SourceOptions, origin: str) -> dict[str, str]:
-    """Return the array that each of several inputs is.
-
-    Raises
-    ------
-    SourceError
-        If one is not there, or is to be several.
-    """
-    held = array_names.listed(map(contents.summary, contents.names))
-    several = [name for name, some in options.inputs.items() if len(some) > 1]
-    if several:
-        raise SourceError(
-            f"{origin}: x= makes the input {several[0]!r} of several arrays, but in a file of "
-            f"arrays an input is one of them; it holds {held}."
-        )
-    found = {name: array for name, (array,) in options.inputs.items()}
-    lacking = [it for it in found.values() if it not in contents.names]
-    if lacking:
-        raise SourceError(
-            f"{origin}: has no array {', '.join(map(repr, lacking))}, which x= names; it holds "
-            f"{held}."
-        )
-    return found
 
 
 def unlabelled_series(draft: Draft, options: SourceOptions) -> Draft:

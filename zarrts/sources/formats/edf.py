@@ -7,7 +7,7 @@ pyEDFlib and MNE, the first keeps files open in tables of its own, and the secon
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,8 @@ from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, NoInputsError
-from zarrts.sources.formats.edf_counts import EdfCounts
 from zarrts.sources.formats.edf_header import (
     Annotation,
-    EdfHeader,
     Signal,
     read_annotations,
     read_header,
@@ -28,6 +26,7 @@ from zarrts.sources.formats.edf_header import (
 )
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.formats.edf_pairs import pair_up, shared_name
+from zarrts.sources.formats.edf_rows import EdfRows
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.signal_inputs import (
     Picked,
@@ -40,106 +39,16 @@ from zarrts.sources.formats.signal_inputs import (
     together,
     unlike_inputs,
 )
-from zarrts.sources.rows.counted import Counted
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.label_rows import IntervalRows
-from zarrts.sources.rows.reader import Rows
-from zarrts.sources.rows.strided import fill_from
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.timeline import Gaps
-from zarrts.types import AnyArray, Description, RowReader
+from zarrts.types import RowReader
 
 SIGNALS, ANNOTATIONS = "signals", "annotations"
-_COUNT_BYTES = 2
 
 _SAME_S = 1e-3
 """Records that are so near to each other follow each other."""
-
-
-@dataclass(frozen=True)
-class EdfRows(Rows):
-    """Samples of some signals of one rate, in the units of the file.
-
-    Attributes
-    ----------
-    stamp : Stamp
-    header : EdfHeader
-    signals : tuple of Signal
-        One a column.
-    label : str
-        How errors name the file.
-    """
-
-    stamp: Stamp
-    header: EdfHeader
-    signals: tuple[Signal, ...]
-    label: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape (time, channel)."""
-        return (self.header.n_records * self.signals[0].n_samples, len(self.signals))
-
-    def description(self, *, is_by_hand: bool) -> Description:
-        """Return names, units and rate; the names are by hand where `channels=` chose signals."""
-        return Description(
-            channels=tuple(it.name for it in self.signals),
-            units=tuple(it.unit for it in self.signals),
-            rate_hz=self.header.rate_hz(self.signals[0]),
-            by_hand=frozenset(["channels"]) if is_by_hand else frozenset(),
-        )
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32, which holds every value of 24 bits."""
-        return np.dtype(np.float32)
-
-    @property
-    def block_rows(self) -> int:
-        """Rows of a record."""
-        return max(1, min(self.signals[0].n_samples, self.shape[0]))
-
-    @property
-    def counted(self) -> Counted | None:
-        """The integers of the file, where they are of 16 bits."""
-        if self.header.sample_bytes > _COUNT_BYTES:
-            return None
-        return EdfCounts(self.stamp, self.header, self.signals, self.label).counted
-
-    def _read(self, start: int, stop: int) -> AnyArray:
-        out = np.empty((stop - start, len(self.signals)), np.float32)
-        if start == stop:
-            return out
-        with self.stamp.open() as file:
-            n_samples = self.signals[0].n_samples
-            # As the bytes lie: a file at an address is read by blocks.
-            for record in range(start // n_samples, -(-stop // n_samples)):
-                first = record * n_samples
-                begin, end = max(start, first) - first, min(stop, first + n_samples) - first
-                part = out[first + begin - start : first + end - start]
-                for column, signal in enumerate(self.signals):
-                    part[:, column] = self._values(file, signal, record, begin, end)
-        return out
-
-    def _values(self, file: Any, signal: Signal, record: int, begin: int, end: int) -> AnyArray:
-        """Return samples `begin` to `end` of a signal in one record."""
-        header, width = self.header, self.header.sample_bytes
-        low, high = signal.digital
-        least, most = signal.physical
-        gain = (most - least) / (high - low)
-        offset = header.n_bytes + record * header.record_bytes + signal.offset
-        raw = np.empty((end - begin) * width, np.uint8)
-        fill_from(file, offset + begin * width, raw.data, self.label)
-        return (_integers(raw, width) - low) * gain + least
-
-
-def _integers(raw: AnyArray, width: int) -> AnyArray:
-    """Return little-endian signed integers of 2 or 3 bytes as float64."""
-    if width == 2:
-        return raw.view("<i2").astype(np.float64)
-    parts = raw.reshape(-1, 3).astype(np.int32)
-    values = parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16
-    return (values - ((values & 0x800000) << 1)).astype(np.float64)
 
 
 class _Recording:

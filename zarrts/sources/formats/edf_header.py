@@ -7,13 +7,13 @@ every signal, one signal after the other, as integers of 2 bytes (EDF) or 3 (BDF
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import BinaryIO
 
 from zarrts.errors import SourceError
+from zarrts.sources.formats.array_names import told_apart
 from zarrts.sources.rows.strided import fill_from
 
 MAX_SIGNALS = 4096
@@ -126,8 +126,12 @@ def read_header(stream: BinaryIO, size: int, where: str) -> EdfHeader:
         it = _signal(table, number, n_signals, offset, where)
         signals.append(it)
         offset += it.n_samples * sample_bytes
+    ordinary = [it for it in signals if it.name not in _ANNOTATIONS]
     header = EdfHeader(
-        signals=_told_apart([it for it in signals if it.name not in _ANNOTATIONS]),
+        signals=tuple(
+            replace(it, name=name)
+            for it, name in zip(ordinary, told_apart([it.name for it in ordinary]), strict=True)
+        ),
         annotations=tuple(it for it in signals if it.name in _ANNOTATIONS),
         n_bytes=n_bytes,
         record_bytes=offset,
@@ -161,22 +165,6 @@ def _signal(table: str, number: int, n_signals: int, offset: int, where: str) ->
         raise SourceError(f"{about} has {n_samples} samples in a record; correct the header.")
     unit = field(96, 8).strip()
     return Signal(name, unit, (limits[0], limits[1]), (limits[2], limits[3]), n_samples, offset)
-
-
-def _told_apart(signals: Sequence[Signal]) -> tuple[Signal, ...]:
-    """Return signals of which those of one name are numbered, so that each can be chosen."""
-    counts = Counter(it.name for it in signals)
-    taken = {name for name, count in counts.items() if count == 1}
-    found = []
-    for it in signals:
-        if counts[it.name] > 1:
-            number = 1
-            while f"{it.name}#{number}" in taken:
-                number += 1
-            it = replace(it, name=f"{it.name}#{number}")
-            taken.add(it.name)
-        found.append(it)
-    return tuple(found)
 
 
 def refuse_limits(signals: Sequence[Signal], where: str) -> None:

@@ -4,9 +4,8 @@ The first line of a file is when it starts, the second is its rate, and each fur
 of IBI.csv and tags.csv, the lines have times of their own. Sensors of one rate are read together.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -14,13 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.libraries import local_path
-from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings
+from zarrts.sources.formats.signal_file import SignalFile, chosen, signal_format
+from zarrts.sources.formats.signal_inputs import refuse_several_rates
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.source_options import SourceOptions
@@ -206,6 +202,7 @@ def _signal_file(file: SourceFile) -> SignalFile:
         name=os.path.basename(os.path.dirname(str(file.path))),
         found=f"a folder of an Empatica E4 of {len(sensors)} sensors",
         pick=partial(_pick, folder, sensors, names),
+        first_s=lambda options: _chosen(folder, sensors, names, options)[3],
         annotations=partial(_annotations, folder, sensors, names, by_name.get(TAGS)),
         paths=tuple(it.path for it in by_name.values() if isinstance(it.path, str)),
     )
@@ -224,13 +221,7 @@ def _chosen(
             found[-1] = (sensor, (*found[-1][1], column))
         else:
             found.append((sensor, (column,)))
-    rates = {it.rate_hz for it, _ in found}
-    if len(rates) > 1:
-        shown = listed(f"{names[pick]} ({of_name[pick][0].rate_hz:g} Hz)" for pick in picks)
-        raise SourceError(
-            f"{folder}: its signals have several rates: {shown}; choose signals of one rate with "
-            f"channels=['{names[picks[0]]}', ...] (--channels)."
-        )
+    refuse_several_rates([(names[it], of_name[it][0].rate_hz) for it in picks], folder)
     return found, picks, by_hand, max(it.start_s for it, _ in found)
 
 
@@ -271,18 +262,6 @@ def _annotations(
         raise SourceError(f"{tags.origin}: a line is not a time ({error}).") from error
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give the signals of the folder that a file is in, and the moments that were marked.
-
-    Raises
-    ------
-    SourceError
-        If a file of a sensor is damaged.
-    """
-    yield _signal_file(file).contents()
-
-
 def _parts(files: Sequence[SourceFile]) -> set[str]:
     """Return all files of each folder but the one that stands for it."""
     folders: dict[str, list[str]] = {}
@@ -292,14 +271,9 @@ def _parts(files: Sequence[SourceFile]) -> set[str]:
     return {it for some in folders.values() for it in sorted(some)[1:]}
 
 
-def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    find_recordings(files, options, findings, open_contents)
-
-
-FORMAT = Format(
+FORMAT = signal_format(
+    lambda file: _signal_file(file).contents(),
     suffixes=tuple(it.lower() for it in SENSORS),
-    open=open_contents,
-    group=_find,
     parts=_parts,
     recognises=_is_one,
     name="Empatica E4",

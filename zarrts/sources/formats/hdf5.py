@@ -19,17 +19,17 @@ from zarrts.sources.formats.carried import (
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Findings, draft_of
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.groups import grouped
 from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
 from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
 from zarrts.sources.rows.strided import to_native
+from zarrts.sources.rows.text_labels import text_labels
 from zarrts.sources.rows.views import ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader
 
 MAX_OBJECTS = 100_000
-MAX_TEXT_BYTES = 64 << 20
-"""Of all labels that are text of any length, which are held in memory."""
 
 
 class Group:
@@ -63,7 +63,8 @@ class Group:
         if dataset.shape is None:
             raise SourceError(f"{where}: holds nothing; save an array.")
         if role == "y" and is_text(dataset):
-            return ValueRows(_texts(dataset, where))
+            check_stored(dataset, where)
+            return ValueRows(text_labels(dataset.shape, dataset.asstr().__getitem__, where))
         _refuse_lists(dataset, where)
         check_array(dataset.dtype, dataset.shape, role, where)
         self.paths += check_stored(dataset, where)
@@ -123,22 +124,6 @@ def is_text(dataset: Any) -> bool:
     import h5py
 
     return h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype.kind == "O"
-
-
-def _texts(dataset: Any, where: str) -> Any:
-    check_stored(dataset, where)
-    if len(dataset.shape) > 1 or dataset.size * 4 > MAX_TEXT_BYTES:
-        raise SourceError(
-            f"{where}: is text of shape {dataset.shape}; labels that are text need one axis, and "
-            f"at most {MAX_TEXT_BYTES // 4:,} rows."
-        )
-    texts = dataset.asstr()
-    rows = [str(texts[()])] if not dataset.shape else []
-    for start in range(0, dataset.size if dataset.shape else 0, 10_000):
-        rows += [str(it) for it in texts[start : start + 10_000]]
-        if max(map(len, rows)) * len(rows) * 4 > MAX_TEXT_BYTES:
-            raise SourceError(f"{where}: its text is too long for labels; save codes instead.")
-    return np.array(rows, dtype=np.str_)
 
 
 def datasets_in(file: Any, where: str) -> dict[str, Any]:
@@ -213,40 +198,6 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
             for group, own in grouped(datasets, options).items():
                 contents = Group(file, stamp, own).contents()
                 findings.drafts.append(draft_of(file, contents, options, group=group))
-
-
-def grouped(datasets: dict[str, Any], options: SourceOptions) -> dict[str, dict[str, Any]]:
-    """Return the data sets of each recording by their names in it; "" is all of the file."""
-    arrays = [it for some in options.inputs.values() for it in some]
-    arrays += [options.input_name] if options.input_name is not None else []
-    asked = arrays + ([options.label_name] if options.label_name is not None else [])
-    if arrays and (len(asked) > len(arrays) or options.is_unlabelled):
-        # Paths in each group, such as x="raw/eeg", y="stages".
-        tops = [
-            {f"/{path}".removesuffix(f"/{name}") for path in datasets if _ends(path, name)}
-            for name in asked
-        ]
-        groups = sorted(set.intersection(*tops))
-        if len(groups) > 1 or (groups and options.is_unlabelled):
-            return {top[1:]: _below(datasets, top[1:]) for top in groups}
-    parents: dict[str, list[str]] = {}
-    for path in datasets:
-        parents.setdefault(path.rpartition("/")[0], []).append(path)
-    if "" in parents:
-        return {"": datasets}
-    if len(parents) == 1:
-        (top,) = parents
-        return {"": _below(datasets, top)}
-    return {top: _below(datasets, top) for top in parents}
-
-
-def _ends(path: str, name: str) -> bool:
-    return f"/{path}".endswith(f"/{name}")
-
-
-def _below(datasets: dict[str, Any], top: str) -> dict[str, Any]:
-    start = f"{top}/" if top else ""
-    return {path.removeprefix(start): it for path, it in datasets.items() if path.startswith(start)}
 
 
 FORMAT = Format(

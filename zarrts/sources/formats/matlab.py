@@ -16,11 +16,12 @@ from zarrts.sources.formats import matlab_words as words
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.hdf5 import MAX_OBJECTS, MAX_TEXT_BYTES
+from zarrts.sources.formats.hdf5 import MAX_OBJECTS
 from zarrts.sources.formats.hdf5_rows import Hdf5Rows, check_stored, opened_hdf5
 from zarrts.sources.rows.array_checks import check_array, check_rows
 from zarrts.sources.rows.compressed import PACKED_ERRORS
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
+from zarrts.sources.rows.text_labels import MAX_TEXT_BYTES
 from zarrts.sources.rows.views import FlatRows, ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import RowReader, SeriesList

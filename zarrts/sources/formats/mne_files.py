@@ -6,11 +6,10 @@ and stretches that a FIF file skips, which are NaN. Segments of BrainVision that
 gaps between them. Refused are GDF of several rates, pauses of Persyst, and what MNE loads whole.
 """
 
-import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,14 +18,12 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.gdf_header import GdfChannels, read_channels
 from zarrts.sources.formats.libraries import local_path, needed, opening
 from zarrts.sources.formats.mne_headers import named_in, refuse_pauses, values_in
 from zarrts.sources.formats.mne_rows import MneRows, refuse_wrong_pieces
-from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings, stamps_of
+from zarrts.sources.formats.signal_file import SignalFile, chosen, signal_format, stamps_of
 from zarrts.sources.rows.files import SourceFile, opened
 from zarrts.sources.source_options import SourceOptions
 from zarrts.timeline import Gaps
@@ -290,17 +287,10 @@ class _Recording:
         return started.replace(tzinfo=None)
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give signals and annotations of a file, one label for each row.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged, or MNE is not installed, or cannot read it piece by piece.
-    """
+def _read(file: SourceFile) -> Contents:
+    """Return signals and annotations of a file, one label for each row."""
     kind = next(kind for suffix, kind in KINDS.items() if file.is_kind((suffix,)))
-    yield _Recording(file, kind).signal_file().contents()
+    return _Recording(file, kind).signal_file().contents()
 
 
 def _parts(files: Sequence[SourceFile]) -> set[str]:
@@ -343,18 +333,13 @@ def _names_next(path: str, name: str) -> bool:
         return name.encode() in stream.read()
 
 
-def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    find_recordings(files, options, findings, open_contents)
-
-
 FORMATS = tuple(
-    Format(
+    signal_format(
+        _read,
         name=name,
         needs=("mne",),
         extra="mne",
         suffixes=tuple(suffix for suffix, it in KINDS.items() if it.name == name),
-        open=open_contents,
-        group=_find,
         parts=_parts if name in ("Nihon Kohden", "FIF") else None,
     )
     for name in dict.fromkeys(it.name for it in KINDS.values())

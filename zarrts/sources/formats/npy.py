@@ -2,8 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from zarrts.errors import SourceError
@@ -12,9 +12,12 @@ from zarrts.sources.formats import npy_pairs, pickled
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.input_files import FileGroup, group_files
 from zarrts.sources.rows.array_checks import check_rows, rows_of
 from zarrts.sources.rows.files import SourceFile, Stamp, ahead, opened
+from zarrts.sources.rows.inputs import input_rows
 from zarrts.sources.rows.strided import ByteLayout, StridedRows
+from zarrts.sources.rows.views import ConstantRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.types import Description, RowReader, SeriesList
 
@@ -127,6 +130,13 @@ def _find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: 
     find_pairs(halves, opened, options, findings, "a pair of .npy files")
 
 
+def are_of_inputs(files: Sequence[SourceFile], options: SourceOptions) -> bool:
+    """Return whether files of one array each are called as several inputs of a recording."""
+    if not options.inputs:
+        return False
+    return group_files(files, options.inputs, options, needs_labels=True) is not None
+
+
 def find_pairs(
     halves: dict[str, SourceFile],
     opened: dict[str, Contents],
@@ -144,8 +154,19 @@ def find_pairs(
     found : str
         What a pair is called.
     """
-    pairs, unpaired = npy_pairs.pair_up(halves, x=options.input_name, y=options.label_name)
     damaged = tuple(f"{origin}: " for origin in halves if origin not in opened)
+    grouped = None
+    if options.inputs:
+        grouped = group_files(halves.values(), options.inputs, options, needs_labels=True)
+    if grouped is not None:
+        groups, problems = grouped
+        findings.note("file", (it for it in problems if not it.startswith(damaged)))
+        whole = [it for it in groups if all(one.origin in opened for one in it.files)]
+        findings.drafts += findings.collect(
+            "file", whole, lambda it: [_draft_of_group(it, opened, options)]
+        )
+        return
+    pairs, unpaired = npy_pairs.pair_up(halves, x=options.input_name, y=options.label_name)
     findings.note("file", (it for it in unpaired if not it.startswith(damaged)))
     for pair in pairs:
         readers: list[RowReader | SeriesList] = []
@@ -187,6 +208,44 @@ def _draft_of_pair(
         y_name=y_file.origin.rpartition("/")[2],
         found=found,
         description=description,
+    )
+
+
+def _draft_of_group(
+    group: FileGroup, opened: Mapping[str, Contents], options: SourceOptions
+) -> Draft:
+    """Return the recording that several files of one array each are."""
+
+    def read(file: SourceFile, role: Role) -> RowReader:
+        contents = opened[file.origin]
+        (name,) = contents.names
+        # A single value is read as the single label of a recording is.
+        rows = contents.reader(name, role if contents.shape(name) else "y", options)
+        if isinstance(rows, SeriesList):
+            raise SourceError(
+                f"{file.origin}: is a list of arrays, and several inputs (x=) are arrays: save a "
+                "file for each recording."
+            )
+        return rows
+
+    readers = {name: read(file, "x") for name, file in group.inputs.items()}
+    x = input_rows(readers, group.origin)
+    parts = {
+        name: opened[file.origin].description(opened[file.origin].names[0], options.of_input(name))
+        for name, file in group.inputs.items()
+    }
+    labels = group.labels
+    return Draft(
+        origin=group.origin,
+        name=group.name,
+        path_name=group.path_name,
+        paths=group.paths,
+        x=x,
+        y=ConstantRows("", x.shape[0]) if labels is None else read(labels, "y"),
+        x_name=", ".join(group.inputs[name].origin.rpartition("/")[2] for name in x.names),
+        y_name="y" if labels is None else labels.origin.rpartition("/")[2],
+        found=f"{len(group.files)} files, one for each input",
+        description=replace(Description.unknown(), parts=parts),
     )
 
 

@@ -34,10 +34,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One way to read a file's stem: `word` says x or y, `rest` is what the pair shares."""
+class Part:
+    """One way to read a file's stem: `word` says its role, `rest` is what the files share."""
 
-    role: Role
+    role: str
     rest: str
     word: str
     around: tuple[str, str] | None = None
@@ -54,7 +54,7 @@ class _Part:
 class _Group:
     """The files of one folder and one shared name."""
 
-    files: dict[Role, list[tuple[str, _Part | None]]] = field(
+    files: dict[Role, list[tuple[str, Part | None]]] = field(
         default_factory=lambda: {"x": [], "y": []}
     )
 
@@ -92,10 +92,11 @@ def pair_up(
     for origin in sorted(origins):
         folder, _, file_name = origin.rpartition("/")
         stem = file_name.rpartition(".")[0]
-        parts = [part for role in ROLES for part in _readings(stem, role, words[role])]
+        parts = [part for role in ROLES for part in readings(stem, role, words[role])]
         if parts:
             part = min(parts, key=lambda part: part.rank)
-            groups[folder, part.rest].files[part.role].append((origin, part))
+            role: Role = "x" if part.role == "x" else "y"
+            groups[folder, part.rest].files[role].append((origin, part))
         else:
             unmarked[folder, stem] = origin
             unmarked_in[folder].append(stem)
@@ -103,22 +104,23 @@ def pair_up(
     return _outcome(groups, unmarked, words)
 
 
-def _readings(stem: str, role: Role, words: tuple[str, ...]) -> Iterable[_Part]:
+def readings(stem: str, role: str, words: tuple[str, ...]) -> Iterable[Part]:
+    """Yield the ways to read a file's stem as that of a role, which some words stand for."""
     for word in words:
         size = len(word)
         if word.count("*") == 1:
             head, tail = word.split("*")
             if size - 1 <= len(stem) and stem.startswith(head) and stem.endswith(tail):
                 rest = stem[len(head) : len(stem) - len(tail)]
-                yield _Part(role, rest.strip(_SEPARATORS), word)
+                yield Part(role, rest.strip(_SEPARATORS), word)
         elif stem.casefold() == word.casefold():
-            yield _Part(role, "", stem, ("", ""))
+            yield Part(role, "", stem, ("", ""))
         elif _is_word(stem[-size:], word) and stem[-size - 1] in _SEPARATORS:
             before = stem[:-size]
-            yield _Part(role, before.rstrip(_SEPARATORS), stem[-size:], (before, ""))
+            yield Part(role, before.rstrip(_SEPARATORS), stem[-size:], (before, ""))
         elif _is_word(stem[:size], word) and stem[size] in _SEPARATORS:
             after = stem[size:]
-            yield _Part(role, after.lstrip(_SEPARATORS), stem[:size], ("", after))
+            yield Part(role, after.lstrip(_SEPARATORS), stem[:size], ("", after))
 
 
 def _is_word(piece: str, word: str) -> bool:
@@ -174,8 +176,8 @@ def _outcome(
     return pairs, problems
 
 
-def _half(origin: str, part: _Part | None, words: dict[Role, tuple[str, ...]]) -> str:
-    role: Role = "x" if part is None else part.role
+def _half(origin: str, part: Part | None, words: dict[Role, tuple[str, ...]]) -> str:
+    role: Role = "y" if part is not None and part.role == "y" else "x"
     other: Role = "y" if role == "x" else "x"
     head, _, suffix = origin.rpartition(".")
     folder, slash, stem = head.rpartition("/")

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.libraries import needed
-from zarrts.sources.formats.table_drafts import table_format
+from zarrts.sources.formats.table_groups import table_format
 from zarrts.sources.formats.table_rows import Kind
 from zarrts.sources.rows.files import SourceFile, Stamp, opened
 from zarrts.types import AnyArray

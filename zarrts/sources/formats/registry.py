@@ -188,7 +188,7 @@ def suffixes(options: SourceOptions | None = None) -> tuple[str, ...]:
 
 def are_lists(files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return those files that are not recordings, because others are of another kind."""
-    some = [it for it in files if it.is_kind(_MAYBE.suffixes)]
+    some = [it for it in files if it.is_kind(_MAYBE.suffixes) and _format_of_any(it) is _MAYBE]
     return some if len(some) < len(files) else []
 
 
@@ -284,6 +284,10 @@ def find_inputs(files: Sequence[SourceFile], options: SourceOptions, findings: F
         of_format = [file for file in files if _format_of_any(file) is it]
         it.find(of_format, options, findings)
         in_groups += of_format
+    of_arrays = [file for file in files if _format_of_any(file) is npy.FORMAT]
+    if npy.are_of_inputs(of_arrays, options):
+        npy.FORMAT.find(of_arrays, options, findings)
+        in_groups += of_arrays
     some = [it for it in files if it.origin not in of_labels and it not in in_groups]
     drafts = findings.collect("file", ahead(some), draft)
     findings.note("file", unlike_inputs([it for it in drafts if it.x_name == edf.SIGNALS]))

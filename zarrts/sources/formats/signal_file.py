@@ -4,17 +4,28 @@ The library opens a file by its header; what reads rows is small, picklable, and
 for pieces. Whatever the library raises becomes a SourceError that names the file.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Contents, Opener, Scoring
+from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
+from zarrts.sources.formats.format import Format
+from zarrts.sources.formats.signal_inputs import (
+    Picked,
+    fastest,
+    named_inputs,
+    options_of_labels,
+    together,
+)
 from zarrts.sources.rows.files import FileStamp, SourceFile, ahead
+from zarrts.sources.rows.inputs import InputTime
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.timeline import Gaps
 from zarrts.types import Description, RowReader
@@ -45,6 +56,9 @@ class SignalFile:
         Of the recording, where it has another one than its file.
     gaps : Gaps, optional
         Rows before which something is missing.
+    first_s : function of options, optional
+        Returns when the first row of the signals that `channels` names was, in seconds, where
+        signals of several rates need not start together.
     paths : tuple of str
         All files that it consists of, absolute.
     notes : tuple of str
@@ -59,6 +73,7 @@ class SignalFile:
     started: Callable[[], datetime] | None = None
     name: str = ""
     gaps: Gaps | None = None
+    first_s: Callable[[SourceOptions], float] | None = None
     paths: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
 
@@ -71,9 +86,10 @@ class SignalFile:
             shape=lambda name: self.pick(everything)[0].shape,
             summary=lambda name: name,
             reader=self._reader,
-            description=lambda name, options: self.pick(options)[1],
+            description=lambda name, options: self._picked(options)[1],
             scoring=self._scoring,
             gaps=lambda name, options: self.gaps,
+            is_of_signals=True,
             more_paths=list(self.paths),
             name=self.name,
             notes=self.notes,
@@ -92,18 +108,27 @@ class SignalFile:
             raise SourceError(
                 f"{self.origin}: axes= is not needed: such files are always (time, channel)."
             )
-        rows, description = self.pick(options)
+        rows, description = self._picked(options)
         if name == SIGNALS:
             if role == "y":
                 raise SourceError(f"{self.origin}: its signals cannot be labels.")
             return rows
         rate_hz = description.rate_hz
         assert rate_hz is not None
-        annotations = self.annotations(options)
+        annotations = self.annotations(options_of_labels(description, options))
         if self.names_file(options):
             options = replace(options, annotations=None)
-        n_rows = rows.shape[0]
+        n_rows = fastest(rows, description).shape[0]
         return labels_of(annotations, rate_hz, n_rows, options, self.origin, gaps=self.gaps)
+
+    def _picked(self, options: SourceOptions) -> Picked:
+        """Return the signals that `channels=` names, or the inputs that `x=` names."""
+        if not options.inputs or not (options.channels is None or isinstance(options.x, Mapping)):
+            return self.pick(options)
+        inputs = named_inputs(self.pick, options, self.origin)
+        first_s = self.first_s
+        times = first_s and {it: InputTime(first_s(options.of_signals(it))) for it in inputs}
+        return together(inputs, self.origin, times)
 
 
 def chosen(
@@ -157,13 +182,26 @@ def refuse_changes(stamps: Sequence[FileStamp]) -> None:
         stamp.open().close()
 
 
-def find_recordings(
-    files: Sequence[SourceFile], options: SourceOptions, findings: Findings, opener: Opener
-) -> None:
-    """Find the recording that each of some files is; its annotations label its rows."""
+def signal_format(read: Callable[[SourceFile], Contents], **fields: Any) -> Format:
+    """Return a format whose files are a recording each; its annotations label its rows.
 
-    def draft(file: SourceFile) -> list[Draft]:
-        with opener(file) as contents:
-            return [replace(draft_of(file, contents, options), labels_per="row")]
+    Parameters
+    ----------
+    read : function of a file
+        Returns its contents, with its headers read and no more. Raises SourceError where the file
+        is damaged, or a library that reads it is not installed.
+    **fields
+        Of the format.
+    """
 
-    findings.drafts += findings.collect("file", ahead(files), draft)
+    @contextlib.contextmanager
+    def open_contents(file: SourceFile) -> Iterator[Contents]:
+        yield read(file)
+
+    def group(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
+        def draft(file: SourceFile) -> list[Draft]:
+            return [replace(draft_of(file, read(file), options), labels_per="row")]
+
+        findings.drafts += findings.collect("file", ahead(files), draft)
+
+    return Format(open=open_contents, group=group, **fields)

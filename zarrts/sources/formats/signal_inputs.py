@@ -7,7 +7,7 @@ from dataclasses import replace
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.drafts import Draft, NoInputsError
-from zarrts.sources.rows.inputs import InputRows, input_rows
+from zarrts.sources.rows.inputs import InputRows, InputTime, input_rows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.types import Description, RowReader
 
@@ -82,20 +82,37 @@ def refuse_several_rates(signals: Sequence[tuple[str, float]], origin: str) -> N
     )
 
 
-def together(inputs: Mapping[str, Picked], origin: str) -> Picked:
-    """Return several inputs as one reader; labels are for the steps of the fastest of them."""
-    rows = input_rows({name: it for name, (it, _) in inputs.items()}, origin)
+def together(
+    inputs: Mapping[str, Picked], origin: str, times: Mapping[str, InputTime] | None = None
+) -> Picked:
+    """Return several inputs as one reader; labels are for the steps of the fastest of them.
+
+    Parameters
+    ----------
+    times : dict, optional
+        When each was, where they need not start together.
+    """
     parts = {name: described for name, (_, described) in sorted(inputs.items())}
-    rates = [it.rate_hz for it in parts.values() if it.rate_hz is not None]
-    return rows, replace(Description.unknown(), parts=parts, rate_hz=max(rates, default=None))
+    described = replace(Description.unknown(), parts=parts)
+    name = _fastest_name(described)
+    own = {} if not times else {**times, "y": times[name]}
+    rows = input_rows({name: it for name, (it, _) in inputs.items()}, origin, own)
+    return rows, replace(described, rate_hz=parts[name].rate_hz)
 
 
 def fastest(rows: RowReader, description: Description) -> RowReader:
     """Return the input for whose steps labels are; of one input, that."""
-    if not isinstance(rows, InputRows):
-        return rows
+    return rows.by_name[_fastest_name(description)] if isinstance(rows, InputRows) else rows
+
+
+def options_of_labels(description: Description, options: SourceOptions) -> SourceOptions:
+    """Return the options of the input for whose steps labels are; of one input, as they are."""
+    return options.of_signals(_fastest_name(description)) if description.parts else options
+
+
+def _fastest_name(description: Description) -> str:
     rates = {name: it.rate_hz or 0.0 for name, it in description.parts.items()}
-    return rows.by_name[max(rates, key=rates.__getitem__)]
+    return max(rates, key=rates.__getitem__)
 
 
 def notes_by_rate(description: Description, options: SourceOptions) -> tuple[str, ...]:

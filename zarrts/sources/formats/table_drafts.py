@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from zarrts.keywords import did_you_mean
 from zarrts.sources.formats.array_names import listed, usual_name
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.drafts import Draft, Findings
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.subject_arrays import NAMES
 from zarrts.sources.formats.table_rows import ColumnRows, Table
 from zarrts.sources.rows.files import SourceFile, ahead
@@ -30,20 +29,7 @@ _FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
 Open = Callable[[SourceFile], Table]
 
 
-def table_format(suffixes: tuple[str, ...], open_table: Open, found: str) -> Format:
-    """Return the format of files of named columns, each of which `open_table` opens."""
-
-    @contextmanager
-    def open_contents(file: SourceFile) -> Iterator[Contents]:
-        yield contents_of(open_table(file), found)
-
-    def group(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-        find_tables(files, options, findings, open_table, found)
-
-    return Format(suffixes=suffixes, open=open_contents, group=group, family="tables")
-
-
-def find_tables(
+def find_in_tables(
     files: Sequence[SourceFile],
     options: SourceOptions,
     findings: Findings,
@@ -56,7 +42,7 @@ def find_tables(
     def drafts(file: SourceFile) -> list[Draft]:
         nonlocal named
         table = open_table(file)
-        owner = _owner(table, options)
+        owner = owner_of(table, options)
         named += owner is not None and owner == options.subject
         return _drafts(file, table, owner, options, found)
 
@@ -77,14 +63,14 @@ def _drafts(
         path_name=path_name,
         paths=(file.path,),
         x=x,
-        y=_labels(table, options),
+        y=labels_in(table, options),
         x_name=", ".join(x_columns(table, options)),
         y_name=", ".join(options.label_names) or options.label_name or "y",
         found=f"{found} of {len(table.columns)} columns",
         description=description,
         labels_per="row",
     )
-    runs = [("", 0, table.n_rows)] if owner is None else _runs(table, owner)
+    runs = [("", 0, table.n_rows)] if owner is None else runs_of(table, owner)
     if len(runs) == 1:
         one = replace(whole, subject=runs[0][0] or None)
         return [_timed(one, table, options, 0, table.n_rows)]
@@ -129,7 +115,7 @@ def x_columns(table: Table, options: SourceOptions) -> tuple[str, ...]:
             f"{table.origin}: has the columns {listed(table.columns)}; name those that are inputs, "
             f"such as x={[*table.columns[1:3]]} (--x {','.join(table.columns[1:3])})."
         )
-    _refuse_lacking(table, given, "x=")
+    refuse_lacking(table, given, "x=")
     return tuple(given)
 
 
@@ -151,7 +137,8 @@ def x_of(table: Table, options: SourceOptions) -> tuple[RowReader, Description]:
     return input_rows(readers, table.origin), replace(Description.unknown(), parts=parts)
 
 
-def _refuse_lacking(table: Table, names: Sequence[str], option: str) -> None:
+def refuse_lacking(table: Table, names: Sequence[str], option: str) -> None:
+    """Raise SourceError unless a table has the columns that an option names."""
     lacking = [name for name in names if name not in table.columns]
     if lacking:
         hint = "".join(did_you_mean(name, table.columns) for name in lacking[:1])
@@ -187,7 +174,8 @@ def _is_typed(table: Table) -> bool:
     return any(table.kind_of(name) != "text" for name in table.columns)
 
 
-def _labels(table: Table, options: SourceOptions) -> RowReader:
+def labels_in(table: Table, options: SourceOptions) -> RowReader:
+    """Return the columns that are labels; SourceError if none are named, or some are lacking."""
     names = options.label_names or ((options.label_name,) if options.label_name else ())
     if options.is_unlabelled or (not names and options.labels is not None):
         return ConstantRows("", table.n_rows)
@@ -197,7 +185,7 @@ def _labels(table: Table, options: SourceOptions) -> RowReader:
             "label with y= (--y), a file of labels with labels= (--labels), or say y=False "
             "(--no-y)."
         )
-    _refuse_lacking(table, names, "y=")
+    refuse_lacking(table, names, "y=")
     readers = {name: values(table, name) for name in names}
     return named_rows(readers, table.origin) if options.label_names else readers[names[0]]
 
@@ -230,19 +218,21 @@ def _number(text: str) -> float | None:
     return found if np.isfinite(found) else None
 
 
-def _owner(table: Table, options: SourceOptions) -> str | None:
+def owner_of(table: Table, options: SourceOptions) -> str | None:
     """Return the column that names subjects, if there is one."""
     for name in (options.subject, options.subject_column):
         if isinstance(name, str) and name in table.columns:
             return name
     if options.subject is not None or options.folders != "auto":
         return None
-    used = {*x_columns(table, options), options.label_name, *options.label_names, options.time}
+    of_inputs = {it for some in options.inputs.values() for it in some}
+    columns = of_inputs or x_columns(table, options)
+    used = {*columns, options.label_name, *options.label_names, options.time}
     some = [it for it in table.columns if usual_name(it) in NAMES and it not in used]
     return some[0] if len(some) == 1 else None
 
 
-def _runs(table: Table, owner: str) -> list[tuple[str, int, int]]:
+def runs_of(table: Table, owner: str) -> list[tuple[str, int, int]]:
     """Return (subject, first row, the one after the last) of each run of rows of a subject."""
     runs: list[tuple[str, int]] = []
     for first, (names,) in table.blocks([owner], "text"):
@@ -286,7 +276,7 @@ def read_times(table: Table, column: str, start: int, stop: int, wanted_hz: floa
     SourceError
         If the column is not there, holds no times, or these follow no fixed rate.
     """
-    _refuse_lacking(table, [column], "time=")
+    refuse_lacking(table, [column], "time=")
     where = f"{table.origin}: column {column!r}"
     try:
         return timing_of(_stamps(table, column, start, stop, where), wanted_hz)

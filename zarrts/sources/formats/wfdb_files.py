@@ -5,7 +5,6 @@ of several segments are one recording, NaN where nothing was recorded. Labels ar
 annotation file beside the header: `annotations="st"` names its suffix.
 """
 
-import contextlib
 import os
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
@@ -15,12 +14,15 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
-from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.libraries import as_source_error, local_path, needed, opening
-from zarrts.sources.formats.signal_file import SignalFile, chosen, find_recordings, stamps_of
+from zarrts.sources.formats.signal_file import (
+    SignalFile,
+    chosen,
+    signal_format,
+    stamps_of,
+)
+from zarrts.sources.formats.signal_inputs import refuse_several_rates
 from zarrts.sources.formats.wfdb_rows import Segment, WfdbRows
 from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.source_options import SourceOptions
@@ -133,14 +135,9 @@ class _Record:
         """Return rows and description of the signals that are asked for, which have one rate."""
         picks, by_hand = chosen(self.names, options, self.origin)
         rates = {self.per_frame[at] for at in picks}
-        if len(rates) > 1:
-            shown = listed(
-                f"{self.names[at]} ({self.fs * self.per_frame[at]:g} Hz)" for at in picks
-            )
-            raise SourceError(
-                f"{self.origin}: its signals have several rates: {shown}; choose signals of one "
-                f"rate with channels=['{self.names[picks[0]]}', ...] (--channels)."
-            )
+        refuse_several_rates(
+            [(self.names[at], self.fs * self.per_frame[at]) for at in picks], self.origin
+        )
         rows = WfdbRows(
             segments=self._segments(picks),
             per_frame=rates.pop(),
@@ -257,18 +254,6 @@ class _Record:
         return datetime.combine(*self.begun)
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give signals and annotations of a record, one label for each row.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged, or wfdb is not installed.
-    """
-    yield _Record(file).signal_file().contents()
-
-
 def _parts(files: Sequence[SourceFile]) -> Collection[str]:
     """Return segments of records, and other kinds of files that hold the data of one."""
     named: set[str] = set()
@@ -335,16 +320,11 @@ def _notes_at_start(path: str, where: str) -> list[str]:
     return found
 
 
-def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    find_recordings(files, options, findings, open_contents)
-
-
-FORMAT = Format(
+FORMAT = signal_format(
+    lambda file: _Record(file).signal_file().contents(),
     name="WFDB",
     needs=("wfdb",),
     extra="wfdb",
     suffixes=(".hea",),
-    open=open_contents,
-    group=_find,
     parts=_parts,
 )

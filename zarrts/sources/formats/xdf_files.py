@@ -8,7 +8,6 @@ smoothed, since pyxdf spreads a short gap over the whole recording.
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +16,15 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents
-from zarrts.sources.formats.drafts import Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
-from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.libraries import local_path, needed, opening
 from zarrts.sources.formats.signal_file import (
     ANNOTATIONS,
     SIGNALS,
     chosen,
-    find_recordings,
     refuse_changes,
+    signal_format,
     stamps_of,
 )
 from zarrts.sources.rows.files import FileStamp, SourceFile, opened
@@ -167,6 +164,7 @@ class _File:
             reader=self._reader,
             description=lambda name, options: self._pick(name, options)[1],
             gaps=lambda name, options: self._gaps(name),
+            first_s=self._first_s,
         )
 
     def _summary(self, name: str) -> str:
@@ -204,6 +202,9 @@ class _File:
             by_hand=by_hand,
         )
 
+    def _first_s(self, name: str) -> float:
+        return float(self.loaded.streams()[self.streams[name]]["time_stamps"][0])
+
     def _gaps(self, name: str) -> Gaps | None:
         if name not in self.streams:
             return None
@@ -215,7 +216,7 @@ class _File:
 
     def _annotations(self, name: str) -> list[Annotation]:
         """Return the texts of all streams of text, as moments from the first row on."""
-        first_s = float(self.loaded.streams()[self.streams[name]]["time_stamps"][0])
+        first_s = self._first_s(name)
         return [
             Annotation(float(at) - first_s, 0.0, str(texts[0]))
             for it in self.marks
@@ -249,22 +250,10 @@ def _channels(info: dict[str, Any], n: int) -> tuple[list[str], list[str]]:
     return labels, ["uV" if it == "microvolts" else it for it in units]
 
 
-@contextlib.contextmanager
-def open_contents(file: SourceFile) -> Iterator[Contents]:
-    """Give the streams of a file.
-
-    Raises
-    ------
-    SourceError
-        If it is damaged, too large to be loaded whole, or pyxdf is not installed.
-    """
-    yield _File(file).contents()
-
-
-def _find(files: Sequence[SourceFile], options: SourceOptions, findings: Findings) -> None:
-    find_recordings(files, options, findings, open_contents)
-
-
-FORMAT = Format(
-    suffixes=(".xdf",), open=open_contents, group=_find, name="XDF", needs=("pyxdf",), extra="xdf"
+FORMAT = signal_format(
+    lambda file: _File(file).contents(),
+    suffixes=(".xdf",),
+    name="XDF",
+    needs=("pyxdf",),
+    extra="xdf",
 )

@@ -14,7 +14,7 @@ from zarrts.sources.formats.carried import CHANNELS, RATES, UNITS, names_in, rat
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.format import Format
-from zarrts.sources.formats.hdf5 import MAX_TEXT_BYTES, grouped
+from zarrts.sources.formats.groups import grouped
 from zarrts.sources.formats.zarr_metadata import (
     Hierarchy,
     Node,
@@ -84,7 +84,7 @@ class Arrays:
         if array.dtype.kind in "OT" or str(array.dtype).startswith("StringDType"):
             if role == "x":
                 raise SourceError(f"{where}: is text, but x must be numbers.")
-            return ValueRows(texts_of(array, where, MAX_TEXT_BYTES))
+            return ValueRows(texts_of(array, where))
         check_array(array.dtype, node.shape, role, where)
         label = f"{self.hierarchy.folder.path}: /{node.path}"
         if not node.shape:
@@ -142,7 +142,7 @@ class Arrays:
             raise SourceError(f"{self._where(node)}: has {node.shape} values; correct it.")
         array = self._opened(node, options)
         if array.dtype.kind in "OT" or str(array.dtype).startswith("StringDType"):
-            return texts_of(array, self._where(node), MAX_TEXT_BYTES)
+            return texts_of(array, self._where(node))
         axes = tuple(range(len(node.shape)))
         rows = ZarrRows(self.hierarchy.folder, node, array, axes, self._where(node))
         return rows.read(0, rows.shape[0])
@@ -263,13 +263,14 @@ def find_drafts(files: Sequence[SourceFile], options: SourceOptions, findings: F
     """
     halves: dict[str, SourceFile] = {}
     opened: dict[str, Contents] = {}
+    are_inputs = npy.are_of_inputs(files, options)
     for file in ahead(files):
         with findings.noting("file"):
             hierarchy = _read(file)
             drafts = zarr_layouts.find_drafts(file, hierarchy, _all_arrays, options, findings)
             if drafts is not None:
                 findings.drafts += drafts
-            elif "" in hierarchy.arrays and not options.is_unlabelled:
+            elif "" in hierarchy.arrays and (are_inputs or not options.is_unlabelled):
                 opened[file.origin] = _all_arrays(file, hierarchy).contents()
                 halves[file.origin] = file
             else:
@@ -288,7 +289,10 @@ def _drafts(
         found = draft_of(file, arrays.contents(), options, group=group)
         # The folder of a group is all that it consists of.
         found = replace(found, paths=(hierarchy.source(group),), part="")
-        return [_as_series(found, arrays.nodes[found.x_name], options)]
+        names = [it for some in options.inputs.values() for it in some] or [found.x_name]
+        # Of several inputs, one that follows in time says so for all.
+        node = max((arrays.nodes[name] for name in names), key=lambda it: len(it.shape))
+        return [_as_series(found, node, options)]
 
     groups = grouped(nodes, options)
     return findings.collect("file", groups, draft)
@@ -305,7 +309,7 @@ def _as_series(draft: Draft, x: Node, options: SourceOptions) -> Draft:
     if isinstance(draft.y, SeriesList) or draft.labels_per != "sample":
         return draft
     n_labels, n_rows = draft.y.shape[0], draft.x.shape[0]
-    if n_labels not in (1, n_rows):
+    if n_labels not in (1, n_rows) and not options.inputs:  # which are aligned later
         raise SourceError(
             f"{draft.origin}: {draft.x_name} has {n_rows:,} time steps, but {draft.y_name} "
             f"{n_labels:,} labels; give one for each step, one for all, or say with label_every= "

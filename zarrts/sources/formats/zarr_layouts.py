@@ -8,8 +8,6 @@ holds counts of (channel, time); `events`; and in `view` what is only to be draw
 
 import csv
 import io
-import itertools
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.sources.formats.array_names import listed, told_apart
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
@@ -273,7 +271,7 @@ def _description_of_biosigio(attributes: Mapping[str, Any], origin: str) -> Desc
         channels = sorted(attributes["channels"], key=lambda it: int(it["row_index"]))
         labels = [str(it["label"]) for it in channels]
         return Description(
-            channels=tuple(_numbered(labels)),
+            channels=tuple(told_apart(labels)),
             units=tuple(str(it.get("unit") or "") for it in channels),
             rate_hz=float(attributes["rate"]),
         )
@@ -281,10 +279,3 @@ def _description_of_biosigio(attributes: Mapping[str, Any], origin: str) -> Desc
         raise SourceError(
             f"{origin}: what it says of its channels is damaged ({error}); copy it again."
         ) from error
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Return names that differ: those that occur twice get "#1", "#2", as in EDF files."""
-    counts = Counter(names)
-    numbers = {name: itertools.count(1) for name, count in counts.items() if count > 1}
-    return [f"{name}#{next(numbers[name])}" if name in numbers else name for name in names]

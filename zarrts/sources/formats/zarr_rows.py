@@ -5,7 +5,6 @@ A chunk that is not there is an error, unless it was said that fill values are m
 
 import functools
 import io
-import itertools
 import math
 import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from zarrts.sources.formats.zarr_metadata import METADATA, Node
 from zarrts.sources.rows.folders import Folder
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import native_dtype, to_native
+from zarrts.sources.rows.text_labels import text_labels
 from zarrts.types import AnyArray
 
 _NONE = 2**64 - 1
@@ -310,36 +310,19 @@ def _crc32c(content: bytes) -> int:
     return int(google_crc32c.value(content))
 
 
-def texts_of(array: Any, where: str, max_bytes: int) -> AnyArray:
-    """Return labels that are text of any length, read by pieces.
+def texts_of(array: Any, where: str) -> AnyArray:
+    """Return labels that are text of any length; see `text_labels`.
 
     Raises
     ------
     SourceError
-        If they are not one axis of text, or too long.
+        If they are not one axis of text, too long, or damaged.
     """
-    if len(array.shape) > 1 or (array.shape and array.shape[0] * 4 > max_bytes):
-        raise SourceError(
-            f"{where}: is text of shape {tuple(array.shape)}; labels that are text need one axis, "
-            f"and at most {max_bytes // 4:,} rows."
-        )
-    rows: list[str] = []
     try:
-        for start in itertools.count(0, 10_000) if array.shape else [0]:
-            part = np.asarray(array[start : start + 10_000] if array.shape else array[()])
-            rows += [_text(it) for it in part.reshape(-1).tolist()]
-            if max(map(len, rows), default=0) * len(rows) * 4 > max_bytes:
-                raise SourceError(f"{where}: its text is too long for labels; save codes instead.")
-            if not array.shape or start + 10_000 >= array.shape[0]:
-                break
+        return text_labels(tuple(array.shape), array.__getitem__, where)
     except SourceError:
         raise
-    except Exception as error:
+    except Exception as error:  # codecs raise what they like
         raise SourceError(
             f"{where}: cannot be read, or is damaged ({_reason(error)}); copy or save it again."
         ) from error
-    return np.array(rows, dtype=np.str_)
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

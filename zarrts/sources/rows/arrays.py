@@ -9,6 +9,7 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import native_dtype, to_native
+from zarrts.sources.rows.text_labels import MAX_TEXT_BYTES
 from zarrts.types import AnyArray
 
 
@@ -35,9 +36,6 @@ def _is_missing(value: Any) -> bool:
 
 _MISSING = ("NAType", "NaTType")
 """Classes of pandas whose values stand for missing ones, and are equal to nothing."""
-
-_MAX_TEXT_BYTES = 64 << 20
-"""Of labels that are text in other libraries' arrays, which are held in memory."""
 
 
 class ArrayRows(Rows):
@@ -139,7 +137,7 @@ def _texts(array: Any, label: str) -> Any:
         for value in np.asarray(array[start : start + 10_000], dtype=object).tolist():
             found.append(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
             n_bytes += 4 * len(value) if isinstance(value, str | bytes) else 8
-        if n_bytes > _MAX_TEXT_BYTES:
+        if n_bytes > MAX_TEXT_BYTES:
             raise SourceError(f"{label}: its text is too long for labels; give codes instead.")
     objects = np.empty(len(found), object)
     objects[:] = found

@@ -1,6 +1,6 @@
 """Several inputs of one recording, each with rows of its own, and as records of one timeline."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +14,22 @@ from zarrts.types import AnyArray, RowReader
 
 
 @dataclass(frozen=True)
+class InputTime:
+    """When the steps of one of several inputs were.
+
+    Attributes
+    ----------
+    start_s : float
+        Of its first step, in seconds from a moment that all inputs of the recording share.
+    gaps : Gaps, or None
+        Steps before which something is missing.
+    """
+
+    start_s: float
+    gaps: Gaps | None = None
+
+
+@dataclass(frozen=True)
 class InputRows(NamedReaders):
     """Several inputs as they are found, before it is known which of their rows belong together.
 
@@ -22,11 +38,15 @@ class InputRows(NamedReaders):
 
     Attributes
     ----------
+    times : dict
+        By name, of inputs that need not start together; "y" is that of labels, where it is said.
+        Empty where all start together, and have the gaps of the recording.
     masks, gaps : dict
         Masks of the rows of some inputs, and rows of these before which something is missing, where
         steps were taken on them; else the recording has those of the input that is longest.
     """
 
+    times: Mapping[str, InputTime] = field(default_factory=dict)
     masks: Mapping[str, RowReader] = field(default_factory=dict)
     gaps: Mapping[str, Gaps] = field(default_factory=dict)
 
@@ -41,12 +61,21 @@ class InputRows(NamedReaders):
         """Return the same inputs with other readers."""
         return replace(self, readers=tuple(readers[name] for name in self.names))
 
+    def some(self, names: Iterable[str]) -> "InputRows":
+        """Return some of the inputs."""
+        chosen = sorted(names)
+        return replace(
+            self, names=tuple(chosen), readers=tuple(self.by_name[name] for name in chosen)
+        )
+
     def _read(self, start: int, stop: int) -> AnyArray:
         raise TypeError("several inputs are read once they are aligned")
 
 
-def input_rows(readers: Mapping[str, RowReader], origin: str) -> InputRows:
-    """Return several inputs of one recording.
+def input_rows(
+    readers: Mapping[str, RowReader], origin: str, times: Mapping[str, InputTime] | None = None
+) -> InputRows:
+    """Return several inputs of one recording; `times` say when each was, if it is said.
 
     Raises
     ------
@@ -55,7 +84,7 @@ def input_rows(readers: Mapping[str, RowReader], origin: str) -> InputRows:
     """
     check_names(tuple(readers), origin, "an input")
     ordered = dict(sorted(readers.items()))
-    return InputRows(tuple(ordered), tuple(ordered.values()))
+    return InputRows(tuple(ordered), tuple(ordered.values()), dict(times or {}))
 
 
 def each_input(rows: RowReader, function: Callable[[RowReader], RowReader]) -> RowReader:
@@ -75,6 +104,11 @@ def part_of_rows(rows: RowReader, start: int, stop: int) -> RowReader:
     """
     if not isinstance(rows, InputRows):
         return PartOfRows(rows, start, stop)
+    if rows.times:
+        raise SourceError(
+            "its inputs have times of their own, and no rows in which to part them; give a "
+            "recording for each part."
+        )
     n_rows, parts = rows.shape[0], {}
     for name, it in rows.by_name.items():
         is_of_rows = it.shape[0] == n_rows
@@ -85,6 +119,43 @@ def part_of_rows(rows: RowReader, start: int, stop: int) -> RowReader:
             )
         parts[name] = PartOfRows(it, start, stop) if is_of_rows else it
     return rows.each(parts)
+
+
+@dataclass(frozen=True)
+class PiecesOfRows(DerivedRows):
+    """Pieces of another reader, one after the other, as (first row, the one after the last)."""
+
+    pieces: tuple[tuple[int, int], ...]
+
+    label = "pieces"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As many rows as the pieces have."""
+        return (sum(stop - start for start, stop in self.pieces), *self.rows.shape[1:])
+
+    @property
+    def block_rows(self) -> int:
+        """As of all rows, but no more than there are."""
+        return max(1, min(self.rows.block_rows, self.shape[0]))
+
+    @property
+    def counted(self) -> Counted | None:
+        """The counts behind these rows."""
+        found = counted_of(self.rows)
+        return found and replace(found, rows=PiecesOfRows(found.rows, self.pieces))
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        parts, done = [], 0
+        for first, end in self.pieces:
+            low, high = max(start, done), min(stop, done + end - first)
+            if low < high:
+                parts.append(self.rows.read(first + low - done, first + high - done))
+            done += end - first
+        if len(parts) == 1:
+            return parts[0]
+        empty = np.empty((0, *self.rows.shape[1:]), self.rows.dtype)
+        return np.concatenate([empty, *parts])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ one of whole steps in every input, and all that is said of rows of one input hol
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 from zarrts.errors import SourceError
@@ -17,28 +17,14 @@ from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import PartOfRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.steps.cleaning import JoinedMasks
+from zarrts.sources.study.common_time import Grid
 from zarrts.sources.study.fixed import fixed_inputs, inputs_of, n_samples_of, names_of
 from zarrts.sources.study.label_every import seconds_of_label
+from zarrts.sources.study.timed_inputs import Said, aligned_in_time
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, RowReader, SourceRecording
 
 _MAX_DENOMINATOR = 10_000  # of a rate in Hz, which is a fraction: 100 / 3 is 33.3333
-
-
-@dataclass(frozen=True)
-class _Timeline:
-    """Rows per second, where it is known, and what each input has of them.
-
-    `steps` are as in `AlignedRows`; `fixed` are the inputs that do not change in time.
-    """
-
-    rate: Fraction | None
-    steps: Mapping[str, int]
-    label_rate: Fraction | None
-
-    @property
-    def fixed(self) -> set[str]:
-        return {name for name, steps in self.steps.items() if steps == 0}
 
 
 def align(
@@ -46,8 +32,8 @@ def align(
     description: Description,
     options: SourceOptions,
     steps: Mapping[str, int],
-) -> tuple[list[SourceRecording], tuple[str, ...]]:
-    """Return recordings whose inputs are records of one timeline, and problems of the others.
+) -> tuple[list[SourceRecording], tuple[str, ...], tuple[str, ...]]:
+    """Return recordings whose inputs are records of one timeline; notes, and problems of others.
 
     Parameters
     ----------
@@ -64,22 +50,30 @@ def align(
         if names_of(it) != usual
     )
     if unlike:
-        return [], unlike
+        return [], (), unlike
     try:
         if steps:
-            return [_aligned_like(it, steps) for it in several], ()
-        fixed = fixed_inputs(several)
-        _refuse_ambiguous(several, fixed, options)
-        timeline = _timeline_of(several, fixed, description, options)
+            grid = _grid_like(steps, description)
+        else:
+            fixed = fixed_inputs(several)
+            _refuse_ambiguous(several, fixed, options)
+            grid = _grid_of(several, fixed, description, options)
     except SourceError as error:
-        return [], (str(error),)
-    aligned, problems = [], []
+        return [], (), (str(error),)
+    aligned, said, problems = [], Said(), []
     for it in several:
         try:
-            aligned.append(_aligned(it, timeline, options))
+            if _has_times(it):
+                aligned.append(aligned_in_time(it, grid, said))
+            else:
+                aligned.append(_aligned_like(it, steps) if steps else _aligned(it, grid))
         except SourceError as error:
             problems.append(str(error))
-    return aligned, tuple(problems)
+    return aligned, said.notes(), tuple(problems)
+
+
+def _has_times(recording: SourceRecording) -> bool:
+    return isinstance(recording.x, InputRows) and bool(recording.x.times)
 
 
 def choose_inputs(recording: SourceRecording, names: Sequence[str]) -> SourceRecording:
@@ -96,8 +90,15 @@ def choose_inputs(recording: SourceRecording, names: Sequence[str]) -> SourceRec
             f"{recording.origin}: has {listed_inputs([*known])}, but the network was trained with "
             f"{listed_inputs(names)}; name them with x=, or as a dictionary of a Recording."
         )
-    chosen = {name: known[name] for name in sorted(names)}
-    return replace(recording, x=InputRows(tuple(chosen), tuple(chosen.values())))
+    assert isinstance(recording.x, InputRows)
+    return replace(recording, x=recording.x.some(names))
+
+
+def _grid_like(steps: Mapping[str, int], description: Description) -> Grid:
+    """Return the grid of rows of which it is known what each input has in one."""
+    known = ((description.parts[name].rate_hz, it) for name, it in steps.items() if it)
+    rates = [_fraction(rate) / it for rate, it in known if rate is not None]
+    return Grid(rates[0] if rates else None, steps, None)
 
 
 def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> SourceRecording:
@@ -143,12 +144,12 @@ def _refuse_ambiguous(
 # One timeline -------------------------------------------------------------------------------------
 
 
-def _timeline_of(
+def _grid_of(
     recordings: Sequence[SourceRecording],
     fixed: set[str],
     description: Description,
     options: SourceOptions,
-) -> _Timeline:
+) -> Grid:
     names = [name for name in names_of(recordings[0]) if name not in fixed]
     known = {name: description.parts[name].rate_hz for name in names}
     is_dense = recordings[0].labels_per == "sample"
@@ -156,9 +157,16 @@ def _timeline_of(
     said = {rate for rate in known.values() if rate is not None}
     of_labels = _said_label_rate(recordings, description.rate_hz, options)
     has_own_labels = of_labels is not None and of_labels not in map(_fraction, said)
-    if is_dense or (are_alike and len(said) <= 1 and not (said and has_own_labels)):
+    has_times = any(_has_times(it) for it in recordings)
+    if has_times and is_dense:
+        raise SourceError(
+            f"{recordings[0].origin}: its inputs have times of their own, but its rows are "
+            "samples; if rows follow in time, say kind='ragged' (--kind ragged)."
+        )
+    is_one_rate = are_alike and len(said) <= 1 and not (said and has_own_labels)
+    if is_dense or (is_one_rate and not has_times):
         rate = None if is_dense or not said else _fraction(said.pop())
-        return _Timeline(rate, dict.fromkeys(names, 1) | dict.fromkeys(fixed, 0), None)
+        return Grid(rate, dict.fromkeys(names, 1) | dict.fromkeys(fixed, 0), None)
     unknown = [name for name, rate in known.items() if rate is None]
     if unknown:
         it = recordings[0]
@@ -173,7 +181,7 @@ def _timeline_of(
     if label_rate is not None and label_rate > rate:
         rate = _common([rate, label_rate])
     steps = {name: int(of_input / rate) for name, of_input in rates.items()}
-    return _Timeline(rate, steps | dict.fromkeys(fixed, 0), label_rate)
+    return Grid(rate, steps | dict.fromkeys(fixed, 0), label_rate)
 
 
 def _fraction(rate_hz: float) -> Fraction:
@@ -229,19 +237,17 @@ def _label_rate(
 # Each recording -----------------------------------------------------------------------------------
 
 
-def _aligned(
-    recording: SourceRecording, timeline: _Timeline, options: SourceOptions
-) -> SourceRecording:
+def _aligned(recording: SourceRecording, grid: Grid) -> SourceRecording:
     inputs = inputs_of(recording)
-    moving = {name: it for name, it in inputs.items() if name not in timeline.fixed}
+    moving = {name: it for name, it in inputs.items() if name not in grid.fixed}
     _refuse_flat_series(recording, moving)
-    rows = {name: it.shape[0] // timeline.steps[name] for name, it in moving.items()}
+    rows = {name: it.shape[0] // grid.steps[name] for name, it in moving.items()}
     n_rows = min(rows.values())
-    _refuse_unequal(recording, moving, rows, timeline)
-    x = records_of(inputs, timeline.steps, n_rows)
-    y, label_steps = _aligned_labels(recording, timeline, n_rows)
-    mask = _aligned_mask(recording, timeline.steps, n_rows)
-    gaps = _aligned_gaps(recording, timeline.steps, n_rows)
+    _refuse_unequal(recording, moving, rows, grid)
+    x = records_of(inputs, grid.steps, n_rows)
+    y, label_steps = _aligned_labels(recording, grid, n_rows)
+    mask = _aligned_mask(recording, grid.steps, n_rows)
+    gaps = _aligned_gaps(recording, grid.steps, n_rows)
     return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask, gaps=gaps)
 
 
@@ -297,10 +303,10 @@ def _refuse_unequal(
     recording: SourceRecording,
     moving: Mapping[str, RowReader],
     rows: Mapping[str, int],
-    timeline: _Timeline,
+    grid: Grid,
 ) -> None:
     """Refuse inputs that do not last equally long, but for a part of a row at their ends."""
-    if timeline.rate is None:
+    if grid.rate is None:
         if len({*rows.values()}) > 1 or recording.labels_per == "sample":
             n_samples = n_samples_of(recording) if recording.labels_per == "sample" else None
             if {*rows.values()} != {n_samples}:
@@ -311,16 +317,14 @@ def _refuse_unequal(
                     "each; save one of each for every label."
                 )
         return
-    row_s = 1 / timeline.rate
-    lasting = {
-        name: Fraction(it.shape[0], timeline.steps[name]) * row_s for name, it in moving.items()
-    }
+    row_s = 1 / grid.rate
+    lasting = {name: Fraction(it.shape[0], grid.steps[name]) * row_s for name, it in moving.items()}
     shown = ", ".join(f"{name} {float(it):g} s" for name, it in lasting.items())
     if max(lasting.values()) - min(lasting.values()) >= row_s:
         raise SourceError(
             f"{recording.origin}: its inputs are not equally long: {shown}; they may differ by "
             f"less than {float(row_s):g} s, which is a whole number of steps of each. Cut what is "
-            "longer, or correct rate_hz=."
+            "longer, correct rate_hz=, or say when each starts, start_s=: what all have is kept."
         )
     if min(rows.values()) == 0 < max(it.shape[0] for it in moving.values()):
         raise SourceError(
@@ -329,32 +333,30 @@ def _refuse_unequal(
         )
 
 
-def _aligned_labels(
-    recording: SourceRecording, timeline: _Timeline, n_rows: int
-) -> tuple[RowReader, int]:
+def _aligned_labels(recording: SourceRecording, grid: Grid, n_rows: int) -> tuple[RowReader, int]:
     """Return the labels of the rows, and how many are in a row."""
     y = recording.y
-    if recording.labels_per != "row" or timeline.label_rate is None or timeline.rate is None:
+    if recording.labels_per != "row" or grid.label_rate is None or grid.rate is None:
         return y, 1
     n_labels = y.shape[0]
-    row_s = 1 / timeline.rate
-    needed = n_rows * row_s * timeline.label_rate
-    if not needed <= n_labels < needed + timeline.label_rate * row_s + 1:
+    row_s = 1 / grid.rate
+    needed = n_rows * row_s * grid.label_rate
+    if not needed <= n_labels < needed + grid.label_rate * row_s + 1:
         raise SourceError(
             f"{recording.origin}: {format_count(n_labels, 'label')} in {recording.y_name!r} at "
-            f"{float(timeline.label_rate):g} Hz, but its inputs last {float(n_rows * row_s):g} s, "
+            f"{float(grid.label_rate):g} Hz, but its inputs last {float(n_rows * row_s):g} s, "
             f"which needs {math.ceil(needed):,}; correct the rate of the labels, or what is saved."
         )
-    if timeline.label_rate < timeline.rate:
-        every = timeline.rate / timeline.label_rate
+    if grid.label_rate < grid.rate:
+        every = grid.rate / grid.label_rate
         if every.denominator > 1:
             raise SourceError(
-                f"{recording.origin}: a label is for {float(1 / timeline.label_rate):g} s, but a "
+                f"{recording.origin}: a label is for {float(1 / grid.label_rate):g} s, but a "
                 f"row of its inputs is {float(row_s):g} s, the shortest time that is a whole "
                 "number of steps of each; resample an input."
             )
         return RepeatedRows(y, int(every), n_rows), 1
-    steps = int(timeline.label_rate / timeline.rate)
+    steps = int(grid.label_rate / grid.rate)
     if steps > 1:
         return GroupedRows(PartOfRows(y, 0, n_rows * steps), steps), steps
     return PartOfRows(y, 0, n_rows), 1

@@ -15,13 +15,13 @@ from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of
 from zarrts.sources.rows.files import SourcePath, located, opened
-from zarrts.sources.rows.inputs import InputRows
+from zarrts.sources.rows.inputs import InputRows, InputTime
 from zarrts.sources.rows.stamps import seconds_of
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.scoring import DURATIONS, LABELS, ONSETS
 from zarrts.tables import Columns, columns_of, columns_of_csv, first_of
 from zarrts.timeline import FloatArray
-from zarrts.types import Description, RowReader, SeriesList, SourceRecording
+from zarrts.types import RowReader, SeriesList, SourceRecording
 
 _Labelled = TypeVar("_Labelled", Draft, SourceRecording)
 
@@ -171,25 +171,28 @@ def attach(
                 f"{it.origin}: is a list of series, and labels= are of one series each; save a "
                 "file for each."
             )
-        timed, rate_hz = _timed(it.x, it.description, options)
+        timed, rate_hz, time = _timed(it, options)
         if rate_hz is None:
             raise SourceError(
                 f"{it.origin}: labels= are intervals of time, but the rate is not known; say "
                 "rate_hz= (--rate-hz), or name its time stamps with time= (--time)."
             )
         assert it.subject is not None
-        found = intervals.of(it.subject, it.origin, it.first_s)
+        found = intervals.of(it.subject, it.origin, time.start_s if time else it.first_s)
         n_rows, where = timed.shape[0], f"{it.origin}: {intervals.name}"
-        y = labels_of(found, rate_hz, n_rows, options, where, "", it.gaps)
+        gaps = time.gaps if time else it.gaps
+        y = labels_of(found, rate_hz, n_rows, options, where, "", gaps)
         paths: tuple[Any, ...] = it.paths
         if intervals.path is not None and not isinstance(it, SourceRecording):
             paths = (*paths, intervals.path)
-        description = it.description
-        if isinstance(it.x, InputRows):
+        x, description = it.x, it.description
+        if isinstance(x, InputRows):
             description = replace(description, rate_hz=rate_hz)
+            x = x if time is None else replace(x, times={**x.times, "y": time})
         return [
             replace(
                 it,
+                x=x,
                 description=description,
                 y=y,
                 y_name="labels",
@@ -203,11 +206,13 @@ def attach(
 
 
 def _timed(
-    x: RowReader, description: Description, options: SourceOptions
-) -> tuple[RowReader, float | None]:
-    """Return the input for whose rows labels are, the fastest of several; and its rate."""
+    it: Draft | SourceRecording, options: SourceOptions
+) -> tuple[RowReader, float | None, InputTime | None]:
+    """Return the input for whose rows labels are, the fastest of several; its rate, and times."""
+    x, description = it.x, it.description
+    assert not isinstance(x, SeriesList)
     if not isinstance(x, InputRows):
-        return x, options.only_rate_hz or description.rate_hz
+        return x, options.only_rate_hz or description.rate_hz, None
     if isinstance(options.rate_hz, Mapping) and "y" in options.rate_hz:
         raise SourceError("rate_hz= names y, but labels= are intervals of time; leave y out of it.")
     known = {
@@ -215,6 +220,6 @@ def _timed(
     }
     rates = {name: rate for name, rate in known.items() if rate}
     if not rates:
-        return x, None
+        return x, None, None
     name = max(rates, key=rates.__getitem__)
-    return x.by_name[name], rates[name]
+    return x.by_name[name], rates[name], x.times.get(name)

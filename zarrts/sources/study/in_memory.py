@@ -15,16 +15,14 @@ from zarrts.sources.rows.inputs import InputRows, input_rows
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.rows.masks import MaskRows, mask_rows
 from zarrts.sources.rows.records import named_rows
-from zarrts.sources.rows.stamps import read_timing, seconds_of
 from zarrts.sources.rows.views import ConstantRows, ValueRows
 from zarrts.sources.source_options import Role, SourceOptions
 from zarrts.sources.study import fingerprint
 from zarrts.sources.study.ragged import differ_in_length
-from zarrts.timeline import Gaps
+from zarrts.sources.study.recording_times import readers_of_times, timed
 from zarrts.types import Description, LabelsPer, Recording, RowReader, SourceRecording
 
 _INTERVAL = ("start", "stop", "label")
-_NUMBERS = (int, float, np.integer, np.floating)
 
 
 def find_recordings(
@@ -144,7 +142,7 @@ def _part(recording: Recording, number: int, matrix: Any) -> Recording:
 
     y, mask = recording.y, recording.mask
     labels = {name: own(it) for name, it in y.items()} if isinstance(y, Mapping) else own(y)
-    if recording.gaps is not None or recording.times is not None:
+    if (recording.gaps, recording.times, recording.start_s) != (None, None, None):
         raise SourceError(
             f"recording of {recording.subject}: gaps= and times= are of one series, but x holds "
             "several; give a Recording for each."
@@ -160,8 +158,10 @@ def _found(recording: Recording, origin: str) -> SourceRecording:
     y, labels_per = _labels(recording.y, x.shape[0], origin)
     mask = _mask(recording.mask, x.shape[0], origin)
     description = _description(recording, origin)
-    gaps, first_s, description = _timed(recording, x.shape[0], description, origin)
+    x, gaps, first_s, description = timed(recording, x, description, origin)
     readers: list[RowReader] = [*inputs, y]
+    if isinstance(x, InputRows):
+        readers += readers_of_times(x.times)
     if mask is not None:
         readers.append(mask)
     if gaps is not None:
@@ -194,56 +194,6 @@ def _inputs(x: Any, origin: str) -> RowReader:
         array = np.asarray(it)[None] if np.ndim(it) == 0 and not callable(it) else it
         readers[str(name)] = _rows(array, "x", f"{origin}: {name}")
     return input_rows(readers, origin)
-
-
-def _timed(
-    recording: Recording, n_rows: int, description: Description, origin: str
-) -> tuple[Gaps | None, float | None, Description]:
-    """Return the gaps that are given, or follow from time stamps; and the rate with these."""
-    if recording.times is None:
-        return _gaps(recording.gaps, n_rows, origin), None, description
-    if recording.gaps is not None:
-        raise SourceError(f"{origin}: gaps follow from times=; leave gaps= out.")
-    where = f"{origin}: times"
-    stamps = recording.times
-    values = stamps.to_numpy() if hasattr(stamps, "to_numpy") else np.asarray(stamps)
-    if values.shape != (n_rows,):
-        raise SourceError(
-            f"{where}: has shape {values.shape}, but each of the {n_rows:,} time steps of x needs "
-            "one time."
-        )
-    rows = ValueRows(seconds_of(values, where))
-    timing = read_timing(rows, where, description.rate_hz)
-    if description.rate_hz is None:
-        description = replace(description, rate_hz=timing.rate_hz)
-    elif timing.rate_hz not in (None, description.rate_hz):
-        raise SourceError(
-            f"{where}: are those of {timing.rate_hz:g} Hz, but its rate_hz= is "
-            f"{description.rate_hz:g}; leave one of them out."
-        )
-    return timing.gaps, timing.first_s, description
-
-
-def _gaps(given: Any, n_rows: int, origin: str) -> Gaps | None:
-    if given is None:
-        return None
-    pairs = [it if isinstance(it, tuple | list) else (it, 0.0) for it in given]
-    is_pair = [
-        len(it) == 2 and isinstance(it[0], int | np.integer) and isinstance(it[1], _NUMBERS)
-        for it in pairs
-    ]
-    if not all(is_pair) or not all(
-        0 < row < n_rows and 0 <= lasts < np.inf for row, lasts in pairs
-    ):
-        raise SourceError(
-            f"{origin}: gaps={given!r} has to be a list of time steps, from 1 to {n_rows - 1:,}, "
-            "before which something is missing, or of pairs of these and seconds."
-        )
-    ordered = sorted(pairs)
-    rows = [row for row, _ in ordered]
-    if len({*rows}) < len(rows):
-        raise SourceError(f"{origin}: gaps= names a time step twice; name each once.")
-    return Gaps.of(rows, [float(lasts) for _, lasts in ordered])
 
 
 def _mask(mask: Any, n_rows: int, origin: str) -> MaskRows | None:

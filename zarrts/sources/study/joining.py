@@ -57,7 +57,8 @@ def join(
     recordings: Sequence[SourceRecording], options: SourceOptions, reference: Reference | None
 ) -> Joined:
     """Return recordings of one input that mean the same, after the steps of the options."""
-    check_named(options, ())
+    if recordings:  # else other problems say why there are none
+        check_named(options, ())
     if options.steps:
         return _after_steps(recordings, options, reference)
     alike, agreed = _agreed(recordings, wanted_of(options, reference))

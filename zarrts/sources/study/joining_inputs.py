@@ -42,12 +42,12 @@ def join_all(
     fixed = with_values(chosen)
     names = {names_of(it) for it in fixed}
     if len(names) > 1:
-        aligned, problems = align(fixed, Description.unknown(), options, steps)
+        aligned, _, problems = align(fixed, Description.unknown(), options, steps)
         return _joined(aligned, Description.unknown(), problems=problems)
     each = names.pop()
     check_named(options, each)
     if options.steps:
-        problems = _on_fixed(fixed, options)
+        problems = (*_on_fixed(fixed, options), *_of_times(fixed))
         if problems:
             return _joined((), Description.unknown(), problems=problems)
     parts = _parts(fixed, each, options, reference)
@@ -59,8 +59,12 @@ def join_all(
     )
     problems = tuple(text for it in parts.values() for text in it.problems)
     together = _together(fixed, parts, description, has_steps=bool(options.steps))
-    aligned, more = align(together, description, options, steps) if together else ([], ())
-    return _joined(aligned, description, parts, (*problems, *more), has_steps=bool(options.steps))
+    if not together:
+        return _joined((), description, parts, problems, has_steps=bool(options.steps))
+    aligned, told, more = align(together, description, options, steps)
+    has_steps = bool(options.steps)
+    found = _joined(aligned, description, parts, (*problems, *more), has_steps=has_steps)
+    return replace(found, notes=(*found.notes, *told))
 
 
 def _joined(
@@ -96,6 +100,16 @@ def _on_fixed(recordings: Sequence[SourceRecording], options: SourceOptions) -> 
         f"steps= takes {it.name} on {it.input}, which does not change in time; leave it out."
         for it in options.steps
         if it.input in fixed
+    )
+
+
+def _of_times(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
+    """Return a sentence for each recording whose inputs start at times of their own."""
+    return tuple(
+        f"{it.origin}: steps= works on inputs that start together, and have gaps in common; its "
+        "inputs have times of their own: take the steps before, or cut them to what all have."
+        for it in recordings
+        if isinstance(it.x, InputRows) and it.x.times
     )
 
 
