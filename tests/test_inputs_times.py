@@ -15,7 +15,7 @@ from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import in_memory
 from zarrts.sources.study.common_time import Track, common_stretches, gaps_between
 from zarrts.sources.study.inputs import find_inputs
-from zarrts.sources.study.joining import join
+from zarrts.sources.study.joining_inputs import join_all
 from zarrts.sources.study.standards import Reference
 from zarrts.timeline import Gaps
 
@@ -346,5 +346,5 @@ def test_gaps_of_unknown_lengths_are_not_guessed():
     )
     times = found.x.times | {"acc": InputTime(0.0, Gaps.of([50], [0.0]))}
     late = dataclasses.replace(found, x=dataclasses.replace(found.x, times=times))
-    (problem,) = join([late], options, None).problems
+    (problem,) = join_all([late], options, None).problems
     assert "how long acc was interrupted, so that it cannot be aligned" in problem

@@ -14,7 +14,7 @@ from scipy import signal
 from zarrts.errors import PlanError, SourceError
 from zarrts.loops.resampling import weighted_sums
 from zarrts.sources.rows.views import DerivedRows, ValueRows
-from zarrts.sources.step_options import step_given
+from zarrts.sources.step_lists import step_given
 from zarrts.sources.steps.chains import finished, whole_bytes, working_bytes
 from zarrts.sources.steps.filters import branches_of, ratio_of, response_of, taps_of
 from zarrts.sources.steps.frames import FrameCache, Tails

@@ -48,7 +48,7 @@ def convert(
     time: str | None = None,
     labels: Any = None,
     missing_chunks: Literal["fill"] | None = None,
-    steps: Sequence[Any] = (),
+    steps: Sequence[Any] | Mapping[str, Any] = (),
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",
@@ -153,7 +153,8 @@ def convert(
     steps : list of tuple or str
         What is done with recordings before they are stored, in this order: the methods of `Study`,
         as [("pick", ["C3", "C4"]), ("filter", 1, 40), ("resample", "100Hz")], or as the command
-        has them, ["filter 1 40"]. The store keeps them; `append` and `predict` repeat them.
+        has them, ["filter 1 40"]. The store keeps them; `append` and `predict` repeat them. Of
+        several inputs, a dictionary of such lists by name.
     dtype : str or NumPy dtype
         "auto": float64 becomes float32, the rest is kept; "keep"; or a dtype.
     memory : size

@@ -34,7 +34,7 @@ def scan(
     time: str | None = None,
     labels: Any = None,
     missing_chunks: Literal["fill"] | None = None,
-    steps: Sequence[Any] = (),
+    steps: Sequence[Any] | Mapping[str, Any] = (),
     dtype: Any = "auto",
     memory: int | str = "1GiB",
     chunk: int | str = "1MiB",

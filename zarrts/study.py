@@ -85,7 +85,9 @@ class Study:
         options: "ConvertOptions",
         storage_options: Mapping[str, Any] | None = None,
         scanned: "Scanned | None" = None,
+        on: str = "",
     ) -> None:
+        self._on = on
         self._source, self._options, self._address = source, options, storage_options
         if scanned is None:
             from zarrts.conversion.prepare import scan
@@ -185,10 +187,20 @@ class Study:
     # Steps -----------------------------------------------------------------------------------
 
     def _with(self, step: "Step") -> "Study":
-        options = replace(self._options, steps=(*self._options.steps, step))
+        from zarrts.sources.step_lists import by_input, on_input
+
+        steps = by_input([*self._options.steps, on_input(step, self._on)])
+        options = replace(self._options, steps=steps)
         # Signals of several rates are no problem any more where some are picked.
-        known = None if self._scanned.may_depend_on_steps else self._scanned
-        return Study(self._source, options, self._address, known)
+        scanned = None if self._scanned.may_depend_on_steps else self._scanned
+        return Study(self._source, options, self._address, scanned, self._on)
+
+    def on(self, name: str) -> "Study":
+        """Return the same study, whose further steps are taken on one of several inputs.
+
+        `study.on("acc").filter(0.5, 10).resample("25Hz").on("hr").clean(amplitude=220)`.
+        """
+        return Study(self._source, self._options, self._address, self._scanned, name)
 
     def pick(
         self,

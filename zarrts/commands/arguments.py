@@ -105,7 +105,7 @@ def _options_of(context: Any, parameter: Any, values: tuple[str, ...]) -> dict[s
 
 def _steps_of(context: Any, parameter: Any, values: tuple[str, ...]) -> tuple[Any, ...]:
     """Return steps, each written as its name and what it takes."""
-    from zarrts.sources.step_options import steps_given
+    from zarrts.sources.step_lists import steps_given
 
     return steps_given(values)
 
@@ -229,7 +229,7 @@ def content_options(function: Callable[..., None]) -> Callable[..., None]:
             callback=_steps_of,
             metavar="STEP",
             help="Done before anything is stored, such as 'filter 1 40' or 'resample 100Hz'; give "
-            "it once for each, in their order.",
+            "it once for each, in their order. Of one of several inputs: 'acc: filter 1 20'.",
         ),
     ]
     for option in reversed(options):

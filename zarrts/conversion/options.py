@@ -12,7 +12,7 @@ from zarrts.errors import PlanError
 from zarrts.sizes import format_budget, parse_size
 from zarrts.sources.option_checks import check_number
 from zarrts.sources.source_options import SourceOptions
-from zarrts.sources.step_options import steps_given
+from zarrts.sources.step_lists import steps_given
 
 AUTO = "auto"
 

@@ -245,7 +245,7 @@ def _label_bytes(recordings: Sequence[SourceRecording]) -> int:
 def _stored_bytes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
     if dtype.names is not None:
         fields = (dtype[name] for name in dtype.names)
-        return sum(_stored_bytes(it.base, it.shape) for it in fields)
+        return math.prod(shape) * sum(_stored_bytes(it.base, it.shape) for it in fields)
     return _row_bytes(shape, np.dtype("i4") if dtype.kind == "U" else dtype)
 
 

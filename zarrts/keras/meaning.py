@@ -36,9 +36,10 @@ def refuse_other_meaning(
         If its channels, their order, their units or the rate differ.
     """
     header = store.header
-    if header.steps != [*steps]:
+    own = [it for it in header.steps if it.get("input", "") in trained.of_inputs]
+    if own != [*steps]:
         warnings.warn(
-            f"{store.path}: its steps are {_shown(header.steps)}, but {OWNER} {_shown(steps)}.",
+            f"{store.path}: its steps are {_shown(own)}, but {OWNER} {_shown(steps)}.",
             stacklevel=3,
         )
     if header.description == trained:

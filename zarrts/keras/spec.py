@@ -78,8 +78,8 @@ class Spec:
         What was done with recordings before they were stored, as the store keeps it.
     before_steps : dict, or None
         What columns and rows of the files meant before that.
-    source_channels : tuple of str, or None
-        The channels of files, before these steps.
+    source_channels : tuple of str, or None, or a dict of these
+        The channels of files, before these steps; of several inputs, of each that has some.
     drops_bad : bool
         Windows with NaN, or rows that are masked, are left out.
     purity : float
@@ -119,7 +119,7 @@ class Spec:
     drops_bad: bool = False
     steps: Sequence[Mapping[str, Any]] = ()
     before_steps: Mapping[str, Any] | None = None
-    source_channels: tuple[str, ...] | None = None
+    source_channels: Any = None
     purity: float = 0.0
     before: int | None = None
     columns: tuple[str, ...] | Mapping[str, Any] | None = None
@@ -170,15 +170,27 @@ class Spec:
         functions : mapping, optional
             Those that a step calls, by name, where they cannot be imported.
         """
-        of_inputs = {name: it.channels for name, it in self.inputs.items() if it.channels}
-        rates = {name: it.rate_hz for name, it in self.inputs.items() if it.rate_hz}
+        stepped = {it.get("input", "") for it in self.steps}
+        rates = {
+            name: it.rate_hz
+            for name, it in self.inputs.items()
+            if it.rate_hz and name not in stepped  # whose files have another before them
+        }
         return {
-            "channels": self.source_channels if self.steps else of_inputs or self.channels,
+            "channels": self._channels_of_files(),
             **({"rate_hz": rates} if rates else {}),
             "kind": "dense" if self.takes_rows else "ragged",
             "steps": steps_from_recorded(self.steps, functions),
             "before_steps": description_from(self.before_steps),
         }
+
+    def _channels_of_files(self) -> Any:
+        if not self.inputs:
+            return self.source_channels if self.steps else self.channels
+        channels = {name: it.channels for name, it in self.inputs.items()}
+        if isinstance(self.source_channels, Mapping):
+            channels |= {it: own and tuple(own) for it, own in self.source_channels.items()}
+        return {name: it for name, it in channels.items() if it} or None
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON; a file that is there is replaced atomically."""
@@ -223,7 +235,7 @@ class Spec:
                 class_names=None if names is None else tuple(names),
                 row_shape=tuple(values.pop("row_shape")),
                 channels=None if channels is None else tuple(channels),
-                source_channels=None if of_source is None else tuple(of_source),
+                source_channels=tuple(of_source) if isinstance(of_source, list) else of_source,
                 units=None if units is None else tuple(units),
                 lengths=None if lengths is None else tuple(lengths),
                 merges=None if merges is None else tuple((old, new) for old, new in merges),

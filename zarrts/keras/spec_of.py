@@ -1,10 +1,11 @@
 """Say how samples are fed to a network, as a spec keeps it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from zarrts.inputs import handed_out
 from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.input_spec import InputSpec
 from zarrts.keras.spec import Spec, columns_of
@@ -79,19 +80,33 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         columns=columns_of(header.segments[0].options.get("x")),
         time=header.segments[0].options.get("time"),
         counts=one.counts if is_one else None,
-        **_steps_of(header.segments[0].options),
+        **_steps_of(header.segments[0].options, [*inputs]),
     )
 
 
-def _steps_of(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a spec keeps of the steps that a store was made with."""
-    steps = told.get("steps", ())
+def _steps_of(told: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what a spec keeps of the steps that a store was made with, on some inputs."""
+    steps = [it for it in told.get("steps", ()) if it.get("input", "") in names]
     if not steps:
         return {}
-    # Those that are picked have other names in files; else the files' are the names before.
-    channels = told["channels"] if steps[0]["step"] == "pick" else told["before_steps"]["channels"]
-    return {
-        "steps": list(steps),
-        "before_steps": dict(told["before_steps"]),
-        "source_channels": None if channels is None else tuple(channels),
+    before = told["before_steps"]
+    channels = {
+        name: _source_channels(told["channels"], before.get("parts", {}).get(name, before), some)
+        for name in names
+        if (some := [it for it in steps if it.get("input", "") == name])
     }
+    return {
+        "steps": steps,
+        "before_steps": dict(before),
+        "source_channels": handed_out(channels),
+    }
+
+
+def _source_channels(
+    told: Any, before: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...] | None:
+    """Return the channels of files that steps are taken on, where they have to be these."""
+    # Those that are picked have other names in files; else the files' are the names before.
+    picked = told.get(steps[0].get("input")) if isinstance(told, Mapping) else told
+    channels = picked if steps[0]["step"] == "pick" else before["channels"]
+    return None if channels is None else tuple(channels)

@@ -198,9 +198,10 @@ class SampleReader:
     def label_shape(self, array: str | None = None) -> tuple[int, ...]:
         """Return the shape of one label, of an array of several where one is named."""
         row_shape, dtype = self.label_step
-        shape = row_shape if array is None else dtype[array].shape
+        if array is not None:
+            return dtype[array].shape
         has_steps = self.readers.label_steps > 1 and self.cut.labels is None
-        return shape[has_steps:]
+        return row_shape[has_steps:]
 
     def y_shape(self, fit: Fit | None) -> tuple[int, ...]:
         """Return the shape of y of samples, as stored."""

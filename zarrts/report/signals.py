@@ -12,8 +12,8 @@ from zarrts.report.specimens import Specimen, specimens_by_class
 from zarrts.report.subjects import and_more, number
 from zarrts.store import Store
 from zarrts.types import AnyArray
+from zarrts.view.series import Series
 
-_MAX_CHANNELS = 8  # in pictures of samples
 _MAX_PANELS = 12
 _POINTS = 300
 _LATE_S = 600.0  # from here on, seconds are hard to read
@@ -21,26 +21,20 @@ _LATE_S = 600.0  # from here on, seconds are hard to read
 
 def some_samples(store: Store) -> list[str]:
     """Return pictures of three samples of each class."""
-    if store.input_names is not None:
-        return []  # whose inputs would need axes of time each
     parts = [markup.heading(2, "Some samples")]
     found = specimens_by_class(store.samples)
-    shown = None
+    n_channels = len(Series(store.samples, 0).channels) if len(store.recordings) else 0
     for name, some in found.items():
         title = f"class {name}" if name else "samples"
-        n_channels = some[0].x.shape[1]
-        channels = store.channels or [f"channel {i}" for i in range(n_channels)]
-        if len(channels) != n_channels:  # of samples without an axis of channels
-            channels = [""] * n_channels
-        shown = channels[:_MAX_CHANNELS]
-        latest = max(it.start + len(it.x) for it in some) / (store.rate_hz or 1)
+        shown, rate_hz = some[0].channels, some[0].rate_hz
+        latest = max(it.start + len(it.x) for it in some) / (rate_hz or 1)
         traces = [_trace(it, store) for it in some]
         who = ", ".join(_who(it, store) for it in some)
         caption = f"{title}: of {who}" if name else f"Samples of {who}"
         if any(it.bands for it in some):
             caption += "; bands show the class of each time step"
         label = "time (h:mm:ss)" if latest > _LATE_S else "time (s)"
-        if not store.rate_hz:
+        if not rate_hz:
             label = "time step"
         svg = figures.traces(traces, shown, label=label, alt=caption, key=f"samples {name}")
         parts.append(markup.figure(svg, caption))
@@ -56,14 +50,13 @@ def _who(it: Specimen, store: Store) -> str:
     """Return whose a specimen is, and when, where it is a piece of a long recording."""
     if not (store.is_ragged and it.start):
         return it.subject
-    if not store.rate_hz:
+    if not it.rate_hz:
         return f"{it.subject} from time step {it.start:,}"
-    return f"{it.subject} at {clock(it.start / store.rate_hz)}"
+    return f"{it.subject} at {clock(it.start / it.rate_hz)}"
 
 
 def _trace(it: Specimen, store: Store) -> Trace:
-    scale = 1 / (store.rate_hz or 1)
-    x = it.x[:, :_MAX_CHANNELS]
+    scale, x = 1 / (it.rate_hz or 1), it.x
     steps: AnyArray = np.arange(len(x)) + it.start
     if len(x) > _POINTS:
         # Least and most of each short stretch, or peaks would be lost.

@@ -11,6 +11,9 @@ from zarrts.samples import Samples
 from zarrts.types import AnyArray, IntArray
 from zarrts.view.series import Runs, Series
 
+MAX_CHANNELS = 8
+"""Channels of a specimen."""
+
 _EACH = 3
 _MAX_CLASSES = 8
 _SECONDS = 10
@@ -28,6 +31,10 @@ class Specimen:
     start : int
         Its first time step; counted in its recording where the store is ragged, else 0.
     x : array, shape (n_steps, n_channels)
+    channels : list of str
+        Names of those that are shown, of the first of x.
+    rate_hz : float, or None
+        Time steps per second.
     bands : list of (int, int, int)
         Start, stop (time steps counted as `start` is) and class of stretches of one class; -1
         where there is no label. Empty where a sample has one label.
@@ -36,6 +43,8 @@ class Specimen:
     subject: str
     start: int
     x: AnyArray
+    channels: list[str]
+    rate_hz: float | None
     bands: list[tuple[int, int, int]] = field(default_factory=list)
 
 
@@ -88,7 +97,7 @@ class _Chooser:
 
     def _sample(self, series: Series, code: int | None) -> Specimen:
         """Return the middle one of the samples of a class."""
-        n_each, n_samples = series.steps_per_sample, series.info.n_rows
+        n_each, n_samples = series.row_steps, series.info.n_rows
         runs = None if code is None else self._runs_of(series)
         place = n_samples // 2
         if runs is None and code is not None:
@@ -103,24 +112,34 @@ class _Chooser:
         x = series.x(place * n_each, place * n_each + min(n_each, _MAX_STEPS))
         bands = [] if runs is None else _bands(runs, place * n_each, (place + 1) * n_each)
         bands = [(a - place * n_each, b - place * n_each, it) for a, b, it in bands]
-        return Specimen(series.info.subject, 0, x, bands if len(bands) > 1 else [])
+        return _specimen(series, 0, x, bands if len(bands) > 1 else [])
 
     def _stretch(self, series: Series, code: int | None) -> Specimen:
         """Return a stretch of a recording: around the middle of the longest run of a class."""
         rate_hz = series.rate_hz
         wanted = max(2, int(_SECONDS * rate_hz)) if rate_hz else _STEPS
-        steps = min(series.n_steps, max(wanted, label_rows(self._samples.store) or 0))
+        label_steps = (label_rows(self._samples.store) or 0) * series.row_steps
+        steps = min(series.n_steps, max(wanted, label_steps))
         runs = None if code is None else self._runs_of(series)
         middle = series.n_steps // 2
         if runs is None and code is not None and self._samples.store.header.labels_per == "row":
-            middle = _place_of(series, self._samples.selection.scheme, code)
+            middle = _place_of(series, self._samples.selection.scheme, code) * series.row_steps
         if runs is not None:
             lengths = np.where(runs.codes == code, np.diff(runs.edges), 0)
             longest = int(lengths.argmax())
             middle = int(runs.edges[longest] + runs.edges[longest + 1]) // 2
         start = min(max(0, middle - steps // 2), series.n_steps - steps)
         bands = [] if runs is None else _bands(runs, start, start + steps)
-        return Specimen(series.info.subject, start, series.x(start, start + steps), bands)
+        return _specimen(series, start, series.x(start, start + steps), bands)
+
+
+def _specimen(
+    series: Series, start: int, x: AnyArray, bands: list[tuple[int, int, int]]
+) -> Specimen:
+    """Return a specimen of a recording, with some of its channels first."""
+    shown = series.some_channels(MAX_CHANNELS)
+    names = [series.channels[i] for i in shown]
+    return Specimen(series.info.subject, start, x[:, shown], names, series.rate_hz, bands)
 
 
 def _place_of(series: Series, scheme: LabelScheme, code: int) -> int:

@@ -38,8 +38,6 @@ class Strip:
 
 def strips_of_labels(overview: Overview) -> list[str]:
     """Return a strip of classes over time for at most twenty recordings, of as many subjects."""
-    if overview.store.input_names is not None:
-        return []  # whose labels may be for steps of any of them
     store, samples = overview.store, overview.samples
     if store.header.labels_per != "row" or store.class_names is None or not len(overview.lengths):
         return []
@@ -60,9 +58,8 @@ def strips_of_labels(overview: Overview) -> list[str]:
         runs = series.runs(series.tracks[0])
         starts, stops, codes, is_cut = runs.binned(0, runs.n_steps, _MAX_RUNS)
         is_coarse |= is_cut
-        strips.append(
-            Strip(_name(overview, number), amounts.of(starts), amounts.of(stops), colours[codes])
-        )
+        starts, stops = (amounts.of(it / series.row_steps) for it in (starts, stops))
+        strips.append(Strip(_name(overview, number), starts, stops, colours[codes]))
     return [markup.heading(2, "Classes over time"), *_picture(strips, names, amounts, is_coarse)]
 
 

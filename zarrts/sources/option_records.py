@@ -27,21 +27,26 @@ def rates_of(rate_hz: float | Mapping[str, float] | None) -> Any:
 
 def recorded_description(description: Description) -> dict[str, Any]:
     """Return a description as plain values of JSON."""
+    parts = {name: recorded_description(it) for name, it in description.parts.items()}
     return {
         "channels": description.channels and list(description.channels),
         "units": description.units and list(description.units),
         "rate_hz": description.rate_hz,
         "by_hand": sorted(description.by_hand),
+        **({"parts": parts} if parts else {}),
     }
 
 
 def description_from(recorded: Mapping[str, Any] | None) -> Description | None:
     """Return the description that a store or a spec keeps as plain values."""
-    if recorded is None:
-        return None
+    return None if recorded is None else _description(recorded)
+
+
+def _description(recorded: Mapping[str, Any]) -> Description:
     return Description(
         channels=recorded["channels"] and tuple(recorded["channels"]),
         units=recorded["units"] and tuple(recorded["units"]),
         rate_hz=recorded["rate_hz"],
         by_hand=frozenset(recorded["by_hand"]),
+        parts={name: _description(it) for name, it in recorded.get("parts", {}).items()},
     )

@@ -246,12 +246,12 @@ class SourceOptions:
 
     def of_input(self, name: str) -> Self:
         """Return the options of one of several inputs."""
-        given = {"channels": self.channels, "rate_hz": self.rate_hz, "units": self.units}
-        own: dict[str, Any] = {
-            option: value.get(name) if isinstance(value, Mapping) else value
-            for option, value in given.items()
-        }
-        return replace(self, **own)
+        own: dict[str, Any] = {it: getattr(self, it) for it in ("channels", "rate_hz", "units")}
+        own = {it: of.get(name) if isinstance(of, Mapping) else of for it, of in own.items()}
+        own["rate_hz"] = rates_of(own["rate_hz"])
+        own["steps"] = tuple(replace(it, input="") for it in self.steps if it.input == name)
+        before = self.before_steps and self.before_steps.of_inputs.get(name)
+        return replace(self, **own, before_steps=before)
 
     def of_signals(self, name: str) -> Self:
         """Return the options of an input of a file of signals, of which `x` names those chosen."""
@@ -304,7 +304,7 @@ class SourceOptions:
     def picked(self) -> frozenset[str] | None:
         """Names of the channels that the first step picks, aliases among them; None: all."""
         first = self.steps[0] if self.steps else None
-        return first.wanted if isinstance(first, Pick) else None
+        return first.wanted if isinstance(first, Pick) and not first.input else None
 
     def order(self, role: Role, shape: tuple[int, ...], where: str) -> tuple[int, ...] | None:
         """Return the order in which the axes come out: sample, time, others, channel.

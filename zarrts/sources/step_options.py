@@ -5,15 +5,13 @@ A step is a pure value; `sources.steps` does what it says, and `step_records` ke
 
 import math
 import re
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from zarrts.errors import PlanError
-from zarrts.keywords import did_you_mean
 from zarrts.sizes import rows_of_time
 from zarrts.sources.step_functions import NamedFunction
 
@@ -21,6 +19,19 @@ Absent = Literal["error", "nan", "drop-recording"]
 ABSENT = ("error", "nan", "drop-recording")
 METHODS = ("fir", "iir")
 _HERTZ = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnInput:
+    """What all steps have.
+
+    Attributes
+    ----------
+    input : str
+        Name of the one of several inputs that it is taken on; "" of the only one.
+    """
+
+    input: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pick:
+class Pick(_OnInput):
     """Choose, order and rename channels; see `Study.pick`."""
 
     columns: tuple[Column, ...]
@@ -75,7 +86,7 @@ class Pick:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resample:
+class Resample(_OnInput):
     """Bring rows to another rate; see `Study.resample`."""
 
     rate_hz: float
@@ -92,7 +103,7 @@ class Resample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
+class Filter(_OnInput):
     """Keep a band of frequencies; see `Study.filter`."""
 
     low_hz: float | None
@@ -126,7 +137,7 @@ class Filter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notch:
+class Notch(_OnInput):
     """Take single frequencies out; see `Study.notch`."""
 
     frequencies_hz: tuple[float, ...]
@@ -147,7 +158,7 @@ class Notch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Map:
+class Map(_OnInput):
     """Call a function with blocks of rows, or with whole recordings; see `Study.map`."""
 
     function: NamedFunction
@@ -182,7 +193,7 @@ class Map:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clean:
+class Clean(_OnInput):
     """Mask rows that are no good; see `Study.clean`."""
 
     flat: int | str | None = None
@@ -220,87 +231,7 @@ STEPS: Mapping[str, type[Step]] = {kind.name: kind for kind in _KINDS}
 """The kinds of steps by name."""
 
 
-# As users give them ----------------------------------------------------------------------------
-
-
-def steps_given(steps: Any) -> tuple[Step, ...]:
-    """Return steps from a list of them.
-
-    Parameters
-    ----------
-    steps : sequence of tuple or str, or None
-        ("filter", 1, 40): the name, then what the method of that name takes, keywords in a
-        dictionary at the end; or the text of one, as for the command: "filter 1 40".
-
-    Raises
-    ------
-    PlanError
-        If there is no such step, or it does not take that.
-    """
-    if steps is None:
-        return ()
-    if isinstance(steps, str) or not isinstance(steps, Iterable):
-        raise PlanError(
-            f"steps={steps!r} has to be a list, such as [('filter', 1, 40), ('resample', '100Hz')]."
-        )
-    return tuple(map(step_given, steps))
-
-
-def step_given(given: Any) -> Step:
-    """Return one step; see `steps_given`."""
-    if isinstance(given, Step):
-        return given
-    if isinstance(given, str):
-        name, positional, keywords = _words(given)
-    elif isinstance(given, Sequence) and given and isinstance(given[0], str):
-        name, *positional = given
-        takes_keywords = len(positional) > (name == "pick") and isinstance(positional[-1], dict)
-        keywords = positional.pop() if takes_keywords else {}
-    else:
-        raise PlanError(f"{given!r} is not a step; write ('filter', 1, 40), or 'filter 1 40'.")
-    if name not in STEPS:
-        known = ", ".join(STEPS)
-        raise PlanError(f"{name!r} is not a step; there are {known}.{did_you_mean(name, STEPS)}")
-    make: Callable[..., Step] = STEPS[name].of
-    try:
-        return make(*positional, **keywords)
-    except TypeError as error:
-        problem = re.sub(r"^.*?of\(\)", f"{name}()", str(error))
-        raise PlanError(f"{given!r}: {problem}.") from error
-
-
-_OPTION = re.compile(r"([a-z_]+)=(.*)")
-
-
-def _words(text: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """Return name, values and keywords of a step that is written as text."""
-    name, _, rest = text.strip().partition(" ")
-    if name == "pick":
-        return (name, *_words_of_pick(rest))
-    try:
-        words = shlex.split(rest)
-    except ValueError as error:
-        raise PlanError(f"{text!r}: {error}.") from error
-    found = [(word, _OPTION.fullmatch(word)) for word in words]
-    keywords = {match[1]: match[2] for _, match in found if match}
-    return name, [word for word, match in found if not match], keywords
-
-
-def _words_of_pick(text: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return columns and keywords: "absent=nan Fpz-Cz=EEG Fpz-Cz|FPZ-CZ, C3-A2=C3 minus A2"."""
-    keywords = {}
-    while match := re.match(r"\s*(absent|reference)=(\S+)(?:\s+|$)", text):
-        keywords[match[1]] = match[2]
-        text = text[match.end() :]
-    columns: list[Any] = []
-    for part in filter(None, (it.strip() for it in text.split(","))):
-        name, equals, of = (it.strip() for it in part.partition("="))
-        plus, minus, other = (it.strip() for it in of.partition(" minus "))
-        if minus:
-            columns.append({name: (plus.split("|"), other.split("|"))})
-        else:
-            columns.append({name: [it.strip() for it in of.split("|")]} if equals else name)
-    return [columns], keywords
+# Values as users give them ----------------------------------------------------------------------
 
 
 def _columns(channels: Any) -> Iterable[Column]:

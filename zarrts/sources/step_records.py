@@ -10,7 +10,12 @@ from zarrts.sources.step_options import STEPS, Column, Map, Notch, Pick, Step
 
 def recorded_steps(steps: Sequence[Step]) -> list[dict[str, Any]]:
     """Return what a store keeps of steps, as plain values of JSON."""
-    return [{"step": it.name, **_plain(it)} for it in steps]
+    return [{"step": it.name, **_on_input(_plain(it))} for it in steps]
+
+
+def _on_input(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the same without the name of an input, where there is one without a name."""
+    return plain if plain["input"] else {name: it for name, it in plain.items() if name != "input"}
 
 
 def _plain(value: Any) -> dict[str, Any]:
@@ -66,7 +71,9 @@ def _from_recorded(recorded: Mapping[str, Any], functions: Mapping[str, Any]) ->
 
 def described_steps(recorded: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return steps that a store keeps in words, one each; no function is looked for."""
-    return [_described(it) for it in recorded]
+    return [
+        f"{it['input']}: {_described(it)}" if it.get("input") else _described(it) for it in recorded
+    ]
 
 
 def _described(it: Mapping[str, Any]) -> str:

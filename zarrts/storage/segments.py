@@ -126,7 +126,8 @@ class Segment:
     @cached_property
     def y(self) -> ArraySpec:
         """The labels as one array; of several, a row is a record with a field for each."""
-        return _joint(f"{self.name}/y", {label_name(it): spec for it, spec in self.labels.items()})
+        specs = {label_name(it): spec for it, spec in self.labels.items()}
+        return _joint(f"{self.name}/y", specs, (self.label_steps,) if self.label_steps > 1 else ())
 
     @cached_property
     def channel_slices(self) -> Mapping[str, slice]:
@@ -186,15 +187,20 @@ def label_name(array: str) -> str:
     return array.partition("/")[2]
 
 
-def _joint(path: str, specs: Mapping[str, ArraySpec]) -> ArraySpec:
-    """Return arrays with the same rows as one; the one without a name is that already."""
+def _joint(path: str, specs: Mapping[str, ArraySpec], inner: tuple[int, ...] = ()) -> ArraySpec:
+    """Return arrays with the same rows as one; the one without a name is that already.
+
+    `inner` are axes behind that of rows which they share.
+    """
     if "" in specs:
         return specs[""]
     some = next(iter(specs.values()))
     return ArraySpec(
         path=path,
-        shape=some.shape[:1],
-        dtype=np.dtype([(name, spec.dtype, spec.row_shape) for name, spec in specs.items()]),
+        shape=(*some.shape[:1], *inner),
+        dtype=np.dtype(
+            [(name, spec.dtype, spec.row_shape[len(inner) :]) for name, spec in specs.items()]
+        ),
         chunk_rows=some.chunk_rows,
         shard_rows=some.shard_rows,
         codecs=None,

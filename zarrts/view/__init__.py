@@ -7,7 +7,6 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zarrts.errors import SampleError
 from zarrts.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -55,11 +54,6 @@ def view(
     from zarrts.view.server import Viewer
 
     chosen = samples.samples if isinstance(samples, Store) else samples
-    if chosen.store.input_names is not None:
-        raise SampleError(
-            f"{chosen.store.path} has the inputs {', '.join(chosen.store.input_names)}, and view "
-            "shows stores of one input; look at samples[i], or zarrts report."
-        )
     if isinstance(results, Path):
         results = str(results)
     content = Content(chosen, results, parse_size(memory, "memory"))

@@ -59,7 +59,7 @@ class Content:
         self.said: Said | None = None
         if results is not None:
             sources = [it.source for it in self._store.recordings]
-            self.said = said_of(results, first.steps_per_sample, sources)
+            self.said = said_of(results, first.row_steps, sources)
         self._pyramids = PyramidCache(self._make_pyramid, memory_bytes)
         self._runs = lru_cache(maxsize=_KEPT_RUNS)(self._read_runs)
         self._said_runs = lru_cache(maxsize=_KEPT_RUNS)(self._find_said_runs)
@@ -111,13 +111,11 @@ class Content:
         """Return what a recording is: its length, channels, usual values, and label arrays."""
         series = self.series(number)
         unit = "sample"
-        scale = 1 / series.steps_per_sample
+        scale = 1 / series.row_steps
         if series.is_ragged:
             unit, scale = ("s", 1 / series.rate_hz) if series.rate_hz else ("step", 1.0)
         moments = self._store.catalog.moments
-        mean, std = moments.mean[number].reshape(-1), moments.std[number].reshape(-1)
-        if len(mean) != series.n_channels:
-            mean, std = np.full((2, series.n_channels), np.nan)
+        mean, std = series.of_table(moments.mean), series.of_table(moments.std)
         return {
             "number": number,
             "subject": series.info.subject,
@@ -126,7 +124,7 @@ class Content:
             "unit": unit,
             "scale": scale,
             "rate_hz": series.rate_hz,
-            "sample_steps": 0 if series.is_ragged else series.steps_per_sample,
+            "sample_steps": 0 if series.is_ragged else series.row_steps,
             "channels": series.channels,
             "mean": _plain(mean),
             "std": _plain(std),
@@ -222,8 +220,9 @@ class Content:
         ids = self._samples.ids
         low, high = index.count_before(rows[number : number + 2])
         ids = ids[np.searchsorted(ids, low) : np.searchsorted(ids, high)]
-        starts = index.first_rows(ids) - rows[number]
-        stops = starts + index.n_rows(ids)
+        each = self.series(number).row_steps
+        starts = (index.first_rows(ids) - rows[number]) * each
+        stops = starts + index.n_rows(ids) * each
         inside = (starts < stop) & (stops > start)
         starts, stops = starts[inside], stops[inside]
         if len(starts) <= min(most, _MAX_SHOWN_WINDOWS):

@@ -40,12 +40,12 @@ class Said:
     probabilities: NDArray[np.float32]
 
     @staticmethod
-    def of(found: Predictions, steps_per_sample: int, sources: list[str]) -> "Said":
+    def of(found: Predictions, row_steps: int, sources: list[str]) -> "Said":
         """Return predictions of samples of a store as stretches of its recordings.
 
         Parameters
         ----------
-        steps_per_sample : int
+        row_steps : int
             Time steps of a row that places count: 1 where rows are time steps.
         sources : list of str
             Source of each recording of the store.
@@ -69,7 +69,7 @@ class Said:
             )
         probabilities = found.probabilities.astype(np.float32)
         n, n_classes = len(found), len(found.class_names)
-        starts, stops = places.starts * steps_per_sample, places.stops * steps_per_sample
+        starts, stops = places.starts * row_steps, places.stops * row_steps
         recordings, codes = found.recordings, found.codes
         true = np.full(codes.shape, -1) if found.true is None else found.true
         if codes.ndim > 1:  # one for each step, or for each of several windows
@@ -128,7 +128,7 @@ class Said:
         return np.argsort(self.certainty, kind="stable")
 
 
-def said_of(results: Any, steps_per_sample: int, sources: list[str]) -> Said:
+def said_of(results: Any, row_steps: int, sources: list[str]) -> Said:
     """Return the predictions of results, which may be the path of a saved evaluation.
 
     Raises
@@ -151,7 +151,7 @@ def said_of(results: Any, steps_per_sample: int, sources: list[str]) -> Said:
             f"results has to be an Evaluation, Predictions or the path of a saved evaluation, not "
             f"{type(results).__name__}."
         )
-    return Said.of(results, steps_per_sample, sources)
+    return Said.of(results, row_steps, sources)
 
 
 def _joined(starts: IntArray, codes: IntArray, n_steps: int) -> Runs:

@@ -41,9 +41,14 @@ class InputRows(NamedReaders):
     times : dict
         By name, of inputs that need not start together; "y" is that of labels, where it is said.
         Empty where all start together, and have the gaps of the recording.
+    masks, gaps : dict
+        Masks of the rows of some inputs, and rows of these before which something is missing, where
+        steps were taken on them; else the recording has those of the input that is longest.
     """
 
     times: Mapping[str, InputTime] = field(default_factory=dict)
+    masks: Mapping[str, RowReader] = field(default_factory=dict)
+    gaps: Mapping[str, Gaps] = field(default_factory=dict)
 
     label = "several inputs"
 

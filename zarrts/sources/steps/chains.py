@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from zarrts.sources.rows.inputs import AlignedRows
 from zarrts.sources.rows.views import CastRows, DerivedRows
 from zarrts.sources.steps.cleaning import FaultyRows, JoinedMasks, ResampledMask
 from zarrts.sources.steps.filtering import FirRows
@@ -125,9 +126,16 @@ def working_bytes(rows: RowReader | None) -> int:
     """Return what the steps of rows take in memory, beside the rows that are asked for."""
     if rows is None:
         return 0
-    return sum(int(getattr(it, "working_bytes", 0)) for it in _chain(rows))
+    chains = (_chain(it) for it in _each(rows))
+    return sum(int(getattr(it, "working_bytes", 0)) for chain in chains for it in chain)
 
 
 def whole_bytes(rows: RowReader) -> int:
     """Return what steps on whole recordings take in memory; 0 where there are none."""
-    return sum(it.working_bytes for it in _chain(rows) if isinstance(it, WholeRows))
+    chains = (_chain(it) for it in _each(rows))
+    return sum(it.working_bytes for chain in chains for it in chain if isinstance(it, WholeRows))
+
+
+def _each(rows: RowReader) -> Sequence[RowReader]:
+    """Return the rows of each of several inputs."""
+    return rows.readers if isinstance(rows, AlignedRows) else (rows,)

@@ -14,8 +14,9 @@ from zarrts.errors import SourceError
 from zarrts.sizes import format_count
 from zarrts.sources.rows.inputs import GroupedRows, InputRows, WorstOfRows, records_of
 from zarrts.sources.rows.label_rows import RepeatedRows
-from zarrts.sources.rows.views import OneSample, PartOfRows
+from zarrts.sources.rows.views import PartOfRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.steps.cleaning import JoinedMasks
 from zarrts.sources.study.common_time import (
     Grid,
     are_same,
@@ -23,27 +24,11 @@ from zarrts.sources.study.common_time import (
     common_rate,
     shared_rate,
 )
+from zarrts.sources.study.fixed import fixed_inputs, inputs_of, n_samples_of, names_of
 from zarrts.sources.study.label_every import seconds_of_label
 from zarrts.sources.study.timed_inputs import Said, aligned_in_time
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, RowReader, SourceRecording
-
-
-def with_values(recordings: Sequence[SourceRecording]) -> list[SourceRecording]:
-    """Return recordings in which what does not change in time is an array of one row."""
-    several = [it for it in recordings if isinstance(it.x, InputRows)]
-    if len(several) < len(recordings) or len({_names(it) for it in several}) > 1:
-        return list(recordings)  # which is said later
-    fixed = _fixed_inputs(several)
-
-    def as_rows(name: str, reader: RowReader) -> RowReader:
-        return OneSample(reader) if name in fixed and len(reader.shape) == 1 else reader
-
-    return [
-        replace(it, x=it.x.each({name: as_rows(name, of) for name, of in it.x.by_name.items()}))
-        for it in several
-        if isinstance(it.x, InputRows)
-    ]
 
 
 def align(
@@ -60,13 +45,13 @@ def align(
         Of each input in a row, where it is known, as of new data for a network; empty otherwise.
     """
     several = [it for it in recordings if isinstance(it.x, InputRows)]
-    usual = _names(several[0])
+    usual = names_of(several[0])
     unlike = tuple(
-        f"{it.origin}: has {listed_inputs(_names(it))}, but {several[0].origin} has "
+        f"{it.origin}: has {listed_inputs(names_of(it))}, but {several[0].origin} has "
         f"{listed_inputs(usual)}; all recordings need the same inputs: name those that all have "
         "with x=."
         for it in recordings
-        if _names(it) != usual
+        if names_of(it) != usual
     )
     if unlike:
         return [], (), unlike
@@ -74,7 +59,7 @@ def align(
         if steps:
             grid = _grid_like(steps, description)
         else:
-            fixed = _fixed_inputs(several)
+            fixed = fixed_inputs(several)
             _refuse_ambiguous(several, fixed, options)
             grid = _grid_of(several, fixed, description, options)
     except SourceError as error:
@@ -122,7 +107,7 @@ def _grid_like(steps: Mapping[str, int], description: Description) -> Grid:
 
 def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> SourceRecording:
     """Return inputs as records of a timeline of which it is known what each has in a row."""
-    inputs = _inputs_of(recording)
+    inputs = inputs_of(recording)
     rows = {name: inputs[name].shape[0] // it for name, it in steps.items() if it}
     n_rows = min(rows.values())
     if max(rows.values()) - n_rows > (max(steps.values()) > 1):
@@ -132,48 +117,14 @@ def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> Sourc
             f"{recording.origin}: its inputs are not equally long: {shown}, of which {each} belong "
             "together; cut what is longer."
         )
-    return replace(recording, x=records_of(inputs, steps, n_rows))
-
-
-def _names(recording: SourceRecording) -> tuple[str, ...]:
-    return recording.x.names if isinstance(recording.x, InputRows) else ()
+    mask = _aligned_mask(recording, steps, n_rows)
+    gaps = _aligned_gaps(recording, steps, n_rows)
+    return replace(recording, x=records_of(inputs, steps, n_rows), mask=mask, gaps=gaps)
 
 
 def listed_inputs(names: Sequence[str]) -> str:
     """Return the names of inputs as part of a sentence."""
     return f"the inputs {', '.join(names)}" if names else "one input without a name"
-
-
-def _inputs_of(recording: SourceRecording) -> dict[str, RowReader]:
-    assert isinstance(recording.x, InputRows)
-    return recording.x.by_name
-
-
-# Inputs that do not change in time ----------------------------------------------------------------
-
-
-def _n_samples(recording: SourceRecording) -> int:
-    """Return how many samples a dense recording has: as many as labels."""
-    return recording.y.shape[0] if recording.labels_per == "sample" else recording.x.shape[0]
-
-
-def _fixed_inputs(recordings: Sequence[SourceRecording]) -> set[str]:
-    """Return the inputs that have a value for all of a recording: no axis of time or samples.
-
-    Of series, those of one axis or one row. Of samples, those of one axis or one row that has not
-    as many entries as there are samples in any recording.
-    """
-    found = set()
-    for it in recordings:
-        n_rows = it.x.shape[0] if it.labels_per != "sample" else _n_samples(it)
-        for name, reader in _inputs_of(it).items():
-            shape = reader.shape
-            is_value = len(shape) == 1 or shape[0] == 1
-            if is_value and (it.labels_per != "sample" or shape[0] != n_rows):
-                found.add(name)
-    if all({*_inputs_of(it)} == found for it in recordings):
-        return set()
-    return found
 
 
 def _refuse_ambiguous(
@@ -183,7 +134,7 @@ def _refuse_ambiguous(
     if options.kind != "auto" or recordings[0].labels_per != "sample":
         return
     moving = {
-        name: it for one in recordings for name, it in _inputs_of(one).items() if name not in fixed
+        name: it for one in recordings for name, it in inputs_of(one).items() if name not in fixed
     }
     if all(len(it.shape) == 2 for it in moving.values()):
         shown = ", ".join(f"{name} {it.shape}" for name, it in moving.items())
@@ -203,26 +154,29 @@ def _grid_of(
     description: Description,
     options: SourceOptions,
 ) -> Grid:
-    names = [name for name in _names(recordings[0]) if name not in fixed]
+    names = [name for name in names_of(recordings[0]) if name not in fixed]
     known = {name: description.parts[name].rate_hz for name in names}
     is_dense = recordings[0].labels_per == "sample"
-    are_alike = all(
-        len({_inputs_of(it)[name].shape[0] for name in names}) == 1 for it in recordings
-    )
+    are_alike = all(len({inputs_of(it)[name].shape[0] for name in names}) == 1 for it in recordings)
     said = {rate for rate in known.values() if rate is not None}
+    of_labels = _said_label_rate(recordings, description.rate_hz, options)
+    has_own_labels = of_labels is not None and not any(
+        are_same(of_labels, as_fraction(it)) for it in said
+    )
     has_times = any(_has_times(it) for it in recordings)
     if has_times and is_dense:
         raise SourceError(
             f"{recordings[0].origin}: its inputs have times of their own, but its rows are "
             "samples; if rows follow in time, say kind='ragged' (--kind ragged)."
         )
-    if is_dense or (are_alike and len(said) <= 1 and not has_times):
+    is_one_rate = are_alike and len(said) <= 1 and not (said and has_own_labels)
+    if is_dense or (is_one_rate and not has_times):
         rate = None if is_dense or not said else as_fraction(said.pop())
         return Grid(rate, dict.fromkeys(names, 1) | dict.fromkeys(fixed, 0), None)
     unknown = [name for name, rate in known.items() if rate is None]
     if unknown:
         it = recordings[0]
-        shown = ", ".join(f"{_inputs_of(it)[name].shape[0]:,} in {name}" for name in names)
+        shown = ", ".join(f"{inputs_of(it)[name].shape[0]:,} in {name}" for name in names)
         raise SourceError(
             f"{it.origin}: its inputs have as many rows as follows: {shown}; say how many of each "
             f"are a second, with rate_hz={{{', '.join(f'{name!r}: ...' for name in names)}}}."
@@ -230,7 +184,7 @@ def _grid_of(
     rates_hz = {name: rate for name, rate in known.items() if rate is not None}
     rate = shared_rate([*rates_hz.values()])
     rates = {name: rate * round(it / rate) for name, it in rates_hz.items()}
-    label_rate = _label_rate(recordings, rates, description.rate_hz, options)
+    label_rate = of_labels or _label_rate(recordings, rates)
     if label_rate is not None:  # of an input, as that is
         label_rate = next((it for it in rates.values() if are_same(it, label_rate)), label_rate)
     if label_rate is not None and label_rate > rate:
@@ -239,13 +193,10 @@ def _grid_of(
     return Grid(rate, steps | dict.fromkeys(fixed, 0), label_rate)
 
 
-def _label_rate(
-    recordings: Sequence[SourceRecording],
-    rates: Mapping[str, Fraction],
-    said_hz: float | None,
-    options: SourceOptions,
+def _said_label_rate(
+    recordings: Sequence[SourceRecording], said_hz: float | None, options: SourceOptions
 ) -> Fraction | None:
-    """Return how many labels are for a second; None where a label is for all of a recording."""
+    """Return how many labels are for a second, where that is said."""
     if recordings[0].labels_per == "recording":
         return None
     if isinstance(options.rate_hz, Mapping) and "y" in options.rate_hz:
@@ -254,18 +205,27 @@ def _label_rate(
         return as_fraction(said_hz)
     if options.label_every is not None:
         return 1 / as_fraction(seconds_of_label(options.label_every))
+    return None
+
+
+def _label_rate(
+    recordings: Sequence[SourceRecording], rates: Mapping[str, Fraction]
+) -> Fraction | None:
+    """Return the same, where it follows; None where a label is for all of a recording."""
+    if recordings[0].labels_per == "recording":
+        return None
     found: set[Fraction] = set(rates.values())
     for it in recordings:
         found &= {
             rates[name]
-            for name, reader in _inputs_of(it).items()
+            for name, reader in inputs_of(it).items()
             if name in rates and reader.shape[0] == it.y.shape[0]
         }
     if len(found) == 1:
         return found.pop()
     it = recordings[0]
     shown = ", ".join(
-        f"{reader.shape[0]:,} in {name}" for name, reader in _inputs_of(it).items() if name in rates
+        f"{reader.shape[0]:,} in {name}" for name, reader in inputs_of(it).items() if name in rates
     )
     raise SourceError(
         f"{it.origin}: {it.y.shape[0]:,} labels in {it.y_name!r}, but its inputs have as many rows "
@@ -278,7 +238,7 @@ def _label_rate(
 
 
 def _aligned(recording: SourceRecording, grid: Grid) -> SourceRecording:
-    inputs = _inputs_of(recording)
+    inputs = inputs_of(recording)
     moving = {name: it for name, it in inputs.items() if name not in grid.fixed}
     _refuse_flat_series(recording, moving)
     rows = {name: it.shape[0] // grid.steps[name] for name, it in moving.items()}
@@ -286,23 +246,38 @@ def _aligned(recording: SourceRecording, grid: Grid) -> SourceRecording:
     _refuse_unequal(recording, moving, rows, grid)
     x = records_of(inputs, grid.steps, n_rows)
     y, label_steps = _aligned_labels(recording, grid, n_rows)
-    mask = _aligned_mask(recording, grid, n_rows)
-    gaps = _aligned_gaps(recording, grid, n_rows)
+    mask = _aligned_mask(recording, grid.steps, n_rows)
+    gaps = _aligned_gaps(recording, grid.steps, n_rows)
     return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask, gaps=gaps)
 
 
-def _aligned_mask(recording: SourceRecording, grid: Grid, n_rows: int) -> RowReader | None:
-    """Return the mask of rows, of which one is no good where a step of the fastest input is not."""
-    if recording.mask is None:
-        return None
-    steps = max(grid.steps.values())
-    own = recording.mask if steps == 1 else WorstOfRows(GroupedRows(recording.mask, steps))
-    return PartOfRows(own, 0, n_rows)
+def _aligned_mask(
+    recording: SourceRecording, every: Mapping[str, int], n_rows: int
+) -> RowReader | None:
+    """Return the mask of rows, of which one is no good where a step of an input is not.
+
+    Parameters
+    ----------
+    every : mapping of str to int
+        Steps of each input in a row.
+    """
+    assert isinstance(recording.x, InputRows)
+    masks = [(it, every[name]) for name, it in recording.x.masks.items()]
+    if recording.mask is not None and not masks:  # as it was given: of the fastest input
+        masks = [(recording.mask, max(every.values()))]
+    joined: RowReader | None = None
+    for mask, steps in masks:
+        own = mask if steps == 1 else WorstOfRows(GroupedRows(mask, steps))
+        part = PartOfRows(own, 0, n_rows)
+        joined = part if joined is None else JoinedMasks(joined, part)
+    return joined
 
 
-def _aligned_gaps(recording: SourceRecording, grid: Grid, n_rows: int) -> Gaps | None:
+def _aligned_gaps(recording: SourceRecording, every: Mapping[str, int], n_rows: int) -> Gaps | None:
     """Return the rows before which something is missing, from those of the fastest input."""
-    gaps, steps = recording.gaps, max(grid.steps.values())
+    assert isinstance(recording.x, InputRows)
+    fastest = max(every, key=lambda name: every[name])
+    gaps, steps = recording.x.gaps.get(fastest, recording.gaps), every[fastest]
     if gaps is None or steps == 1:
         return part_of_gaps(gaps, 0, n_rows)
     within = [row for row in gaps.rows.tolist() if row % steps]
@@ -333,7 +308,7 @@ def _refuse_unequal(
     """Refuse inputs that do not last equally long, but for a part of a row at their ends."""
     if grid.rate is None:
         if len({*rows.values()}) > 1 or recording.labels_per == "sample":
-            n_samples = _n_samples(recording) if recording.labels_per == "sample" else None
+            n_samples = n_samples_of(recording) if recording.labels_per == "sample" else None
             if {*rows.values()} != {n_samples}:
                 shown = ", ".join(f"{count:,} in {name}" for name, count in rows.items())
                 labels = "" if n_samples is None else f", and {n_samples:,} labels"
@@ -382,12 +357,6 @@ def _aligned_labels(recording: SourceRecording, grid: Grid, n_rows: int) -> tupl
             )
         return RepeatedRows(y, int(every), n_rows), 1
     steps = int(grid.label_rate / grid.rate)
-    if steps > 1 and y.dtype.names is not None:
-        raise SourceError(
-            f"{recording.origin}: {steps:,} labels of several arrays are in {float(row_s):g} s, "
-            "the shortest time that is a whole number of steps of each input; of several arrays of "
-            "labels, save one label for each such time."
-        )
     if steps > 1:
         return GroupedRows(PartOfRows(y, 0, n_rows * steps), steps), steps
     return PartOfRows(y, 0, n_rows), 1

@@ -25,7 +25,7 @@ from zarrts.sources.study.agreement import gathered
 from zarrts.sources.study.declared import as_declared
 from zarrts.sources.study.elsewhere import Intervals, attach
 from zarrts.sources.study.given import Source, passed_over, search_files, sorted_out
-from zarrts.sources.study.joining import join
+from zarrts.sources.study.joining_inputs import join_all
 from zarrts.sources.study.standards import Reference
 from zarrts.types import (
     Description,
@@ -215,7 +215,7 @@ def brought_together(
 ) -> Found:
     """Return recordings whose columns and rows mean the same, after the steps of the options."""
     findings = Findings(problems={kind: [*some] for kind, some in scanned.problems.items()})
-    joined = join(scanned.recordings, options, reference)
+    joined = join_all(scanned.recordings, options, reference)
     findings.note("meaning", joined.problems)
     return Found(
         recordings=joined.recordings,

@@ -15,7 +15,7 @@ from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study import bids, in_memory, ragged, recording_table
 from zarrts.sources.study.declared import inputs_as_declared
 from zarrts.sources.study.given import Source, search_files, sorted_out
-from zarrts.sources.study.joining import join
+from zarrts.sources.study.joining_inputs import join_all
 from zarrts.sources.study.standards import Reference
 from zarrts.types import Description, RowReader, SeriesList, SourceInput, SourceRecording
 
@@ -97,7 +97,7 @@ def _as_in(
     if reference is None and not options.steps:
         return [it for it, _ in found]
     recordings = [_unlabelled(*it, options) for it in found]
-    joined = join(recordings, options, reference)
+    joined = join_all(recordings, options, reference)
     if joined.problems:
         raise SourceError("\n".join(joined.problems))
     for text in (*joined.notes, *joined.warnings):

@@ -10,22 +10,13 @@ that pick channels at the beginning come before all that:
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zarrts.errors import SourceError
-from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.step_options import Pick, Step
 from zarrts.sources.steps.chains import Starts, finished
 from zarrts.sources.steps.frames import FrameCache, Tails
 from zarrts.sources.steps.taking import take
 from zarrts.sources.study.agreement import Agreement, agree, unsaid_in
-from zarrts.sources.study.aligning import align, choose_inputs, with_values
-from zarrts.sources.study.meaning import (
-    adjusted_rows,
-    alike_inputs,
-    check_named,
-    described,
-    wanted_of,
-)
+from zarrts.sources.study.meaning import adjusted_rows, check_named, described, wanted_of
 from zarrts.sources.study.standards import Reference, Wanted
 from zarrts.types import Description, SourceRecording
 
@@ -48,6 +39,8 @@ class Joined:
         What recordings do not say, and a reference does.
     before : Description, or None
         What the first step that computes had before it; None where there are no steps.
+    numbers : tuple of int
+        Which of the recordings before these are.
     """
 
     recordings: tuple[SourceRecording, ...]
@@ -57,14 +50,13 @@ class Joined:
     warnings: tuple[str, ...]
     steps: tuple[str, ...] = ()
     before: Description | None = None
+    numbers: tuple[int, ...] = ()
 
 
 def join(
     recordings: Sequence[SourceRecording], options: SourceOptions, reference: Reference | None
 ) -> Joined:
-    """Return recordings whose columns and rows mean the same, after the steps of the options."""
-    if any(isinstance(it.x, InputRows) for it in recordings):
-        return _inputs_joined(recordings, options, reference)
+    """Return recordings of one input that mean the same, after the steps of the options."""
     if recordings:  # else other problems say why there are none
         check_named(options, ())
     if options.steps:
@@ -76,33 +68,7 @@ def join(
         problems=agreed.problems,
         notes=agreed.notes,
         warnings=unsaid_in(agreed),
-    )
-
-
-def _inputs_joined(
-    recordings: Sequence[SourceRecording], options: SourceOptions, reference: Reference | None
-) -> Joined:
-    """Return recordings of several inputs, each of which means the same, on one timeline."""
-    if options.steps:
-        names = ", ".join(next(it.x.names for it in recordings if isinstance(it.x, InputRows)))
-        raise SourceError(
-            f"steps= works on recordings of one input, but these have several: {names}; take the "
-            "steps before, or convert each input by itself."
-        )
-    steps = {} if reference is None else reference.steps
-    fixed = with_values([choose_inputs(it, [*steps]) for it in recordings] if steps else recordings)
-    given = [(it.origin, it.x, it.description) for it in fixed]
-    changed, description, notes, problems, unsaid = alike_inputs(given, options, reference)
-    alike = [
-        replace(it, x=x, description=description) for it, x in zip(fixed, changed, strict=True)
-    ]
-    aligned, told, more = align(alike, description, options, steps)
-    return Joined(
-        recordings=tuple(aligned),
-        description=description,
-        problems=(*problems, *more),
-        notes=(*notes, *told),
-        warnings=unsaid,
+        numbers=tuple(range(len(alike))),
     )
 
 
@@ -162,6 +128,7 @@ def _after_steps(
         warnings=unsaid_in(agreed) if before is not None else (),
         steps=tuple(lines),
         before=replace(agreed.description, rate_hz=rates.pop() if len(rates) == 1 else None),
+        numbers=tuple(Starts(recordings).number_of(it) for it in ends),
     )
 
 

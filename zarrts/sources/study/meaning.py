@@ -1,58 +1,13 @@
-"""Bring inputs together whose columns and rows have to mean the same."""
+"""Say what columns and rows have to mean, by options and references, and of which inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from zarrts.errors import SourceError
-from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.views import AdjustedRows
 from zarrts.sources.source_options import SourceOptions
-from zarrts.sources.study.agreement import Adjusted, agree, unsaid_in
+from zarrts.sources.study.agreement import Adjusted
 from zarrts.sources.study.standards import Described, Reference, Wanted
 from zarrts.types import Description, RowReader
-
-
-def alike_inputs(
-    inputs: Sequence[tuple[str, RowReader, Description]],
-    options: SourceOptions,
-    reference: Reference | None,
-) -> tuple[list[RowReader], Description, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return inputs whose columns and rows mean the same, and what they mean; notes, problems, and
-    sentences on what they do not say.
-
-    Of several inputs, each is compared with those of its name.
-    """
-    names = {it.names for _, it, _ in inputs if isinstance(it, InputRows)}
-    check_named(options, next(iter(names)) if len(names) == 1 else ())
-    if len(names) != 1 or not all(isinstance(it, InputRows) for _, it, _ in inputs):
-        agreed = agree([described(*it) for it in inputs], wanted_of(options, reference))
-        pairs = zip(inputs, agreed.adjusted, strict=True)
-        changed = [adjusted_rows(x, adjusted) for (_, x, _), adjusted in pairs]
-        return changed, agreed.description, agreed.notes, agreed.problems, unsaid_in(agreed)
-    columns: dict[str, list[RowReader]] = {}
-    parts: dict[str, Description] = {}
-    said: list[tuple[tuple[str, ...], ...]] = []
-    for name in names.pop():
-        own = [
-            (f"{origin}: {name}", it.by_name[name], description.of_inputs.get(name, description))
-            for origin, it, description in inputs
-            if isinstance(it, InputRows)
-        ]
-        wanted = reference and reference.of_input(name)
-        columns[name], parts[name], *texts = alike_inputs(own, options.of_input(name), wanted)
-        said.append(tuple(texts))
-    notes, problems, unsaid = (
-        tuple(text for some in each for text in some) for each in zip(*said, strict=True)
-    )
-    together: list[RowReader] = [
-        it.each({name: columns[name][number] for name in columns})
-        for number, (_, it, _) in enumerate(inputs)
-        if isinstance(it, InputRows)
-    ]
-    label_rates = {it.rate_hz for _, _, it in inputs if it.rate_hz is not None}
-    label_rate = label_rates.pop() if len(label_rates) == 1 else None
-    found = replace(Description.unknown(), parts=parts, rate_hz=label_rate)
-    return together, found, notes, problems, unsaid
 
 
 def wanted_of(options: SourceOptions, reference: Reference | None) -> Wanted:
@@ -101,3 +56,12 @@ def check_named(options: SourceOptions, names: Sequence[str]) -> None:
                 f"{option}= is one list, but there are several inputs: {there}; give a dictionary "
                 f"by their names: {option}={{{names[0]!r}: {list(value)!r}}}."
             )
+    named = dict.fromkeys(it.input for it in options.steps)
+    unknown = [it for it in named if it and it not in names]
+    if unknown:
+        raise SourceError(f"steps= names {', '.join(unknown)}, but the inputs are: {there}.")
+    if names and "" in named:
+        raise SourceError(
+            f"steps= is one list, but there are several inputs: {there}; give a dictionary by "
+            f"their names: steps={{{names[0]!r}: [...]}} (--step '{names[0]}: ...')."
+        )
