@@ -136,12 +136,15 @@ def _cell(*items: Any) -> Any:
     return found
 
 
-def _table(folder: Path) -> None:
-    (folder / "s01.csv").write_text("x,y\n" + "".join(f"{i},W\n" for i in range(9)))
+def _table(suffix: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        (folder / f"s01{suffix}").write_text("x,y\n" + "".join(f"{i},W\n" for i in range(9)))
+
+    return make
 
 
 def _read_table(folder: Path) -> zarrts.Recording:
-    columns = np.genfromtxt(folder / "s01.csv", delimiter=",", names=True, dtype=None)
+    columns = np.genfromtxt(folder / "s01.txt", delimiter=",", names=True, dtype=None)
     return zarrts.Recording("s01", columns["x"][:, None], columns["y"].astype(str))
 
 
@@ -205,7 +208,8 @@ FAULTY = {
         {},
         lambda folder: np.savez(folder / "s.npz", x=_cell(X[0], X[1, 3:]), y=[0, 1]),
     ),
-    "examples/recording_tables.py": Fault(_table, {}, {"kind": "ragged"}, _read_table),
+    "examples/recording_tables.py": Fault(_table(".txt"), {}, {"kind": "ragged"}, _read_table),
+    "name the columns of such files": Fault(_table(".csv"), {}, {"x": ["x"], "y": "y"}),
     "beside an EDF file of the same name": Fault(
         _edf_and_table, {}, {"kind": "ragged"}, _scored_in_python
     ),

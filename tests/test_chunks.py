@@ -35,11 +35,12 @@ from zarrts.conversion.codecs import CODECS
 from zarrts.conversion.publish import create_segment, write_checksums
 from zarrts.errors import ReadError, StoreError
 from zarrts.storage.checksums import crc32c
-from zarrts.storage.chunks import ChunkReader, DirectReader, ZarrReader, open_chunks
+from zarrts.storage.chunks import ChunkReader, DirectReader, open_chunks
 from zarrts.storage.open_files import OPEN_FILES
 from zarrts.storage.segments import array_spec, read_segment
 from zarrts.storage.shards import ShardWriter
 from zarrts.storage.table import digest_of_table, read_table
+from zarrts.storage.zarr_reader import ZarrReader
 from zarrts.types import ArraySpec
 
 BLOSCS = {

@@ -466,13 +466,13 @@ def test_installed_command_runs(store: Path) -> None:
 SLOW = """
     import signal, sys, time
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-    from zarrts.conversion import tasks
-    real = tasks.measure
-    def measure(block):
+    from zarrts.conversion.encoding import Encoding
+    real = Encoding.measure
+    def measure(self, *args):
         print("writing", flush=True)
         time.sleep(0.05)
-        return real(block)
-    tasks.measure = measure
+        return real(self, *args)
+    Encoding.measure = measure
     from zarrts.cli import main
     main()
 """

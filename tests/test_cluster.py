@@ -260,7 +260,7 @@ def test_credentials_of_a_bucket_reach_workers_in_no_task_and_no_log(
 @pytest.mark.parametrize(("limit", "n_parts"), [(0, 8), (400, 2), (50, 1), (9999, 8)])
 def test_worker_writes_no_more_at_once_than_its_memory_allows(limit: int, n_parts: int) -> None:
     nothing: Any = None
-    writers = remote.Writers(Path("a"), nothing, nothing, 0, None, n_slots=8, part_bytes=100)
+    writers = remote.Writers(Path("a"), *3 * [nothing], 0, None, n_slots=8, part_bytes=100)
     manager = SimpleNamespace(memory_limit=limit or None)
     writers.setup(SimpleNamespace(address="tcp://here", memory_manager=manager))
     assert [writers._slots.acquire(blocking=False) for _ in range(n_parts + 1)][-2:] == [

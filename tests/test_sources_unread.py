@@ -185,7 +185,18 @@ def test_objects_of_matlab_5_are_there_and_named(tmp_path, kind, remedy):
 # Of other kinds ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".feather"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_folder_of_files_of_columns_asks_for_these(tmp_path, suffix):
+    (tmp_path / f"s01{suffix}").write_text("a,b\n1,2\n")
+    with pytest.raises(zarrts.SourceError) as error:
+        find(str(tmp_path))
+    assert f"1 {suffix}" in str(error.value)
+    assert "name the columns of such files: x=[" in str(error.value)
+    found = find(str(tmp_path), SourceOptions(x=("a",), y="b"))
+    assert [it.subject for it in found.recordings] == ["s01"]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".feather"])
 def test_a_folder_of_tables_names_recordings_and_the_example(tmp_path, suffix):
     (tmp_path / f"s01{suffix}").write_text("a,b\n1,2\n")
     with pytest.raises(zarrts.SourceError) as error:

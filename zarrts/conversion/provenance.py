@@ -22,6 +22,8 @@ from zarrts.storage.store import StoreHeader
 from zarrts.types import SourceRecording
 
 _LABEL_BLOCK_BYTES = 1 << 20
+_SIZES = ("samples in a chunk", "samples in a shard")
+_MAX_NAMED = 3
 
 
 def count_labels(recording: SourceRecording) -> tuple[LabelCounter, str]:
@@ -91,6 +93,27 @@ def provenance_of(
         options=chosen,
         sources={it.origin: f"{it.subject} {it.fingerprint}" for it in recordings},
     )
+
+
+def changes_since(header: StoreHeader, then: Provenance, now: Provenance) -> str:
+    """Return in words what became of a store since it was made of sources; "" if it was not."""
+    both = then.sources.keys() & now.sources.keys()
+    is_changed = any(then.sources[it] != now.sources[it] for it in both)
+    is_removed = any("a subject was removed" in it.why for it in header.gone)
+    is_grown = len(header.segments) > 1 or any("joined their parts" in it.why for it in header.gone)
+    # Sizes are no more than what there was at first.
+    options = [it for it in now.options if not (is_grown and it in _SIZES)]
+    if not both or is_changed or any(then.options.get(it) != now.options[it] for it in options):
+        return ""
+    added = sorted(then.sources.keys() - now.sources.keys())
+    if (now.sources.keys() - both and not is_removed) or (added and not is_grown):
+        return ""
+    more = f" and {len(added) - _MAX_NAMED} more" if len(added) > _MAX_NAMED else ""
+    words = [f"{', '.join(added[:_MAX_NAMED])}{more} appended"] if added else []
+    if not added and is_grown:
+        words.append("some of them appended")
+    words += ["a subject removed"] if is_removed else []
+    return f"since it was made, {' and '.join(words)}" if words else ""
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str | dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.conversion.lock import LOCK
+from zarrts.conversion.provenance import changes_since
 from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
 from zarrts.storage.joint_tables import JointTables
@@ -33,7 +34,6 @@ from zarrts.storage.store import (
 JOURNAL = "unfinished.journal"
 _DELETED = ".deleted"
 _MANIFEST_START = b'{"objects":'
-_SIZES = ("samples in a chunk", "samples in a shard")
 _MAX_NAMED = 3
 
 
@@ -265,7 +265,7 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
         then = _provenance_of(target, header)
     except StoreError as found:
         raise PlanError(str(found)) from found
-    if since := _since(header, then, provenance):
+    if since := changes_since(header, then, provenance):
         raise PlanError(
             f"{root} is version {header.version} of a store of these sources: {since}. Open it: "
             f"zarrts.open({str(root)!r}). More subjects are added with zarrts append; for a store "
@@ -275,27 +275,6 @@ def _refuse_store(target: Target, provenance: Provenance, overwrite: bool) -> No
         f"{root} is a store of other sources or options ({then.differences(provenance)}). "
         "Choose another name, or replace it with overwrite=True (--overwrite)."
     )
-
-
-def _since(header: StoreHeader, then: Provenance, now: Provenance) -> str:
-    """Return what became of a store since it was made of some sources; empty if it was not."""
-    both = then.sources.keys() & now.sources.keys()
-    is_changed = any(then.sources[it] != now.sources[it] for it in both)
-    is_removed = any("a subject was removed" in it.why for it in header.gone)
-    is_grown = len(header.segments) > 1 or any("joined their parts" in it.why for it in header.gone)
-    # Sizes are no more than what there was at first.
-    options = [it for it in now.options if not (is_grown and it in _SIZES)]
-    if not both or is_changed or any(then.options.get(it) != now.options[it] for it in options):
-        return ""
-    added = sorted(then.sources.keys() - now.sources.keys())
-    if (now.sources.keys() - both and not is_removed) or (added and not is_grown):
-        return ""
-    more = f" and {len(added) - _MAX_NAMED} more" if len(added) > _MAX_NAMED else ""
-    words = [f"{', '.join(added[:_MAX_NAMED])}{more} appended"] if added else []
-    if not added and is_grown:
-        words.append("some of them appended")
-    words += ["a subject removed"] if is_removed else []
-    return f"since it was made, {' and '.join(words)}" if words else ""
 
 
 def _provenance_of(target: Target, header: StoreHeader) -> Provenance:

@@ -103,18 +103,18 @@ def write_tasks(job: Job, tasks: Sequence[ShardTask], workers: int) -> None:
     # waited for: nothing may write to the target while it is swept.
     pool = ThreadPoolExecutor(workers, thread_name_prefix="zarrts-convert")
     try:
-        # By name, Dask would import all of distributed first, to see whether a cluster is there.
-        compute(*written, scheduler=get, pool=pool)  # type: ignore[no-untyped-call]
+        try:
+            # By name, Dask would first import all of distributed, to look for a cluster.
+            compute(*written, scheduler=get, pool=pool)  # type: ignore[no-untyped-call]
+        finally:
+            job.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            commits.close()
+            for recording in job.recordings.values():
+                close_rows(recording)
     except KeyboardInterrupt:
-        commits.close()
         commits.raise_first()  # which is why the tasks were told to stop
         raise
-    finally:
-        job.stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        commits.close()
-        for recording in job.recordings.values():
-            close_rows(recording)
     commits.raise_first()
 
 

@@ -22,7 +22,6 @@ programs add to the root (attributes, arrays, groups) is in no checksum, and sta
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,10 +31,11 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.descriptions import description_of, scheme_of
 from zarrts.storage.location import Location, list_files
 from zarrts.storage.metadata import is_root_whole
+from zarrts.storage.no_store import quoted, why_no_store, why_not_ours
 from zarrts.storage.open_files import read_within_limit
 from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.schema import why_unreadable
-from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK, Segment, segment_of
+from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
 from zarrts.types import Description, LabelsPer
 
 Entries = Mapping[str, tuple[int, int]]
@@ -43,7 +43,6 @@ Entries = Mapping[str, tuple[int, int]]
 
 MANIFESTS = "manifests"
 REMEDY = "Copy the store again, or convert again with overwrite=True (--overwrite)."
-_MAKE = "zarrts convert SOURCES study.zarr"
 
 
 class NewerSchemaError(StoreError):
@@ -226,7 +225,7 @@ def read_header(root: Location) -> StoreHeader:
     try:
         content = read_within_limit(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(_why_no_store(root)) from error
+        raise StoreError(why_no_store(root)) from error
     except (AccessError, BucketError):
         raise
     except PermissionError as error:
@@ -263,7 +262,7 @@ def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, PartedRoot 
     try:
         attributes = document.get("attributes", {}).get("zarrts")
         if attributes is None:
-            raise StoreError(_why_not_ours(root, document))
+            raise StoreError(why_not_ours(root, document))
         newer = why_unreadable(attributes)
         if newer is not None:
             raise NewerSchemaError(
@@ -331,32 +330,3 @@ def _removal(found: Mapping[str, Any] | None) -> Removal | None:
 
 def _unreadable(path: Location, error: Exception) -> str:
     return f"{path} cannot be read ({error}). {REMEDY}"
-
-
-def _why_not_ours(root: Location, document: Mapping[str, Any]) -> str:
-    if SEGMENT_MARK in document.get("attributes", {}):
-        return f"{root} is a part of a store; open the folder that it is in: {root.parent}"
-    return f"{root} is a Zarr {document['node_type']}, but no zarrts store. Make one: {_MAKE}"
-
-
-def _why_no_store(root: Location) -> str:
-    if not root.exists():
-        return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
-    if root.is_file():
-        return f"{root} is a file, not a store. Make one: zarrts convert {quoted(root)} study.zarr"
-    suffixes = {path.suffix.lower() for path in root.iterdir()}
-    if (root / "0" / ROOT_KEY).exists():
-        return (
-            f"{root} is a store whose conversion did not finish. Run the same zarrts convert again."
-        )
-    if suffixes & {".npz", ".npy", ".h5", ".hdf5", ".hdf", ".mat", ".edf", ".bdf"}:
-        return (
-            f"{root} holds source files, not a store. Convert them first: "
-            f"zarrts convert {quoted(root)} study.zarr, and open study.zarr."
-        )
-    return f"{root} is a folder, but no store. Make one: {_MAKE}"
-
-
-def quoted(text: object) -> str:
-    """Return a path or a name as it is typed into any shell."""
-    return f'"{text}"' if re.search(r"[^\w./\\:-]", str(text)) else str(text)

@@ -29,9 +29,10 @@ from zarrts.errors import PlanError
 from zarrts.sizes import format_count, format_size
 from zarrts.storage.location import Location, free_bytes, n_requests, write_files
 from zarrts.storage.metadata import metadata_bytes, metadata_of
+from zarrts.storage.no_store import quoted
 from zarrts.storage.segments import ROOT_KEY, Segment, read_segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, quoted, read_header
+from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
 from zarrts.upkeep.joining import (
     is_alike,

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,30 +158,23 @@ def stamp_of_folder(folder: str) -> str:
 
 
 def blocks_of_folder(
-    folder: str, n_blocks: int, block_bytes: int
-) -> tuple[int, bool, Iterator[bytes]]:
-    """Return the size of all files, whether blocks are a part of them only, and what is digested.
+    folder: str, offsets_of: Callable[[int], Iterable[int]], block_bytes: int
+) -> tuple[int, Iterator[bytes]]:
+    """Return the size of all files, and what is digested of them.
 
-    These are names and sizes of all files, and evenly spaced blocks of their contents, as if the
-    files were one: the first and the last are among them.
+    These are names and sizes of all files, and blocks of their contents, as if the files were one;
+    `offsets_of` says for a size where blocks begin.
     """
     sizes = sorted((name, it.st_size) for name, it in scan(folder))
     total = sum(size for _, size in sizes)
-    is_sampled = total > n_blocks * block_bytes
-    last = total - block_bytes
-    offsets = (
-        [index * last // (n_blocks - 1) for index in range(n_blocks)]
-        if is_sampled
-        else list(range(0, total, block_bytes))
-    )
 
     def parts() -> Iterator[bytes]:
         for name, size in sizes:
             yield f"{name} {size}\n".encode("utf-8", "surrogateescape")
-        for offset in offsets:
+        for offset in offsets_of(total):
             yield from _bytes_at(folder, sizes, offset, block_bytes)
 
-    return total, is_sampled, parts()
+    return total, parts()
 
 
 def _bytes_at(

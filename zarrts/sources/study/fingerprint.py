@@ -69,17 +69,16 @@ def look_at(paths: Sequence[SourcePath]) -> Look:
             continue
         try:
             if os.path.isdir(path):
-                size, is_part, parts = blocks_of_folder(path, N_BLOCKS, BLOCK_BYTES)
+                size, parts = blocks_of_folder(path, block_offsets, BLOCK_BYTES)
                 for part in parts:
                     digest.update(part)
-                total, is_sampled = total + size, is_sampled | is_part
-                continue
-            with open(path, "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                digest.update(size.to_bytes(8, "little"))
-                for offset in block_offsets(size):
-                    file.seek(offset)
-                    digest.update(file.read(BLOCK_BYTES))
+            else:
+                with open(path, "rb", buffering=0) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    digest.update(size.to_bytes(8, "little"))
+                    for offset in block_offsets(size):
+                        file.seek(offset)
+                        digest.update(file.read(BLOCK_BYTES))
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error}).") from error
         total += size

@@ -19,7 +19,9 @@ from zarrts.sources.rows.files import SourceFile
 from zarrts.sources.rows.folders import Folder
 from zarrts.sources.study.remote_search import RemoteFinder, below, common_base, find_remote
 
-_TABLES = {".csv", ".tsv", ".txt", ".parquet", ".feather", ".xlsx", ".arrow"}
+_COLUMNS = {".csv", ".tsv"}
+_COLUMNS_REMEDY = "name the columns of such files: x=['ax', 'ay'], y='label' (--x ax,ay --y label)"
+_TABLES = {".txt", ".feather", ".xlsx", ".arrow"}
 _TABLE_REMEDY = (
     "read them with pandas or pyarrow, and give what is in them as zarrts.Recording('s01', x, y): "
     "examples/recording_tables.py"
@@ -65,6 +67,8 @@ class Search:
         remedy = "give files of these kinds, or a folder that holds some"
         if self.zarr_folders:
             remedy += f"; or {_ZARR_REMEDY}"
+        elif kinds.keys() & _COLUMNS:
+            remedy += f"; or {_COLUMNS_REMEDY}"
         elif kinds.keys() & _TABLES:
             remedy += f"; or {_TABLE_REMEDY}"
         shown = [
