@@ -5,7 +5,6 @@ look. A conversion looks once before it starts, and once more when it holds the 
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from zarrts.conversion.stamps import STAMPS
 from zarrts.errors import PlanError, StoreError
 from zarrts.storage.joint_tables import JointTables
 from zarrts.storage.journal import JournalContent, Provenance, read_journal
-from zarrts.storage.location import Location, open_file
+from zarrts.storage.location import Location, list_names, open_file
 from zarrts.storage.parted_root import PartedRoot
 from zarrts.storage.segments import ROOT_KEY, SEGMENT_MARK
 from zarrts.storage.store import (
@@ -133,14 +132,14 @@ def read_target(root: Location, before: Target | None = None) -> Target:
     Of a complete store in a bucket, that is two requests. The root of a store of many parts takes
     long to parse: if it is what it was `before`, it is not parsed again.
     """
-    names = _names_inside(root)
+    names = list_names(root)
     if not names:
         return Target(root=root, obstacle=_obstacle(root))
     content = read_root(root) if ROOT_KEY in names else None
     header, parted, tables, error = None, None, None, None
     if content is not None and before is not None and content == before.content:
-        header, parted, tables = before.header, before.parted, before.tables
-        error = before.error
+        header, parted = before.header, before.parted
+        tables, error = before.tables, before.error
     elif content is not None:
         try:
             header, parted = parse_root(root, content)
@@ -341,12 +340,6 @@ def _delete(path: Location) -> None:
 
 
 # Whose is it? --------------------------------------------------------------------------------
-
-
-def _names_inside(folder: Location) -> list[str]:
-    if isinstance(folder, ObjectPath) or not folder.is_dir():
-        return [it.name for it in _inside(folder)]
-    return os.listdir(folder)  # of a thousand parts, in a tenth of the time
 
 
 def _inside(folder: Location) -> list[Location]:

@@ -18,8 +18,9 @@ import numpy as np
 
 from zarrts.errors import StoreError
 from zarrts.storage.location import Location
+from zarrts.storage.manifest import Manifest, read_manifest
 from zarrts.storage.segments import Segment
-from zarrts.storage.store import Entries, Manifest, StoreHeader, read_manifest
+from zarrts.storage.store import Entries, StoreHeader
 from zarrts.storage.table import (
     RecordingNames,
     RecordingTable,

@@ -242,6 +242,13 @@ def write_files(folder: Location, files: Mapping[str, bytes]) -> None:
         folder.bucket.map(lambda key: replace_file(folder / key, files[key]), keys)
 
 
+def list_names(folder: Location) -> list[str]:
+    """Return the names of what is directly in a folder; none where there is no such folder."""
+    if isinstance(folder, ObjectPath):
+        return [it.name for it in folder.iterdir()]
+    return os.listdir(folder) if folder.is_dir() else []
+
+
 def list_files(folder: Location) -> dict[str, int]:
     """Return the sizes of all files below a folder, by their paths below it, sorted."""
     if isinstance(folder, ObjectPath):

@@ -24,7 +24,6 @@ programs add to the root (attributes, arrays, groups) is in no checksum, and sta
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from zarrts.errors import AccessError, BucketError, StoreError
@@ -190,46 +189,6 @@ def combined_id(segments: Sequence[Segment]) -> str:
 def manifest_key(version: int) -> str:
     """Return where the manifest of a version is."""
     return f"{MANIFESTS}/{version}.json"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The manifest of a store, as it was written."""
-
-    content: bytes = field(repr=False)
-
-    @cached_property
-    def document(self) -> Mapping[str, Any]:
-        """ "objects", which are all files; of several parts "tables" too, see `joint_tables`."""
-        found: Mapping[str, Any] = json.loads(self.content)
-        return found
-
-    @cached_property
-    def entries(self) -> Entries:
-        """Size and crc32c of every file."""
-        return {name: (size, crc) for name, (size, crc) in self.document["objects"].items()}
-
-
-def read_manifest(root: Location, header: StoreHeader) -> Manifest:
-    """Return the manifest of a store.
-
-    Raises
-    ------
-    StoreError
-        If it is damaged.
-    """
-    import hashlib
-
-    key = manifest_key(header.latest)
-    try:
-        content = read_within_limit(root / key)
-    except (AccessError, BucketError):
-        raise
-    except OSError as error:
-        raise StoreError(f"{root}: {key} cannot be read ({error.strerror}).") from error
-    if hashlib.sha256(content).hexdigest() != header.manifest_sha256:
-        raise StoreError(f"{root}: {key} does not match its checksum.")
-    return Manifest(content)
 
 
 def sizes_below(root: Location, name: str) -> dict[str, int]:

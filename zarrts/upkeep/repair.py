@@ -18,6 +18,7 @@ from zarrts.conversion.tasks import Job, write_tasks
 from zarrts.errors import SourceError, StoreError
 from zarrts.storage.checksums import crc32c, crc32c_of_file
 from zarrts.storage.location import Location, write_files
+from zarrts.storage.manifest import read_manifest
 from zarrts.storage.metadata import metadata_bytes, metadata_of
 from zarrts.storage.segments import ROOT_KEY, Segment, part_of
 from zarrts.storage.shards import (
@@ -25,7 +26,7 @@ from zarrts.storage.shards import (
     chunk_checksums,
     written_checksums,
 )
-from zarrts.storage.store import REMEDY, Entries, StoreHeader, read_header, read_manifest
+from zarrts.storage.store import REMEDY, Entries, StoreHeader, read_header
 from zarrts.storage.table import RecordingTable, read_table
 from zarrts.system import count_cpus
 from zarrts.types import AnyArray, ArraySpec

@@ -16,6 +16,7 @@ from zarrts.storage.checksums import crc32c_of_file
 from zarrts.storage.foreign import foreign_of
 from zarrts.storage.joint_tables import TABLES, entry_of
 from zarrts.storage.location import Location, list_files, n_requests
+from zarrts.storage.manifest import read_manifest
 from zarrts.storage.metadata import is_root_as_written
 from zarrts.storage.segments import ROOT_KEY, Segment
 from zarrts.storage.shards import is_in_place
@@ -27,7 +28,6 @@ from zarrts.storage.store import (
     header_of,
     manifest_key,
     read_header,
-    read_manifest,
     read_root,
     sizes_below,
 )
