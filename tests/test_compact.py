@@ -233,6 +233,60 @@ def test_parts_of_other_options_stay_apart(tmp_path: Path) -> None:
     assert_holds(path, [*parts, more])
 
 
+def test_parts_whose_files_say_the_rate_are_joined(tmp_path: Path) -> None:
+    """What is appended has the rate of the store among its options, and the first part has not."""
+    path, rng = tmp_path / "a.zarr", np.random.default_rng(0)
+    every = [
+        zarrts.Recording(
+            name, rng.standard_normal((9, 6, 3)).astype("f4"), [0, 1, 2] * 3, rate_hz=50
+        )
+        for name in ("ann", "bea", "cid")
+    ]
+    zarrts.convert(every[0], path, **SMALL).close()
+    for it in every[1:]:
+        zarrts.append(path, it, progress=False).close()
+    told = [it.options.get("rate_hz") for it in read_header(path).segments]
+    assert told == [None, 50.0, 50.0]
+    before = read_header(path).description
+    assert zarrts.compact(path, drop_versions=True, progress=False).n_after == 1
+    assert read_header(path).description == before
+    with zarrts.open(path) as store:
+        assert store.rate_hz == 50.0
+        np.testing.assert_array_equal(
+            store.samples.load()[0], np.concatenate([it.x for it in every])
+        )
+    assert zarrts.verify(path, deep=True, sources=every).problems == ()
+    other = zarrts.Recording("dan", every[0].x + 1, [0, 1, 2] * 3, rate_hz=100)
+    with pytest.raises(zarrts.SourceError, match="100 Hz"):
+        zarrts.append(path, other, progress=False)
+
+
+def test_parts_of_counts_are_joined_whatever_suits_their_values_best(tmp_path: Path) -> None:
+    path, rng = tmp_path / "a.zarr", np.random.default_rng(0)
+    ranges = {"ann": (-900, 900), "bea": (0, 120), "cid": (-900, 900)}
+    every = [
+        zarrts.Recording(
+            name, (rng.integers(low, high, (60, 32, 4)) * 0.5).astype("f4"), [0, 1, 2] * 20
+        )
+        for name, (low, high) in ranges.items()
+    ]
+    zarrts.convert(every[0], path, chunk="4KiB", shard="16KiB", progress=False).close()
+    for it in every[1:]:
+        zarrts.append(path, it, progress=False).close()
+    shuffles = [it.x.compressor["shuffle"] for it in read_header(path).segments]
+    assert shuffles == ["bitshuffle", "shuffle", "bitshuffle"]
+    assert all(it.x.packed is not None for it in read_header(path).segments)
+    assert zarrts.compact(path, drop_versions=True, progress=False).n_after == 1
+    with zarrts.open(path) as store:
+        np.testing.assert_array_equal(
+            store.samples.load()[0], np.concatenate([it.x for it in every])
+        )
+    assert zarrts.verify(path, deep=True, sources=every).problems == ()
+    shutil.rmtree(path / str(max(int(it.name) for it in read_header(path).segments)) / "x/c")
+    zarrts.repair(path, sources=every)
+    assert zarrts.verify(path, deep=True, sources=every).problems == ()
+
+
 def test_what_is_done_with_a_store_is_done_after_it_too(tmp_path: Path) -> None:
     parts = three(tmp_path)
     path = grown(tmp_path, parts)

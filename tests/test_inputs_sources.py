@@ -589,3 +589,26 @@ def test_zarr_arrays_of_several_inputs_are_found_with_and_without_labels(tmp_pat
             np.testing.assert_array_equal(x["hr"][number], arrays["hr"])
             if y is None:
                 np.testing.assert_array_equal(labels[number], arrays["y"])
+
+
+@pytest.mark.parametrize("record_s", ["1", "0.1024", "1.000123", "30", "0.7777"])
+def test_records_of_any_length_hold_whole_steps_of_each_rate(tmp_path, record_s):
+    fast, slow = np.arange(600), np.arange(12)
+    limits = (-1000, 1000), (-1000, 1000)
+    written = [("F", fast, 50, *limits), ("S", slow, 1, *limits)]
+    path = tmp_path / "a.edf"
+    write_raw_edf(path, written, [("+0", 6 * float(record_s), "W")], record_s)
+    # Of annotations, label_every= says nothing, as with one input.
+    store = zarrts.convert(
+        path,
+        tmp_path / "a.zarr",
+        x={"f": "F", "s": "S"},
+        label_every="30s",
+        unlabelled="-",
+        **SMALL,
+    )
+    x, y = store.samples.load()
+    np.testing.assert_array_equal(x["f"][0][:, 0], fast)
+    np.testing.assert_array_equal(x["s"][0][:, 0], slow)
+    assert np.array(store.class_names)[y[0].reshape(-1)].tolist() == ["W"] * 300 + ["-"] * 300
+    np.testing.assert_allclose(store.rate_hz["f"], 50 / float(record_s), rtol=1e-12)

@@ -23,6 +23,8 @@ _MOST_CHUNKS = 1024  # in a shard: each has an entry in an index that is read wh
 _WORKING_CHUNKS = 6  # old and new rows, their encoded bytes twice
 _FIXED_BYTES = 4 << 20
 _OF_SHARDS = "samples in a shard"
+_OF_EACH = (_OF_SHARDS, "rate_hz")
+_SHUFFLE = ("shuffle", "blocksize")
 
 
 # Which parts -------------------------------------------------------------------------------------
@@ -37,14 +39,15 @@ def is_alike(
     """Return whether two parts could have been written by one conversion.
 
     They have the same options, by which their sources are found again, the same arrays but for
-    their lengths, and the same statistics.
+    their lengths and the shuffle before the compression, and the same statistics. The rate is that
+    of the store, whether it is among the options, as of what was appended, or is that of the files.
     """
     kinds = [_kind(it, metadata, tables[it.name]) for it in (one, other)]
     return bool(kinds[0] == kinds[1])
 
 
 def _kind(segment: Segment, metadata: Mapping[str, Any], table: RecordingTable) -> Any:
-    options = {key: it for key, it in segment.options.items() if key != _OF_SHARDS}
+    options = {key: it for key, it in segment.options.items() if key not in _OF_EACH}
     arrays = {}
     for path, node in _documents_of(segment, metadata).items():
         if path.startswith(f"{CHECKSUMS}/"):
@@ -54,9 +57,22 @@ def _kind(segment: Segment, metadata: Mapping[str, Any], table: RecordingTable) 
     for name, packed in segment.packed.items():
         # Gains and offsets are those of recordings; what is said of all of them is said again.
         path = input_path(name)
-        arrays[path] = {**arrays[path], "attributes": packed}
+        arrays[path] = {**_with_any_shuffle(arrays[path]), "attributes": packed}
     # Where no recording of a part had a label, nothing was counted.
     return options, arrays, columns_of(table).keys() - {"label_count"}
+
+
+def _with_any_shuffle(node: Any) -> Any:
+    """Return the metadata of an array of counts without the shuffle that suited its values best."""
+    codecs = node["codecs"]
+    if codecs[0]["name"] != "sharding_indexed":
+        return node
+    sharding = codecs[0]["configuration"]
+    inner = []
+    for it in sharding["codecs"]:
+        found = it.get("configuration", {}).items()
+        inner.append((it["name"], {key: value for key, value in found if key not in _SHUFFLE}))
+    return {**node, "codecs": [{**sharding, "codecs": inner}, *codecs[1:]]}
 
 
 def _documents_of(segment: Segment, metadata: Mapping[str, Any]) -> dict[str, Any]:

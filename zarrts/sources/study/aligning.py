@@ -16,13 +16,17 @@ from zarrts.sources.rows.inputs import GroupedRows, InputRows, WorstOfRows, reco
 from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import OneSample, PartOfRows
 from zarrts.sources.source_options import SourceOptions
-from zarrts.sources.study.common_time import Grid
+from zarrts.sources.study.common_time import (
+    Grid,
+    are_same,
+    as_fraction,
+    common_rate,
+    shared_rate,
+)
 from zarrts.sources.study.label_every import seconds_of_label
 from zarrts.sources.study.timed_inputs import Said, aligned_in_time
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, RowReader, SourceRecording
-
-_MAX_DENOMINATOR = 10_000  # of a rate in Hz, which is a fraction: 100 / 3 is 33.3333
 
 
 def with_values(recordings: Sequence[SourceRecording]) -> list[SourceRecording]:
@@ -112,7 +116,7 @@ def choose_inputs(recording: SourceRecording, names: Sequence[str]) -> SourceRec
 def _grid_like(steps: Mapping[str, int], description: Description) -> Grid:
     """Return the grid of rows of which it is known what each input has in one."""
     known = ((description.parts[name].rate_hz, it) for name, it in steps.items() if it)
-    rates = [_fraction(rate) / it for rate, it in known if rate is not None]
+    rates = [as_fraction(rate) / it for rate, it in known if rate is not None]
     return Grid(rates[0] if rates else None, steps, None)
 
 
@@ -213,7 +217,7 @@ def _grid_of(
             "samples; if rows follow in time, say kind='ragged' (--kind ragged)."
         )
     if is_dense or (are_alike and len(said) <= 1 and not has_times):
-        rate = None if is_dense or not said else _fraction(said.pop())
+        rate = None if is_dense or not said else as_fraction(said.pop())
         return Grid(rate, dict.fromkeys(names, 1) | dict.fromkeys(fixed, 0), None)
     unknown = [name for name, rate in known.items() if rate is None]
     if unknown:
@@ -223,24 +227,16 @@ def _grid_of(
             f"{it.origin}: its inputs have as many rows as follows: {shown}; say how many of each "
             f"are a second, with rate_hz={{{', '.join(f'{name!r}: ...' for name in names)}}}."
         )
-    rates = {name: _fraction(rate) for name, rate in known.items() if rate is not None}
-    rate = _common(rates.values())
+    rates_hz = {name: rate for name, rate in known.items() if rate is not None}
+    rate = shared_rate([*rates_hz.values()])
+    rates = {name: rate * round(it / rate) for name, it in rates_hz.items()}
     label_rate = _label_rate(recordings, rates, description.rate_hz, options)
+    if label_rate is not None:  # of an input, as that is
+        label_rate = next((it for it in rates.values() if are_same(it, label_rate)), label_rate)
     if label_rate is not None and label_rate > rate:
-        rate = _common([rate, label_rate])
-    steps = {name: int(of_input / rate) for name, of_input in rates.items()}
+        rate = common_rate([rate, label_rate])
+    steps = {name: round(of_input / rate) for name, of_input in rates.items()}
     return Grid(rate, steps | dict.fromkeys(fixed, 0), label_rate)
-
-
-def _fraction(rate_hz: float) -> Fraction:
-    return Fraction(rate_hz).limit_denominator(_MAX_DENOMINATOR)
-
-
-def _common(rates: "Sequence[Fraction] | object") -> Fraction:
-    """Return the greatest rate of which all rates are multiples."""
-    found = [*rates]  # type: ignore[misc]
-    denominator = math.lcm(*(it.denominator for it in found))
-    return Fraction(math.gcd(*(int(it * denominator) for it in found)), denominator)
 
 
 def _label_rate(
@@ -252,12 +248,12 @@ def _label_rate(
     """Return how many labels are for a second; None where a label is for all of a recording."""
     if recordings[0].labels_per == "recording":
         return None
-    if options.label_every is not None:
-        return 1 / _fraction(seconds_of_label(options.label_every))
     if isinstance(options.rate_hz, Mapping) and "y" in options.rate_hz:
-        return _fraction(options.rate_hz["y"])
-    if said_hz is not None:
-        return _fraction(said_hz)
+        return as_fraction(options.rate_hz["y"])
+    if said_hz is not None:  # such as of annotations, whatever label_every= says of others
+        return as_fraction(said_hz)
+    if options.label_every is not None:
+        return 1 / as_fraction(seconds_of_label(options.label_every))
     found: set[Fraction] = set(rates.values())
     for it in recordings:
         found &= {

@@ -9,7 +9,8 @@ own steps off:
     rows              2..5    6..9          of fast, with steps 0 and 1 of slow
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,7 +18,41 @@ import numpy as np
 
 from zarrts.timeline import FloatArray, Gaps, IntArray, Timeline
 
+_MAX_DENOMINATOR = 10_000
+_NEAR = 1e-9
+_ALIKE = 1e-6
 _SAME = 1e-3  # of a step: what rounding of seconds may make
+
+
+def as_fraction(rate_hz: float) -> Fraction:
+    """Return a rate as the fraction that it stands for: 33.3333 Hz may be 100 / 3."""
+    return Fraction(rate_hz).limit_denominator(_MAX_DENOMINATOR)
+
+
+def common_rate(rates: Sequence[Fraction]) -> Fraction:
+    """Return the greatest rate of which all rates are multiples."""
+    denominator = math.lcm(*(it.denominator for it in rates))
+    return Fraction(math.gcd(*(int(it * denominator) for it in rates)), denominator)
+
+
+def shared_rate(rates_hz: Sequence[float]) -> Fraction:
+    """Return the greatest rate of which some rates are multiples, as they are, or to each other.
+
+    Of 100 and 1 samples in records of 1.000123 s, the rates are no plain numbers, but one is a
+    hundred times the other.
+    """
+    plain = common_rate([as_fraction(it) for it in rates_hz])
+    most = max(rates_hz)
+    ratios = [as_fraction(most / it) for it in rates_hz]
+    pairs = zip(ratios, rates_hz, strict=True)
+    if not all(abs(float(ratio) * it / most - 1) < _NEAR for ratio, it in pairs):
+        return plain
+    return max(plain, as_fraction(most) * common_rate([1 / it for it in ratios]))
+
+
+def are_same(one: Fraction, other: Fraction) -> bool:
+    """Return whether two rates differ by nothing but how they are written."""
+    return abs(float(one / other) - 1) < _ALIKE
 
 
 @dataclass(frozen=True)
