@@ -42,12 +42,12 @@ class FileGroup:
 
     @property
     def origin(self) -> str:
-        """How messages and the store name it: by the file of the first input."""
+        """The name of it in messages and the store: that of the file of the first input."""
         return self.inputs[min(self.inputs)].origin
 
     @property
     def name(self) -> str:
-        """What names the subject: what the files share, or else their folder."""
+        """The name of the subject: what the files share, or else that of their folder."""
         path = str(self.inputs[min(self.inputs)].path)
         return self.shared or self.folder.rpartition("/")[2] or folder_name(path)
 

@@ -15,7 +15,7 @@ from zarrts.types import AnyArray, RowReader
 
 @dataclass(frozen=True)
 class InputTime:
-    """When the steps of one of several inputs were.
+    """The times of the steps of one of several inputs.
 
     Attributes
     ----------
