@@ -36,7 +36,7 @@ class Packing:
     packed: Packed
     gain: FloatArray
     offset: FloatArray
-    channels: slice = slice(None)
+    channels: slice = field(default_factory=lambda: slice(None))  # no default for Python 3.11
 
     @staticmethod
     def joined(parts: "Sequence[Packing]") -> "Packing":
