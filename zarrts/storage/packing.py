@@ -5,7 +5,7 @@ recording and channel. Whoever reads a store gets values, and never knows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
