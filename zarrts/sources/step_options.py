@@ -23,7 +23,7 @@ _HERTZ = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(k?)(?:hz)?\s*", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class _OnInput:
-    """What all steps have.
+    """The fields that all steps have.
 
     Attributes
     ----------

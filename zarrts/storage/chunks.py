@@ -21,7 +21,6 @@ from zarrts.system import PositionalFile
 from zarrts.types import AnyArray, ArraySpec
 
 _BYTES = np.dtype(np.uint8)
-_ENDS_BYTES = 20  # of Blosc's header and a checksum
 
 
 class ChunkReader(Protocol):
@@ -153,9 +152,15 @@ class DirectReader:
     def _read_once(self, chunk: int, out: AnyArray) -> None:
         shard = self._acquire(chunk // self.spec.chunks_per_shard)
         try:
-            if self._read_plain(shard, chunk, out):
-                return
-            encoded = self._read(shard, chunk)
+            offset, size = self._entry(shard, chunk)
+            parts = self._chunks.plain_parts(size, out)
+            # What does not compress goes straight to where it is wanted.
+            if parts is not None:
+                self._fill(shard, parts, offset, size, chunk)
+                self._chunks.check_place(parts[-1], shard.checksums, chunk)
+                if self._chunks.check_plain(parts, chunk):
+                    return
+            encoded = self._read(shard, chunk, offset, size)
         finally:
             self._release(shard)
         self._chunks.decode(encoded, out, chunk)
@@ -164,23 +169,11 @@ class DirectReader:
         """Return a chunk as it is stored, in memory that this thread's next read reuses."""
         shard = self._acquire(chunk // self.spec.chunks_per_shard)
         try:
-            return self._read(shard, chunk)
+            return self._read(shard, chunk, *self._entry(shard, chunk))
         finally:
             self._release(shard)
 
-    def _read_plain(self, shard: _OpenShard, chunk: int, out: AnyArray) -> bool:
-        """Read what does not compress straight to where it goes; return whether it was that."""
-        offset, size = self._entry(shard, chunk)
-        ends = np.empty(_ENDS_BYTES, np.uint8)
-        parts = self._chunks.plain_parts(size, out, ends)
-        if parts is None:
-            return False
-        self._fill(shard, parts, offset, size, chunk)
-        self._chunks.check_place(parts[-1], shard.checksums, chunk)
-        return self._chunks.check_plain(parts, chunk)
-
-    def _read(self, shard: _OpenShard, chunk: int) -> NDArray[np.uint8]:
-        offset, size = self._entry(shard, chunk)
+    def _read(self, shard: _OpenShard, chunk: int, offset: int, size: int) -> NDArray[np.uint8]:
         # One for all arrays: a store of a thousand parts has thousands of them.
         encoded = scratch("encoded", (size,), _BYTES)
         self._fill(shard, [encoded], offset, size, chunk)

@@ -45,9 +45,7 @@ class EncodedChunks:
         if inside >= len(checksums) or stored != checksums[inside]:
             raise self.error(chunk, "is not what was written there")
 
-    def plain_parts(
-        self, size: int, out: AnyArray, ends: NDArray[np.uint8]
-    ) -> list[NDArray[np.uint8]] | None:
+    def plain_parts(self, size: int, out: AnyArray) -> list[NDArray[np.uint8]] | None:
         """Return where the bytes of a chunk go if they are stored as they are, as its size says.
 
         Parameters
@@ -55,9 +53,7 @@ class EncodedChunks:
         size : int
             Bytes of the chunk in its file.
         out : shape chunk_shape
-            Gets what lies between header and checksum.
-        ends : uint8, shape (20,)
-            Gets header and checksum.
+            Gets what lies between header and checksum, which are in memory of their own.
 
         Returns
         -------
@@ -70,7 +66,7 @@ class EncodedChunks:
         if "zstd" in codecs or not tail or size != head + out.nbytes + tail:
             return None
         body = out.reshape(-1).view(np.uint8)
-        return [ends[:head], body, ends[_BLOSC_HEADER:]]
+        return [np.empty(head, np.uint8), body, np.empty(tail, np.uint8)]
 
     def check_plain(self, parts: Sequence[NDArray[np.uint8]], chunk: int) -> bool:
         """Return whether what was read into `plain_parts` is the chunk; else it is compressed.

@@ -12,7 +12,7 @@ from zarrts.sources.source_options import SourceOptions
 from zarrts.types import Description, RowReader
 
 Picked = tuple[RowReader, Description]
-"""What reads some signals of one rate, and what they mean."""
+"""The reader of some signals of one rate, and their meaning."""
 
 _DIGITS = (6, 9, 12, 17)
 _MAX_NAMES = 6
