@@ -1,6 +1,6 @@
 """Train a network with two inputs, at 50 Hz and 1 Hz, leaving each person out in turn.
 
-python examples/two_sensors.py two.zarr --epochs 5
+python examples/two_sensors.py two.zarr --epochs 12
 """
 
 import argparse
@@ -12,7 +12,7 @@ import zarrts
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("store", nargs="?", default="two.zarr")
-parser.add_argument("--epochs", type=int, default=5)
+parser.add_argument("--epochs", type=int, default=12)
 args = parser.parse_args()
 
 

@@ -1,5 +1,7 @@
 """Stores that were made of several parts, and what is in them, computed naively."""
 
+import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -113,6 +115,24 @@ def assert_holds(path: Path, parts: Sequence[Study], version: int | None = None)
         assert store.subjects == [name for it in parts for name in it.names]
         assert store.class_names == naive(parts)[2]
     assert zarrts.verify(path, deep=True).problems == ()
+
+
+def copy_as_killed(path: Path, copy: Path) -> None:
+    """Copy a store, as a kill at this moment leaves it, while threads of it go on writing.
+
+    The journal comes first, as it names a file only once that is there; what gets its last name
+    between listing and copying is left out, as if it had not been begun.
+    """
+    copy.mkdir(parents=True)
+    for journal in path.glob("*.journal"):
+        shutil.copy2(journal, copy)
+
+    def copy_if_there(source: str, target: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(source, target)
+
+    ignored = shutil.ignore_patterns("*.journal")
+    shutil.copytree(path, copy, ignore=ignored, copy_function=copy_if_there, dirs_exist_ok=True)
 
 
 def run_with(prepared: Any, at: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> None:

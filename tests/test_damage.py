@@ -20,6 +20,7 @@ from grown_stores import (
     AnyArray,
     assert_holds,
     assert_same,
+    copy_as_killed,
     grown,
     people,
     run_with,
@@ -187,7 +188,7 @@ def test_an_append_killed_at_any_moment_leaves_a_version_and_goes_on(
     path = grown(tmp_path, parts[:1])
     prepared = prepare_append(parts[1].folder, path, ConvertOptions(workers=1))
     with monkeypatch.context() as patch:  # a copy is what a kill at this moment leaves
-        run_with(prepared, lambda n: shutil.copytree(path, copies / f"{n:02d}"), patch)
+        run_with(prepared, lambda n: copy_as_killed(path, copies / f"{n:02d}"), patch)
     for copy in sorted(copies.iterdir()):
         with zarrts.open(copy) as store:
             is_whole = store.version == 2

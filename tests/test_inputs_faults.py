@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from grown_stores import run_with, times, tree
+from grown_stores import copy_as_killed, run_with, times, tree
 
 import zarrts
 from zarrts.conversion.options import ConvertOptions
@@ -113,7 +113,7 @@ def test_a_conversion_killed_at_any_moment_goes_on_to_the_same_bytes(
     with monkeypatch.context() as patch:  # a copy is what a kill at this moment leaves
         run_with(
             prepare(str(root / "0"), target, asked),
-            lambda n: shutil.copytree(target, copies / f"{n:02d}"),
+            lambda n: copy_as_killed(target, copies / f"{n:02d}"),
             patch,
         )
     assert tree(target) == tree(whole)
@@ -132,7 +132,7 @@ def test_an_append_killed_at_any_moment_leaves_a_version_and_goes_on(made, tmp_p
     copies, n_whole = tmp_path / "copies", 0
     prepared = prepare_append(str(root / "1"), path, ConvertOptions(workers=1))
     with monkeypatch.context() as patch:
-        run_with(prepared, lambda n: shutil.copytree(path, copies / f"{n:02d}"), patch)
+        run_with(prepared, lambda n: copy_as_killed(path, copies / f"{n:02d}"), patch)
     assert_holds(path, first | second)
     for copy in sorted(copies.iterdir()):
         found = loaded(copy)
