@@ -39,7 +39,7 @@ def join_all(
         return join(recordings, options, reference)
     steps = {} if reference is None else reference.steps
     chosen = [choose_inputs(it, [*steps]) for it in recordings] if steps else recordings
-    fixed = with_values(chosen)
+    fixed = with_values(chosen, _rates_hz(chosen, options, reference))
     names = {names_of(it) for it in fixed}
     if len(names) > 1:
         aligned, _, problems = align(fixed, Description.unknown(), options, steps)
@@ -65,6 +65,20 @@ def join_all(
     has_steps = bool(options.steps)
     found = _joined(aligned, description, parts, (*problems, *more), has_steps=has_steps)
     return replace(found, notes=(*found.notes, *told))
+
+
+def _rates_hz(
+    recordings: Sequence[SourceRecording], options: SourceOptions, reference: Reference | None
+) -> dict[str, float | None]:
+    """Return the rate of each input, where anybody says it: who looks at it later compares them."""
+    found: dict[str, float | None] = {}
+    for it in recordings:
+        for name in names_of(it):
+            own = it.description.of_inputs.get(name)
+            said = [options.of_input(name).rate_hz, own and own.rate_hz]
+            said.append(reference and reference.of_input(name).description.rate_hz)
+            found[name] = found.get(name) or next(filter(None, said), None)
+    return found
 
 
 def _joined(
