@@ -250,3 +250,111 @@ def test_columns_of_the_study_that_splits_keep_whole_are_kept(tmp_path):
     zarrts.convert(table, tmp_path / "a.zarr", **SMALL)
     zarrts.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", **SMALL)
     assert_same(tmp_path / "a.zarr", tmp_path / "b.zarr")
+
+
+# Stores that are after steps ---------------------------------------------------------------------
+
+STEPS = {
+    "in0": [("filter", 0.5, 3), ("clean", {"amplitude": 300})],
+    "in1": [("map", "numpy:cbrt"), ("resample", "1Hz")],
+}
+MORE = {"in0": [("resample", "4Hz")]}
+
+
+def steps_of(path):
+    return [(it.get("input", ""), it["step"]) for it in read_header(locate(path)).steps]
+
+
+def test_a_store_after_steps_is_the_same_store_and_they_are_taken_once(tmp_path):
+    it = [series(1, labels=texts), series(2, 9, gaps=[(24, 2.0)], labels=texts)]
+    zarrts.convert(it, tmp_path / "a.zarr", kind="ragged", steps=STEPS, **SMALL)
+    zarrts.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", **{**SMALL, "chunk": "1KiB"})
+    assert_same(tmp_path / "a.zarr", tmp_path / "b.zarr")
+    assert steps_of(tmp_path / "b.zarr") == steps_of(tmp_path / "a.zarr")
+    both = {**STEPS, "in0": [*STEPS["in0"], ("stored", "float32"), *MORE["in0"]]}
+    with zarrts.convert(tmp_path / "a.zarr", tmp_path / "c.zarr", steps=MORE, **SMALL) as store:
+        assert_loads_as(store, it, tmp_path / "wanted.zarr", steps=both)
+    assert steps_of(tmp_path / "c.zarr") == steps_of(tmp_path / "wanted.zarr")
+    assert zarrts.verify(tmp_path / "c.zarr", deep=True).problems == ()
+    study = zarrts.scan(tmp_path / "a.zarr")
+    assert "not taken again on rows of stores: filter 0.5 to 3 Hz; clean" in str(study)
+    study = study.on("in0").resample("4Hz")
+    with zarrts.convert(study, tmp_path / "d.zarr", **SMALL) as store:
+        assert store.rate_hz == {"age": None, "in0": 4, "in1": 1}
+    assert_same(tmp_path / "c.zarr", tmp_path / "d.zarr")
+
+
+def test_files_beside_a_store_after_steps_and_added_to_it_take_these_steps(tmp_path):
+    it = [series(n, labels=texts) for n in (1, 2, 3)]
+    zarrts.convert(it[0], tmp_path / "a.zarr", kind="ragged", steps=STEPS, **SMALL)
+    zarrts.convert(it[1], tmp_path / "b.zarr", kind="ragged", steps=STEPS, **SMALL)
+    with zarrts.convert([tmp_path / "a.zarr", it[2]], tmp_path / "c.zarr", **SMALL) as store:
+        assert_loads_as(store, [it[0], it[2]], tmp_path / "two.zarr", steps=STEPS)
+    with zarrts.append(tmp_path / "a.zarr", [tmp_path / "b.zarr", it[2]], progress=False) as store:
+        assert_loads_as(store, it, tmp_path / "three.zarr", steps=STEPS)
+    with zarrts.append(tmp_path / "c.zarr", it[1], progress=False) as store:
+        assert store.subjects[-1] == "s2"
+
+
+def test_rows_after_other_steps_are_not_mixed(tmp_path):
+    zarrts.convert(series(1), tmp_path / "a.zarr", kind="ragged", **SMALL)
+    zarrts.convert(series(2), tmp_path / "b.zarr", kind="ragged", steps=MORE, **SMALL)
+    stores = [tmp_path / "a.zarr", tmp_path / "b.zarr"]
+    words = r"a\.zarr \(none\), b\.zarr \(in0: resample 4 Hz\); rows that mean the same"
+    with pytest.raises(SourceError, match=words):
+        zarrts.convert(stores, tmp_path / "c.zarr", **SMALL)
+    words = r"made with other steps \(resample 4 Hz\) than those here \(none\)"
+    with pytest.raises(SourceError, match=words):
+        zarrts.append(*stores, progress=False)
+    with pytest.raises(SourceError, match=r"channels= is about rows before the steps of b\.zarr"):
+        zarrts.convert(stores[1], tmp_path / "c.zarr", channels={"in1": ["c0"]}, **SMALL)
+    # Rows before them take them.
+    with zarrts.append(*stores[::-1], progress=False) as store:
+        assert_loads_as(store, [series(1), series(2)], tmp_path / "two.zarr", steps=MORE)
+
+
+def only_here(rows):
+    return rows * 2
+
+
+def test_one_input_after_steps_whose_function_is_gone(tmp_path, monkeypatch):
+    rng = np.random.default_rng(2)
+    x = values(rng, (300, 3))
+    it = zarrts.Recording("s", x, 0, rate_hz=20, channels=["a", "b", "c"])
+    steps = [("pick", ["c", "a"]), ("map", only_here), ("resample", "10Hz")]
+    zarrts.convert(it, tmp_path / "a.zarr", steps=steps, kind="ragged", **SMALL)
+    monkeypatch.delattr("test_inputs_merging.only_here")
+    zarrts.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", **SMALL)
+    assert_same(tmp_path / "a.zarr", tmp_path / "b.zarr")
+    more = [("pick", ["a"])]
+    with zarrts.convert(tmp_path / "b.zarr", tmp_path / "c.zarr", steps=more, **SMALL) as store:
+        assert store.channels == ["a"] and store.rate_hz == 10
+        with zarrts.open(tmp_path / "a.zarr") as first:
+            np.testing.assert_array_equal(
+                store.samples.load()[0][0], first.samples.load()[0][0][:, 1:]
+            )
+    names = [name for _, name in steps_of(tmp_path / "c.zarr")]
+    assert names == ["pick", "map", "resample", "stored", "pick"]
+
+
+def test_the_files_of_a_store_with_further_steps_are_still_those(tmp_path):
+    rng = np.random.default_rng(3)
+    for name in ("ann", "bob"):
+        (tmp_path / "files").mkdir(exist_ok=True)
+        x = values(rng, (400, 2)).astype("f4")
+        np.savez(tmp_path / "files" / f"{name}.npz", x=x, y=rng.integers(0, 2, 400), fs=20)
+    files, steps = tmp_path / "files", [("pick", ["b", "a"]), ("filter", 1, 5)]
+    more = {"kind": "ragged", "channels": ["a", "b"], "units": "uV", **SMALL}
+    zarrts.convert(files, tmp_path / "a.zarr", steps=steps, **more)
+    then = [("resample", "10Hz"), ("notch", 3)]
+    zarrts.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", steps=then, **SMALL)
+    assert zarrts.verify(tmp_path / "b.zarr", deep=True, sources=str(files)).problems == ()
+    whole = {**more, "steps": [*steps, ("stored", "float32"), *then]}
+    zarrts.convert(files, tmp_path / "c.zarr", **whole)
+    assert_same(tmp_path / "b.zarr", tmp_path / "c.zarr")
+    np.savez(tmp_path / "cid.npz", x=values(rng, (100, 2)), y=np.arange(100) % 2, fs=20)
+    for name in ("b.zarr", "c.zarr"):
+        zarrts.append(tmp_path / name, tmp_path / "cid.npz", progress=False)
+    with zarrts.open(tmp_path / "b.zarr") as one, zarrts.open(tmp_path / "c.zarr") as other:
+        for mine, theirs in zip(one.samples.load()[0], other.samples.load()[0], strict=True):
+            np.testing.assert_array_equal(mine, theirs)

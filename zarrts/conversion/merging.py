@@ -8,13 +8,13 @@ their names. Values are those of the store: nothing that CF or others mean by at
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from zarrts.buckets.addresses import is_remote, local_path
 from zarrts.buckets.mounts import Mounts
 from zarrts.conversion.options import ConvertOptions
-from zarrts.conversion.pack_option import Pack
+from zarrts.conversion.store_options import SourceStore, options_for, steps_taken
 from zarrts.conversion.store_rows import SegmentArrays, StoreRows, as_steps, inputs_of
 from zarrts.errors import BucketError, SourceError, StoreError
 from zarrts.sources import Found, Reference, Scanned, brought_together, scan
@@ -25,34 +25,15 @@ from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.subject_names import subjects_of
 from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, has_table, locate
-from zarrts.storage.schema import GAPS, GROUPS, INPUTS, MASK, PACKED
+from zarrts.storage.schema import GAPS, GROUPS, INPUTS, MASK, PACKED, STEPS
 from zarrts.storage.segments import Segment
 from zarrts.storage.store import StoreHeader, read_header
 from zarrts.storage.table import RecordingTable
 from zarrts.timeline import Gaps, part_of_gaps
-from zarrts.types import Description, Label, RowReader, SourceRecording
+from zarrts.types import Description, RowReader, SourceRecording
 
-_READ = {GAPS, GROUPS, INPUTS, MASK, PACKED}
+_READ = {GAPS, GROUPS, INPUTS, MASK, PACKED, STEPS}
 FOUND = "a recording of a zarrts store"
-_ABOUT_FILES = ("x", "y", "axes", "label_every", "annotations", "missing_chunks")
-_KEPT = ("x", "y", "axes", "folders", "channels", "units", "rate_hz", "annotations")
-
-
-@dataclass(frozen=True)
-class SourceStore:
-    """A store that is a source.
-
-    Attributes
-    ----------
-    name : str
-        What it is called in messages, and before the names of its subjects.
-    root : Location
-    header : StoreHeader
-    """
-
-    name: str
-    root: Location
-    header: StoreHeader
 
 
 def find_all(
@@ -89,7 +70,7 @@ def scan_all(
     """Find the recordings in files and stores; see `find_all`."""
     stores, others = _take_stores(source, storage_options)
     if reference is None:
-        options = _options_for(options, stores, is_all=not others)
+        options = options_for(options, stores, is_all=not others)
     if target is not None:
         _refuse_itself(target, stores)
     mounts = Mounts(storage_options)
@@ -267,6 +248,7 @@ def _recordings_in(
     arrays = SegmentArrays(store.root, segment, store.header.labels, table)
     is_one_label = segment.labels_per == "recording"
     n_rows, description = max(1, segment.n_rows), _description(store.header, segment)
+    taken = steps_taken(segment)
     # Masks and gaps are those of the steps of the fastest input, as in files.
     steps = max(1, *(it.steps for it in segment.inputs.values()))
     for number, subject in enumerate(table.subject):
@@ -296,6 +278,7 @@ def _recordings_in(
             labels_per=segment.labels_per,
             groups=table.groups[number] if table.groups else {},
             mask=mask,
+            steps_taken=taken,
             gaps=None if gaps is None else Gaps(gaps.rows * steps, gaps.seconds),
         )
 
@@ -311,74 +294,3 @@ def _description(header: StoreHeader, segment: Segment) -> Description:
         assert header.row_rate_hz is not None  # or their steps could not differ
         rate_hz = header.row_rate_hz * segment.label_steps
     return replace(told, rate_hz=rate_hz, parts=parts)
-
-
-# Options -----------------------------------------------------------------------------------------
-
-
-def _options_for(
-    options: ConvertOptions, stores: Sequence[SourceStore], *, is_all: bool
-) -> ConvertOptions:
-    """Return options of a conversion of stores: what is not said is as in them.
-
-    Parameters
-    ----------
-    is_all : bool
-        There are no sources but stores.
-
-    Raises
-    ------
-    SourceError
-        If an option is about files, and there are none.
-    """
-    if not stores:
-        return options
-    kinds = {it.header.kind for it in stores}
-    kind = kinds.pop() if options.kind == "auto" and len(kinds) == 1 else options.kind
-    if not is_all:
-        return replace(options, kind=kind)
-    said = [name for name in _ABOUT_FILES if getattr(options, name) is not None]
-    if said or options.folders != "auto":
-        name = said[0] if said else "folders"
-        raise SourceError(
-            f"{name}= is about files, but {', '.join(it.name for it in stores)} are stores; leave "
-            "it out."
-        )
-    then = SourceOptions.from_recorded(stores[0].header.segments[0].options)
-    if isinstance(then.rate_hz, Mapping):  # of labels, the store has its own
-        then = replace(then, rate_hz={it: of for it, of in then.rate_hz.items() if it != "y"})
-    kept: dict[str, Any] = {
-        name: getattr(then, name)
-        for name in _KEPT
-        if getattr(options, name) in (None, "auto") and name != "folders"
-    }
-    return replace(
-        options,
-        **kept,
-        folders=then.folders,
-        kind=kind,
-        dtype="keep" if options.dtype == "auto" else options.dtype,
-        pack=_pack_option(options, stores),
-        class_names=options.class_names or _class_names(stores),
-    )
-
-
-def _pack_option(options: ConvertOptions, stores: Sequence[SourceStore]) -> Pack:
-    """Return how inputs are packed: as in the first store that is, unless somebody says it."""
-    packed = (seg for it in stores for seg in it.header.segments if seg.packed)
-    first = next(packed, None)
-    if options.pack != "auto" or first is None:
-        return options.pack
-    found: Pack = first.options.get("pack", "auto")
-    return found
-
-
-def _class_names(stores: Sequence[SourceStore]) -> tuple[str | int, ...] | None:
-    """Return the classes of all stores, those of the first one first, in their order."""
-    schemes = [it.header.labels for it in stores]
-    if any(it.parts or it.class_names is None or it.encoding == "one_hot" for it in schemes):
-        return None
-    names: list[Label] = [name for it in schemes for name in it.class_names or ()]
-    if any(isinstance(name, bool) for name in names) or len({type(it) for it in names}) != 1:
-        return None
-    return tuple(dict.fromkeys(names))

@@ -12,6 +12,7 @@ import numpy as np
 from zarrts.errors import SourceError
 from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.step_lists import of_input
 from zarrts.sources.step_options import Resample
 from zarrts.sources.study.aligning import align, choose_inputs
 from zarrts.sources.study.fixed import fixed_inputs, names_of, with_values
@@ -156,6 +157,7 @@ def _of_input(
         labels_per="recording" if per == "row" and not is_owner else per,
         mask=recording.mask if name == _longest(recording) else None,
         gaps=None,
+        steps_taken=of_input(recording.steps_taken, name),
     )
     if recording.gaps is None or not options.of_input(name).steps:
         return own
