@@ -254,18 +254,68 @@ def test_what_is_appended_off_the_grid_is_stored_as_values(kept, tmp_path):
             np.testing.assert_allclose(values, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_a_value_that_no_count_stands_for_leaves_all_as_values(tmp_path):
-    rng = np.random.default_rng(0)
-    acc = counted(rng, (200_000, 3), 0.25, 0)
-    acc[40_001, 1] += 0.1  # where the trial does not look
-    hr = counted(rng, (50_000, 1), 0.5, 0)
-    given = zarrts.Recording("s", {"acc": acc, "hr": hr}, 1, rate_hz={"acc": 4, "hr": 1})
-    with pytest.warns(UserWarning, match="acc: the value .* of channel 1 is none of those"):
-        store = zarrts.convert(given, tmp_path / "a.zarr", kind="ragged", progress=False)
-    assert store.header.segments[0].packed == {}
+def off_the_grid(rng, where):
+    """Return inputs with a value that no count stands for where the trial does not look."""
+    x = {"acc": counted(rng, (200_000, 3), 0.25, 0), "hr": counted(rng, (50_000, 8), 0.5, 0)}
+    rows = {"acc": 40_001, "hr": 12_003}
+    for name in where:
+        x[name][rows[name], -1] += 0.1
+    return zarrts.Recording("s", x, 1, rate_hz={"acc": 4, "hr": 1})
+
+
+@pytest.mark.parametrize("where", [("acc",), ("hr",), ("acc", "hr")])
+def test_a_value_that_no_count_stands_for_leaves_its_input_as_values(tmp_path, where):
+    given = off_the_grid(np.random.default_rng(0), where)
+    path = tmp_path / "a.zarr"
+    with pytest.warns(UserWarning, match="is none of those") as told:
+        store = zarrts.convert(given, path, kind="ragged", progress=False)
+    texts = [str(it.message) for it in told if "none of those" in str(it.message)]
+    assert len(texts) == len(where)
+    for name, text in zip(where, sorted(texts), strict=True):
+        assert f"{name}: the value " in text
+    if len(where) == 1:
+        assert texts[0].endswith(f"stand for here: {where[0]} is stored as values instead.")
+    assert {*store.header.segments[0].packed} == {"acc", "hr"} - {*where}
     x, _ = store.samples.load()
-    np.testing.assert_array_equal(x["acc"][0], acc)
-    np.testing.assert_array_equal(x["hr"][0], hr)
+    for name, values in given.x.items():
+        np.testing.assert_array_equal(x[name][0], values)
+    # And again: it is there, and nothing is written, or tried.
+    content = (path / "zarr.json").read_bytes()
+    zarrts.convert(given, path, kind="ragged", progress=False)
+    assert (path / "zarr.json").read_bytes() == content
+    assert zarrts.verify(path, deep=True).problems == ()
+
+
+def test_a_conversion_that_is_stopped_goes_on_with_the_inputs_that_fit(tmp_path, monkeypatch):
+    from zarrts.conversion import run, tasks
+
+    given = off_the_grid(np.random.default_rng(0), ["acc"])
+    small = {"kind": "ragged", "progress": False, "shard": "256KiB", "chunk": "64KiB", "workers": 1}
+    with pytest.warns(UserWarning, match="acc is stored as values instead"):
+        zarrts.convert(given, tmp_path / "whole.zarr", **small)
+    written = []
+
+    def stopped(job, task):
+        if {*job.encoding.countings} == {"hr"}:  # after acc was found not to fit
+            written.append(task.shard)
+            if len(written) == 4:
+                raise OSError(28, "No space left on device")
+        return whole(job, task)
+
+    whole = tasks._write
+    monkeypatch.setattr(tasks, "_write", stopped)
+    with (
+        pytest.warns(UserWarning, match="acc is stored as values instead"),
+        pytest.raises(zarrts.ZarrtsError, match="parts are finished"),
+    ):
+        zarrts.convert(given, tmp_path / "a.zarr", **small)
+    monkeypatch.undo()
+    begun = []
+    monkeypatch.setattr(run, "_start", lambda *_: begun.append("again"))
+    zarrts.convert(given, tmp_path / "a.zarr", **small)  # and says nothing
+    assert begun == []
+    contents = [(tmp_path / name / "zarr.json").read_bytes() for name in ("a.zarr", "whole.zarr")]
+    assert contents[0] == contents[1]
 
 
 # What is said of each input ----------------------------------------------------------------------

@@ -14,7 +14,15 @@ from zarrts.types import AnyArray
 
 
 class UnfitError(SourceError):
-    """A value that no count stands for."""
+    """A value that no count stands for.
+
+    Attributes
+    ----------
+    input : str
+        The input that has it; "" is the only one.
+    """
+
+    input = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

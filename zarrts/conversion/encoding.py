@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.conversion.casting import cast_rows
-from zarrts.conversion.counting import Counting
+from zarrts.conversion.counting import Counting, UnfitError
 from zarrts.stats.moments import Moments, measure
 from zarrts.storage.packing import Packing
 from zarrts.storage.segments import Segment, parts_of
@@ -67,7 +67,11 @@ class Encoding:
         counting = self.countings.get(name)
         if counting is None:
             return cast_rows(rows, self._dtype_of(name), where)
-        return counting.counts(rows, number, where)
+        try:
+            return counting.counts(rows, number, where)
+        except UnfitError as error:
+            error.input = name
+            raise
 
     def _dtype_of(self, name: str) -> np.dtype[Any]:
         return self.dtype[name].base if name else self.dtype

@@ -4,7 +4,7 @@ The trial is of a few blocks of every recording; `counting` verifies each value 
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -76,6 +76,10 @@ class PackPlan:
     def shuffles(self) -> dict[str, str]:
         """The shuffle before the compression, of each input that is packed."""
         return {name: it.shuffle for name, it in self.packed.items()}
+
+    def only(self, names: Collection[str]) -> "PackPlan":
+        """Return the plan to store some of these inputs as counts, and the others as values."""
+        return replace(self, packed={name: it for name, it in self.packed.items() if name in names})
 
     @property
     def recorded(self) -> str | float | dict[str, str | float]:

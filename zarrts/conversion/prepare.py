@@ -12,7 +12,7 @@ from zarrts.conversion.codecs import choose_codec, codec_of_segment, try_chunks
 from zarrts.conversion.lock import only_writer
 from zarrts.conversion.merging import find_all, scan_all
 from zarrts.conversion.options import AUTO, ConvertOptions
-from zarrts.conversion.packing import plan_packing
+from zarrts.conversion.packing import PackPlan, plan_packing
 from zarrts.conversion.plan import (
     count_workers,
     task_bytes,
@@ -206,6 +206,7 @@ def _prepared(
         layout=layout,
         labels=labels,
         counters=counters,
+        digests=digests,
         workers=workers,
         source_bytes=sum(it.size_bytes for it in recordings),
         raw_bytes=raw_bytes,
@@ -224,9 +225,7 @@ def _prepared(
             recordings, layout, options.packing.within(store), codec, found.description
         )
         if plan is not None:
-            told = replace(options, codec=plan.codec)
-            provenance = provenance_of(recordings, digests, layout, told, store, plan.recorded)
-            prepared = prepared.packed(plan, told, provenance)
+            prepared = _as_begun(prepared, plan) or prepared.packed(plan)
     is_done = not options.overwrite and target.holds(
         prepared.provenance, is_append=store is not None
     )
@@ -242,6 +241,23 @@ def _prepared(
         refuse_writing(prepared, target)
         _check_room(prepared)
     return prepared
+
+
+def _as_begun(prepared: Prepared, plan: PackPlan) -> Prepared | None:
+    """Return what a target holds, or has begun, with fewer inputs as counts than are planned.
+
+    Of the others, a value was found that no count stands for; see `run`.
+    """
+    target = prepared.target
+    there = [it.options for it in (target.header.segments[-1:] if target.header else ())]
+    there += [] if target.unfinished is None else [target.unfinished.provenance.options]
+    for options in there:
+        pack = options.get("pack")
+        if isinstance(pack, Mapping) and {*pack} < {*plan.packed}:
+            found = prepared.packed(plan.only(pack))
+            if found.is_begun:
+                return found
+    return None
 
 
 def _refuse_damaged(target: Target) -> None:

@@ -6,6 +6,7 @@ from zarrts.conversion.encoding import Encoding
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.packing import PackPlan
 from zarrts.conversion.plan import ShardLayout
+from zarrts.conversion.provenance import provenance_of
 from zarrts.conversion.target import Target
 from zarrts.conversion.understanding import warnings_of
 from zarrts.labels.counting import LabelCounter
@@ -32,6 +33,8 @@ class Prepared:
     labels : LabelScheme
     counters : tuple of LabelCounter
         Labels of each recording.
+    digests : tuple of str
+        Of the labels of each; see `count_labels`.
     workers : int
         Tasks that run at once.
     source_bytes, raw_bytes, stored_bytes, free_bytes : int
@@ -63,6 +66,7 @@ class Prepared:
     layout: ShardLayout
     labels: LabelScheme
     counters: tuple[LabelCounter, ...]
+    digests: tuple[str, ...]
     workers: int
     source_bytes: int
     raw_bytes: int
@@ -78,8 +82,12 @@ class Prepared:
     packing: PackPlan | None = None
     of_values: "Prepared | None" = None
 
-    def packed(self, plan: PackPlan, options: ConvertOptions, provenance: Provenance) -> "Prepared":
-        """Return the same, to be stored as counts."""
+    def packed(self, plan: PackPlan) -> "Prepared":
+        """Return the same, of values, with some inputs to be stored as counts."""
+        options = replace(self.options, codec=plan.codec)
+        provenance = provenance_of(
+            self.recordings, self.digests, self.layout, options, self.base, plan.recorded
+        )
         return replace(
             self,
             options=options,
@@ -89,6 +97,13 @@ class Prepared:
             packing=plan,
             of_values=self,
         )
+
+    def with_values_of(self, name: str) -> "Prepared | None":
+        """Return the same with one input less as counts; None where it is none of these."""
+        if self.of_values is None or self.packing is None or name not in self.packing.packed:
+            return None
+        left = self.packing.only(self.packing.packed.keys() - {name})
+        return self.of_values.packed(left) if left.packed else self.of_values
 
     @property
     def encoding(self) -> Encoding:

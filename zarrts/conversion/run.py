@@ -157,18 +157,21 @@ def _write_store(
 ) -> StoreHeader | None:
     root = target.root
     segment, finished = _resume(prepared, target, on_rows) or (_start(prepared, target), {})
-    try:
-        finished = _write(prepared, segment, finished, on_rows, write, hold)
-    except UnfitError as error:
-        if prepared.of_values is None:
-            raise
-        warnings.warn(
-            f"{error}: the store holds values instead, and is as large as with pack=False.",
-            stacklevel=2,
-        )
-        prepared, target = prepared.of_values, read_target(root)
-        segment = _start(prepared, target)
-        finished = _write(prepared, segment, {}, on_rows, write, hold)
+    is_written = False
+    while not is_written:
+        try:
+            finished = _write(prepared, segment, finished, on_rows, write, hold)
+            is_written = True
+        except UnfitError as error:
+            left = prepared.with_values_of(error.input)
+            if left is None:
+                raise
+            what = f"{error.input} is stored as values instead"
+            if left.packing is None:
+                what = "the store holds values instead, and is as large as with pack=False"
+            warnings.warn(f"{error}: {what}.", stacklevel=2)
+            prepared, target = left, read_target(root)
+            segment, finished = _start(prepared, target), {}
     drop_partial(root, segment.name)
     results = [finished[task.shard] for task in prepared.layout.tasks]
     table = table_of(prepared, results)
