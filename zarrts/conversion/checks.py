@@ -293,9 +293,11 @@ def check_whole(recordings: Sequence[SourceRecording], memory_bytes: int) -> lis
 
 def check_fit(base: StoreHeader, tables: Sequence[RecordingNames], found: Found) -> list[str]:
     """Return a sentence for each recording that does not fit the store it is added to."""
+    new = {it.fingerprint for it in found.recordings}
     stored = [
         (fingerprint, int(n_samples), source)
         for table in tables
+        if not new.isdisjoint(table.fingerprint)
         for fingerprint, n_samples, source in zip(
             table.fingerprint, np.diff(table.starts), table.source, strict=True
         )

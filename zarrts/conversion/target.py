@@ -135,7 +135,7 @@ def read_target(root: Location, before: Target | None = None) -> Target:
     names = list_names(root)
     if not names:
         return Target(root=root, obstacle=_obstacle(root))
-    content = read_root(root) if ROOT_KEY in names else None
+    content = read_root(root, before.content if before else None) if ROOT_KEY in names else None
     header, parted, tables, error = None, None, None, None
     if content is not None and before is not None and content == before.content:
         header, parted = before.header, before.parted

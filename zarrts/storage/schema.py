@@ -25,11 +25,15 @@ PACKED = "packed"
 STEPS = "steps"
 """Rows are not those of the sources: whoever appends, or predicts, has to take steps first."""
 
+MANY_VERSIONS = "many versions"
+"""The root lists of each version what it does not share with the one before it."""
+
 FEATURES: frozenset[str] = frozenset(
     {
         GAPS,
         GROUPS,
         INPUTS,
+        MANY_VERSIONS,
         MASK,
         PACKED,
         STEPS,

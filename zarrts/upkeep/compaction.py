@@ -32,8 +32,9 @@ from zarrts.storage.metadata import metadata_bytes, metadata_of
 from zarrts.storage.no_store import quoted
 from zarrts.storage.segments import ROOT_KEY, Segment, read_segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header
+from zarrts.storage.store import Gone, StoreHeader, combined_id, combined_needs, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
+from zarrts.storage.versions import Version
 from zarrts.upkeep.joining import (
     is_alike,
     joined_documents,
@@ -166,15 +167,15 @@ def _no_disk_full(root: Location) -> Iterator[None]:
 
 
 def _header(old: StoreHeader, segments: Sequence[Segment], plan: "_Plan") -> StoreHeader:
-    version = old.version + 1
-    names = tuple(it.name for it in segments)
-    latest = Version(version, names, old.labels.n_classes)
+    version, lost = old.version + 1, {*plan.lost}
+    latest = Version.of(version, (it.name for it in segments), old.labels.n_classes)
     return replace(
         old,
         version=version,
         write_id=combined_id(segments),
         segments=tuple(segments),
-        versions=(*(it for it in old.versions if it.version not in plan.lost), latest),
+        needs=combined_needs(segments),
+        versions=(*(it for it in old.versions if it.version not in lost), latest),
         gone=(*old.gone, Gone(plan.lost, WHY_GONE.format(version))),
     )
 
