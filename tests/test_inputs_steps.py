@@ -11,6 +11,9 @@ from click.testing import CliRunner
 import zarrts
 from zarrts.cli import main
 from zarrts.errors import SourceError, ZarrtsError
+from zarrts.storage.joint_tables import read_tables
+from zarrts.storage.location import locate
+from zarrts.storage.store import read_header
 
 SIZES = {"chunk": "4KiB", "shard": "16KiB", "progress": False}
 RATES = {"acc": 40, "hr": 4}
@@ -244,10 +247,102 @@ def test_a_step_of_an_input_where_there_is_one_is_refused(tmp_path):
         )
 
 
-def test_steps_on_inputs_that_start_at_other_times_are_refused(tmp_path):
-    it = zarrts.Recording("s", recording(1).x, 0, rate_hz=RATES, start_s={"hr": 2.0})
-    with pytest.raises(SourceError, match="steps= works on inputs that start together"):
-        zarrts.convert(it, tmp_path / "a.zarr", kind="ragged", steps=STEPS, **SIZES)
+def stamps(n, rate, start, pause=0.0):
+    """Return times of steps, with a pause after a third of them."""
+    return start + np.arange(n) / rate + (np.arange(n) >= n // 3) * pause
+
+
+def resampled_stamps(n, rate, start, pause, to):
+    """Return the times of such steps at another rate, stretch by stretch."""
+    cut = n // 3
+    counts = (-(-cut * to // rate), -(-(n - cut) * to // rate))
+    begins = (start, start + cut / rate + pause)
+    return np.concatenate([s + np.arange(k) / to for k, s in zip(counts, begins, strict=True)])
+
+
+@pytest.mark.parametrize("labels", ["recording", "acc", "hr"])
+@pytest.mark.parametrize("pauses", [(0.0, 0.0), (2.0, 0.0), (1.5, 3.0)])
+def test_steps_on_inputs_with_times_are_taken_on_all_of_each_before_it_is_cut(
+    tmp_path, labels, pauses
+):
+    it, start = recording(1, 40, labels), {"acc": 3.0, "hr": 0.6}
+    counts = {name: len(it.x[name]) for name in RATES}
+    pause = dict(zip(RATES, pauses, strict=True))
+    times = {name: stamps(n, RATES[name], start[name], pause[name]) for name, n in counts.items()}
+    # Labels that go with an input are at its rate; those of acc would be resampled with it.
+    steps = STEPS if labels != "acc" else {**STEPS, "acc": [("filter", 1, 8)]}
+    given = zarrts.Recording("s", it.x, it.y, rate_hz=RATES, channels=CHANNELS, times=times)
+    store = zarrts.convert(given, tmp_path / "a.zarr", kind="ragged", steps=steps, **SIZES)
+    # The same by hand: each input after its steps alone, at its times, and then cut.
+    x, to = {"age": it.x["age"]}, {**RATES, "acc": 20 if steps is STEPS else 40}
+    for name, n in counts.items():
+        gap = [(n // 3, pause[name])] if pause[name] else None
+        one = zarrts.Recording(
+            "s", it.x[name], 0, rate_hz=RATES[name], channels=CHANNELS[name], gaps=gap
+        )
+        path = tmp_path / f"{name}.zarr"
+        alone_ = zarrts.convert(one, path, kind="ragged", steps=steps[name], progress=False)
+        x[name] = alone_.samples.load()[0][0]
+        if to[name] != RATES[name]:
+            where = (n, RATES[name], start[name], pause[name], to[name])
+            if pause[name]:
+                times[name] = resampled_stamps(*where)
+            else:
+                times[name] = stamps(len(x[name]), to[name], start[name])
+    by_hand = zarrts.Recording("s", x, it.y, rate_hz=to, times=times)
+    wanted = zarrts.convert(by_hand, tmp_path / "b.zarr", kind="ragged", **SIZES)
+    (found, y), (expected, wanted_y) = loaded(store), loaded(wanted)
+    for name, values in expected.items():
+        for one, other in zip(found[name], values, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for one, other in zip(y, wanted_y, strict=True):
+        np.testing.assert_array_equal(one, other)
+    gaps = [read_gaps(tmp_path / path) for path in ("a.zarr", "b.zarr")]
+    assert gaps[0] == gaps[1] and bool(gaps[0]) == any(pauses)
+
+
+def read_gaps(path):
+    root = locate(path)
+    gaps = read_tables(root, read_header(root))["0"].gaps
+    return gaps and (gaps.rows.tolist(), gaps.seconds.tolist())
+
+
+def test_what_a_step_masks_in_any_input_with_times_is_masked(tmp_path):
+    it = recording(1)
+    it.x["acc"][200] = 1000  # at 5 s, of rows from 2 s on
+    it.x["hr"][40, 1] = np.nan  # at 12 s
+    it = zarrts.Recording("s", it.x, 0, rate_hz=RATES, start_s={"hr": 2.0})
+    steps = {"acc": [("clean", {"amplitude": 500})], "hr": [("clean", {"nan": True})]}
+    store = zarrts.convert(it, tmp_path / "a.zarr", kind="ragged", steps=steps, **SIZES)
+    n_rows = 28 * 4  # the seconds that both have
+    mask = store.samples.selection.store.readers.mask[0]
+    rows = np.zeros((mask.spec.n_chunks * mask.spec.chunk_rows,), np.uint8)
+    for chunk in range(mask.spec.n_chunks):
+        start = chunk * mask.spec.chunk_rows
+        mask.read_into(chunk, rows[start : start + mask.spec.chunk_rows])
+    assert mask.spec.shape == (n_rows,)
+    assert np.flatnonzero(rows[:n_rows]).tolist() == [(5 - 2) * 4, 40]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"start_s": {"b": 1.0}, "y": np.arange(80)}, "could be those of the steps of a or of b"),
+        (
+            {"start_s": {"b": 1.0}, "mask": np.arange(80) == 7},
+            "its mask could be that of the steps of a or of b, which start at other times",
+        ),
+    ],
+)
+def test_labels_and_masks_that_could_be_of_inputs_that_start_apart_are_refused(
+    tmp_path, more, words
+):
+    x = {"a": np.zeros((80, 2), "f4"), "b": np.ones((80, 1), "f4")}
+    given = {"y": 0, "rate_hz": {"a": 4, "b": 4}, **more}
+    it = zarrts.Recording("s", x, **given)
+    steps = {"a": [("resample", "2Hz")]}
+    with pytest.raises(SourceError, match=words):
+        zarrts.convert(it, tmp_path / "a.zarr", kind="ragged", steps=steps, **SIZES)
 
 
 # Files, and what a store keeps -------------------------------------------------------------------

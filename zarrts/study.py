@@ -187,9 +187,9 @@ class Study:
     # Steps -----------------------------------------------------------------------------------
 
     def _with(self, step: "Step") -> "Study":
-        from zarrts.sources.step_lists import by_input, on_input
+        from zarrts.sources.step_lists import on_input
 
-        steps = by_input([*self._options.steps, on_input(step, self._on)])
+        steps = self._scanned.with_step(self._options.steps, on_input(step, self._on))
         options = replace(self._options, steps=steps)
         # Signals of several rates are no problem any more where some are picked.
         scanned = None if self._scanned.may_depend_on_steps else self._scanned

@@ -173,6 +173,8 @@ class SourceRecording:
         Rows, counted in the recording, before which something is missing.
     first_s : float, or None
         The time stamp of the first row; of dates, in seconds since 1970.
+    steps_taken : tuple
+        The steps that its rows are after already, as those of a store may be.
     """
 
     subject: str
@@ -196,6 +198,7 @@ class SourceRecording:
     mask: RowReader | None = None
     gaps: Gaps | None = None
     first_s: float | None = None
+    steps_taken: tuple[Any, ...] = ()
 
     @property
     def is_remote(self) -> bool:

@@ -8,50 +8,32 @@ their names. Values are those of the store: nothing that CF or others mean by at
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from zarrts.buckets.addresses import is_remote, local_path
 from zarrts.buckets.mounts import Mounts
 from zarrts.conversion.options import ConvertOptions
-from zarrts.conversion.pack_option import Pack
-from zarrts.conversion.store_rows import SegmentArrays, StoreRows
+from zarrts.conversion.store_options import SourceStore, options_for, steps_taken
+from zarrts.conversion.store_rows import SegmentArrays, StoreRows, as_steps, inputs_of
 from zarrts.errors import BucketError, SourceError, StoreError
 from zarrts.sources import Found, Reference, Scanned, brought_together, scan
 from zarrts.sources.formats.zarr_metadata import is_ours, top_attributes
 from zarrts.sources.rows.folders import Folder
+from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.study.subject_names import subjects_of
 from zarrts.storage.joint_tables import read_tables
 from zarrts.storage.location import Location, has_table, locate
-from zarrts.storage.schema import GAPS, MASK, PACKED
+from zarrts.storage.schema import GAPS, GROUPS, INPUTS, MASK, PACKED, STEPS
 from zarrts.storage.segments import Segment
 from zarrts.storage.store import StoreHeader, read_header
 from zarrts.storage.table import RecordingTable
-from zarrts.timeline import part_of_gaps
-from zarrts.types import Label, SourceRecording
+from zarrts.timeline import Gaps, part_of_gaps
+from zarrts.types import Description, RowReader, SourceRecording
 
-_READ = {GAPS, MASK, PACKED}
+_READ = {GAPS, GROUPS, INPUTS, MASK, PACKED, STEPS}
 FOUND = "a recording of a zarrts store"
-_ABOUT_FILES = ("x", "y", "axes", "label_every", "annotations", "missing_chunks")
-_KEPT = ("x", "y", "axes", "folders", "channels", "units", "rate_hz", "annotations")
-
-
-@dataclass(frozen=True)
-class SourceStore:
-    """A store that is a source.
-
-    Attributes
-    ----------
-    name : str
-        What it is called in messages, and before the names of its subjects.
-    root : Location
-    header : StoreHeader
-    """
-
-    name: str
-    root: Location
-    header: StoreHeader
 
 
 def find_all(
@@ -88,7 +70,7 @@ def scan_all(
     """Find the recordings in files and stores; see `find_all`."""
     stores, others = _take_stores(source, storage_options)
     if reference is None:
-        options = _options_for(options, stores, is_all=not others)
+        options = options_for(options, stores, is_all=not others)
     if target is not None:
         _refuse_itself(target, stores)
     mounts = Mounts(storage_options)
@@ -265,97 +247,50 @@ def _recordings_in(
 ) -> Iterator[SourceRecording]:
     arrays = SegmentArrays(store.root, segment, store.header.labels, table)
     is_one_label = segment.labels_per == "recording"
-    n_rows = max(1, segment.n_rows)
+    n_rows, description = max(1, segment.n_rows), _description(store.header, segment)
+    taken = steps_taken(segment)
+    # Masks and gaps are those of the steps of the fastest input, as in files.
+    steps = max(1, *(it.steps for it in segment.inputs.values()))
     for number, subject in enumerate(table.subject):
         name = subject_in[store.name, subject]
         if name is None:
             continue
         start, stop = int(table.starts[number]), int(table.starts[number + 1])
         of_labels = (number, number + 1) if is_one_label else (start, stop)
+        y = StoreRows(arrays, "y", *of_labels, store.name)
+        mask: RowReader | None = None
+        if segment.mask is not None:
+            rows = StoreRows(arrays, "mask", start, stop, store.name)
+            mask = rows if steps == 1 else RepeatedRows(rows, steps, (stop - start) * steps)
+        gaps = part_of_gaps(table.gaps, start, stop)
         yield SourceRecording(
             subject=name,
             origin=table.source[number],
-            x=StoreRows(arrays, "x", start, stop, store.name),
-            y=StoreRows(arrays, "y", *of_labels, store.name),
+            x=inputs_of(arrays, start, stop, store.name),
+            y=as_steps(y, segment.label_steps),
             x_name=store.header.x_name,
             y_name=store.header.y_name,
             size_bytes=segment.stored_bytes * (stop - start) // n_rows,
             fingerprint=table.fingerprint[number],
-            description=replace(store.header.description, by_hand=frozenset()),
+            description=description,
             found=FOUND,
             first_row=int(table.source_starts[number]),
             labels_per=segment.labels_per,
-            mask=None
-            if segment.mask is None
-            else StoreRows(arrays, "mask", start, stop, store.name),
-            gaps=part_of_gaps(table.gaps, start, stop),
+            groups=table.groups[number] if table.groups else {},
+            mask=mask,
+            steps_taken=taken,
+            gaps=None if gaps is None else Gaps(gaps.rows * steps, gaps.seconds),
         )
 
 
-# Options -----------------------------------------------------------------------------------------
-
-
-def _options_for(
-    options: ConvertOptions, stores: Sequence[SourceStore], *, is_all: bool
-) -> ConvertOptions:
-    """Return options of a conversion of stores: what is not said is as in them.
-
-    Parameters
-    ----------
-    is_all : bool
-        There are no sources but stores.
-
-    Raises
-    ------
-    SourceError
-        If an option is about files, and there are none.
-    """
-    if not stores:
-        return options
-    kinds = {it.header.kind for it in stores}
-    kind = kinds.pop() if options.kind == "auto" and len(kinds) == 1 else options.kind
-    if not is_all:
-        return replace(options, kind=kind)
-    said = [name for name in _ABOUT_FILES if getattr(options, name) is not None]
-    if said or options.folders != "auto":
-        name = said[0] if said else "folders"
-        raise SourceError(
-            f"{name}= is about files, but {', '.join(it.name for it in stores)} are stores; leave "
-            "it out."
-        )
-    then = SourceOptions.from_recorded(stores[0].header.segments[0].options)
-    kept: dict[str, Any] = {
-        name: getattr(then, name)
-        for name in _KEPT
-        if getattr(options, name) in (None, "auto") and name != "folders"
-    }
-    return replace(
-        options,
-        **kept,
-        folders=then.folders,
-        kind=kind,
-        dtype="keep" if options.dtype == "auto" else options.dtype,
-        pack=_pack_option(options, stores),
-        class_names=options.class_names or _class_names(stores),
-    )
-
-
-def _pack_option(options: ConvertOptions, stores: Sequence[SourceStore]) -> Pack:
-    """Return how inputs are packed: as in the first store that is, unless somebody says it."""
-    packed = (seg for it in stores for seg in it.header.segments if seg.packed)
-    first = next(packed, None)
-    if options.pack != "auto" or first is None:
-        return options.pack
-    found: Pack = first.options.get("pack", "auto")
-    return found
-
-
-def _class_names(stores: Sequence[SourceStore]) -> tuple[str | int, ...] | None:
-    """Return the classes of all stores, those of the first one first, in their order."""
-    schemes = [it.header.labels for it in stores]
-    if any(it.parts or it.class_names is None or it.encoding == "one_hot" for it in schemes):
-        return None
-    names: list[Label] = [name for it in schemes for name in it.class_names or ()]
-    if any(isinstance(name, bool) for name in names) or len({type(it) for it in names}) != 1:
-        return None
-    return tuple(dict.fromkeys(names))
+def _description(header: StoreHeader, segment: Segment) -> Description:
+    """Return what columns and rows of a store mean; of several inputs, and labels at which rate."""
+    told = replace(header.description, by_hand=frozenset())
+    parts = {name: replace(it, by_hand=frozenset()) for name, it in told.parts.items()}
+    rate_hz = told.rate_hz
+    # Labels that are as many as the steps of an input are those of that, as in files.
+    are_of_input = segment.label_steps in {it.steps for it in segment.inputs.values()}
+    if parts and segment.labels_per == "row" and not are_of_input:
+        assert header.row_rate_hz is not None  # or their steps could not differ
+        rate_hz = header.row_rate_hz * segment.label_steps
+    return replace(told, rate_hz=rate_hz, parts=parts)

@@ -9,14 +9,16 @@ import numpy as np
 from zarrts.errors import ReadError, SourceError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.sources.rows.counted import Counted
+from zarrts.sources.rows.inputs import StepsOfRows, input_rows
 from zarrts.sources.rows.reader import Rows
 from zarrts.sources.rows.strided import native_dtype
+from zarrts.sources.rows.views import DerivedRows
 from zarrts.storage.chunks import ChunkReader, open_chunks, read_rows
 from zarrts.storage.location import Location
-from zarrts.storage.readers import open_labels, open_mask, open_values
+from zarrts.storage.readers import open_input, open_labels
 from zarrts.storage.segments import Segment
 from zarrts.storage.table import RecordingTable
-from zarrts.types import AnyArray, ArraySpec
+from zarrts.types import AnyArray, ArraySpec, RowReader
 
 _Which = Literal["x", "counts", "y", "mask"]
 
@@ -32,27 +34,36 @@ class SegmentArrays:
     ) -> None:
         self.root, self.segment, self.labels, self.table = root, segment, labels, table
         self._lock = threading.Lock()
-        self._readers: dict[_Which, ChunkReader] = {}
+        self._readers: dict[tuple[_Which, str], ChunkReader] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Of the table, reading needs no more than where recordings begin, and their gains.
         table = replace(self.table, sketch=None, read_sketch=None, gaps=None)
         return SegmentArrays, (self.root, self.segment, self.labels, table)
 
-    def reader(self, which: _Which) -> ChunkReader:
-        """Return what reads an array."""
+    def reader(self, which: _Which, name: str) -> ChunkReader:
+        """Return what reads an array; `name` is that of the input that it is."""
         with self._lock:
-            if which not in self._readers:
-                self._readers[which] = self._open(which)
-            return self._readers[which]
+            if (which, name) not in self._readers:
+                self._readers[which, name] = self._open(which, name)
+            return self._readers[which, name]
 
-    def _open(self, which: _Which) -> ChunkReader:
+    def _open(self, which: _Which, name: str) -> ChunkReader:
         if which == "y":
             return open_labels(self.root, self.segment)
         if which == "x":
-            return open_values(self.root, self.segment, lambda: self.table)
-        mask = open_mask(self.root, self.segment) if which == "mask" else None
-        return mask or open_chunks(self.root, self.segment.x)
+            return open_input(self.root, self.segment, name, lambda: self.table)
+        return open_chunks(self.root, self.spec(which, name))
+
+    def spec(self, which: _Which, name: str) -> ArraySpec:
+        """Return what is known of an array, which `reader` reads."""
+        if which == "y":
+            return self.segment.y
+        if which == "mask":
+            assert self.segment.mask is not None
+            return self.segment.mask
+        stored = self.segment.inputs[name].spec
+        return stored.of_values if which == "x" else stored
 
     def close(self) -> None:
         """Close all files."""
@@ -74,6 +85,8 @@ class StoreRows(Rows):
         Rows of the array.
     label : str
         Name of the store in errors.
+    name : str
+        Of the input, where `which` is "x" or "counts".
     """
 
     arrays: SegmentArrays
@@ -81,16 +94,11 @@ class StoreRows(Rows):
     start: int
     stop: int
     label: str = field(default="")
+    name: str = ""
 
     @property
     def _spec(self) -> ArraySpec:
-        segment = self.arrays.segment
-        if self.which == "y":
-            return segment.y
-        if self.which == "x":
-            return segment.x_values
-        mask = segment.mask if self.which == "mask" else None
-        return mask or segment.x
+        return self.arrays.spec(self.which, self.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,7 +115,7 @@ class StoreRows(Rows):
     @property
     def counted(self) -> Counted | None:
         """The counts that are stored, where x is packed: they are stored again as they are."""
-        packing = self.arrays.table.packing.get("")
+        packing = self.arrays.table.packing.get(self.name)
         if self.which != "x" or packing is None:
             return None
         starts = self.arrays.table.starts
@@ -127,9 +135,8 @@ class StoreRows(Rows):
 
     def _read(self, start: int, stop: int) -> AnyArray:
         try:
-            stored = read_rows(
-                self.arrays.reader(self.which), self.start + start, self.start + stop
-            )
+            reader = self.arrays.reader(self.which, self.name)
+            stored = read_rows(reader, self.start + start, self.start + stop)
         except ReadError as error:
             raise SourceError(f"{self.label}: {error}") from error
         return _named(self.arrays.labels, stored) if self.which == "y" else stored
@@ -137,6 +144,49 @@ class StoreRows(Rows):
     def close(self) -> None:
         """Close the files of the segment; a later read opens them again."""
         self.arrays.close()
+
+
+@dataclass(frozen=True)
+class FirstRow(DerivedRows):
+    """The first row of another reader, whose rows are all the same; of none, a row of zeros."""
+
+    label = "a value"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One row."""
+        return (1, *self.rows.shape[1:])
+
+    @property
+    def block_rows(self) -> int:
+        """1: there is one row."""
+        return 1
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        if self.rows.shape[0]:
+            return self.rows.read(start, stop)
+        return np.zeros((stop - start, *self.rows.shape[1:]), self.rows.dtype)
+
+
+def inputs_of(arrays: SegmentArrays, start: int, stop: int, label: str) -> RowReader:
+    """Return the inputs of some rows of a segment as a source has them.
+
+    Several are each of their own steps in time, so that whatever is done with those of files can be
+    done with them.
+    """
+    found: dict[str, RowReader] = {}
+    for name, it in arrays.segment.inputs.items():
+        rows = StoreRows(arrays, "x", start, stop, label, name)
+        found[name] = FirstRow(rows) if not it.steps else as_steps(rows, it.steps)
+    if "" in found:
+        return found[""]
+    fixed = frozenset(name for name, it in arrays.segment.inputs.items() if not it.steps)
+    return replace(input_rows(found, label), fixed=fixed)
+
+
+def as_steps(rows: RowReader, steps: int) -> RowReader:
+    """Return what has several steps on axis 1 of a row as one row for each of them."""
+    return StepsOfRows(rows) if steps > 1 else rows
 
 
 def _dtype_of(labels: LabelScheme, stored: np.dtype[Any]) -> np.dtype[Any]:

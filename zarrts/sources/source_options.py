@@ -23,6 +23,7 @@ from zarrts.sources.option_records import (
     rates_of,
     recorded_description,
 )
+from zarrts.sources.step_lists import of_input
 from zarrts.sources.step_options import Pick, Step
 from zarrts.sources.step_records import recorded_steps, steps_from_recorded
 from zarrts.types import FOLDERS, Description, axis_rank
@@ -249,7 +250,7 @@ class SourceOptions:
         own: dict[str, Any] = {it: getattr(self, it) for it in ("channels", "rate_hz", "units")}
         own = {it: of.get(name) if isinstance(of, Mapping) else of for it, of in own.items()}
         own["rate_hz"] = rates_of(own["rate_hz"])
-        own["steps"] = tuple(replace(it, input="") for it in self.steps if it.input == name)
+        own["steps"] = of_input(self.steps, name)
         before = self.before_steps and self.before_steps.of_inputs.get(name)
         return replace(self, **own, before_steps=before)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from zarrts.errors import PlanError
 from zarrts.keywords import did_you_mean
-from zarrts.sources.step_options import STEPS, Step
+from zarrts.sources.step_options import STEPS, Step, Stored
 
 _ON_INPUT = re.compile(r"\s*([^\s:]+):\s+(.*)", re.DOTALL)
 
@@ -38,6 +38,34 @@ def steps_given(steps: Any) -> tuple[Step, ...]:
             f"steps={steps!r} has to be a list, such as [('filter', 1, 40), ('resample', '100Hz')]."
         )
     return by_input(map(step_given, steps))
+
+
+def of_input(steps: Sequence[Step], name: str) -> tuple[Step, ...]:
+    """Return the steps on one of several inputs, as those on the only one."""
+    return tuple(replace(it, input="") for it in steps if it.input == name)
+
+
+def with_further(
+    steps: Sequence[Step],
+    further: Sequence[Step],
+    taken: Sequence[Step],
+    dtypes: Mapping[str, str],
+) -> tuple[Step, ...]:
+    """Return steps with further ones behind them, and the rounding of stores in between.
+
+    Parameters
+    ----------
+    taken : sequence of Step
+        Those of `steps` that rows of stores are after already.
+    dtypes : mapping of str to str
+        That of the rows of each input in these stores.
+    """
+    rounded = [
+        Stored(dtype=dtypes[name], input=name)
+        for name in sorted({it.input for it in further} & {it.input for it in taken})
+        if of_input(steps, name) == of_input(taken, name)
+    ]
+    return by_input([*steps, *rounded, *further])
 
 
 def by_input(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -193,6 +193,31 @@ class Map(_OnInput):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stored(_OnInput):
+    """Round values as a store that held them did, before further steps were taken on its rows.
+
+    So whoever takes all steps on the files again, as `verify` does, gets the same values.
+    """
+
+    dtype: str
+
+    name = "stored"
+
+    def __post_init__(self) -> None:
+        try:
+            is_number = np.dtype(self.dtype).kind in "biuf"
+        except TypeError:
+            is_number = False
+        if not is_number:
+            raise PlanError(f"stored: {self.dtype!r} is not the dtype of numbers, as 'float32' is.")
+
+    @classmethod
+    def of(cls, dtype: Any) -> "Stored":
+        """Return the step from what users write."""
+        return cls(dtype=str(dtype))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clean(_OnInput):
     """Mask rows that are no good; see `Study.clean`."""
 
@@ -225,8 +250,8 @@ class Clean(_OnInput):
         )
 
 
-Step = Pick | Resample | Filter | Notch | Map | Clean
-_KINDS: tuple[type[Step], ...] = (Pick, Resample, Filter, Notch, Map, Clean)
+Step = Pick | Resample | Filter | Notch | Map | Clean | Stored
+_KINDS: tuple[type[Step], ...] = (Pick, Resample, Filter, Notch, Map, Clean, Stored)
 STEPS: Mapping[str, type[Step]] = {kind.name: kind for kind in _KINDS}
 """The kinds of steps by name."""
 

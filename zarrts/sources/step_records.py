@@ -92,6 +92,8 @@ def _described(it: Mapping[str, Any]) -> str:
     if name == "filter":
         method = " (IIR)" if it["method"] == "iir" else ""
         return f"filter {band(it['low_hz'], it['high_hz'])}{method}"
+    if name == "stored":
+        return f"stored as {it['dtype']}"
     if name == "notch":
         return f"notch {', '.join(f'{one:g}' for one in it['frequencies_hz'])} Hz"
     return f"{name} {it['function']['path']}" if name == "map" else f"clean {faults(it)}"

@@ -193,17 +193,27 @@ def _values_of_each(
     table: Callable[[], RecordingTable],
     still_there: StillThere | None,
 ) -> dict[str, ChunkReader]:
-    def rows(name: str) -> PackedRows:
+    return {name: open_input(root, segment, name, table, still_there) for name in segment.inputs}
+
+
+def open_input(
+    root: Location,
+    segment: Segment,
+    name: str,
+    table: Callable[[], RecordingTable],
+    still_there: StillThere | None = None,
+) -> ChunkReader:
+    """Return what reads the values of one input of a segment; see `open_values`."""
+    spec = segment.inputs[name].spec
+    stored = open_chunks(root, spec, still_there)
+    if spec.packed is None:
+        return stored
+
+    def rows() -> PackedRows:
         found = table()
         return PackedRows(found.packing[name], found.starts)
 
-    readers: dict[str, ChunkReader] = {}
-    for name, it in segment.inputs.items():
-        stored = open_chunks(root, it.spec, still_there)
-        readers[name] = (
-            stored if it.spec.packed is None else ValueReader(stored, partial(rows, name))
-        )
-    return readers
+    return ValueReader(stored, rows)
 
 
 def open_labels(

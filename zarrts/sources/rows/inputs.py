@@ -44,11 +44,14 @@ class InputRows(NamedReaders):
     masks, gaps : dict
         Masks of the rows of some inputs, and rows of these before which something is missing, where
         steps were taken on them; else the recording has those of the input that is longest.
+    fixed : frozenset of str, or None
+        Those that are known not to change in time, of one row; None: their shapes say it.
     """
 
     times: Mapping[str, InputTime] = field(default_factory=dict)
     masks: Mapping[str, RowReader] = field(default_factory=dict)
     gaps: Mapping[str, Gaps] = field(default_factory=dict)
+    fixed: frozenset[str] | None = None
 
     label = "several inputs"
 
@@ -65,7 +68,10 @@ class InputRows(NamedReaders):
         """Return some of the inputs."""
         chosen = sorted(names)
         return replace(
-            self, names=tuple(chosen), readers=tuple(self.by_name[name] for name in chosen)
+            self,
+            names=tuple(chosen),
+            readers=tuple(self.by_name[name] for name in chosen),
+            fixed=self.fixed and self.fixed & {*chosen},
         )
 
     def _read(self, start: int, stop: int) -> AnyArray:
@@ -186,6 +192,41 @@ class GroupedRows(DerivedRows):
     def _read(self, start: int, stop: int) -> AnyArray:
         block = self.rows.read(start * self.steps, stop * self.steps)
         return block.reshape(stop - start, self.steps, *block.shape[1:])
+
+
+@dataclass(frozen=True)
+class StepsOfRows(DerivedRows):
+    """The steps of rows of another reader, which are on axis 1: the inverse of `GroupedRows`."""
+
+    label = "steps of rows"
+
+    @property
+    def steps(self) -> int:
+        """Steps in a row of the other reader."""
+        return self.rows.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Steps first."""
+        n_rows, steps, *inner = self.rows.shape
+        return (n_rows * steps, *inner)
+
+    @property
+    def block_rows(self) -> int:
+        """As many as are in a block of the others."""
+        return max(1, self.rows.block_rows * self.steps)
+
+    @property
+    def counted(self) -> Counted | None:
+        """The counts behind these steps."""
+        found = counted_of(self.rows)
+        return found and replace(found, rows=StepsOfRows(found.rows))
+
+    def _read(self, start: int, stop: int) -> AnyArray:
+        first, last = start // self.steps, -(-stop // self.steps)
+        block = self.rows.read(first, last) if stop > start else self.rows.read(first, first)
+        steps = block.reshape(-1, *block.shape[2:])
+        return steps[start - first * self.steps : stop - first * self.steps]
 
 
 @dataclass(frozen=True)

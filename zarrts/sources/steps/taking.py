@@ -10,8 +10,8 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.sizes import format_count, rows_of_time
-from zarrts.sources.rows.views import ValueRows
-from zarrts.sources.step_options import Clean, Filter, Map, Notch, Pick, Resample, Step
+from zarrts.sources.rows.views import CastRows, ValueRows
+from zarrts.sources.step_options import Clean, Filter, Map, Notch, Pick, Resample, Step, Stored
 from zarrts.sources.step_records import band, faults
 from zarrts.sources.steps.cleaning import FaultyRows, JoinedMasks, ResampledMask
 from zarrts.sources.steps.filtering import FirRows, IirRows
@@ -63,6 +63,10 @@ def take(
     """
     if isinstance(step, Pick):
         return _pick(step, recordings)
+    if isinstance(step, Stored):
+        dtype = np.dtype(step.dtype)
+        rounded = (replace(it, x=CastRows(it.x, dtype)) for it in recordings)
+        return Taken(tuple(rounded), (), (f"stored as {dtype.name}",))
     found, problems = [], []
     for it in recordings:
         place = Place(name_of(it), number, cache)

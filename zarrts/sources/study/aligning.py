@@ -6,7 +6,7 @@ one of whole steps in every input, and all that is said of rows of one input hol
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -128,7 +128,7 @@ def listed_inputs(names: Sequence[str]) -> str:
 
 
 def _refuse_ambiguous(
-    recordings: Sequence[SourceRecording], fixed: set[str], options: SourceOptions
+    recordings: Sequence[SourceRecording], fixed: Collection[str], options: SourceOptions
 ) -> None:
     """Refuse inputs of which each row could be a sample, or a step in time."""
     if options.kind != "auto" or recordings[0].labels_per != "sample":
@@ -150,7 +150,7 @@ def _refuse_ambiguous(
 
 def _grid_of(
     recordings: Sequence[SourceRecording],
-    fixed: set[str],
+    fixed: Collection[str],
     description: Description,
     options: SourceOptions,
 ) -> Grid:

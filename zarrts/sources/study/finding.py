@@ -10,6 +10,8 @@ from zarrts.sources.rows.files import SourceFile, SourcePath
 from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.rows.records import are_named
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.step_lists import by_input, with_further
+from zarrts.sources.step_options import Step
 from zarrts.sources.study import (
     bids,
     class_folders,
@@ -51,6 +53,15 @@ class Scanned:
     has_subjects_given: bool
     passed_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def with_step(self, steps: Sequence[Step], step: Step) -> tuple[Step, ...]:
+        """Return steps with one more; some may be taken already on recordings of stores."""
+        for it in self.recordings:
+            if it.steps_taken:
+                inputs = it.x.by_name if isinstance(it.x, InputRows) else {"": it.x}
+                dtypes = {name: rows.dtype.name for name, rows in inputs.items()}
+                return with_further(steps, [step], it.steps_taken, dtypes)
+        return by_input([*steps, step])
 
     @property
     def may_depend_on_steps(self) -> bool:

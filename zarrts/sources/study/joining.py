@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from zarrts.sources.source_options import SourceOptions
 from zarrts.sources.step_options import Pick, Step
+from zarrts.sources.step_records import described_steps, recorded_steps
 from zarrts.sources.steps.chains import Starts, finished
 from zarrts.sources.steps.frames import FrameCache, Tails
 from zarrts.sources.steps.taking import take
@@ -59,6 +60,8 @@ def join(
     """Return recordings of one input that mean the same, after the steps of the options."""
     if recordings:  # else other problems say why there are none
         check_named(options, ())
+    if any(it.steps_taken for it in recordings):
+        return _beside_taken(recordings, options, reference)
     if options.steps:
         return _after_steps(recordings, options, reference)
     alike, agreed = _agreed(recordings, wanted_of(options, reference))
@@ -69,6 +72,62 @@ def join(
         notes=agreed.notes,
         warnings=unsaid_in(agreed),
         numbers=tuple(range(len(alike))),
+    )
+
+
+def _beside_taken(
+    recordings: Sequence[SourceRecording], options: SourceOptions, reference: Reference | None
+) -> Joined:
+    """Return recordings after all steps, of which some are after the first of them already.
+
+    Options say what the others mean before these steps; after them, all have to mean the same.
+    """
+    if problems := _with_other_steps(recordings, options):
+        return Joined(
+            recordings=(),
+            description=Description.unknown(),
+            problems=problems,
+            notes=(),
+            warnings=(),
+        )
+    n_taken = min(len(it.steps_taken) for it in recordings if it.steps_taken)
+    taken, left = options.steps[:n_taken], options.steps[n_taken:]
+    others = [number for number, it in enumerate(recordings) if not it.steps_taken]
+    now = join([recordings[it] for it in others], replace(options, steps=taken), None)
+    found = {others[at]: it for at, it in zip(now.numbers, now.recordings, strict=True)}
+    for number, it in enumerate(recordings):
+        if it.steps_taken:
+            found[number] = replace(it, steps_taken=it.steps_taken[n_taken:])
+    numbers = sorted(found)
+    then = replace(options, steps=left, before_steps=None, channels=None, units=None)
+    then = replace(then, rate_hz=None, override=())
+    ends = join([found[it] for it in numbers], then, reference)
+    said = f"not taken again on rows of stores: {'; '.join(described_steps(recorded_steps(taken)))}"
+    return replace(
+        ends,
+        problems=(*now.problems, *ends.problems),
+        notes=(said, *now.notes, *ends.notes),
+        warnings=(*now.warnings, *ends.warnings),
+        steps=(said, *now.steps, *ends.steps),
+        before=options.before_steps or now.before,
+        numbers=tuple(numbers[it] for it in ends.numbers),
+    )
+
+
+def _with_other_steps(
+    recordings: Sequence[SourceRecording], options: SourceOptions
+) -> tuple[str, ...]:
+    """Return a sentence for each recording of a store whose steps are not the first ones here."""
+
+    def shown(steps: Sequence[Step]) -> str:
+        return "; ".join(described_steps(recorded_steps(steps))) or "none"
+
+    return tuple(
+        f"{it.origin}: its store was made with other steps ({shown(it.steps_taken)}) than those "
+        f"here ({shown(options.steps)}), so that rows would not mean the same; convert the files "
+        "that it was made from."
+        for it in recordings
+        if it.steps_taken != options.steps[: len(it.steps_taken)]
     )
 
 

@@ -6,12 +6,15 @@ resampled; masks are those of the rows of each input, and gaps are the same time
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.rows.inputs import InputRows
+from zarrts.sizes import format_count
+from zarrts.sources.rows.inputs import InputRows, InputTime
 from zarrts.sources.source_options import SourceOptions
+from zarrts.sources.step_lists import of_input
 from zarrts.sources.step_options import Resample
 from zarrts.sources.study.aligning import align, choose_inputs
 from zarrts.sources.study.fixed import fixed_inputs, names_of, with_values
@@ -19,7 +22,7 @@ from zarrts.sources.study.joining import Joined, join
 from zarrts.sources.study.meaning import check_named
 from zarrts.sources.study.standards import Reference
 from zarrts.timeline import Gaps
-from zarrts.types import Description, SourceRecording
+from zarrts.types import Description, RowReader, SourceRecording
 
 _WHOLE = 1e-6
 """Of a row: what is nearer to a whole number of them is one."""
@@ -39,7 +42,7 @@ def join_all(
         return join(recordings, options, reference)
     steps = {} if reference is None else reference.steps
     chosen = [choose_inputs(it, [*steps]) for it in recordings] if steps else recordings
-    fixed = with_values(chosen)
+    fixed = with_values(chosen, _rates_hz(chosen, options, reference))
     names = {names_of(it) for it in fixed}
     if len(names) > 1:
         aligned, _, problems = align(fixed, Description.unknown(), options, steps)
@@ -47,7 +50,7 @@ def join_all(
     each = names.pop()
     check_named(options, each)
     if options.steps:
-        problems = (*_on_fixed(fixed, options), *_of_times(fixed))
+        problems = (*_on_fixed(fixed, options), *_of_no_input(fixed))
         if problems:
             return _joined((), Description.unknown(), problems=problems)
     parts = _parts(fixed, each, options, reference)
@@ -65,6 +68,20 @@ def join_all(
     has_steps = bool(options.steps)
     found = _joined(aligned, description, parts, (*problems, *more), has_steps=has_steps)
     return replace(found, notes=(*found.notes, *told))
+
+
+def _rates_hz(
+    recordings: Sequence[SourceRecording], options: SourceOptions, reference: Reference | None
+) -> dict[str, float | None]:
+    """Return the rate of each input, where anybody says it: who looks at it later compares them."""
+    found: dict[str, float | None] = {}
+    for it in recordings:
+        for name in names_of(it):
+            own = it.description.of_inputs.get(name)
+            said = [options.of_input(name).rate_hz, own and own.rate_hz]
+            said.append(reference and reference.of_input(name).description.rate_hz)
+            found[name] = found.get(name) or next(filter(None, said), None)
+    return found
 
 
 def _joined(
@@ -103,14 +120,19 @@ def _on_fixed(recordings: Sequence[SourceRecording], options: SourceOptions) -> 
     )
 
 
-def _of_times(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
-    """Return a sentence for each recording whose inputs start at times of their own."""
-    return tuple(
-        f"{it.origin}: steps= works on inputs that start together, and have gaps in common; its "
-        "inputs have times of their own: take the steps before, or cut them to what all have."
-        for it in recordings
-        if isinstance(it.x, InputRows) and it.x.times
-    )
+def _of_no_input(recordings: Sequence[SourceRecording]) -> tuple[str, ...]:
+    """Return a sentence for each mask that could be that of several inputs, which start apart."""
+    found = []
+    for it in recordings:
+        assert isinstance(it.x, InputRows)
+        like = _when_of(it, [name for name in it.x.names if _is_as_long(it, name, it.mask)])
+        if it.mask is not None and len({*like.values()}) > 1:
+            found.append(
+                f"{it.origin}: its mask could be that of the steps of {' or of '.join(like)}, "
+                "which start at other times; give each input to a recording without a mask, and "
+                "mask its time steps with NaN."
+            )
+    return tuple(found)
 
 
 def _parts(
@@ -141,7 +163,8 @@ def _of_input(
         description=recording.description.of_inputs.get(name, recording.description),
         labels_per="recording" if per == "row" and not is_owner else per,
         mask=recording.mask if name == _longest(recording) else None,
-        gaps=None,
+        gaps=None if (own_time := recording.x.times.get(name)) is None else own_time.gaps,
+        steps_taken=of_input(recording.steps_taken, name),
     )
     if recording.gaps is None or not options.of_input(name).steps:
         return own
@@ -196,14 +219,39 @@ def _owner_of_labels(
     fitting = [
         name
         for name in names
-        if all(
-            isinstance(it.x, InputRows) and it.x.by_name[name].shape[0] == it.y.shape[0]
-            for it in recordings
-        )
+        if all(_is_as_long(it, name, it.y) and _starts_as_labels(it, name) for it in recordings)
     ]
+    for it in recordings:
+        like = _when_of(it, fitting)
+        if options.steps and len({*like.values()}) > 1:
+            raise SourceError(
+                f"{it.origin}: {format_count(it.y.shape[0], 'label')} in {it.y_name!r} could be "
+                f"those of the steps of {' or of '.join(like)}, which start at other times; say "
+                "when they start, with start_s={..., 'y': ...}."
+            )
     resampled = {it.input for it in options.steps if isinstance(it, Resample)}
     fitting.sort(key=lambda it: it in resampled)  # labels stay as they are, where they can
     return fitting[0] if fitting else None
+
+
+def _is_as_long(recording: SourceRecording, name: str, rows: RowReader | None) -> bool:
+    """Return whether there is an entry for each step of an input."""
+    assert isinstance(recording.x, InputRows)
+    return rows is not None and recording.x.by_name[name].shape[0] == rows.shape[0]
+
+
+def _starts_as_labels(recording: SourceRecording, name: str) -> bool:
+    """Return whether labels start with an input, where it is said when they start."""
+    assert isinstance(recording.x, InputRows)
+    times = recording.x.times
+    return "y" not in times or times["y"] == times.get(name)
+
+
+def _when_of(recording: SourceRecording, names: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Return when some inputs start, and their rates, of a recording whose inputs have times."""
+    assert isinstance(recording.x, InputRows)
+    times, described = recording.x.times, recording.description.of_inputs
+    return {it: (times[it].start_s, described[it].rate_hz) for it in names if it in times}
 
 
 def _together(
@@ -230,6 +278,25 @@ def _together(
             gaps = {name: it.gaps for name, it in own.items() if it.gaps is not None}
             owners = [it for it in own.values() if it.labels_per == "row"]
             y = owners[0].y if owners else recording.y
-            x = replace(x, masks=masks, gaps=gaps)
+            times = _times_after(recording, own)
+            x = replace(x, masks=masks, gaps=gaps, times=times)
             found[-1] = replace(found[-1], x=x, y=y)
     return found
+
+
+def _times_after(
+    recording: SourceRecording, own: Mapping[str, SourceRecording]
+) -> dict[str, InputTime]:
+    """Return when inputs with times of their own are after their steps, which may move gaps."""
+    assert isinstance(recording.x, InputRows)
+    before = recording.x.times
+    times = {
+        name: replace(time, gaps=own[name].gaps) if name in own else time
+        for name, time in before.items()
+    }
+    like = [name for name in own if "y" in before and before.get(name) == before["y"]]
+    # Labels that had the times of an input are still those of its steps, or as many as they were.
+    like.sort(
+        key=lambda it: (own[it].labels_per != "row", own[it].x.shape[0] != recording.y.shape[0])
+    )
+    return times | ({"y": times[like[0]]} if like else {})

@@ -21,6 +21,7 @@ from zarrts.sources.rows.inputs import (
 )
 from zarrts.sources.rows.label_rows import RepeatedRows
 from zarrts.sources.rows.views import ConstantRows
+from zarrts.sources.steps.cleaning import JoinedMasks
 from zarrts.sources.study.common_time import (
     Grid,
     Stretch,
@@ -266,10 +267,20 @@ def _grouped(rows: RowReader, steps: int, recording: SourceRecording) -> RowRead
 
 
 def _mask(timed: _Timed) -> RowReader | None:
-    """Return the mask of rows, of which one is no good where a step is not."""
+    """Return the mask of rows, of which one is no good where a step of an input is not."""
+    joined: RowReader | None = None
+    for name, mask in (timed.x.masks or _mask_given(timed)).items():
+        steps, own = timed.tracks[name].steps, timed.cut(mask, name)
+        part = own if steps == 1 else WorstOfRows(GroupedRows(own, steps))
+        joined = part if joined is None else JoinedMasks(joined, part)
+    return joined
+
+
+def _mask_given(timed: _Timed) -> Mapping[str, RowReader]:
+    """Return the mask of a recording by the name of the input whose steps it is of."""
     mask = timed.recording.mask
     if mask is None:
-        return None
+        return {}
     like = timed.like(mask.shape[0])
     if len(like) != 1:
         raise SourceError(
@@ -277,9 +288,7 @@ def _mask(timed: _Timed) -> RowReader | None:
             f"{' or of '.join(like) or 'no input'}: {_counts(timed)}; give a mask of the steps of "
             "one of them."
         )
-    steps = timed.tracks[like[0]].steps
-    own = timed.cut(mask, like[0])
-    return own if steps == 1 else WorstOfRows(GroupedRows(own, steps))
+    return {like[0]: mask}
 
 
 def _counts(timed: _Timed) -> str:
