@@ -1,4 +1,4 @@
-"""Who may import whom: one set a layer of packages and modules, the lowest first."""
+"""Layers are sets of packages and modules, and import from lower ones only."""
 
 import ast
 import re
