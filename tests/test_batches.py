@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts.errors import ReadError, SampleError
+from zarrts.loading import stream
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
 from zarrts.storage.chunks import DirectReader
@@ -407,6 +409,54 @@ def test_an_error_in_a_transform_reaches_the_caller_and_ends_the_threads(store, 
     assert loader_threads() == []
     with pytest.raises(ZeroDivisionError):  # and not the end of an epoch
         next(batches)
+
+
+def in_another_thread(call):
+    """Return what a call returns, or raise what it raises, in a thread as tf.data has them."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result(DEADLINE_S)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+@pytest.mark.parametrize("memory", [TIGHT, FITS])
+def test_who_waits_in_another_thread_works_too(store, monkeypatch, workers, shuffle, memory):
+    def batches():
+        return store.samples.batches(8, shuffle=shuffle, memory=memory, workers=workers)
+
+    doers = set()
+    do = stream._Work.do
+
+    def noting(work, job):
+        doers.add(threading.current_thread().name)
+        do(work, job)
+
+    expected = snapshot(batches())
+    monkeypatch.setattr(stream._Work, "do", noting)
+    n_epochs = 0
+    while n_epochs < 3 or not any(it.startswith("ThreadPool") for it in doers):
+        assert same(in_another_thread(lambda: snapshot(batches())), expected)
+        assert loader_threads() == []
+        n_epochs += 1
+        assert n_epochs < 100
+        if workers == 1:  # of which its own thread may have all
+            break
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_where_the_waiting_thread_works_ends_the_threads(store, workers):
+    def fail(batch, rng):
+        if 77 in batch.sample_id:
+            raise ZeroDivisionError("sample 77")
+        return batch
+
+    batches = in_another_thread(
+        lambda: store.samples.batches(8, shuffle=False, transform=fail, workers=workers)
+    )
+    with pytest.raises(ZeroDivisionError, match="sample 77"):
+        in_another_thread(lambda: list(batches))
+    assert batches.is_closed
+    assert loader_threads() == []
 
 
 def test_a_transform_that_returns_no_batch_is_a_type_error(store):
@@ -911,8 +961,6 @@ def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch
 
 def test_the_more_batches_are_ready_the_fewer_threads_work(made, monkeypatch):
     """Threads that are ahead would take processors from the network."""
-    from zarrts.loading import stream
-
     _, path = made()
     seen, works = [], []
     take_job = stream._Work.take_job
@@ -921,7 +969,7 @@ def test_the_more_batches_are_ready_the_fewer_threads_work(made, monkeypatch):
         job = take_job(work)
         if job is not None:
             works.append(work)
-            seen.append((len(work.ready), work.n_active + 1))
+            seen.append((len(work.ready), work.n_active))
         return job
 
     def wait_until_all_is_ready(n_taken):

@@ -255,6 +255,19 @@ def count_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def count_disk_reads() -> int | None:
+    """Return how many blocks this thread waited for, or asked for, from disks of this machine.
+
+    None where the system does not say, and always 0 for what comes over a network.
+    """
+    try:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
+    except (ImportError, AttributeError):  # on Windows, and on macOS
+        return None
+
+
 def open_file_limit() -> int:
     """Return how many files this process may hold open."""
     try:
