@@ -255,7 +255,7 @@ def test_parts_of_other_options_stay_apart(tmp_path: Path) -> None:
 
 
 def test_parts_whose_files_say_the_rate_are_joined(tmp_path: Path) -> None:
-    """What is appended has the rate of the store among its options, and the first part has not."""
+    """An appended part has the rate of the store among its options, and the first part has not."""
     path, rng = tmp_path / "a.zarr", np.random.default_rng(0)
     every = [
         zarrts.Recording(

@@ -12,7 +12,7 @@ from zarrts.types import AnyArray
 
 _POLYNOMIAL = 0x82F63B78  # of Castagnoli, bits reversed
 _Update = Callable[[Any, int], int]
-# What awscrt saves on so many is the time that its import takes, which stops all threads.
+# On so many, awscrt saves the time that its import takes, which stops all threads.
 _FEW_BYTES = 512 << 20
 
 

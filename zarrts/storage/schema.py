@@ -39,7 +39,7 @@ FEATURES: frozenset[str] = frozenset(
         STEPS,
     }
 )
-"""What this version reads beyond schema 1."""
+"""The features beyond schema 1 that this version reads."""
 
 
 def schema_of(needs: Iterable[str]) -> dict[str, Any]:
