@@ -30,6 +30,8 @@ from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.storage.open_files import OPEN_FILES
 
+TAKEN_AHEAD = 2  # batches that tf.data takes before they are needed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
@@ -95,6 +97,7 @@ class _Work:
         self.queue = resources.queue(order, self.schedule, first_batch)
         self.n_active = 0  # threads that have a job
         self.most_active = resources.n_threads
+        self.n_taken_ahead = 0  # batches that the consumer takes before it needs them
         self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
         self.warnings: list[str] = []  # that the consumer has not given yet
@@ -121,7 +124,9 @@ class _Work:
         are, they would only take processors and the interpreter's lock from it.
         """
         n_threads, max_ready = self.resources.n_threads, self.resources.max_ready
-        self.most_active = max(1, n_threads * (max_ready - len(self.ready)) // max_ready)
+        # One that takes ahead has all that it takes, where it leaves one that is ready.
+        n_ahead = len(self.ready) + self.n_taken_ahead * bool(self.ready)
+        self.most_active = max(1, -(-n_threads * (max_ready - n_ahead) // max_ready))
 
     def wake(self) -> None:
         """Wake a thread if one more may work; with the lock held."""
@@ -254,6 +259,7 @@ class BatchStream(Iterator[Batch]):
         # A thread of tf.data's has nothing else to do while it waits, and then needs not be woken.
         # In the main thread, which trains, Ctrl-C could come while a job is done.
         self._works = threading.current_thread() is not threading.main_thread()
+        self._work.n_taken_ahead = TAKEN_AHEAD * self._works
         self.waited_s = 0.0  # how long batches were waited for, in all
         threads = [
             threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
