@@ -153,7 +153,7 @@ class WindowOptions:
                 majority, missing=missing, min_labelled=self.min_labelled, purity=self.purity
             )
         elif self._picked is not None:
-            reduce = partial(_picked_of, step=self._picked % self.label_steps)
+            reduce = partial(picked_label, step=self._picked % self.label_steps)
         elif callable(self.label):
             reduce = self.label if checked is None else partial(checked, self.label)
         return Cut(
@@ -216,7 +216,7 @@ class WindowOptions:
         return starts[filled], stops[filled]
 
 
-def _picked_of(labels: AnyArray, step: int) -> AnyArray:
+def picked_label(labels: AnyArray, step: int) -> AnyArray:
     """Return one of the labels of a row."""
     return labels[:, step]
 

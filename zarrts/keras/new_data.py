@@ -10,6 +10,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.indexing.cuts import Cut, TargetOf, View
 from zarrts.indexing.indexes import WindowIndex
+from zarrts.indexing.windows import picked_label
 from zarrts.keras.source_cuts import refuse_no_events
 from zarrts.keras.spec import Spec
 from zarrts.keywords import first_names
@@ -103,13 +104,22 @@ def cut_like(samples: Samples, spec: Spec, stride: int | None, *, has_labels: bo
     if has_labels and spec.majority is not None:
         missing = selection.scheme.missing_values
         reduce = partial(majority, missing=missing, min_labelled=spec.majority, purity=spec.purity)
+    if has_labels and spec.picked is not None:
+        steps_here = selection.store.header.segments[0].label_steps
+        if steps_here != spec.label_steps:
+            raise SampleError(
+                f"{samples!r} has {steps_here:,} labels in a row, but the network was trained with "
+                f"{spec.label_steps:,}, of which one is that of a window; cut windows, and "
+                "evaluate these."
+            )
+        reduce = partial(picked_label, step=spec.picked)
     y_of: TargetOf = "row" if has_labels and spec.y_of == "row" else "recording"
     cut = Cut(x_steps=steps, y_steps=labels, y_of=y_of, reduce=reduce)
     catalog = selection.store.catalog
     breaks = catalog.row_starts if catalog.gaps is None else catalog.gaps.rows
     stride = int(steps.max()) + 1 if stride is None else stride
     index = WindowIndex.of(*stretches(catalog.row_starts, breaks), span, stride)
-    key = ("like", str(spec.x_steps), str(spec.y_steps), y_of, spec.majority, stride)
+    key = ("like", str(spec.x_steps), str(spec.y_steps), y_of, spec.majority, spec.picked, stride)
     found = selection.viewed(View(index, cut, key, spec.drops_bad))
     if len(found) == 0:
         raise SampleError(

@@ -250,8 +250,11 @@ def evaluate(
         on_samples = stack.enter_context(show_count("evaluate", len(seq.samples), progress))
         for batch in _batches(seq):
             true = codes[np.asarray(batch.y)]
-            if batch.mask is not None and true.ndim == 2:
-                true[~batch.mask] = -1
+            if batch.sample_weight is not None:  # 0 of labels that are missing
+                true[np.asarray(batch.sample_weight) == 0] = -1
+            inside = batch.label_mask(true.shape[1]) if true.ndim == 2 else None
+            if inside is not None:
+                true[~inside] = -1
             ids = batch.sample_id
             recordings = seq.samples.selection.recordings_of(ids)
             owner = catalog.subject_codes[recordings]

@@ -13,11 +13,12 @@ from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.indexing.cuts import Fit
 from zarrts.inputs import handed_out, with_masks
+from zarrts.keras.meaning import reference_of
 from zarrts.keras.source_cuts import SourceCuts
 from zarrts.keras.source_labels import SourceLabels
 from zarrts.keras.source_scaling import linear_of_files, refuse_nan_in
 from zarrts.keras.spec import Spec
-from zarrts.sources import SourceOptions, find
+from zarrts.sources import Reference, SourceOptions, find
 from zarrts.stats.statistics import Linear
 from zarrts.storage.segments import parts_of
 from zarrts.types import AnyArray, IntArray, RowReader, SourceInput, SourceRecording
@@ -106,7 +107,8 @@ def labelled_batches(
     SourceError
         Naming every file that cannot be used.
     """
-    recordings = _find(source, options, storage_options)
+    reference = reference_of(spec.description, spec.input_steps)
+    recordings = _find(source, options, storage_options, reference)
     cuts = SourceCuts(inputs_of(recordings), spec, stride, at)
     labels = SourceLabels(recordings, cuts)
     codes = {name: code for code, name in enumerate(dict.fromkeys(it.subject for it in recordings))}
@@ -141,9 +143,12 @@ def inputs_with_labels(
 
 
 def _find(
-    source: Any, options: SourceOptions, storage_options: Mapping[str, Any] | None
+    source: Any,
+    options: SourceOptions,
+    storage_options: Mapping[str, Any] | None,
+    reference: Reference | None = None,
 ) -> tuple[SourceRecording, ...]:
-    found = find(source, options, mounts=Mounts(storage_options))
+    found = find(source, options, mounts=Mounts(storage_options), reference=reference)
     if found.problems:
         raise SourceError("\n".join(found.problems))
     return found.recordings

@@ -54,6 +54,12 @@ class SourceLabels:
     def _problem(self, recording: SourceRecording) -> str:
         n_rows, n_labels = recording.x.shape[0], recording.y.shape[0]
         n_needed = 1 if self._is_single(recording) else n_rows
+        here, there = recording.label_steps, self._spec.label_steps
+        if here != there and self._spec.majority is None and not self._is_single(recording):
+            return (
+                f"{recording.origin}: has {here:,} labels in a row of its inputs, but the network "
+                f"was trained with {there:,}; convert it, cut windows, and evaluate these."
+            )
         if n_labels == n_needed and (recording.labels_per == "recording") <= (n_needed == 1):
             return ""
         return (
@@ -100,14 +106,30 @@ class SourceLabels:
             firsts = self._cuts.indexes[number].first_rows(samples)
             rows = firsts.reshape(-1, *[1] * steps.ndim) + steps
             first, stop = max(0, int(rows.min())), min(n_rows, int(rows.max()) + 1)
-            known = self._encoded(recording.y.read(first, stop), recording.origin)
+            known = self._of_rows(recording, first, stop)
         inside = (rows >= first) & (rows < stop)
-        codes = np.where(inside, known[np.clip(rows - first, 0, stop - first - 1)], -1)
+        codes = known[np.clip(rows - first, 0, stop - first - 1)]
+        codes = np.where(
+            inside.reshape(*inside.shape, *[1] * (codes.ndim - inside.ndim)), codes, -1
+        )
+        if recording.label_steps > 1:  # those of a row, and rows, are one axis of time
+            codes = codes.reshape(*codes.shape[:-2], -1)
+        if self._spec.picked is not None:
+            return codes[..., self._spec.picked]
         share = self._spec.majority
         return codes if share is None else majority(codes, (-1,), share, self._spec.purity)
 
+    def _of_rows(self, recording: SourceRecording, start: int, stop: int) -> IntArray:
+        """Return the codes of some rows, with an axis for the labels in a row of several."""
+        labels = recording.y.read(start, stop)
+        if recording.label_steps == 1:
+            return self._encoded(labels, recording.origin)
+        flat = self._encoded(labels.reshape(-1, *labels.shape[2:]), recording.origin)
+        return flat.reshape(stop - start, recording.label_steps)
+
     def _of_any_length(self, recording: SourceRecording, n_steps: int) -> IntArray:
-        codes = self._encoded(recording.y.read(0, recording.y.shape[0]), recording.origin)
+        codes = self._of_rows(recording, 0, recording.y.shape[0]).reshape(-1)
+        n_steps *= recording.label_steps
         keeps_end = (self._spec.padding or {}).get("truncate") == "pre"
         codes = codes[-n_steps:] if keeps_end else codes[:n_steps]
         return np.pad(codes, (0, n_steps - len(codes)), constant_values=-1)[None]

@@ -26,6 +26,7 @@ from zarrts.system import make_folder, replace_file
 from zarrts.types import AnyArray, Description, Label
 
 _FORMAT = "zarrts spec 2"
+_OF_SEVERAL = ("inputs", "is_alone", "picked", "label_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,9 @@ class Spec:
     y_steps, y_of, majority
         Which labels of the rows of a sample are its own, as in `Cut`; and the share of these that
         has to be there, where the most frequent one is. None where it is not known.
+    picked, label_steps : int or None, int
+        Labels in a row, where they are for shorter steps; and which one of a row is that of a
+        sample, where it is one.
     missing : float, or None
         A value of x in source files that stands for one that is missing.
     inputs : dict
@@ -127,6 +131,8 @@ class Spec:
     counts: CountedInputs | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     is_alone: bool = False
+    picked: int | None = None
+    label_steps: int = 1
 
     @property
     def of_inputs(self) -> Mapping[str, InputSpec]:
@@ -196,10 +202,12 @@ class Spec:
         """Write it as JSON; a file that is there is replaced atomically."""
         values = asdict(replace(self, scaling=None, inputs={}))
         # Which an older zarrts would not know.
-        values = {name: it for name, it in values.items() if name not in ("inputs", "is_alone")}
+        values = {name: it for name, it in values.items() if name not in _OF_SEVERAL}
         if self.inputs:
             values["inputs"] = {name: it.to_dict() for name, it in self.inputs.items()}
             values["is_alone"] = self.is_alone
+        if self.label_steps > 1:
+            values |= {"picked": self.picked, "label_steps": self.label_steps}
         if self.scaling is not None:
             values["scaling"] = self.scaling.to_dict()
         path = Path(path)

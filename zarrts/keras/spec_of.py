@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from zarrts.indexing.windows import picked_label
 from zarrts.inputs import handed_out
 from zarrts.keras.counted_inputs import CountedInputs
 from zarrts.keras.input_spec import InputSpec
@@ -31,6 +32,10 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
     share, purity = None, 0.0
     if isinstance(cut.reduce, partial) and cut.reduce.func is majority:
         share, purity = (cut.reduce.keywords[name] for name in ("min_labelled", "purity"))
+    picked = None
+    if isinstance(cut.reduce, partial) and cut.reduce.func is picked_label:
+        picked = cut.reduce.keywords["step"]
+    is_known = cut.reduce is None or share is not None or picked is not None
     inputs = {
         it.name: InputSpec(
             row_shape=it.spec.row_shape,
@@ -69,12 +74,14 @@ def spec_of(selection: Selection, settings: Settings) -> Spec:
         lengths=None if lengths is None else lengths.choices,
         merges=None if merges is None else _named(merges, selection.scheme.class_names or ()),
         y_steps=None if cut.y_steps is None else cut.y_steps.tolist(),
-        y_of=cut.y_of if cut.reduce is None or share is not None else None,
+        y_of=cut.y_of if is_known else None,
         majority=share,
         by_hand=one.by_hand if is_one else (),
         drops_bad=selection.view.drops_bad,
         inputs={} if is_one else inputs,
         is_alone=isinstance(options.inputs, str),
+        picked=picked,
+        label_steps=header.segments[0].label_steps,
         purity=purity,
         before=selection.view.before,
         columns=columns_of(header.segments[0].options.get("x")),

@@ -26,6 +26,7 @@ from zarrts.sources.study.common_time import (
 )
 from zarrts.sources.study.fixed import fixed_inputs, inputs_of, n_samples_of, names_of
 from zarrts.sources.study.label_every import seconds_of_label
+from zarrts.sources.study.ragged import is_unlabelled
 from zarrts.sources.study.timed_inputs import Said, aligned_in_time
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import Description, RowReader, SourceRecording
@@ -57,7 +58,7 @@ def align(
         return [], (), unlike
     try:
         if steps:
-            grid = _grid_like(steps, description)
+            grid = _grid_like(steps, several, description, options)
         else:
             fixed = fixed_inputs(several)
             _refuse_ambiguous(several, fixed, options)
@@ -70,7 +71,7 @@ def align(
             if _has_times(it):
                 aligned.append(aligned_in_time(it, grid, said))
             else:
-                aligned.append(_aligned_like(it, steps) if steps else _aligned(it, grid))
+                aligned.append(_aligned_like(it, grid) if steps else _aligned(it, grid))
         except SourceError as error:
             problems.append(str(error))
     return aligned, said.notes(), tuple(problems)
@@ -98,16 +99,33 @@ def choose_inputs(recording: SourceRecording, names: Sequence[str]) -> SourceRec
     return replace(recording, x=recording.x.some(names))
 
 
-def _grid_like(steps: Mapping[str, int], description: Description) -> Grid:
+def _grid_like(
+    steps: Mapping[str, int],
+    recordings: Sequence[SourceRecording],
+    description: Description,
+    options: SourceOptions,
+) -> Grid:
     """Return the grid of rows of which it is known what each input has in one."""
     known = ((description.parts[name].rate_hz, it) for name, it in steps.items() if it)
     rates = [as_fraction(rate) / it for rate, it in known if rate is not None]
-    return Grid(rates[0] if rates else None, steps, None)
+    it = recordings[0]
+    if not rates or it.labels_per != "row" or is_unlabelled(it.y):
+        return Grid(rates[0] if rates else None, steps, None)
+    label_rate = _said_label_rate(recordings, description.rate_hz, options)
+    if label_rate is None and not _has_times(it):
+        label_rate = _label_rate(recordings, {name: rates[0] * n for name, n in steps.items() if n})
+    is_faster = label_rate is not None and label_rate > rates[0]
+    if is_faster and common_rate([rates[0], label_rate or rates[0]]) != rates[0]:
+        raise SourceError(
+            f"{it.origin}: has labels at {float(label_rate or 0):g} Hz, of which no whole number "
+            f"is in a row of {float(1 / rates[0]):g} s, as the network was trained with."
+        )
+    return Grid(rates[0], steps, label_rate)
 
 
-def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> SourceRecording:
+def _aligned_like(recording: SourceRecording, grid: Grid) -> SourceRecording:
     """Return inputs as records of a timeline of which it is known what each has in a row."""
-    inputs = inputs_of(recording)
+    inputs, steps = inputs_of(recording), grid.steps
     rows = {name: inputs[name].shape[0] // it for name, it in steps.items() if it}
     n_rows = min(rows.values())
     if max(rows.values()) - n_rows > (max(steps.values()) > 1):
@@ -117,9 +135,13 @@ def _aligned_like(recording: SourceRecording, steps: Mapping[str, int]) -> Sourc
             f"{recording.origin}: its inputs are not equally long: {shown}, of which {each} belong "
             "together; cut what is longer."
         )
+    y, label_steps = recording.y, 1
+    if grid.label_rate is not None:
+        y, label_steps = _aligned_labels(recording, grid, n_rows)
     mask = _aligned_mask(recording, steps, n_rows)
     gaps = _aligned_gaps(recording, steps, n_rows)
-    return replace(recording, x=records_of(inputs, steps, n_rows), mask=mask, gaps=gaps)
+    x = records_of(inputs, steps, n_rows)
+    return replace(recording, x=x, y=y, label_steps=label_steps, mask=mask, gaps=gaps)
 
 
 def listed_inputs(names: Sequence[str]) -> str:
