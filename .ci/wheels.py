@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = ("test_loops.py", "test_moments.py")
 LIBRARY = "zarrts/loops/_compiled"
 
-# What the build is told, the tag that the wheel has to have, and what its tests are told.
+# Variables of the build, the tag that the wheel has to have, and variables of its tests.
 CASES = (
     ({"ZARRTS_COMPILED": "require"}, "-cp311-abi3-", {"ZARRTS_COMPILED": "require"}),
     ({"ZARRTS_COMPILED": "0"}, "-py3-none-any", {"ZARRTS_COMPILED": "1"}),

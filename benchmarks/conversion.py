@@ -94,7 +94,7 @@ def tfrecord(source: Source, target: Path, threads: int) -> None:
     tfdata.prepare(target, source)
 
 
-# What converts, its title, and what it imports.
+# The function that converts, its title, and the modules that it imports.
 WAYS: dict[str, tuple[Callable[[Source, Path, int], None], str, tuple[str, ...]]] = {
     "zarrts": (zarrts_convert, "zarrts.convert", ("zarrts.api", "dask.delayed", "zarr")),
     "floor": (

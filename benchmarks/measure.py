@@ -1,4 +1,4 @@
-"""What every script here measures with: memory, shuffle noise, and the machine's description."""
+"""Measurements that every script here takes: memory, shuffle noise, the machine's description."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def installed(name: str) -> str | None:
 
 
 def machine(distributions: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a reader must know to compare figures: processor, cores, memory, versions, date."""
+    """Describe the machine, to compare figures: processor, cores, memory, versions, date."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))

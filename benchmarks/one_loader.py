@@ -26,7 +26,7 @@ MIN_BATCHES_FOR_SHUFFLE = 64
 
 @dataclass(kw_only=True)
 class Epoch:
-    """What one pass delivered; `ids` are the labels of each batch."""
+    """The batches of one pass; `ids` are the labels of each batch."""
 
     samples: int = 0
     seconds: float = 0.0

@@ -79,7 +79,7 @@ Loader = Callable[[int], Batches]
 
 
 def ours(args: argparse.Namespace, chunk: str, *, shuffle: bool) -> Loader:
-    """What ZarrSequence keeps from epoch to epoch."""
+    """The loader that ZarrSequence keeps from epoch to epoch."""
     store = zarrts.open(args.folder / f"{chunk}.zarr")
     samples = store.samples.windows(args.length, args.stride, label="next")
     options = BatchOptions(

@@ -39,7 +39,7 @@ Labels = Literal["text", "int"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What every sample of the study has in common."""
+    """The properties that every sample of the study has in common."""
 
     time: int = 128
     channels: int = 32

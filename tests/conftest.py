@@ -1,5 +1,6 @@
 """Studies made of random numbers, and fixtures that find what a test left open."""
 
+import contextlib
 import gc
 import os
 import threading
@@ -13,6 +14,15 @@ import numpy as np
 import pytest
 
 pytest.register_assert_rewrite("grown_stores")
+
+with contextlib.suppress(ImportError):  # the environments of other readers do without it
+    import hypothesis
+
+    # A busy machine is slow: that is no failure of an example, nor of what draws it.
+    hypothesis.settings.register_profile(
+        "zarrts", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("zarrts")
 
 _PROC = Path("/proc/self/fd")
 CLASS_TEXTS = ("wake", "N1", "N2", "REM")

@@ -1,4 +1,4 @@
-"""What the tests of ZarrSequence share: a store of numbered samples, and models that take note."""
+"""A store of numbered samples, and models that take note of them, for the tests of ZarrSequence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -137,7 +137,7 @@ def options_for(url: str, key: str = KEY, secret: str = SECRET) -> dict[str, Any
 
 @dataclass
 class Way:
-    """What a proxy does to requests; `lock` guards the random numbers and counts."""
+    """Faults that a proxy adds to requests; `lock` guards the random numbers and counts."""
 
     upstream: tuple[str, int]
     seed: int = 0

@@ -38,7 +38,7 @@ from zarrts.cli import main
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.prepare import prepare_append
 from zarrts.errors import SourceError, StoreError
-from zarrts.storage import store as storage_of_stores
+from zarrts.storage import segments
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -303,14 +303,16 @@ def test_the_root_is_read_in_time_that_grows_as_its_parts_do(
 ) -> None:
     path = grown(tmp_path, three(tmp_path))
     content = (path / "zarr.json").read_bytes()
-    n_nodes, real = [], storage_of_stores.segment_of
+    n_nodes, real = [], segments.arrays_of
 
-    def segment_of(metadata: Any, name: str) -> Any:
+    def arrays_of(metadata: Any, name: str) -> Any:
         n_nodes.append(len(metadata))
         return real(metadata, name)
 
-    monkeypatch.setattr(storage_of_stores, "segment_of", segment_of)
-    zarrts.open(path).close()
+    monkeypatch.setattr(segments, "arrays_of", arrays_of)
+    with zarrts.open(path) as store:
+        assert not n_nodes
+        assert store.n_samples == store.n_samples > 0
     assert len(n_nodes) == 3
     # Those of arrays of samples; what other programs read besides is not even parsed.
     nodes = json.loads(content)["consolidated_metadata"]["metadata"]

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 import zarrts
 from zarrts.errors import ReadError, SampleError
+from zarrts.loading import stream
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
 from zarrts.storage.chunks import DirectReader
@@ -27,7 +29,7 @@ ROWS, SHARD_ROWS = 5, 25  # samples of a chunk, and of a shard
 SAMPLE_BYTES = 6 * 3 * 4
 UNIT_BYTES = ROWS * (SAMPLE_BYTES + 8)
 SHUFFLES = [True, "global", False]
-DEADLINE_S = 8
+DEADLINE_S = 60
 pytestmark = pytest.mark.timeout(120)
 
 FITS, TIGHT = "1MiB", 6 * UNIT_BYTES  # all chunks fit; four chunks of 27, and batches of 15
@@ -409,6 +411,54 @@ def test_an_error_in_a_transform_reaches_the_caller_and_ends_the_threads(store, 
         next(batches)
 
 
+def in_another_thread(call):
+    """Return what a call returns, or raise what it raises, in a thread as tf.data has them."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result(DEADLINE_S)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+@pytest.mark.parametrize("memory", [TIGHT, FITS])
+def test_who_waits_in_another_thread_works_too(store, monkeypatch, workers, shuffle, memory):
+    def batches():
+        return store.samples.batches(8, shuffle=shuffle, memory=memory, workers=workers)
+
+    doers = set()
+    do = stream._Work.do
+
+    def noting(work, job):
+        doers.add(threading.current_thread().name)
+        do(work, job)
+
+    expected = snapshot(batches())
+    monkeypatch.setattr(stream._Work, "do", noting)
+    n_epochs = 0
+    while n_epochs < 3 or not any(it.startswith("ThreadPool") for it in doers):
+        assert same(in_another_thread(lambda: snapshot(batches())), expected)
+        assert loader_threads() == []
+        n_epochs += 1
+        assert n_epochs < 100
+        if workers == 1:  # of which its own thread may have all
+            break
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_where_the_waiting_thread_works_ends_the_threads(store, workers):
+    def fail(batch, rng):
+        if 77 in batch.sample_id:
+            raise ZeroDivisionError("sample 77")
+        return batch
+
+    batches = in_another_thread(
+        lambda: store.samples.batches(8, shuffle=False, transform=fail, workers=workers)
+    )
+    with pytest.raises(ZeroDivisionError, match="sample 77"):
+        in_another_thread(lambda: list(batches))
+    assert batches.is_closed
+    assert loader_threads() == []
+
+
 def test_a_transform_that_returns_no_batch_is_a_type_error(store):
     batches = store.samples.batches(8, transform=lambda batch, rng: batch.x)
     with pytest.raises(TypeError, match=r"transform returned ndarray, .* return a Batch"):
@@ -524,7 +574,7 @@ def test_a_closed_stream_gives_no_more_batches(store):
 
     batches = store.samples.batches(8, shuffle=False, transform=tell, workers=1)
     next(batches)
-    assert is_ready.wait(10)  # batch 2 is being finished, so batch 1 is there
+    assert is_ready.wait(60)  # batch 2 is being finished, so batch 1 is there
     batches.close()
     assert list(batches) == []
 
@@ -911,17 +961,23 @@ def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch
 
 def test_the_more_batches_are_ready_the_fewer_threads_work(made, monkeypatch):
     """Threads that are ahead would take processors from the network."""
-    from zarrts.loading import stream
-
     _, path = made()
-    seen = []
+    seen, works = [], []
     take_job = stream._Work.take_job
 
     def counting(work):
         job = take_job(work)
         if job is not None:
-            seen.append((len(work.ready), work.n_active + 1))
+            works.append(work)
+            seen.append((len(work.ready), work.n_active))
         return job
+
+    def wait_until_all_is_ready(n_taken):
+        """Be slower than the threads: wait until they have got as far as they may."""
+        work, pause = works[-1], threading.Event()
+        most = min(work.resources.max_ready, -(-N // 4) - n_taken)
+        while len(work.ready) < most:
+            pause.wait(0.001)
 
     monkeypatch.setattr(stream._Work, "take_job", counting)
     with zarrts.open(path) as store:
@@ -929,8 +985,8 @@ def test_the_more_batches_are_ready_the_fewer_threads_work(made, monkeypatch):
         seen.clear()
         slow = []
         for batch in store.samples.batches(4, workers=4, memory=FITS):
-            time.sleep(0.003)
             slow.append(batch.x)
+            wait_until_all_is_ready(len(slow))
     for one, other in zip(fast, slow, strict=True):
         np.testing.assert_array_equal(one, other)
     assert {n for ready, n in seen if ready >= 12} == {1}  # of 16 that may be ready

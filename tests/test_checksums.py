@@ -53,14 +53,19 @@ class TestBothLibraries:
         assert checksums.crc32c(array) == naive(array.tobytes())
 
 
+@given(st.lists(st.binary(max_size=40), max_size=5), st.binary(max_size=3), st.binary(max_size=9))
+def test_the_checksum_of_a_list_follows_from_those_of_its_texts(
+    texts: list[bytes], separator: bytes, before: bytes
+) -> None:
+    of_texts = [(naive(it), len(it)) for it in texts]
+    found = checksums.crc32c_of_list(of_texts, separator, naive(before))
+    assert found == naive(before + separator.join(texts))
+
+
 @given(st.binary(max_size=40), st.integers(0, 1 << 40))
-def test_the_checksum_of_two_texts_follows_from_both(text: bytes, n_zeros: int) -> None:
-    first, second = text[: len(text) // 3], text[len(text) // 3 :]
-    joined = checksums.joined_crc32c(naive(first), naive(second), len(second))
-    assert joined == naive(text)
+def test_the_checksum_of_long_texts_follows_from_their_halves(text: bytes, n_zeros: int) -> None:
     half, rest = divmod(n_zeros, 2)
-    # However long they are: a text is what its halves are.
     of_halves = naive(text)
     for it in (half, half, rest):
-        of_halves = checksums.joined_crc32c(of_halves, 0, it)
-    assert checksums.joined_crc32c(naive(text), 0, n_zeros) == of_halves
+        of_halves = checksums.crc32c_of_list([(0, it)], b"", of_halves)
+    assert checksums.crc32c_of_list([(0, n_zeros)], b"", naive(text)) == of_halves

@@ -1,4 +1,4 @@
-"""Which chunks a cache keeps, whoever writes to it; what it does for a store is in test_buckets."""
+"""The chunks that a cache keeps, whoever writes to it; its use by a store is in test_buckets."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

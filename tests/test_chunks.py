@@ -464,7 +464,7 @@ def read_random_chunks(
 ) -> int:
     spec = reader.spec
     out = np.empty(spec.chunk_shape, spec.dtype)
-    barrier.wait(10)
+    barrier.wait(60)
     n_wrong = 0
     for chunk in np.random.default_rng(seed).integers(0, spec.n_chunks, 300):
         reader.will_need(int(chunk))
@@ -502,7 +502,7 @@ def test_close_while_others_read_harms_nobody(
     barrier = threading.Barrier(n_threads + 1)
     with ThreadPoolExecutor(n_threads) as pool:
         jobs = [pool.submit(read_random_chunks, reader, values, i, barrier) for i in range(6)]
-        barrier.wait(10)
+        barrier.wait(60)
         while not all(job.done() for job in jobs):
             reader.close()
         assert [job.result() for job in jobs] == [0] * n_threads

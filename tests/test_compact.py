@@ -181,6 +181,27 @@ def test_nothing_changes_while_earlier_versions_are_not_to_go(tmp_path: Path) ->
     assert times(path) == before
 
 
+def test_parts_are_compared_in_time_that_grows_as_they_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the metadata of all parts, each is asked for its own, and once."""
+    path = grown(tmp_path, three(tmp_path))
+    nodes = json.loads((path / "zarr.json").read_bytes())["consolidated_metadata"]["metadata"]
+    seen, real = [], joining.kind_of
+
+    def kind_of(segment: Any, documents: Any, table: Any) -> Any:
+        seen.append((segment.name, sorted(documents)))
+        return real(segment, documents, table)
+
+    monkeypatch.setattr(compaction, "kind_of", kind_of)
+    assert zarrts.compact(path, drop_versions=True, progress=False).n_after == 1
+    below = {it.partition("/")[::2] for it in nodes}
+    assert seen == [
+        (name, sorted(it for of, it in below if of == name and it.split("/")[0] != "table"))
+        for name in "012"
+    ]
+
+
 def test_without_earlier_versions_nothing_has_to_be_allowed(tmp_path: Path) -> None:
     parts = three(tmp_path)
     path = grown(tmp_path, parts)
@@ -234,7 +255,7 @@ def test_parts_of_other_options_stay_apart(tmp_path: Path) -> None:
 
 
 def test_parts_whose_files_say_the_rate_are_joined(tmp_path: Path) -> None:
-    """What is appended has the rate of the store among its options, and the first part has not."""
+    """An appended part has the rate of the store among its options, and the first part has not."""
     path, rng = tmp_path / "a.zarr", np.random.default_rng(0)
     every = [
         zarrts.Recording(

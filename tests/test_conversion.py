@@ -117,7 +117,7 @@ def recording_of(form: str, name: str, x: np.ndarray, y: np.ndarray) -> zarrts.R
 
 
 def as_stored(x: np.ndarray) -> np.ndarray:
-    """What dtype="auto" promises."""
+    """Return the dtype that dtype="auto" promises."""
     return x.astype(np.float32) if x.dtype == np.float64 else x
 
 
@@ -376,7 +376,7 @@ def test_failure_waits_for_tasks_that_are_still_writing(tmp_path: Path, study: S
         if turn.acquire(blocking=False):
             one_failed.set()
             raise Crash
-        assert one_failed.wait(10)
+        assert one_failed.wait(60)
 
     target = tmp_path / "a.zarr"
     with pytest.raises(Crash):

@@ -1,4 +1,4 @@
-"""What cannot end well is refused before anything is written, all of it at once, with a remedy."""
+"""Refusals before anything is written: of all that cannot end well at once, with a remedy."""
 
 import ast
 import re

@@ -33,7 +33,7 @@ def build_network(shape, n_classes):
 
 @pytest.fixture(scope="module")
 def after(tmp_path_factory):
-    """What each snippet leaves behind, run one after the other in a folder with some nights."""
+    """The names that each snippet leaves behind, run one after the other beside some nights."""
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("windows")

@@ -9,6 +9,7 @@ MODULES = [
     "zarrts.conversion.plan",
     "zarrts.conversion.tasks",
     "zarrts.indexing.indexes",
+    "zarrts.lists",
     "zarrts.ordering.rolling",
     "zarrts.reading.memory",
 ]

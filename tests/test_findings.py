@@ -18,7 +18,7 @@ PROGRAM = re.compile(r"^[\w=. ]*venv/bin/python - <<'EOF'\n(.*?)^EOF\n\Z", re.MU
 
 
 def rows() -> dict[str, str]:
-    """What the README says of each script, by its name."""
+    """The line of the README about each script, by its name."""
     found = ROW.findall((FOLDER / "README.md").read_text(encoding="utf-8"))
     assert all(shown == linked for shown, linked, _ in found)
     assert len({shown for shown, _, _ in found}) == len(found)

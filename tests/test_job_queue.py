@@ -1,4 +1,4 @@
-"""What the jobs of a stream promise, whatever order its threads finish them in."""
+"""The promises of the jobs of a stream, whatever order its threads finish them in."""
 
 from types import SimpleNamespace
 

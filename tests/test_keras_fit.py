@@ -1,4 +1,4 @@
-"""What a network is fed by fit, evaluate and predict, on whichever backend is installed."""
+"""The batches that fit, evaluate and predict feed to a network, on any installed backend."""
 
 import dataclasses
 import gc

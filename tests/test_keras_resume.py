@@ -29,7 +29,7 @@ ran_out = pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarn
 
 
 class Killed(Exception):
-    """What stands for a kill in this process."""
+    """Stands for a kill in this process."""
 
 
 class KillAt(keras.callbacks.Callback):

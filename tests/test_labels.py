@@ -1,4 +1,4 @@
-"""What labels are and become: counting, encoding, and every label mode."""
+"""Labels as they are and as they become: counting, encoding, and every label mode."""
 
 import numpy as np
 import pytest

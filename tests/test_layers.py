@@ -1,4 +1,4 @@
-"""Who may import whom: one set a layer of packages and modules, the lowest first."""
+"""Layers are sets of packages and modules, and import from lower ones only."""
 
 import ast
 import re
@@ -161,7 +161,7 @@ def test_frameworks_are_imported_inside_functions(path):
 def loaded_by(code):
     code += "\nimport sys\nprint(*{name.split('.')[0] for name in sys.modules})"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
     )
     return set(run.stdout.split())
 

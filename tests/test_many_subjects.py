@@ -14,7 +14,7 @@ from zarrts.splits.stratified import even_parts
 N = 20_000
 NAMES = [f"p{i:05d}" for i in range(N)]
 COUNTS = np.random.default_rng(0).integers([1, 0, 0], [4, 3, 3], (N, 3))
-MORE = re.compile(r"p\d{5}, and \d?\d,\d{3} more")
+MORE = re.compile(r"p\d{5} and \d?\d,\d{3} more")
 
 
 @pytest.fixture(scope="module")

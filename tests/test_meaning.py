@@ -1,4 +1,4 @@
-"""What columns and rows mean: channels, units and rate, from the files into store and network."""
+"""Channels, units and rate: from the files into the store and to the network."""
 
 import json
 import warnings

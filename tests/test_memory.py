@@ -1,4 +1,4 @@
-"""What a budget of memory buys, and whose the memory of a batch is."""
+"""Budgets of memory and what fits into them, and the owner of the memory of a batch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What only Unix has stands in one place, and the rest works without; and as Windows locks files.
+"""Calls that only Unix has stand in one place, and the rest does without; files that are locked.
 
 Run on Linux: it hides what other systems lack. That is not the same as running there.
 """
@@ -66,7 +66,7 @@ def test_what_only_unix_has_is_named_in_one_place():
     }
 
 
-# What uses a study does, from its files to its batches; PLACE is a folder.
+# All uses of a study, from its files to its batches; PLACE is a folder.
 EVERYTHING = """
 import numpy as np
 import zarrts

@@ -32,7 +32,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, patience_s: floa
 
 
 def test_terminals_see_what_is_done_and_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(monkeypatch, Terminal(), 0)
+    text = shown(monkeypatch, Terminal(), -1)  # however coarse the clock is
     assert "statistics" in text
     assert "200/200" in text
 

@@ -78,7 +78,7 @@ class Case:
 
 
 def stored_dtype(dtype: str) -> np.dtype:
-    """What dtype="auto" promises."""
+    """Return the dtype that dtype="auto" promises."""
     return np.dtype("f4") if dtype == "f8" else np.dtype(dtype)
 
 

@@ -10,7 +10,7 @@ from test_readme import blocks, study  # noqa: F401 - a fixture
 
 pytest.importorskip("keras", exc_type=ImportError)
 
-# Which it writes before it reads how much it may write.
+# TensorFlow writes this before it reads how much it may write.
 OF_TENSORFLOW = re.compile(
     r"WARNING: All log messages before absl|[EIW]\d{4} |\d{4}-\d\d-.*: [IW] "
 )

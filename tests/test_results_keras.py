@@ -1,4 +1,4 @@
-"""What a network says of each sample, beside its true class, its file and its time."""
+"""The answer of a network to each sample, beside its true class, its file and its time."""
 
 from pathlib import Path
 from typing import Any

@@ -214,7 +214,7 @@ DRIVER = """
 
 
 class Ended(NamedTuple):
-    """How a conversion in a process of its own ended, and which shards it gave their names."""
+    """The end of a conversion in a process of its own, and the shards that it gave their names."""
 
     is_killed: bool
     written: list[str]
@@ -251,7 +251,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def n_changes(run: Run, studies: dict[str, Case], tmp_path_factory: Any) -> dict[str, int]:
-    """How many changes an uninterrupted conversion makes, by kind."""
+    """The number of changes that an uninterrupted conversion makes, by kind."""
     root = tmp_path_factory.mktemp("changes")
     ended = {it: run(studies[it].folder, root / it, kind=it, workers=1) for it in KINDS}
     return {it: ended[it].n_changes for it in KINDS}

@@ -1,4 +1,4 @@
-"""What names say: inputs or labels, which files are a pair, which subjects are one person."""
+"""The meaning of names: inputs or labels, files that are a pair, subjects that are one person."""
 
 import pytest
 from hypothesis import given, settings

@@ -143,7 +143,7 @@ def test_what_cannot_be_held_out_is_refused(wanted, message):
 
 
 def test_a_long_list_of_subjects_is_cut_in_the_message():
-    with pytest.raises(SampleError, match=r"are s00, .*, s09, and 20 more\.$"):
+    with pytest.raises(SampleError, match=r"are s00, .*, s09 and 20 more\.$"):
         hold_out(study(30), test=["zoe"])
 
 

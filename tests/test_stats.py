@@ -137,7 +137,7 @@ def test_rows_that_are_only_targets_are_not_counted(ragged):
 
 
 def rank_error(x, found, share):
-    """How far the rank of a value is from the share that it stands for."""
+    """Return how far the rank of a value is from the share that it stands for."""
     x = np.sort(x[~np.isnan(x)])
     low, high = (
         np.searchsorted(x, found, "left") / len(x),

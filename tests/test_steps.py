@@ -286,7 +286,7 @@ def test_iir_is_that_of_scipy(band):
 
 
 def test_missing_values_part_a_recording():
-    """What lies between two of them is filtered as a recording of its own."""
+    """The rows between two of them are filtered as a recording of its own."""
     x = walk(6_000)
     x[1_000:1_010] = np.nan
     x[4_000, 1] = np.nan

@@ -1,4 +1,4 @@
-"""What opens as a store, what does not, and why."""
+"""Folders that open as a store and those that do not, and why."""
 
 import json
 import shutil

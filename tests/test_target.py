@@ -134,6 +134,48 @@ def test_leftovers_of_a_complete_store_are_its_old_manifests_too(
     assert not (target / "7").exists()
 
 
+def _names_of_people(target: Path) -> Path:
+    """Leave what a kill leaves while the stamps of sources are written."""
+    path = target / "manifests" / "stamps.json.partial"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"0": {"b.npz": "7 bytes')
+    return path
+
+
+@pytest.mark.parametrize("call", ["convert", "remove", "append", "compact"])
+def test_stamps_that_were_not_written_to_their_end_are_swept(
+    folder: Path, tmp_path: Path, call: str
+) -> None:
+    target, more = tmp_path / "a.zarr", make_study(tmp_path / "more", sizes=(5,))
+    zarrts.convert(folder, target, **SMALL).close()
+    Path(more.folder, "s00.npz").rename(Path(more.folder, "zoe.npz"))
+    if call == "compact":
+        zarrts.append(target, more.folder, progress=False).close()
+    left = _names_of_people(target)
+    assert read_target(target).leftovers == (left,)
+    assert zarrts.verify(target, deep=True).unnamed == ("manifests/stamps.json.partial",)
+    if call == "convert":
+        zarrts.convert(folder, target, **SMALL).close()
+    elif call == "remove":
+        zarrts.remove(target, subject=zarrts.open(target).subjects[0])
+    elif call == "append":
+        zarrts.append(target, more.folder, progress=False).close()
+    else:
+        zarrts.compact(target, drop_versions=True, progress=False)
+    assert not left.exists()
+    found = zarrts.verify(target, deep=True)
+    assert (found.problems, found.unnamed) == ((), ())
+
+
+def test_stamps_alone_that_were_not_written_to_their_end_are_in_nobodys_way(
+    folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "a.zarr"
+    _names_of_people(target)
+    zarrts.convert(folder, target, **SMALL).close()
+    assert sorted(it.name for it in (target / "manifests").iterdir()) == ["1.json"]
+
+
 @pytest.mark.parametrize("is_deep", [True, False])
 def test_a_file_in_the_way_is_named(folder: Path, tmp_path: Path, is_deep: bool) -> None:
     (tmp_path / "file").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""What is wrong with a store is named with its samples, and mended to the same bytes."""
+"""Damage of a store is named with its samples, and mended to the same bytes."""
 
 import os
 import re
@@ -396,7 +396,28 @@ def test_the_commands_say_what_is_wrong_and_what_is_mended(
     assert first == what
     assert re.match(f"{copy} is damaged: 1 problem.* zarrts repair {copy} --sources FOLDER", last)
     lines = command("repair", copy, "--sources", parts[0].folder, status=1)
-    assert lines[1:] == ["  - eve.npz: is not among the sources."]
+    assert lines[1:] == ["  - eve.npz: is not among the sources given."]
     lines = [f"repaired: {what}", f"{copy} is whole."]
     for expected in (lines, lines[1:]):
         assert command("repair", copy, "--sources", folder, status=0) == expected
+
+
+def test_a_source_that_was_not_given_is_no_damage_and_several_folders_can_be_given(
+    copy: Path, parts: list[Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    given = [word for it in parts for word in ("--sources", str(it.folder))]
+    some = CliRunner().invoke(main, ["verify", str(copy), *given[:2]])
+    assert some.exit_code == 1
+    *lacking, last = some.output.splitlines()
+    assert lacking == [
+        f"{name}.npz: is not among the sources given." for it in parts[1:] for name in it.names
+    ]
+    assert last.startswith(f"No damage is found in {copy}: 105 files, ")
+    assert f"; compared: names, sizes and sources. But {len(lacking)} source" in last
+    every = CliRunner().invoke(main, ["verify", str(copy), *given])
+    assert (every.exit_code, every.output[: len(str(copy))]) == (0, str(copy))
+    assert " is whole: " in every.output
+    put(copy, "1/x/c/3/0/0", None)
+    assert CliRunner().invoke(main, ["repair", str(copy), *given]).exit_code == 0
+    assert zarrts.verify(copy, deep=True).problems == ()

@@ -1,4 +1,4 @@
-"""What the page of `zarrts view` is told: against the arrays that the store was made of."""
+"""The answers to the page of `zarrts view`, against the arrays that the store was made of."""
 
 import json
 import os

@@ -523,6 +523,7 @@ RAISED_IN = {
     "at='annotations' takes the rows at which a label": "test_events.py",
     "say label='majority' too": "test_events.py",
     "say where these are in the new data": "test_events.py",
+    "is not among the sources given": "test_verify.py",
     "which is not a number; correct it, leave it empty": "test_sources_columns.py",
     "has no column": "test_sources_columns.py",
     "name the one that is the label with y=": "test_sources_columns.py",

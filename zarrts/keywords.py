@@ -4,10 +4,12 @@ import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from zarrts.lists import listed
+
 _MANY = 10
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
-# What a keyword of another library is called here, in the functions that have it.
+# Our names of the keywords of other libraries, in the functions that have them.
 _OURS = {
     "random_state": "seed",
     "rng": "seed",
@@ -51,7 +53,7 @@ _NOTES = {
     "val": "names, a count or a fraction of subjects",
     "stop": "the row before which windows end",
 }
-# What does the work of a keyword that no function of ours has, or not this one.
+# The way to do what a keyword does that no function of ours has, or not this one.
 _ELSEWHERE = {
     "random_state": "seed= where something is drawn: split, folds, batches, ZarrSequence",
     "validation_split": "samples.split(val=...), which keeps subjects whole",
@@ -139,5 +141,4 @@ def unknown_names(
 
 def first_names(names: Sequence[object]) -> str:
     """Return the first of some names, and how many more there are, as part of a sentence."""
-    more = f", and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
-    return ", ".join(str(it) for it in names[:_MANY]) + more
+    return listed(names, _MANY)

@@ -1,6 +1,7 @@
 """The open store, as users hold it in their hands."""
 
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from functools import cached_property
@@ -40,7 +41,8 @@ class Store:
         # What is relative would be another store after os.chdir.
         self._given, self.header = root, header
         self._root = root.absolute() if isinstance(root, Path) else root
-        self.readers = Readers.of(self._root, header)
+        self._lock = threading.Lock()  # held by whoever makes the readers, or closes them
+        self._readers: Readers | None = None
 
     @property
     def samples(self) -> "Samples":
@@ -170,6 +172,15 @@ class Store:
         """Whether a sample is a whole recording, of any length."""
         return self.header.kind == "ragged"
 
+    @property
+    def readers(self) -> Readers:
+        """Readers of the arrays of all segments, which an append does without."""
+        if self._readers is None:
+            with self._lock:
+                if self._readers is None:
+                    self._readers = Readers.of(self._root, self.header)
+        return self._readers
+
     @cached_property
     def catalog(self) -> Catalog:
         """The recordings of all segments."""
@@ -194,7 +205,9 @@ class Store:
 
     def close(self) -> None:
         """Close the files; a later read opens them again."""
-        self.readers.close()
+        with self._lock:
+            if self._readers is not None:
+                self._readers.close()
         close(self._root)
 
     # Python ------------------------------------------------------------------------------

@@ -195,18 +195,41 @@ def rename_over(source: Path, target: Path) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or as it was before, even if the power fails."""
-    partial = _partial(path)
+    _replace([path], [content], {path.parent})
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files below a folder: first those at its top, which say whose it is."""
+    for is_below in (False, True):
+        keys = sorted(key for key in files if ("/" in key) == is_below)
+        paths = [folder / key for key in keys]
+        folders = {path.parent for path in paths}
+        _replace(paths, [files[key] for key in keys], _created(folders) | folders)
+
+
+def _replace(paths: Sequence[Path], contents: Sequence[bytes], changed: Iterable[Path]) -> None:
+    """Write files as `replace_file` does; `changed` are all folders with a new name in them."""
+    partials = [path.with_name(path.name + ".partial") for path in paths]
     try:
-        _write(partial, content)
-        rename_over(partial, path)
+        _at_once(_write, partials, contents)
+        for partial, path in zip(partials, paths, strict=True):
+            rename_over(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    _at_once(sync_folder, [*changed])
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+def _at_once(do: Callable[..., None], *each: Sequence[Any]) -> None:
+    """Call a function for each: a disk writes what many threads wait for in one go."""
+    if len(each[0]) < 2:
+        list(map(do, *each))
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(do, *each))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -214,38 +237,6 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         sync_file(file.fileno())
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files below a folder: first those at its top, which say whose it is."""
-    for is_below in (False, True):
-        keys = sorted(key for key in files if ("/" in key) == is_below)
-        _write_at_once([folder / key for key in keys], [files[key] for key in keys])
-
-
-def _write_at_once(paths: Sequence[Path], contents: Sequence[bytes]) -> None:
-    """Write files as `replace_file` does; a disk writes what many threads wait for in one go."""
-    changed = _created(path.parent for path in paths) | {path.parent for path in paths}
-    if len(paths) < 2:
-        for path, content in zip(paths, contents, strict=True):
-            replace_file(path, content)
-        for path in changed - {path.parent for path in paths}:
-            sync_folder(path)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    partials = [_partial(path) for path in paths]
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        try:
-            list(pool.map(_write, partials, contents))
-            for partial, path in zip(partials, paths, strict=True):
-                rename_over(partial, path)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            for partial in partials:
-                partial.unlink(missing_ok=True)
-            raise
-        list(pool.map(sync_folder, changed))
 
 
 def free_bytes(path: Path) -> int:
@@ -262,6 +253,19 @@ def count_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
+
+
+def count_disk_reads() -> int | None:
+    """Return how many blocks this thread waited for, or asked for, from disks of this machine.
+
+    None where the system does not say, and always 0 for what comes over a network.
+    """
+    try:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
+    except (ImportError, AttributeError):  # on Windows, and on macOS
+        return None
 
 
 def open_file_limit() -> int:

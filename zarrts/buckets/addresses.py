@@ -15,6 +15,7 @@ from typing import Any
 from zarrts.buckets.aws_profiles import find_profile, provider_of
 from zarrts.buckets.connections import WORDS, certificates_of_environment, take_connection
 from zarrts.errors import PlanError
+from zarrts.lists import listed
 
 _CONNECT_TIMEOUT = "10s"
 _SCHEMES = {
@@ -137,12 +138,11 @@ def warn_of_unused(options: Mapping[str, Any] | None, places: Iterable[object]) 
     The options under it are for nobody, which is a slip more often than not.
     """
     addresses = sorted({str(it) for it in places if is_remote(it)})
-    more = f" and {len(addresses) - 3:,} more" if len(addresses) > 3 else ""
     for start in options or {}:
         if "://" in start and not any(_begins_with(it, start) for it in addresses):
             warnings.warn(
                 f"storage_options[{start!r}] is for none of the addresses in use "
-                f"({', '.join(addresses[:3])}{more}); correct it, or leave it out.",
+                f"({listed(addresses, 3)}); correct it, or leave it out.",
                 stacklevel=4,
             )
 

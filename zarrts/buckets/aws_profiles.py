@@ -23,7 +23,7 @@ _KEYS = {
     "aws_secret_access_key": "secret_access_key",
     "aws_session_token": "session_token",
 }
-# What the environment says of these comes before what a file says.
+# The environment comes before what a file says of these.
 _PLACES = {
     "region": ("region", ("AWS_REGION", "AWS_DEFAULT_REGION")),
     "endpoint_url": ("endpoint", ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")),

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _FINAL = (NotImplementedError, TypeError, ValueError, AttributeError, ImportError)
 # Of ftplib and paramiko: to try again could lock an account.
 _DENIED = ("error_perm", "AuthenticationException", "BadAuthenticationType", "BadHostKeyException")
-# What file systems call it, the surest first.
+# The names that file systems have for it, the surest first.
 _TAGS = ("ETag", "etag", "e_tag", "sha256", "sha", "checksum", "md5", "blob_id", "mtime")
 _MORE_TAGS = ("modified", "modify", "last_modified", "LastModified", "last_commit", "created")
 

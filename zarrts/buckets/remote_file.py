@@ -22,7 +22,7 @@ PIECE_BYTES, PIECES_AT_ONCE = 2 << 20, 4
 TASK_BYTES = CACHE_BYTES + PIECE_BYTES * PIECES_AT_ONCE
 """The most that reading from addresses takes beside the rows themselves."""
 
-_DIRECT_BYTES = 2 * BLOCK_BYTES  # what is as long is used once
+_DIRECT_BYTES = 2 * BLOCK_BYTES  # a read as long as this is used once
 _MAX_GAP_BYTES = 16 << 10  # sooner read than asked for apart
 _MAX_AHEAD = 8
 _AT_ONCE = 16

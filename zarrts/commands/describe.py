@@ -20,6 +20,7 @@ from zarrts.conversion.prepared import Prepared
 from zarrts.conversion.understanding import Understood
 from zarrts.labels.counting import LabelCounter
 from zarrts.labels.scheme import LabelScheme
+from zarrts.lists import listed
 from zarrts.sizes import format_budget, format_count, format_size
 from zarrts.sources import LINE_OF_A_TABLE, every_of, steps_of
 from zarrts.sources.step_options import Clean
@@ -111,13 +112,11 @@ def describe_masks(prepared: Prepared) -> list[str]:
             n_masked[it.subject] += _count_masked(it.mask, prepared.layout.chunk_rows)
     total = sum(n_masked.values())
     lines = [f"masked: {_share(total, sum(n_rows.values()))} of all time steps"]
-    worst = [name for name, count in n_masked.most_common(_MAX_MASKED) if count]
+    worst = [name for name, count in n_masked.most_common() if count]
     shown = [f"{name} {_share(n_masked[name], n_rows[name])}" for name in worst]
-    n_more = sum(count > 0 for count in n_masked.values()) - len(worst)
-    more = f" and {n_more} more" if n_more else ""
-    n_none = len(n_rows) - sum(count > 0 for count in n_masked.values())
+    n_none = len(n_rows) - len(worst)
     none = f"; none of {format_count(n_none, 'subject')}" if n_none else ""
-    return [f"{lines[0]}: {', '.join(shown)}{more}{none}"] if shown else lines
+    return [f"{lines[0]}: {listed(shown, _MAX_MASKED)}{none}"] if shown else lines
 
 
 def _count_masked(mask: RowReader, step: int) -> int:
@@ -247,9 +246,8 @@ def _describe_files(prepared: Understanding, subjects: Sequence[str]) -> str:
     if not prepared.has_subjects_given:
         return f"{head} (one {one} each). Several {many} per person? --subject REGEX"
     n_each = Counter(it.subject for it in recordings)
-    shown = [f"{name} ({format_count(n_each[name], one)})" for name in subjects[:MAX_NAMES]]
-    more = f", and {len(subjects) - MAX_NAMES} more" if len(subjects) > MAX_NAMES else ""
-    return f"{head}: {', '.join(shown)}{more}"
+    each = (f"{name} ({format_count(n_each[name], one)})" for name in subjects)
+    return f"{head}: {listed(each, MAX_NAMES)}"
 
 
 def _describe_kinds(prepared: Understanding) -> list[str]:
@@ -354,9 +352,9 @@ def describe_labels(
     rare = int(shares.argmin())
     if shares[rare] < _FEW_PERCENT and len(names) > 1:
         parts.append(
-            f"{names[rare]} {shares[rare]:.0f} %"
+            f"only {shares[rare]:.0f} % are {names[rare]}"
             if shares[rare] >= 0.5
-            else f"{names[rare]} below 1 %"
+            else f"below 1 % are {names[rare]}"
         )
     per_subject = np.zeros((len(subjects), len(names)), np.int64)
     np.add.at(per_subject, owners, counts)

@@ -13,54 +13,72 @@ from zarrts.sizes import format_count, format_size
 @click.command(short_help="Check that a store is whole.")
 @click.argument("store")
 @click.option("--deep", is_flag=True, help="Read everything: checksums, labels, statistics.")
-@click.option("--sources", help="Compare each sample with the files that were converted.")
+@click.option(
+    "--sources",
+    multiple=True,
+    help="Compare each sample with the files that were converted. Give it once for each folder.",
+)
 @click.option("--labels", help="The file of labels that was converted with them.")
 @click.option("--workers", type=click.IntRange(1), help="Files read at once.")
 @storage_options
 @with_errors
-def verify(store: str, deep: bool, sources: str | None, **options: Any) -> None:
+def verify(store: str, deep: bool, sources: tuple[str, ...], **options: Any) -> None:
     """Compare a STORE with its list of files; with --deep or --sources, all that is in them."""
     from zarrts.upkeep.operations import verify as verify_store
 
-    found = verify_store(store, deep=deep, sources=sources, **options)
+    found = verify_store(store, deep=deep, sources=_given(sources), **options)
     for problem in found.problems:
         click.echo(problem.text)
     for key in found.unnamed:
         click.echo(f"{key} is not part of the store.")
-    how = " and ".join(
-        what
-        for what, is_done in (
-            ("names and sizes", not deep),
-            ("all content", deep),
-            ("sources", sources is not None),
-        )
-        if is_done
-    )
+    compared = ["all content"] if deep else ["names", "sizes"]
+    compared += ["sources"] if sources else []
     checked = (
-        f"{format_count(found.n_files, 'file')}, {format_size(found.n_bytes)}; compared: {how}"
+        f"{format_count(found.n_files, 'file')}, {format_size(found.n_bytes)}; compared: "
+        f"{', '.join(compared[:-1])}{' and ' if compared[1:] else ''}{compared[-1]}"
     )
-    if found.problems:
+    n_lacking = sum(it.is_of_sources for it in found.problems)
+    n_damaged = len(found.problems) - n_lacking
+    if n_damaged:
         click.echo(
-            f"{store} is damaged: {format_count(len(found.problems), 'problem')} in {checked}. If "
-            f"you have the files: zarrts repair {store} --sources FOLDER",
+            f"{store} is damaged: {format_count(n_damaged, 'problem')} in {checked}. If you have "
+            f"the files: zarrts repair {store} --sources FOLDER",
             err=True,
         )
+    elif n_lacking:
+        click.echo(
+            f"No damage is found in {store}: {checked}. But {format_count(n_lacking, 'source')} "
+            f"could not be compared; give all that were converted: --sources FOLDER --sources "
+            "ANOTHER",
+            err=True,
+        )
+    if found.problems:
         sys.exit(1)
     click.echo(f"{store} is whole: {checked}")
 
 
+def _given(sources: tuple[str, ...]) -> str | list[str] | None:
+    """Return one source as it is, several as a list, and None where there is none."""
+    return sources[0] if len(sources) == 1 else list(sources) or None
+
+
 @click.command(short_help="Write damaged parts of a store anew.")
 @click.argument("store")
-@click.option("--sources", required=True, help="The files that were converted.")
+@click.option(
+    "--sources",
+    multiple=True,
+    required=True,
+    help="The files that were converted. Give it once for each folder.",
+)
 @click.option("--labels", help="The file of labels that was converted with them.")
 @click.option("--workers", type=click.IntRange(1), help="Parts written at once.")
 @storage_options
 @with_errors
-def repair(store: str, **options: Any) -> None:
+def repair(store: str, sources: tuple[str, ...], **options: Any) -> None:
     """Write the damaged parts of a STORE anew; what is whole is not touched."""
     from zarrts.upkeep.operations import repair as repair_store
 
-    repaired = repair_store(store, **options)
+    repaired = repair_store(store, _given(sources), **options)
     for problem in repaired.problems:
         click.echo(f"repaired: {problem.text}")
     click.echo(f"{store} is whole.")

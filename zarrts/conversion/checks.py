@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.lists import listed
 from zarrts.sizes import format_budget, format_count
 from zarrts.sources import Found, is_sleep_edf, session_like, whole_bytes
 from zarrts.storage.store import StoreHeader
@@ -129,16 +130,12 @@ def _wrong_channels(recordings: Sequence[SourceRecording], channels: Sequence[st
     for it in recordings:
         by_count[it.x.shape[-1] if it.x.shape[1:] else 0].append(it.origin)
     return [
-        f"{_first_of(origins)}: {count} channels (the last axis), but channels= names "
+        f"{listed(origins, 1)}: {count} channels (the last axis), but channels= names "
         f"{len(channels)} ({_names(channels)}); name "
         "each once, or say which axis is which with axes=."
         for count, origins in by_count.items()
         if count != len(channels)
     ]
-
-
-def _first_of(origins: Sequence[str]) -> str:
-    return f"{origins[0]} and {len(origins) - 1} more" if len(origins) > 1 else origins[0]
 
 
 def _odd_ones(
@@ -201,7 +198,7 @@ def _two_readings(recordings: Sequence[SourceRecording]) -> str:
     first = recordings[0]
     rows, columns = first.x.shape
     return (
-        f"{_first_of([it.origin for it in recordings])}: {first.x_name!r} has shape "
+        f"{listed((it.origin for it in recordings), 1)}: {first.x_name!r} has shape "
         f"({rows:,}, {columns:,}), which can be read in two "
         f"ways. If each row is a sample ({rows:,} samples of {columns:,} values), say "
         "kind='dense' (--kind dense). If rows are consecutive in time (one series of "
@@ -240,16 +237,16 @@ def check_sessions(subjects: Sequence[str]) -> list[str]:
     groups = session_like(sorted({*subjects}))
     if not groups:
         return []
-    shown = [
+    shown = (
         f"{', '.join(names[:_MAX_SHOWN])}{' ...' if len(names) > _MAX_SHOWN else ''}"
-        for names in groups[:_MAX_SHOWN]
-    ]
+        for names in groups
+    )
     example = "r'^[^_]+' for what comes before the first underscore"
     if all(is_sleep_edf(name) for names in groups for name in names):
         example = "r'S[CT]\\d{3}', as in Sleep-EDF names are SC4, the person, the night"
-    more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
+    names = listed(shown, _MAX_SHOWN, between="; ")
     return [
-        f"{'; '.join(shown)}{more}: these names look like several sessions of one person, and one "
+        f"{names}: these names look like several sessions of one person, and one "
         "person on both sides of a split is a leak. Say who is who with subject= (--subject), "
         f"for example {example}; or r'.+(?=\\.)', if each file is another person."
     ]
@@ -267,13 +264,13 @@ def check_spellings(subjects: Iterable[str]) -> list[str]:
     groups = [sorted(names) for names in spellings.values() if len(names) > 1]
     if not groups:
         return []
-    shown = "; ".join(
+    shown = (
         f"{', '.join(map(ascii, names[:_MAX_SHOWN]))}{' ...' if len(names) > _MAX_SHOWN else ''}"
-        for names in groups[:_MAX_SHOWN]
+        for names in groups
     )
-    more = f"; and {len(groups) - _MAX_SHOWN} more" if len(groups) > _MAX_SHOWN else ""
+    spelled = listed(shown, _MAX_SHOWN, between="; ")
     return [
-        f"{shown}{more}: these names of subjects differ only in case, blanks, or how a letter is "
+        f"{spelled}: these names of subjects differ only in case, blanks, or how a letter is "
         "written, and one person on both sides of a split is a leak. Give one person one name, "
         "and two persons names that differ in more, for example with subject= (--subject)."
     ]
@@ -293,9 +290,11 @@ def check_whole(recordings: Sequence[SourceRecording], memory_bytes: int) -> lis
 
 def check_fit(base: StoreHeader, tables: Sequence[RecordingNames], found: Found) -> list[str]:
     """Return a sentence for each recording that does not fit the store it is added to."""
+    new = {it.fingerprint for it in found.recordings}
     stored = [
         (fingerprint, int(n_samples), source)
         for table in tables
+        if not new.isdisjoint(table.fingerprint)
         for fingerprint, n_samples, source in zip(
             table.fingerprint, np.diff(table.starts), table.source, strict=True
         )

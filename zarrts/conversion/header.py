@@ -11,8 +11,9 @@ from zarrts.labels.scheme import LabelScheme
 from zarrts.stats.sketches import count_points
 from zarrts.storage.journal import WrittenTask, merged_moments, sketches_of
 from zarrts.storage.segments import Segment
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id
+from zarrts.storage.store import Gone, StoreHeader, combined_id, combined_needs
 from zarrts.storage.table import RecordingTable
+from zarrts.storage.versions import Version
 from zarrts.timeline import Gaps
 
 
@@ -82,7 +83,8 @@ def header_of_store(prepared: Prepared, segment: Segment, target: Target) -> Sto
         units=described.units,
         inputs=dict(described.parts),
         segments=(segment,),
-        versions=(Version(version, (segment.name,), prepared.labels.n_classes),),
+        needs=combined_needs([segment]),
+        versions=(Version.of(version, (segment.name,), prepared.labels.n_classes),),
         gone=gone,
     )
 
@@ -91,7 +93,6 @@ def _added(base: StoreHeader, segment: Segment, labels: LabelScheme) -> StoreHea
     """Return the header of a store with one segment more."""
     segments = (*base.segments, segment)
     version = base.version + 1
-    names = tuple(it.name for it in segments)
     return replace(
         base,
         removal=None,  # what it left was deleted before this began
@@ -99,5 +100,9 @@ def _added(base: StoreHeader, segment: Segment, labels: LabelScheme) -> StoreHea
         write_id=combined_id(segments),
         labels=labels,
         segments=segments,
-        versions=(*base.versions, Version(version, names, labels.n_classes)),
+        needs=tuple(sorted({*base.needs, *segment.needs})),
+        versions=(
+            *base.versions,
+            Version.of(version, (it.name for it in segments), labels.n_classes),
+        ),
     )

@@ -1,6 +1,7 @@
 """The lock of a store: one writer at a time, in a folder or in a bucket."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -88,7 +89,7 @@ def _lock_of_folder(root: Path) -> Iterator[None]:
         # without a name keeps nobody out. Only where nothing else was written it goes, with the
         # folder: filelock 4 notices that the file has no name any more, and opens the next one.
         with contextlib.suppress(OSError):
-            if [it.name for it in root.iterdir()] == [LOCK]:
+            if os.listdir(root) == [LOCK]:
                 path.unlink()
         lock.release()
         with contextlib.suppress(OSError):

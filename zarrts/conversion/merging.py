@@ -151,7 +151,7 @@ def _opened(name: str, place: str, options: Mapping[str, Any] | None) -> SourceS
         header = read_header(root)
     except (StoreError, BucketError) as error:
         raise SourceError(str(error)) from error
-    unknown = sorted({need for it in header.segments for need in it.needs} - _READ)
+    unknown = sorted({*header.needs} - _READ)
     if unknown:
         raise SourceError(
             f"{name}: needs {', '.join(unknown)}, and such a store cannot be a source yet; convert "

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from zarrts.errors import PlanError
 from zarrts.sources.study.units import factor
+from zarrts.storage.schema import PACKED
 from zarrts.storage.store import StoreHeader
 from zarrts.types import Description
 
@@ -162,7 +163,8 @@ class PackOptions:
             return self
         # Of those that are values there, versions that cannot read counts go on reading it.
         off, named = PackOption(is_off=True), dict[str, PackOption]()
-        for it in store.segments:
+        # In a store of a thousand parts, all of them would be asked, where none is packed.
+        for it in store.segments if PACKED in store.needs else ():
             told = it.options.get("pack", "auto")
             for name in it.packed:
                 kept = told.get(name, "auto") if isinstance(told, Mapping) else told

@@ -16,6 +16,7 @@ from zarrts import sources
 from zarrts.conversion.options import ConvertOptions
 from zarrts.conversion.plan import ShardLayout
 from zarrts.labels.counting import LabelCounter
+from zarrts.lists import listed
 from zarrts.storage.journal import Provenance
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import StoreHeader
@@ -108,8 +109,7 @@ def changes_since(header: StoreHeader, then: Provenance, now: Provenance) -> str
     added = sorted(then.sources.keys() - now.sources.keys())
     if (now.sources.keys() - both and not is_removed) or (added and not is_grown):
         return ""
-    more = f" and {len(added) - _MAX_NAMED} more" if len(added) > _MAX_NAMED else ""
-    words = [f"{', '.join(added[:_MAX_NAMED])}{more} appended"] if added else []
+    words = [f"{listed(added, _MAX_NAMED)} appended"] if added else []
     if not added and is_grown:
         words.append("some of them appended")
     words += ["a subject removed"] if is_removed else []

@@ -43,6 +43,7 @@ from zarrts.storage.segments import (
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import StoreHeader, manifest_key, sizes_below
 from zarrts.storage.table import read_table
+from zarrts.storage.versions import listed, needs_of
 from zarrts.types import LabelsPer
 
 _ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
@@ -237,7 +238,8 @@ def publish(target: Target, header: StoreHeader, written: Iterable[WrittenShard]
     key = manifest_key(header.version)
     write_files(root, {key: manifest})
     header = replace(header, manifest_sha256=hashlib.sha256(manifest).hexdigest())
-    attributes = _attributes(header) | {"manifest": {"key": key, "sha256": header.manifest_sha256}}
+    attributes = _attributes(header)
+    attributes["manifest"] = {"key": key, "sha256": header.manifest_sha256}
     published = _root_bytes(target, attributes, nodes)
     try:
         replace_if(root / ROOT_KEY, published, target.content)
@@ -360,7 +362,7 @@ def _attributes_of_labels(labels: LabelScheme) -> dict[str, Any]:
 
 def _attributes(header: StoreHeader) -> dict[str, Any]:
     return {
-        **schema_of(name for it in header.segments for name in it.needs),
+        **schema_of((*header.needs, *needs_of(header.versions))),
         "version": header.version,
         "kind": header.kind,
         "write_id": header.write_id,
@@ -380,10 +382,7 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
             }
             for it in header.segments
         ],
-        "versions": [
-            {"version": it.version, "segments": it.segments, "n_classes": it.n_classes}
-            for it in header.versions
-        ],
+        "versions": listed(header.versions),
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
         **({} if header.units is None else {"units": list(header.units)}),

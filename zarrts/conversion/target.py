@@ -32,6 +32,8 @@ from zarrts.storage.store import (
 )
 
 JOURNAL = "unfinished.journal"
+_STAMPS = STAMPS.rpartition("/")[2]
+_NEW_STAMPS = f"{_STAMPS}.partial"
 _DELETED = ".deleted"
 _MANIFEST_START = b'{"objects":'
 _MAX_NAMED = 3
@@ -135,7 +137,7 @@ def read_target(root: Location, before: Target | None = None) -> Target:
     names = list_names(root)
     if not names:
         return Target(root=root, obstacle=_obstacle(root))
-    content = read_root(root) if ROOT_KEY in names else None
+    content = read_root(root, before.content if before else None) if ROOT_KEY in names else None
     header, parted, tables, error = None, None, None, None
     if content is not None and before is not None and content == before.content:
         header, parted = before.header, before.parted
@@ -194,7 +196,7 @@ def _obstacle(root: Location) -> Path | None:
 def _old_manifests(root: Location, header: StoreHeader) -> Iterator[Location]:
     name = manifest_key(header.version).rpartition("/")[2]
     for path in _inside(root / MANIFESTS):
-        if path.name != name and _is_manifest(path):
+        if path.name == _NEW_STAMPS or (path.name != name and _is_manifest(path)):
             yield path
 
 
@@ -355,7 +357,7 @@ def _is_ours(path: Location) -> bool:
     if path.name in (f"{ROOT_KEY}.partial", JOURNAL, f"{JOURNAL}.partial", LOCK):
         return path.is_file()
     if path.name == MANIFESTS:
-        names = (it for it in _inside(path) if it.name != STAMPS.rpartition("/")[2])
+        names = (it for it in _inside(path) if it.name not in (_STAMPS, _NEW_STAMPS))
         return path.is_dir() and all(map(_is_manifest, names))
     if path.stem.isdigit() and path.suffix == _DELETED:
         return path.is_dir()

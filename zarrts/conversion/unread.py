@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.types import SourceRecording
 
 _MAX_SHOWN = 4

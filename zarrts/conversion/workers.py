@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zarrts.errors import PlanError, SourceError
+from zarrts.lists import listed
 from zarrts.sizes import format_budget, format_size
 from zarrts.types import SourceRecording
 
@@ -128,8 +129,7 @@ def refuse_data(recordings: Sequence[SourceRecording]) -> None:
     """Raise SourceError for recordings that are arrays in memory, which no task carries."""
     bad = [problem for it in recordings if (problem := _carried_problem(it))]
     if bad:
-        more = f"\nand {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else ""
-        raise SourceError("\n".join(bad[:_MAX_NAMED]) + more)
+        raise SourceError(listed(bad, _MAX_NAMED, between="\n"))
 
 
 def _carried_problem(recording: SourceRecording) -> str | None:
@@ -224,11 +224,10 @@ def check_workers(workers: Workers, place: Place | None, paths: Sequence[str]) -
         if problem is not None
     ]
     if problems:
-        more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
         error = ConnectionError("not fit")
         raise PlanError(
             f"{len(problems)} of {len(answers)} workers of {workers.address} cannot convert: "
-            f"{'; '.join(problems[:_MAX_NAMED])}{more}."
+            f"{listed(problems, _MAX_NAMED, between='; ')}."
         ) from error
 
 

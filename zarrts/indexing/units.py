@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.indexes import RowIndex, SampleIndex
+from zarrts.lists import listed
 from zarrts.types import IntArray
 
 _MAX_RANGES = 8
@@ -124,8 +125,7 @@ def format_ids(ids: IntArray) -> str:
         f"{start:,}" if stop == start + 1 else f"{start:,} to {stop - 1:,}"
         for start, stop in zip(ranges.starts.tolist(), ranges.stops.tolist(), strict=True)
     ]
-    more = f" and {len(words) - _MAX_RANGES} more ranges" if len(words) > _MAX_RANGES else ""
-    return ", ".join(words[:_MAX_RANGES]) + more
+    return listed(words, _MAX_RANGES, what="ranges")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,11 @@ from typing import Any
 from zarrts.keras.feed import Feed
 from zarrts.keras.tf_dataset import pass_dataset
 from zarrts.loading.epochs import Reader
+from zarrts.loading.stream import TAKEN_AHEAD
 
 _ADAPTERS = "keras.src.trainers.data_adapters"
 _PROBE = "get_tf_dataset"
 _NEEDED = ("_get_iterator", "_standardize_batch", _PROBE)
-_READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
 
 
 def attach(frame: FrameType, sequence: object, feed: Feed) -> Reader | None:
@@ -99,7 +99,7 @@ def _bounded(
     del feed
     if not skips:
         unbounded = pass_dataset(held, reader, dataset.element_spec, adapter._standardize_batch)
-    bounded = unbounded.prefetch(_READ_AHEAD)
+    bounded = unbounded.prefetch(TAKEN_AHEAD)
     strategy: Any = getattr(sys._getframe(1).f_locals.get("self"), "_distribute_strategy", None)
     has_workers = getattr(getattr(strategy, "extended", None), "_in_multi_worker_mode", None)
     if has_workers is None or not has_workers():

@@ -16,9 +16,9 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.keras.feed import Feed
 from zarrts.loading.epochs import EpochPart, Pass, Reader
+from zarrts.loading.stream import TAKEN_AHEAD
 from zarrts.types import AnyArray, IntArray
 
-_READ_AHEAD = 2  # batches, as many as the budget counts for the consumer
 _MOST_PASSES = 4  # of one adapter that may be under way, such as one that was left for another
 
 
@@ -77,7 +77,7 @@ def tf_dataset_of(feed: Feed, part: EpochPart | None) -> Any:
     dataset = epochs.flat_map(plain(batches_of))
     if not skips:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_batches - start))
-    dataset = dataset.prefetch(_READ_AHEAD).with_options(options)
+    dataset = dataset.prefetch(TAKEN_AHEAD).with_options(options)
     dataset.zarrts_feed = feed
     return dataset
 

@@ -1,7 +1,7 @@
 """Take the samples of a batch from the memory of open units."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,23 +25,33 @@ _Arrays = tuple[list[tuple[str, _Shape, np.dtype[Any]]], tuple[_Shape, np.dtype[
 class Building:
     """A batch of which some pieces are gathered.
 
-    `lengths` are those of samples of unequal lengths; `is_read` says which could be read.
+    Attributes
+    ----------
+    lengths : int64, shape (n_samples,), or None
+        Those of samples of unequal lengths.
+    missing : int
+        Samples that are not gathered yet.
+    is_read : list of (slice, bool array)
+        Which samples of some pieces could be read, where units are damaged.
     """
 
     ids: IntArray
     x: dict[str, AnyArray]
     y: AnyArray
     lengths: IntArray | None
-    is_read: NDArray[np.bool_]
     missing: int
+    is_read: list[tuple[slice, NDArray[np.bool_]]] = field(default_factory=list)
 
     def batch(self, reader: SampleReader) -> tuple[Batch, AnyArray]:
         """Return what could be read, without targets, and its labels as stored."""
         x, y, ids, lengths = self.x, self.y, self.ids, self.lengths
-        if not self.is_read.all():
-            x = {name: it[self.is_read] for name, it in x.items()}
-            y, ids = y[self.is_read], ids[self.is_read]
-            lengths = None if lengths is None else lengths[self.is_read]
+        if self.is_read:
+            kept = np.ones(len(ids), bool)
+            for part, is_read in self.is_read:
+                kept[part] = is_read
+            x = {name: it[kept] for name, it in x.items()}
+            y, ids = y[kept], ids[kept]
+            lengths = None if lengths is None else lengths[kept]
         return batch_of(reader, x, ids, lengths), y
 
 
@@ -84,7 +94,6 @@ class Gatherer:
             },
             y=aligned_empty((n, *y_array[0]), y_array[1]),
             lengths=None if fit is None else np.empty(n, np.int64),
-            is_read=np.ones(n, bool),
             missing=n,
         )
 
@@ -108,7 +117,8 @@ class Gatherer:
         if job.fit is not None and building.lengths is not None:
             building.lengths[part] = job.fit.kept
         if self._memory.damaged:
-            building.is_read[part] = ~np.isin(job.units, list(self._memory.damaged))
+            is_read = ~np.isin(job.units, list(self._memory.damaged))
+            building.is_read.append((part, is_read))  # as one step, in any thread
 
     def _gather_x(self, one: SampleInput, job: Gather, out: AnyArray) -> None:
         cut, fit = one.cut, None if one.cut.is_of_equal_lengths else job.fit

@@ -12,7 +12,7 @@ from zarrts.reading.memory import UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 
 _PLANNED_PIECES, _PLANNED_SAMPLES = 32, 2048
-_ADVISED_AHEAD, _ADVISED_FOR = 24, 256
+_ADVISED_AHEAD, _ADVISED_FOR = 24, 64
 
 
 class JobQueue:
@@ -166,12 +166,17 @@ class JobQueue:
         self._memory.held[job.slot] = job.unit
         for place in self._decoding.pop(job.slot)[1]:
             self._mark_decoded(place)
-        if is_slow and self._ahead is None:
-            self._advised_left = _ADVISED_FOR
+        if is_slow:
+            self.advise_on()
         if self._advised_left and job.place + _ADVISED_AHEAD < self._order.n_places:
             self._advised_left -= 1
             return self._schedule[job.place + _ADVISED_AHEAD]
         return None
+
+    def advise_on(self) -> None:
+        """Have units read ahead for some time."""
+        if self._ahead is None:
+            self._advised_left = _ADVISED_FOR
 
     def note_gathered(self, job: Gather) -> None:
         """Note that a piece needs its places no more."""

@@ -19,6 +19,7 @@ import numpy as np
 from zarrts.batch import Batch
 from zarrts.errors import AccessError, ReadError
 from zarrts.indexing.units import format_ids
+from zarrts.loading.disk_waits import DiskClock, DiskWaits
 from zarrts.loading.gathering import Building, Gatherer
 from zarrts.loading.job_queue import JobQueue
 from zarrts.loading.postprocessing import PostProcessing
@@ -29,7 +30,7 @@ from zarrts.reading.read_ahead import PlacesAhead
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.storage.open_files import OPEN_FILES
 
-_WARM_BYTES_PER_S = 1e9  # of x, in one thread: slower means that the disk was waited for
+TAKEN_AHEAD = 2  # batches that tf.data takes before they are needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,8 @@ class _Work:
         self.resources, self.order, self.epoch = resources, order, epoch
         self.reader, self.memory = resources.reader, resources.memory
         self.finish = resources.finish
+        self._unit_chunk_bytes = sum(it.held[0].spec.chunk_bytes for it in self.reader.inputs_read)
+        self._waits = DiskWaits()
         self.gatherer = Gatherer(self.reader, self.memory, self.finish)
         self.schedule = Schedule(order, self.reader, self.memory, self.finish.lengths)
         # Reentrant, because a collection of garbage may close the stream from under it.
@@ -93,6 +96,8 @@ class _Work:
         self.error: BaseException | None = None
         self.queue = resources.queue(order, self.schedule, first_batch)
         self.n_active = 0  # threads that have a job
+        self.most_active = resources.n_threads
+        self.n_taken_ahead = 0  # batches that the consumer takes before it needs them
         self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
         self.warnings: list[str] = []  # that the consumer has not given yet
@@ -100,43 +105,57 @@ class _Work:
     def take_job(self) -> Job | None:
         """Return what is most urgent, or None if there is nothing to do; with the lock held.
 
-        The more batches are ready, the fewer threads work: where the network is slower than they
-        are, they would only take processors and the interpreter's lock from it.
+        Whoever takes it does it, and says so: `do`.
         """
-        if self.n_active >= self._most_active:
+        if self.n_active >= self.most_active:
             return None
         job = self.queue.take()
+        if job is None:
+            return None
         if isinstance(job, Gather) and job.piece.batch not in self.building:
             self.building[job.piece.batch] = self.gatherer.begin(job, self.resources.batches)
+        self.n_active += 1
         return job
 
-    @property
-    def _most_active(self) -> int:
+    def note_ready(self) -> None:
+        """Note that batches were added to those that are ready, or taken; with the lock held.
+
+        The more of them there are, the fewer threads work: where the network is slower than they
+        are, they would only take processors and the interpreter's lock from it.
+        """
         n_threads, max_ready = self.resources.n_threads, self.resources.max_ready
-        return max(1, -(-n_threads * (max_ready - len(self.ready)) // max_ready))
+        # One that takes ahead has all that it takes, where it leaves one that is ready.
+        n_ahead = len(self.ready) + self.n_taken_ahead * bool(self.ready)
+        self.most_active = max(1, -(-n_threads * (max_ready - n_ahead) // max_ready))
 
     def wake(self) -> None:
         """Wake a thread if one more may work; with the lock held."""
-        if self.n_active < self._most_active:
+        if self.n_active < self.most_active:
             self.has_job.notify()
 
     def do(self, job: Job) -> None:
-        """Do a job; take the lock only to say what came of it."""
-        if isinstance(job, Decode):
-            self._decode(job)
-        elif isinstance(job, Gather):
-            self._gather(job)
-        else:
-            self._plan(job)
+        """Do a job that was taken; take the lock only to say what came of it."""
+        try:
+            if isinstance(job, Decode):
+                self._decode(job)
+            elif isinstance(job, Gather):
+                self._gather(job)
+            else:
+                self._plan(job)
+        except BaseException as error:  # it has to reach the consumer, whatever it is
+            with self.lock:
+                self.error = self.error or error
+                self.is_closed = True
+                self.has_batch.notify_all()
+                self.has_job.notify_all()
 
     def _decode(self, job: Decode) -> None:
         readers = self.reader.readers
         y = readers.y[job.segment]
-        started = time.perf_counter()
-        elapsed = 0.0
+        is_slow, clock = False, DiskClock()
         try:
             self.memory.read_x(job.segment, job.chunk, job.n_chunks, job.slot, job.at)
-            elapsed = time.perf_counter() - started
+            is_slow = self._waits.have_come(clock, self._unit_chunk_bytes * job.n_chunks)
             labels = self.memory.labels
             if self.finish.target is not None and labels is not None:
                 labels.read(y, job.chunk, job.n_chunks, job.unit, job.slot, job.at)
@@ -144,16 +163,21 @@ class _Work:
             if not self.resources.skips_damage or isinstance(error, AccessError):
                 raise
             self._leave_out(job.unit, error)
-        n_bytes = job.n_chunks * sum(it.held[0].spec.chunk_bytes for it in self.reader.inputs_read)
-        is_slow = elapsed > n_bytes / _WARM_BYTES_PER_S
         with self.lock:
             advised = self.queue.note_decoded(job, is_slow)
             self.wake()
         if advised is not None:
-            with contextlib.suppress(ReadError):  # which reading it will raise
-                for it in self.reader.inputs_read:
-                    for chunk in range(advised.chunk, advised.chunk + advised.n_chunks):
-                        it.held[advised.segment].will_need(chunk)
+            self._advise(advised)
+
+    def _advise(self, coming: Decode) -> None:
+        """Have the chunks of a unit read ahead by the system."""
+        clock = DiskClock()
+        with contextlib.suppress(ReadError):  # which reading it will raise
+            for it in self.reader.inputs_read:
+                it.held[coming.segment].will_need(coming.chunk, coming.n_chunks)
+        if clock.has_read:  # it was not in memory, nor are others, it seems
+            with self.lock:
+                self.queue.advise_on()
 
     def _leave_out(self, unit: int, error: ReadError) -> None:
         """Note that the samples of a unit cannot be read; the consumer warns of it once."""
@@ -189,31 +213,24 @@ class _Work:
             with self.lock:
                 del self.building[piece.batch]
                 self.ready[piece.batch] = batch
+                self.note_ready()
                 self.has_batch.notify_all()
 
 
 def _work(work: _Work) -> None:
     """Do jobs until the stream is closed: what each of its threads runs."""
-    job = None
+    has_done = False
     while True:
         with work.lock:
-            work.n_active -= job is not None
+            work.n_active -= has_done
             job = None
             while not work.is_closed and (job := work.take_job()) is None:
                 work.has_job.wait()
             if job is None:
                 return
-            work.n_active += 1
             work.wake()  # there may be more to do
-        try:
-            work.do(job)
-        except BaseException as error:  # it has to reach the consumer, whatever it is
-            with work.lock:
-                work.error = work.error or error
-                work.is_closed = True
-                work.has_batch.notify_all()
-                work.has_job.notify_all()
-            return
+        work.do(job)
+        has_done = True
 
 
 def _close(work: _Work, threads: Sequence[threading.Thread]) -> None:
@@ -239,10 +256,14 @@ class BatchStream(Iterator[Batch]):
     def __init__(self, resources: Resources, order: Order, *, epoch: int, first_batch: int) -> None:
         self._work = _Work(resources, order, epoch=epoch, first_batch=first_batch)
         self._n_empty, self._has_warned = 0, False
+        # A thread of tf.data's has nothing else to do while it waits, and then needs not be woken.
+        # In the main thread, which trains, Ctrl-C could come while a job is done.
+        self._works = threading.current_thread() is not threading.main_thread()
+        self._work.n_taken_ahead = TAKEN_AHEAD * self._works
         self.waited_s = 0.0  # how long batches were waited for, in all
         threads = [
             threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
-            for _ in range(resources.n_threads)
+            for _ in range(max(1, resources.n_threads - self._works))
         ]
         # The threads know the work, not the stream, so that a dropped stream ends them; and at
         # exit, finalizers run while daemon threads can still be joined.
@@ -271,13 +292,13 @@ class BatchStream(Iterator[Batch]):
             self.close()
             raise StopIteration
         with work.lock:
-            started = time.perf_counter()
-            while queue.consumed not in work.ready and not work.is_closed:
-                # With a timeout, Ctrl-C is heard on Windows too.
-                work.has_batch.wait(timeout=1.0)
-            self.waited_s += time.perf_counter() - started
+            if queue.consumed not in work.ready:
+                started = time.perf_counter()
+                self._await_next()
+                self.waited_s += time.perf_counter() - started
             batch = work.ready.pop(queue.consumed, None)
             if batch is not None:
+                work.note_ready()
                 queue.consumed += 1
                 work.wake()
             messages, work.warnings = work.warnings, []
@@ -302,6 +323,22 @@ class BatchStream(Iterator[Batch]):
                     stacklevel=3,
                 )
         return batch
+
+    def _await_next(self) -> None:
+        """Wait until the next batch is ready, or never will be; with the lock held."""
+        work = self._work
+        while work.queue.consumed not in work.ready and not work.is_closed:
+            job = work.take_job() if self._works else None
+            if job is None:
+                # With a timeout, Ctrl-C is heard on Windows too.
+                work.has_batch.wait(timeout=1.0)
+                continue
+            work.lock.release()
+            try:
+                work.do(job)
+            finally:
+                work.lock.acquire()
+                work.n_active -= 1
 
     def close(self) -> None:
         """End the threads; twice does no harm."""

@@ -143,74 +143,163 @@ class OwnScaling:
             out[...] = flat.reshape(out.shape)
 
     def _scale(self, rows: AnyArray, kept: IntArray | None, has_nan: bool, out: AnyArray) -> None:
-        """Scale some runs, (n, n_steps, n_channels).
-
-        The lanes of all of them lie side by side: NumPy is slow on few values in a row.
-        """
-        n_runs, n_steps, n_channels = rows.shape
-        folds = self._folds
-        lanes = _laid_out(rows, folds, "lanes")
-        is_out = _is_out(lanes, n_steps, kept, n_channels, has_nan)
-        n = np.full((n_runs, n_channels), float(n_steps))
-        if is_out is not None:
-            n = _halved(np.add, np.add.reduce(~is_out, axis=0, dtype=np.float64), n_channels)
-        base, some = _first_numbers(rows, n, has_nan), np.maximum(n, 1)
-
-        def sums_of(deviations: FloatArray) -> tuple[FloatArray, FloatArray]:
-            deviations -= _tiled(base, folds)
-            n_rest = n_steps % folds
-            if n_rest:
-                deviations[-1, :, n_rest * n_channels :] = 0
-            numbers = deviations
-            squared = scratch("squared", lanes.shape, _FLOAT64)
-            if is_out is not None:
-                np.copyto(squared, deviations)
-                np.copyto(squared, 0, where=is_out)
-                numbers = squared
-            total = np.add.reduce(numbers, axis=0)
-            np.multiply(numbers, numbers, out=squared)
-            squares = np.add.reduce(squared, axis=0)
-            total, squares = (_halved(np.add, it, n_channels) for it in (total, squares))
-            return (total + 0.0) / some, squares / some
-
-        fill = np.zeros(n.shape)
+        """Scale some runs, (n, n_steps, n_channels), a piece at a time where they are long."""
+        runs = _Runs(rows, self._folds, kept, has_nan=has_nan)
+        base, fill = runs.first_numbers(), np.zeros(runs.n.shape)
         if self.scale == "standard":
-            mean, mean_square = sums_of(lanes)
+            mean, mean_square = runs.sums_from(base)
             variance = mean_square - mean * mean
             gain = 1 / np.sqrt(np.where(variance > 0, variance, 1))
-            offset = 0.0 - mean * gain
+            origin, offset = base, 0.0 - mean * gain
         else:
-            low, high = (np.where(n > 0, it, 0) for it in _range(lanes, is_out, n_channels))
+            low, high = runs.range()
             spread = high - low
-            gain, offset = 1 / np.where(spread > 0, spread, 1), np.zeros(n.shape)
-            lanes -= _tiled(low, folds)
-        lanes *= _tiled(gain, folds)
-        lanes += _tiled(offset, folds)
-        if self.fills and has_nan:
-            is_nan = np.isnan(lanes)
-            if is_nan.any():
-                if self.scale == "minmax":
-                    mean, _ = sums_of(_laid_out(rows, folds, "deviations"))
-                    fill = ((base - low) + mean) * gain
-                np.copyto(lanes, _tiled(fill, folds), where=is_nan)
-        _put_back(lanes, out, folds)
+            gain, offset = 1 / np.where(spread > 0, spread, 1), np.zeros(runs.n.shape)
+            origin = low
+            # What is infinite makes NaN as well: a value, or the gain of spreads near 0.
+            is_finite = bool((np.isfinite(spread) & np.isfinite(gain)).all())
+            if self.fills and has_nan and (runs.has_nan or not is_finite):
+                mean, _ = runs.sums_from(base)
+                fill = ((base - low) + mean) * gain
+        for piece in runs.pieces:
+            lanes = runs.deviations(piece, origin)
+            lanes *= _tiled(gain, self._folds)
+            lanes += _tiled(offset, self._folds)
+            if self.fills and has_nan:
+                np.copyto(lanes, _tiled(fill, self._folds), where=np.isnan(lanes))
+            _put_back(lanes, out[:, piece], self._folds)
 
 
-def _laid_out(rows: AnyArray, folds: int, name: str) -> FloatArray:
-    """Return runs (n, n_steps, n_channels) as (n_rows, n, folds * n_channels).
+class _Runs:
+    """Some runs (n, n_steps, n_channels), laid out as lanes a piece at a time.
 
-    What the last row has too many is the first step again.
+    The lanes of all of them lie side by side: NumPy is slow on few values in a row. A piece is as
+    many steps as keep what is worked on small, and whole rows of lanes, so that sums run over the
+    same numbers in the same order whatever its size; many short runs are one piece.
+
+    Attributes
+    ----------
+    pieces : list of slice
+        Of steps.
+    has_nan : bool
+        Whether any of their values is.
+    n : float64, shape (n_runs, n_channels)
+        How many numbers make the statistics.
     """
-    n_runs, n_steps, n_channels = rows.shape
-    n_whole, n_rest = divmod(n_steps, folds)
-    lanes = scratch(name, (n_whole + (n_rest > 0), n_runs, folds * n_channels), _FLOAT64)
-    whole = rows[:, : n_whole * folds].reshape(n_runs, n_whole, folds * n_channels)
-    lanes[:n_whole] = whole.transpose(1, 0, 2)
-    if n_rest:
-        last = lanes[-1].reshape(n_runs, folds, n_channels)
-        last[:, :n_rest] = rows[:, n_whole * folds :]
-        last[:, n_rest:] = rows[:, :1]
-    return lanes
+
+    def __init__(self, rows: AnyArray, folds: int, kept: IntArray | None, *, has_nan: bool) -> None:
+        n_runs, n_steps, n_channels = rows.shape
+        step = folds * max(1, _BLOCK_VALUES // (n_runs * folds * n_channels))
+        self.pieces = [slice(it, min(it + step, n_steps)) for it in range(0, n_steps, step)]
+        self._rows, self._folds, self._n_channels = rows, folds, n_channels
+        # Of what is scaled in its own place, the last piece is laid out after it was overwritten.
+        self._first = rows[:, :1].copy()
+        self._stops = np.full(n_runs, n_steps) if kept is None else np.minimum(kept, n_steps)
+        self._is_cut = bool((self._stops < n_steps).any())
+        self._held: tuple[slice, FloatArray | None, FloatArray] | None = None
+        self.has_nan = has_nan and any(np.isnan(rows[:, it]).any() for it in self.pieces)
+        self.n = np.repeat(self._stops[:, None], n_channels, axis=1).astype(np.float64)
+        if self.has_nan:
+            for it in self.pieces:
+                is_behind = np.arange(it.start, it.stop) >= self._stops[:, None]
+                is_nan = np.isnan(rows[:, it])
+                is_nan[is_behind] = False
+                self.n -= np.count_nonzero(is_nan, axis=1)
+
+    def first_numbers(self) -> FloatArray:
+        """Return the first number of each run and channel; 0 where there is none."""
+        first = self._first[:, 0].astype(np.float64)
+        first[self.n == 0] = 0
+        searched = np.flatnonzero(np.isnan(first).any(axis=1)) if self.has_nan else ()
+        for run in searched:
+            for it in self.pieces:
+                is_number = ~np.isnan(self._rows[run, it])
+                at = is_number.argmax(axis=0)
+                found = np.take_along_axis(self._rows[run, it], at[None], 0)[0]
+                is_new = np.isnan(first[run]) & is_number.any(axis=0)
+                first[run] = np.where(is_new, found, first[run])
+                if not np.isnan(first[run]).any():
+                    break
+        return first
+
+    def sums_from(self, base: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the means of deviations from `base`, and of their squares."""
+        n_runs, lanes_shape = len(base), (len(base), self._folds * self._n_channels)
+        total, squares = np.zeros(lanes_shape), np.zeros(lanes_shape)
+        for piece in self.pieces:
+            # Before that: an infinite value less itself is no number, either.
+            is_out = self._is_out(piece, self.deviations(piece, None))
+            deviations = self.deviations(piece, base)
+            room = scratch("squared", (1 + len(deviations), *lanes_shape), _FLOAT64)
+            numbers = room[1:]
+            np.copyto(numbers, deviations)
+            if is_out is not None:
+                np.copyto(numbers, 0, where=is_out)
+            elif n_rest := (piece.stop - piece.start) % self._folds:
+                numbers[-1, :, n_rest * self._n_channels :] = 0
+            # The sum goes on from the pieces before, row by row.
+            room[0] = total
+            total = np.add.reduce(room, axis=0)
+            np.multiply(numbers, numbers, out=numbers)
+            room[0] = squares
+            squares = np.add.reduce(room, axis=0)
+        total, squares = (_halved(np.add, it, self._n_channels) for it in (total, squares))
+        some = np.maximum(self.n, 1).reshape(n_runs, -1)
+        return (total + 0.0) / some, squares / some
+
+    def range(self) -> tuple[FloatArray, FloatArray]:
+        """Return the least and the largest number of each run and channel; 0 where none is."""
+        lanes_shape = (len(self._rows), self._folds * self._n_channels)
+        low, high = np.full(lanes_shape, np.inf), np.full(lanes_shape, -np.inf)
+        for piece in self.pieces:
+            lowest = highest = lanes = self.deviations(piece, None)
+            is_out = self._is_out(piece, lanes)
+            if is_out is not None:
+                lowest, highest = np.where(is_out, np.inf, lanes), np.where(is_out, -np.inf, lanes)
+            low = np.minimum(low, np.minimum.reduce(lowest, axis=0))
+            high = np.maximum(high, np.maximum.reduce(highest, axis=0))
+        low = _halved(np.minimum, low, self._n_channels)
+        high = _halved(np.maximum, high, self._n_channels)
+        return np.where(self.n > 0, low, 0), np.where(self.n > 0, high, 0)
+
+    def deviations(self, piece: slice, origin: FloatArray | None) -> FloatArray:
+        """Return a piece laid out, less `origin` where it is given; it may be written to once."""
+        held, self._held = self._held, None
+        if held is not None and held[0] == piece and (held[1] is None or held[1] is origin):
+            lanes, before = held[2], held[1]
+        else:
+            lanes, before = self._laid_out(piece), None
+        if origin is not None and before is None:
+            lanes -= _tiled(origin, self._folds)
+        self._held = (piece, origin, lanes)
+        return lanes
+
+    def _laid_out(self, piece: slice) -> FloatArray:
+        """Return a piece as (n_rows, n_runs, folds * n_channels).
+
+        What the last row has too many is the first step again.
+        """
+        rows, folds, n_channels = self._rows[:, piece], self._folds, self._n_channels
+        n_runs, n_steps = rows.shape[:2]
+        n_whole, n_rest = divmod(n_steps, folds)
+        lanes = scratch("lanes", (n_whole + (n_rest > 0), n_runs, folds * n_channels), _FLOAT64)
+        whole = rows[:, : n_whole * folds].reshape(n_runs, n_whole, folds * n_channels)
+        lanes[:n_whole] = whole.transpose(1, 0, 2)
+        if n_rest:
+            last = lanes[-1].reshape(n_runs, folds, n_channels)
+            last[:, :n_rest] = rows[:, n_whole * folds :]
+            last[:, n_rest:] = self._first
+        return lanes
+
+    def _is_out(self, piece: slice, lanes: FloatArray) -> NDArray[np.bool_] | None:
+        """Return which values of a piece are NaN or behind the end; None where no run has any."""
+        if not (self._is_cut or self.has_nan):
+            return None
+        steps = piece.start + np.arange(len(lanes) * lanes.shape[2]) // self._n_channels
+        is_behind = np.asarray(steps.reshape(len(lanes), 1, -1) >= self._stops[:, None])
+        return (
+            np.logical_or(is_behind, np.isnan(lanes), out=is_behind) if self.has_nan else is_behind
+        )
 
 
 def _put_back(lanes: FloatArray, out: AnyArray, folds: int) -> None:
@@ -223,53 +312,12 @@ def _put_back(lanes: FloatArray, out: AnyArray, folds: int) -> None:
         np.copyto(out[:, n_whole * folds :], last[:, :n_rest], casting="unsafe")
 
 
-def _is_out(
-    lanes: FloatArray, n_steps: int, kept: IntArray | None, n_channels: int, has_nan: bool
-) -> NDArray[np.bool_] | None:
-    """Return which values are NaN or behind the end; None where all values count."""
-    is_nan = np.isnan(lanes) if has_nan else None
-    if is_nan is not None and not is_nan.any():
-        is_nan = None
-    if kept is not None and (kept >= n_steps).all():
-        kept = None
-    if kept is None and is_nan is None:
-        return None
-    steps = np.arange(len(lanes) * lanes.shape[2]) // n_channels
-    stops = np.full(lanes.shape[1], n_steps) if kept is None else kept
-    is_behind = np.asarray(steps.reshape(len(lanes), 1, -1) >= stops[:, None])
-    return is_behind if is_nan is None else np.logical_or(is_behind, is_nan, out=is_behind)
-
-
-def _first_numbers(rows: AnyArray, n: FloatArray, has_nan: bool) -> FloatArray:
-    """Return the first number of each run and channel; 0 where `n`, how many there are, is 0."""
-    first = rows[:, 0].astype(np.float64)
-    first[n == 0] = 0
-    searched = np.flatnonzero(np.isnan(first).any(axis=1)) if has_nan else ()
-    for run in searched:
-        at = np.isnan(rows[run]).argmin(axis=0)
-        found = np.take_along_axis(rows[run], at[None], 0)[0]
-        first[run] = np.where(n[run] > 0, found, 0)
-    return first
-
-
 def _halved(operation: np.ufunc, found: FloatArray, n_channels: int) -> FloatArray:
     """Return what was found in the lanes of each channel, put together by halves."""
     while found.shape[1] > n_channels:
         half = found.shape[1] // 2
         found = operation(found[:, :half], found[:, half:])
     return found
-
-
-def _range(
-    lanes: FloatArray, is_out: NDArray[np.bool_] | None, n_channels: int
-) -> tuple[FloatArray, FloatArray]:
-    low = high = lanes
-    if is_out is not None:
-        low, high = np.where(is_out, np.inf, lanes), np.where(is_out, -np.inf, lanes)
-    return (
-        _halved(np.minimum, np.minimum.reduce(low, axis=0), n_channels),
-        _halved(np.maximum, np.maximum.reduce(high, axis=0), n_channels),
-    )
 
 
 def _tiled(found: FloatArray, folds: int) -> FloatArray:

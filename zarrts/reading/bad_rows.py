@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from zarrts.errors import SampleError
 from zarrts.indexing.indexes import SampleIndex
 from zarrts.indexing.units import Ranges
+from zarrts.lists import listed
 from zarrts.reading.chunk_pass import pass_over
 from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.reading.selection import Selection
@@ -158,10 +159,9 @@ def _complement(ids: Ranges, n_ids: int) -> Ranges:
 def _warn_of_lost(before: Selection, after: Selection) -> None:
     lost = np.flatnonzero((before.per_recording > 0) & (after.per_recording == 0))
     if len(lost):
-        sources = [before.store.recordings[i].source for i in lost[:_MAX_NAMED].tolist()]
-        more = f" and {len(lost) - _MAX_NAMED:,} more" if len(lost) > _MAX_NAMED else ""
+        sources = (before.store.recordings[i].source for i in lost.tolist())
         warnings.warn(
             f"{len(lost):,} recordings have no window without NaN or masked rows, and give none: "
-            f"{', '.join(sources)}{more}.",
+            f"{listed(sources, _MAX_NAMED)}.",
             stacklevel=5,
         )

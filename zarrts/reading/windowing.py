@@ -21,6 +21,7 @@ from zarrts.indexing.windows import (
     sequences_within,
 )
 from zarrts.labels.functions import labels_of_function
+from zarrts.lists import listed
 from zarrts.reading.bad_rows import without_bad_rows
 from zarrts.reading.events import events_of, recordings_of, scheme_of_events
 from zarrts.reading.selection import Selection
@@ -226,11 +227,10 @@ def _filled(selection: Selection, view: View, what: str) -> Selection:
     before, after = (np.flatnonzero(it.per_recording) for it in (selection, found))
     lost = np.setdiff1d(before, after)
     if len(lost):
-        sources = [selection.store.recordings[i].source for i in lost[:_MAX_NAMED].tolist()]
-        more = f" and {len(lost) - _MAX_NAMED:,} more" if len(lost) > _MAX_NAMED else ""
+        sources = (selection.store.recordings[i].source for i in lost.tolist())
         warnings.warn(
             f"{len(lost):,} of {len(before):,} recordings are too short for a {what} and give "
-            f"none: {', '.join(sources)}{more}.",
+            f"none: {listed(sources, _MAX_NAMED)}.",
             stacklevel=4,
         )
     return found

@@ -232,7 +232,7 @@ class DirectReader:
         with OPEN_FILES.lock:
             shard = self._open.setdefault(number, opened)
             shard.users += 1
-            OPEN_FILES.use(shard)
+            OPEN_FILES.add(shard)
             closing = OPEN_FILES.excess()
             for old in closing:
                 old.drop()

@@ -1,5 +1,6 @@
 """Chunks as they are stored: check them, and decode them into memory that the caller owns."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,8 +91,7 @@ class EncodedChunks:
         ReadError
             If the chunk does not match its checksum, or its codec knows no such bytes.
         """
-        from numcodecs import blosc, zstd  # opening a store does without
-
+        blosc, zstd = _libraries()
         codecs = self.spec.codecs or ()
         if "crc32c" in codecs:
             encoded, stored = encoded[:-_CHECKSUM_BYTES], encoded[-_CHECKSUM_BYTES:]
@@ -149,6 +149,14 @@ class EncodedChunks:
 
     def _rows(self, start: int, stop: int) -> str:
         return f"rows {start:,} to {min(stop, self.spec.shape[0]) - 1:,} of {self.spec.path}"
+
+
+@functools.cache
+def _libraries() -> tuple[Any, Any]:
+    """Return the modules that decompress, which opening a store does without."""
+    from numcodecs import blosc, zstd
+
+    return blosc, zstd
 
 
 def _number(four_bytes: Any) -> int:

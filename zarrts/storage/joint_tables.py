@@ -10,7 +10,7 @@ earlier versions, is read from the tables themselves.
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,16 +28,20 @@ from zarrts.storage.table import (
     read_table,
     table_of_columns,
 )
-from zarrts.types import AnyArray
+from zarrts.types import AnyArray, IntArray
 
 TABLES = "tables"
 _MIDDLE, _END = b'},"tables":{', b"}}"
 _NAMES = {"subject", "source", "fingerprint", "start"}
+_TEXTS = ("fingerprint", "source", "subject")  # sorted, as they are in a manifest
 _READ_LATER = "sketch"
 _MOST_BYTES = 1 << 16  # of the numbers of a table, so that a thousand are quickly read
 
 Entry = Mapping[str, Any]
 """Columns of a table by name: a list of texts, or dtype, shape and bytes."""
+
+Texts = tuple[tuple[str, ...], ...]
+"""Fingerprints, sources and subjects of the recordings of a part."""
 
 
 def entry_of(table: RecordingTable) -> Entry:
@@ -105,16 +109,52 @@ class JointTables:
     @property
     def names(self) -> dict[str, RecordingNames]:
         """The recordings of each part, and where they came from, by its name; see `table`."""
-        entries = self._entries
-        return {
-            it.name: _names(it, entries[it.name]) if it.name in entries else self.table(it)
-            for it in self._header.segments
-        }
+        segments = self._header.segments
+        texts = self._texts
+        if texts is not None:
+            return {it.name: _Names(self, it, *texts[it.name]) for it in segments}
+        return {it.name: self.table(it) for it in segments}
+
+    @cached_property
+    def _texts(self) -> Mapping[str, Texts] | None:
+        """Fingerprints, sources and subjects of all parts; None where a table has to be read."""
+        names = [it.name for it in self._header.segments]
+        if len(names) < 2:
+            return None
+        try:
+            found = texts_in(self.manifest.content, names)
+        except StoreError:  # see _entries
+            return None
+        if found is None and self._entries.keys() >= {*names}:
+            return {it: tuple(tuple(self._entries[it][at]) for at in _TEXTS) for it in names}
+        return found
+
+    def starts(self, segment: Segment) -> IntArray:
+        """Return the first row of each recording of a part, and the number of rows."""
+        entry = self._entries.get(segment.name)
+        if entry is None:
+            return self.table(segment).starts
+        return np.append(_unpacked(entry["start"]), segment.n_rows).astype(np.int64)
 
     def entry(self, segment: Segment) -> Entry:
         """Return what a manifest says of a part of this store; see `table`."""
         known = self._entries.get(segment.name)
         return entry_of(self.table(segment)) if known is None else known
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The recordings of a part; their rows are seldom asked for, and found when they are."""
+
+    tables: JointTables = field(repr=False)
+    segment: Segment
+    fingerprint: tuple[str, ...]
+    source: tuple[str, ...]
+    subject: tuple[str, ...]
+
+    @property
+    def starts(self) -> IntArray:
+        return self.tables.starts(self.segment)
 
 
 def read_tables(root: Location, header: StoreHeader) -> dict[str, RecordingTable]:
@@ -125,6 +165,34 @@ def read_tables(root: Location, header: StoreHeader) -> dict[str, RecordingTable
 def read_names(root: Location, header: StoreHeader) -> dict[str, RecordingNames]:
     """Return who is in each part of a store, and where that came from; see `JointTables`."""
     return JointTables(root, header).names
+
+
+def texts_in(content: bytes, names: Sequence[str]) -> dict[str, Texts] | None:
+    """Return what a manifest says of who is in some parts; numbers in it are passed over.
+
+    Returns
+    -------
+    dict of fingerprints, sources and subjects by part; None where not all of it is there.
+    """
+    middle = content.find(_MIDDLE)
+    if middle < 0:
+        return None
+    text = content[middle + len(_MIDDLE) :].decode()
+    read, at = json.JSONDecoder().raw_decode, 0
+    found: dict[str, Texts] = {}
+    try:
+        for name in sorted(names):
+            # No quote inside a text stands without a backslash before it: these are keys.
+            at = text.index(f'"{name}":{{', at)
+            columns = []
+            for column in _TEXTS:
+                at = text.index(f'"{column}":[', at) + len(column) + 3
+                values, at = read(text, at)
+                columns.append(tuple(values))
+            found[name] = tuple(columns)
+    except ValueError:
+        return None
+    return found
 
 
 def grown_manifest(
@@ -173,15 +241,6 @@ def _dense(content: Mapping[str, Any]) -> bytes:
 
 def _is_whole(entry: Entry) -> bool:
     return "mean" in entry
-
-
-def _names(segment: Segment, entry: Entry) -> RecordingNames:
-    return RecordingNames(
-        subject=tuple(entry["subject"]),
-        source=tuple(entry["source"]),
-        fingerprint=tuple(entry["fingerprint"]),
-        starts=np.append(_unpacked(entry["start"]), segment.n_rows).astype(np.int64),
-    )
 
 
 def _table(root: Location, segment: Segment, entry: Entry) -> RecordingTable:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.buckets.objects import ObjectPath
+from zarrts.lists import listed
 from zarrts.stats.moments import STATISTICS, Moments, pool
 from zarrts.stats.sketches import condense
 from zarrts.storage.checksums import crc32c
@@ -66,8 +67,7 @@ class Provenance:
             ),
         ):
             if some:
-                more = f" and {len(some) - _MAX_NAMED} more" if len(some) > _MAX_NAMED else ""
-                words.append(f"{', '.join(sorted(some)[:_MAX_NAMED])}{more}: {what}")
+                words.append(f"{listed(sorted(some), _MAX_NAMED)}: {what}")
         return "; ".join(words) or "labels of the same files have changed"
 
 

@@ -26,6 +26,8 @@ from zarrts.errors import PlanError
 from zarrts.sizes import format_budget
 from zarrts.system import PositionalFile
 
+_PIECE_BYTES = 1 << 18
+
 Location = Path | ObjectPath
 """The folder or prefix of a store, or something in it."""
 
@@ -215,7 +217,7 @@ def replace_if(path: Location, content: bytes, before: bytes | None) -> None:
         If it is not, and not what is to be written either.
     """
     if not isinstance(path, ObjectPath):
-        if (path.read_bytes() if path.exists() else None) != before:
+        if path.exists() if before is None else not is_same(path, before):
             raise ConflictError(str(path))
         system.replace_file(path, content)
         return
@@ -230,6 +232,28 @@ def replace_if(path: Location, content: bytes, before: bytes | None) -> None:
         # The answer to an attempt that succeeded may have been lost.
         if path.read_bytes() != content:
             raise
+
+
+def is_same(path: Location, content: bytes) -> bool:
+    """Return whether a file is there and has some content.
+
+    Of a folder's file, a piece at a time: memory for all of it takes longer to touch than to read.
+    """
+    try:
+        if isinstance(path, ObjectPath):
+            return path.read_bytes() == content
+        with PositionalFile(path) as file:
+            if file.size() != len(content):
+                return False
+            piece = bytearray(min(len(content), _PIECE_BYTES))
+            for start in range(0, len(content), _PIECE_BYTES):
+                wanted = content[start : start + _PIECE_BYTES]
+                file.read_into(memoryview(piece)[: len(wanted)], start)
+                if not piece.startswith(wanted):
+                    return False
+            return True
+    except FileNotFoundError:
+        return False
 
 
 def write_files(folder: Location, files: Mapping[str, bytes]) -> None:

@@ -53,10 +53,17 @@ class OpenFiles:
         held: bool = self.lock._is_owned()  # type: ignore[attr-defined]
         return held
 
-    def use(self, file: Shared) -> None:
-        """Note that a file is used; with the lock held."""
+    def add(self, file: Shared) -> None:
+        """Note that a file was opened; with the lock held."""
         self._files[id(file)] = weakref.ref(file)
         self._files.move_to_end(id(file))
+
+    def use(self, file: Shared) -> None:
+        """Note that an open file is used; with the lock held."""
+        try:
+            self._files.move_to_end(id(file))
+        except KeyError:  # opened before a fork
+            self.add(file)
 
     def forget(self, file: Shared) -> None:
         """Note that a file is closed; with the lock held."""

@@ -17,10 +17,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from zarrts.storage.checksums import crc32c, joined_crc32c
+from zarrts.storage.checksums import crc32c, crc32c_of_list
 from zarrts.storage.segments import CHECKSUMS
 
 _START = b'{"attributes":'
@@ -32,6 +31,7 @@ _END = b'},"must_understand":false},"node_type":"group","zarr_format":3}'
 _CHECKSUM_NAMES = ("bytes_crc32c", "crc32c")
 _OF_PART = "metadata"
 _NEEDED_LAST = (CHECKSUMS, "table")
+_CHECKSUMS = CHECKSUMS.encode()
 
 Nodes = Mapping[str, Any]
 """Metadata of arrays and groups by path."""
@@ -70,21 +70,21 @@ class PartedRoot:
             return None
         return PartedRoot(content, attributes, start)
 
-    @cached_property
-    def outline(self) -> Mapping[str, Any]:
-        """The document, with the metadata of nothing but arrays of samples and their groups."""
-        texts, start = [], self.start
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The document without its metadata."""
+        return {"attributes": {"zarrts": self.attributes}}
+
+    @property
+    def arrays(self) -> Mapping[str, bytes]:
+        """The metadata of arrays of samples and their groups, of each part by its name, as JSON."""
+        texts, start = {}, self.start
         for it in self.attributes["segments"]:
-            stop = start + it[_OF_PART][1]
-            text = self.content[start:stop]
-            texts.append(text[: text.index(f',"{it["name"]}/{CHECKSUMS}'.encode())])
+            name, stop = it["name"], start + it[_OF_PART][1]
+            end = self.content.index(b',"%b/%b' % (name.encode(), _CHECKSUMS), start, stop)
+            texts[name] = self.content[start:end]
             start = stop + 1
-        return {
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": {"zarrts": self.attributes},
-            "consolidated_metadata": {"metadata": json.loads(b"{%b}" % b",".join(texts))},
-        }
+        return texts
 
     def grown(self, attributes: Mapping[str, Any], nodes: Nodes) -> bytes | None:
         """Return the root with one more part; None where that is not all that is new.
@@ -165,10 +165,9 @@ def _composed(
     checksum = _crc32c_of(first, second, third, *nodes, _END)
     first += b'"bytes_crc32c":%d,' % checksum
     checksum = _crc32c_of(first, second, third)
-    for number, part in enumerate(sorted(parts, key=lambda it: it.name)):
-        if number:
-            checksum = crc32c(b",", checksum)
-        checksum = joined_crc32c(checksum, part.checksum, part.n_bytes)
+    in_order = sorted(parts, key=lambda it: it.name)
+    of_parts = ((it.checksum, it.n_bytes) for it in in_order)
+    checksum = crc32c_of_list(of_parts, b",", checksum)
     checksum = crc32c(_END, checksum)
     return b"".join((first, second, b'"crc32c":%d,' % checksum, third, *nodes, _END))
 

@@ -25,17 +25,21 @@ PACKED = "packed"
 STEPS = "steps"
 """Rows are not those of the sources: whoever appends, or predicts, has to take steps first."""
 
+MANY_VERSIONS = "many versions"
+"""The root lists of each version what it does not share with the one before it."""
+
 FEATURES: frozenset[str] = frozenset(
     {
         GAPS,
         GROUPS,
         INPUTS,
+        MANY_VERSIONS,
         MASK,
         PACKED,
         STEPS,
     }
 )
-"""What this version reads beyond schema 1."""
+"""The features beyond schema 1 that this version reads."""
 
 
 def schema_of(needs: Iterable[str]) -> dict[str, Any]:

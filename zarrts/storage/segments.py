@@ -6,12 +6,13 @@ What its metadata say is all that is known of it; nothing else is read here.
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from zarrts.errors import StoreError
 from zarrts.storage.location import Location, list_files, read_files
 from zarrts.types import AnyArray, ArraySpec, LabelsPer, Packed
 
@@ -52,6 +53,21 @@ class InputArray:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """The arrays of a segment, and what is said of them; see `Segment`."""
+
+    inputs: Mapping[str, InputArray]
+    labels: Mapping[str, ArraySpec]
+    recording: ArraySpec | None = None
+    offsets: ArraySpec | None = None
+    mask: ArraySpec | None = None
+    labels_per: LabelsPer = "sample"
+    axes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    label_steps: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Segment:
     """The arrays that one conversion wrote: of equal lengths ("dense"), or not ("ragged").
 
@@ -59,18 +75,9 @@ class Segment:
     ----------
     name : str
         Of the folder below the store.
-    inputs : dict
-        Arrays of inputs by name: one without a name (""), or several, sorted by name.
-    labels : dict
-        Arrays of labels: "y"; or "y/NAME" for each of several, sorted by name.
-    recording : ArraySpec, or None
-        Which recording each row belongs to; dense only.
-    offsets : ArraySpec, or None
-        First row of each recording, and the number of rows; ragged only.
-    mask : ArraySpec, or None
-        Above 0 in rows of x that are no good; ragged only, and only where some are.
-    labels_per : str
-        What has one entry in y: "sample" (dense), "recording" or "row" (ragged).
+    found : Arrays or bytes
+        What its metadata say; or these as JSON, by path, without the brackets around: of a store of
+        a thousand parts, an append asks for those of the first one.
     stored_bytes : int
         Of all shards.
     write_id : str
@@ -81,29 +88,83 @@ class Segment:
         Those options.
     table_sha256 : str
         Of the files of its table.
-    axes : tuple of str
-        What the axes of x are called, where it is one array.
-    needs : tuple of str
-        What a reader has to know beyond schema 1, of `storage.schema.FEATURES`.
-    label_steps : int
-        Labels in a row, where they are for steps that are shorter; more than one are axis 1 of y.
     """
 
     name: str
-    inputs: Mapping[str, InputArray]
-    labels: Mapping[str, ArraySpec]
-    recording: ArraySpec | None = None
-    offsets: ArraySpec | None = None
-    mask: ArraySpec | None = None
-    labels_per: LabelsPer = "sample"
+    found: Arrays | bytes = field(repr=False)
     stored_bytes: int = 0
     write_id: str = ""
     provenance: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     table_sha256: str = ""
-    axes: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    label_steps: int = 1
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Segment):
+            return NotImplemented
+        names = [it.name for it in fields(self) if it.name != "found"]
+        return (
+            all(getattr(self, it) == getattr(other, it) for it in names)
+            and self._arrays == other._arrays
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _arrays(self) -> Arrays:
+        if isinstance(self.found, Arrays):
+            return self.found
+        try:
+            return arrays_of(json.loads(b"{%b}" % self.found), self.name)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(
+                f"Part {self.name} of a store is damaged ({type(error).__name__}: {error}). Copy "
+                "the store again, or convert again with overwrite=True (--overwrite)."
+            ) from error
+
+    @property
+    def inputs(self) -> Mapping[str, InputArray]:
+        """Arrays of inputs by name: one without a name (""), or several, sorted by name."""
+        return self._arrays.inputs
+
+    @property
+    def labels(self) -> Mapping[str, ArraySpec]:
+        """Arrays of labels: "y"; or "y/NAME" for each of several, sorted by name."""
+        return self._arrays.labels
+
+    @property
+    def recording(self) -> ArraySpec | None:
+        """Which recording each row belongs to; dense only."""
+        return self._arrays.recording
+
+    @property
+    def offsets(self) -> ArraySpec | None:
+        """First row of each recording, and the number of rows; ragged only."""
+        return self._arrays.offsets
+
+    @property
+    def mask(self) -> ArraySpec | None:
+        """Above 0 in rows of x that are no good; ragged only, and only where some are."""
+        return self._arrays.mask
+
+    @property
+    def labels_per(self) -> LabelsPer:
+        """Unit that has one entry in y: "sample" (dense), "recording" or "row" (ragged)."""
+        return self._arrays.labels_per
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes of x, where it is one array."""
+        return self._arrays.axes
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Features that a reader has to know beyond schema 1, of `storage.schema.FEATURES`."""
+        return self._arrays.needs
+
+    @property
+    def label_steps(self) -> int:
+        """Labels in a row, where they are for steps that are shorter; several are axis 1 of y."""
+        return self._arrays.label_steps
 
     @cached_property
     def x(self) -> ArraySpec:
@@ -218,7 +279,7 @@ def part_of(labels: AnyArray, array: str) -> AnyArray:
     return labels if labels.dtype.names is None else labels[label_name(array)]
 
 
-def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
+def arrays_of(metadata: Mapping[str, Any], name: str) -> Arrays:
     """Return the arrays of a segment, from the metadata of all arrays by path."""
     below = (f"{name}/x/", f"{name}/y/")
     several = sorted(path for path in metadata if path.startswith(below))
@@ -243,8 +304,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
     if ("recording" in specs) == ("offsets" in specs):
         raise ValueError(f"segment {name} has to hold either recording or offsets")
     entry = metadata[next(iter(labels.values())).path]["dimension_names"][0]
-    return Segment(
-        name=name,
+    return Arrays(
         inputs=inputs,
         labels=labels,
         recording=specs.get("recording"),
@@ -259,7 +319,7 @@ def segment_of(metadata: Mapping[str, Any], name: str) -> Segment:
 
 def read_segment(root: Location, name: str) -> Segment:
     """Return the arrays of a segment that is on disk, published or not."""
-    return segment_of(read_documents(root, name), name)
+    return Segment(name=name, found=arrays_of(read_documents(root, name), name))
 
 
 def read_documents(root: Location, name: str) -> dict[str, Any]:

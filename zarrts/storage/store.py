@@ -22,20 +22,22 @@ programs add to the root (attributes, arrays, groups) is in no checksum, and sta
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from zarrts.errors import AccessError, BucketError, StoreError
 from zarrts.labels.scheme import LabelScheme
 from zarrts.storage.descriptions import description_of, scheme_of
-from zarrts.storage.location import Location, list_files
+from zarrts.storage.location import Location, is_same, list_files
 from zarrts.storage.metadata import is_root_whole
 from zarrts.storage.no_store import quoted, why_no_store, why_not_ours
-from zarrts.storage.open_files import read_within_limit
+from zarrts.storage.open_files import read_within_limit, within_limit
 from zarrts.storage.parted_root import PartedRoot
-from zarrts.storage.schema import why_unreadable
-from zarrts.storage.segments import ROOT_KEY, Segment, segment_of
+from zarrts.storage.schema import MANY_VERSIONS, why_unreadable
+from zarrts.storage.segments import ROOT_KEY, Arrays, Segment, arrays_of
+from zarrts.storage.versions import Version, versions_of
 from zarrts.types import Description, LabelsPer
 
 Entries = Mapping[str, tuple[int, int]]
@@ -47,15 +49,6 @@ REMEDY = "Copy the store again, or convert again with overwrite=True (--overwrit
 
 class NewerSchemaError(StoreError):
     """A newer version of zarrts wrote the store."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version that can be opened: its segments, and how many classes were known then."""
-
-    version: int
-    segments: tuple[str, ...]
-    n_classes: int | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +83,7 @@ class StoreHeader:
 
     `kind` is "dense" or "ragged"; `labels_per` is what has a label, as `Segment` has it.
     `versions` are those that can be opened, this one last; `gone` are those that could be.
+    `needs` are what a reader of its parts has to know beyond schema 1, sorted.
     `inputs` say what columns and rows of each of several inputs mean; `channels`, `rate_hz` and
     `units` are those of the only one. `removal` is one that did not come to its end.
     """
@@ -110,6 +104,7 @@ class StoreHeader:
     units: tuple[str, ...] | None = None
     removal: Removal | None = None
     inputs: Mapping[str, Description] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     @property
     def description(self) -> Description:
@@ -154,12 +149,12 @@ class StoreHeader:
         """
         for it in self.versions:
             if it.version == version:
-                names = self.labels.class_names
+                names, segments = self.labels.class_names, {*it.segments}
                 return replace(
                     self,
                     version=version,
                     labels=replace(self.labels, class_names=names and names[: it.n_classes]),
-                    segments=tuple(one for one in self.segments if one.name in it.segments),
+                    segments=tuple(one for one in self.segments if one.name in segments),
                 )
         for gone in self.gone:
             if version in gone.versions:
@@ -186,6 +181,11 @@ def combined_id(segments: Sequence[Segment]) -> str:
     return hashlib.sha256(" ".join(it.write_id for it in segments).encode()).hexdigest()[:32]
 
 
+def combined_needs(segments: Iterable[Segment]) -> tuple[str, ...]:
+    """Return what a reader of some segments has to know beyond schema 1, sorted."""
+    return tuple(sorted({need for it in segments for need in it.needs}))
+
+
 def manifest_key(version: int) -> str:
     """Return where the manifest of a version is."""
     return f"{MANIFESTS}/{version}.json"
@@ -196,10 +196,17 @@ def sizes_below(root: Location, name: str) -> dict[str, int]:
     return {f"{name}/{key}": size for key, size in list_files(root / name).items()}
 
 
-def read_root(root: Location) -> bytes | None:
-    """Return the root as it is written, or None if there is none."""
+def read_root(root: Location, before: bytes | None = None) -> bytes | None:
+    """Return the root as it is written, or None if there is none; `before` itself, if it is that.
+
+    In a bucket, it is read in any case.
+    """
     try:
-        return read_within_limit(root / ROOT_KEY)
+        path = root / ROOT_KEY
+        is_known = before is not None and isinstance(path, Path)
+        if is_known and within_limit(lambda: is_same(path, before or b""), path):
+            return before
+        return read_within_limit(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -254,7 +261,7 @@ def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, PartedRoot 
     path = root / ROOT_KEY
     parted = PartedRoot.of(content)
     try:
-        document = json.loads(content) if parted is None else parted.outline
+        document = json.loads(content) if parted is None else parted.document
     except ValueError as error:
         raise StoreError(_unreadable(path, error)) from error
     if not isinstance(document, dict):
@@ -270,21 +277,24 @@ def parse_root(root: Location, content: bytes) -> tuple[StoreHeader, PartedRoot 
             )
         if parted is None and not is_root_whole(content, document):
             raise ValueError("it does not match its checksum")
-        return _header(document, attributes), parted
+        parts = _parts_of(document) if parted is None else parted.arrays
+        return _header(attributes, parts), parted
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}). {REMEDY}"
         ) from error
 
 
-def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> StoreHeader:
-    labels_per = attributes.get("labels_per", "sample")
+def _parts_of(document: Mapping[str, Any]) -> dict[str, Arrays]:
     # Those of all segments, looked through for each, would take a second at 200 of them.
     nodes: dict[str, dict[str, Any]] = {}
     for path, node in document["consolidated_metadata"]["metadata"].items():
         nodes.setdefault(path.partition("/")[0], {})[path] = node
-    # A thousand versions name half a million parts, which would all be texts of their own.
-    names = {it["name"]: it["name"] for it in attributes["segments"]}
+    names = (it["name"] for it in document["attributes"]["zarrts"]["segments"])
+    return {it: arrays_of(nodes.get(it, {}), it) for it in names}
+
+
+def _header(attributes: Mapping[str, Any], parts: Mapping[str, Arrays | bytes]) -> StoreHeader:
     return StoreHeader(
         version=attributes["version"],
         kind=attributes["kind"],
@@ -296,8 +306,9 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
         rate_hz=attributes["rate_hz"],
         units=tuple(attributes["units"]) if "units" in attributes else None,
         segments=tuple(
-            replace(
-                segment_of(nodes.get(it["name"], {}), it["name"]),
+            Segment(
+                name=it["name"],
+                found=parts[it["name"]],
                 stored_bytes=it["stored_bytes"],
                 write_id=it["write_id"],
                 provenance=it.get("provenance", it["write_id"]),  # one and the same once
@@ -306,18 +317,12 @@ def _header(document: Mapping[str, Any], attributes: Mapping[str, Any]) -> Store
             )
             for it in attributes["segments"]
         ),
-        versions=tuple(
-            Version(
-                it["version"],
-                tuple(map(names.__getitem__, it["segments"])),
-                it["n_classes"],
-            )
-            for it in attributes["versions"]
-        ),
+        versions=versions_of(attributes["versions"]),
         gone=tuple(Gone(tuple(it["versions"]), it["why"]) for it in attributes["gone"]),
         manifest_sha256=attributes["manifest"]["sha256"],
-        labels_per=labels_per,
+        labels_per=attributes.get("labels_per", "sample"),
         removal=_removal(attributes.get("removal")),
+        needs=tuple(it for it in attributes.get("needs", ()) if it != MANY_VERSIONS),
         inputs={name: description_of(it) for name, it in attributes.get("inputs", {}).items()},
     )
 

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,31 +35,41 @@ _COLUMNS = (
 )
 
 
+class RecordingNames(Protocol):
+    """The recordings of a segment, in the order of their rows: who, where from, how long."""
+
+    @property
+    def subject(self) -> tuple[str, ...]:
+        """Names of the subjects that they belong to."""
+        ...
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """Names of the files that they came from."""
+        ...
+
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """Digests of the content of these files."""
+        ...
+
+    @property
+    def starts(self) -> IntArray:
+        """First row of each in the segment, shape (n_recordings + 1,); the last is the total.
+
+        A row is a sample, or a step in time where the segment is ragged.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class RecordingNames:
-    """The recordings of a segment, in the order of their rows: who, where from, how long.
-
-    Attributes
-    ----------
-    subject, source, fingerprint : tuple of str
-        Who it belongs to, which file it came from, and a digest of that file's content.
-    starts : int64, shape (n_recordings + 1,)
-        First row of each recording in the segment (a sample, or a step in time where the segment
-        is ragged); the last entry is the total.
-    """
-
-    subject: tuple[str, ...]
-    source: tuple[str, ...]
-    fingerprint: tuple[str, ...]
-    starts: IntArray
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingTable(RecordingNames):
+class RecordingTable:
     """One entry for each recording of a segment, and what is in it.
 
     Attributes
     ----------
+    subject, source, fingerprint, starts
+        See `RecordingNames`.
     source_starts : int64, shape (n_recordings,)
         Row of the source file that is the recording's first.
     label_counts : int64, shape (n_recordings, n_classes), or None
@@ -77,6 +87,10 @@ class RecordingTable(RecordingNames):
         How counts stand for values, of each input that is packed.
     """
 
+    subject: tuple[str, ...]
+    source: tuple[str, ...]
+    fingerprint: tuple[str, ...]
+    starts: IntArray
     source_starts: IntArray
     label_counts: IntArray | None
     moments: Moments

@@ -32,12 +32,14 @@ from zarrts.storage.metadata import metadata_bytes, metadata_of
 from zarrts.storage.no_store import quoted
 from zarrts.storage.segments import ROOT_KEY, Segment, read_segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import Gone, StoreHeader, Version, combined_id, read_header
+from zarrts.storage.store import Gone, StoreHeader, combined_id, combined_needs, read_header
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
+from zarrts.storage.versions import Version
 from zarrts.upkeep.joining import (
-    is_alike,
+    documents_by_part,
     joined_documents,
     joined_table,
+    kind_of,
     task_bytes,
     tasks_of,
     write_task,
@@ -166,15 +168,15 @@ def _no_disk_full(root: Location) -> Iterator[None]:
 
 
 def _header(old: StoreHeader, segments: Sequence[Segment], plan: "_Plan") -> StoreHeader:
-    version = old.version + 1
-    names = tuple(it.name for it in segments)
-    latest = Version(version, names, old.labels.n_classes)
+    version, lost = old.version + 1, {*plan.lost}
+    latest = Version.of(version, (it.name for it in segments), old.labels.n_classes)
     return replace(
         old,
         version=version,
         write_id=combined_id(segments),
         segments=tuple(segments),
-        versions=(*(it for it in old.versions if it.version not in plan.lost), latest),
+        needs=combined_needs(segments),
+        versions=(*(it for it in old.versions if it.version not in lost), latest),
         gone=(*old.gone, Gone(plan.lost, WHY_GONE.format(version))),
     )
 
@@ -186,26 +188,29 @@ class _Plan:
     root: Location
     runs: tuple[tuple[Segment, ...], ...]
     tables: Mapping[str, RecordingTable]
-    metadata: Mapping[str, Any]
+    documents: Mapping[str, Mapping[str, Any]]
     lost: tuple[int, ...]
 
     @staticmethod
     def of(root: Location, target: Target, header: StoreHeader) -> "_Plan":
         """Return the plan for the latest version of a store."""
-        metadata = metadata_of(target.document)
+        documents = documents_by_part(metadata_of(target.document))
         tables = {}
         if len(header.segments) > 1:
             tables = {it.name: read_table(root, it) for it in header.segments}
         runs: list[list[Segment]] = []
+        kind: Any = None
         for it in header.segments:
-            if runs and is_alike(runs[-1][-1], it, metadata, tables):
+            before = kind
+            kind = kind_of(it, documents[it.name], tables[it.name]) if tables else None
+            if runs and kind == before:
                 runs[-1].append(it)
             else:
                 runs.append([it])
         staying = {run[0].name for run in runs if len(run) == 1}
         lost = (it.version for it in header.versions if not staying.issuperset(it.segments))
         plan = tuple(map(tuple, runs))
-        return _Plan(root, plan, tables, metadata, tuple(lost) if len(staying) < len(runs) else ())
+        return _Plan(root, plan, tables, documents, tuple(lost) if len(staying) < len(runs) else ())
 
     @property
     def is_needed(self) -> bool:
@@ -253,7 +258,7 @@ class _Plan:
         """Write one joined part, and add its shards to `files`."""
         root, tables = self.root, [self.tables[it.name] for it in run]
         table = joined_table(tables)
-        documents, options = joined_documents(run, name, self.metadata, table)
+        documents, options = joined_documents(run, name, self.documents[run[0].name], table)
         contents = {f"{path}/{ROOT_KEY}": metadata_bytes(it) for path, it in documents.items()}
         write_files(root, contents)
         segment = read_segment(root, name)

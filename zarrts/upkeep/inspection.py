@@ -194,7 +194,7 @@ def check_sources(
         if table is None:
             continue
         matched = match_sources(source, segment, table, header.description)
-        yield from (Problem(text, segment.name) for text in matched.problems)
+        yield from (Problem(it, segment.name, is_of_sources=True) for it in matched.problems)
         for number, recording in matched.recordings.items():
             yield from _compare(root, segment, header.labels, table, number, recording, places)
 

@@ -30,26 +30,33 @@ _SHUFFLE = ("shuffle", "blocksize")
 # Which parts -------------------------------------------------------------------------------------
 
 
-def is_alike(
-    one: Segment,
-    other: Segment,
-    metadata: Mapping[str, Any],
-    tables: Mapping[str, RecordingTable],
-) -> bool:
-    """Return whether two parts could have been written by one conversion.
+def documents_by_part(metadata: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the metadata of each part, without its table, by path below it; "" is the part."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, node in metadata.items():
+        name, _, below = path.partition("/")
+        if below.partition("/")[0] != "table":
+            # Which only the root and the parts have, once they are published.
+            kept = {key: it for key, it in node.items() if key != "consolidated_metadata"}
+            found.setdefault(name, {})[below] = kept
+    return found
+
+
+def kind_of(segment: Segment, documents: Mapping[str, Any], table: RecordingTable) -> Any:
+    """Return what is equal of parts that could have been written by one conversion.
 
     They have the same options, by which their sources are found again, the same arrays but for
     their lengths and the shuffle before the compression, and the same statistics. The rate is that
     of the store, whether it is among the options, as of what was appended, or is that of the files.
+
+    Parameters
+    ----------
+    documents : dict
+        Metadata of the part; see `documents_by_part`.
     """
-    kinds = [_kind(it, metadata, tables[it.name]) for it in (one, other)]
-    return bool(kinds[0] == kinds[1])
-
-
-def _kind(segment: Segment, metadata: Mapping[str, Any], table: RecordingTable) -> Any:
     options = {key: it for key, it in segment.options.items() if key not in _OF_EACH}
     arrays = {}
-    for path, node in _documents_of(segment, metadata).items():
+    for path, node in documents.items():
         if path.startswith(f"{CHECKSUMS}/"):
             continue
         is_of_rows = path in segment.row_arrays
@@ -75,29 +82,18 @@ def _with_any_shuffle(node: Any) -> Any:
     return {**node, "codecs": [{**sharding, "codecs": inner}, *codecs[1:]]}
 
 
-def _documents_of(segment: Segment, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a part, without its table, by path below it; "" is the part."""
-    found = {}
-    for path, node in metadata.items():
-        name, _, below = path.partition("/")
-        if name == segment.name and below.partition("/")[0] != "table":
-            # Which only the root and the parts have, once they are published.
-            found[below] = {key: it for key, it in node.items() if key != "consolidated_metadata"}
-    return found
-
-
 # What they are -----------------------------------------------------------------------------------
 
 
 def joined_documents(
     run: Sequence[Segment],
     name: str,
-    metadata: Mapping[str, Any],
+    documents: Mapping[str, Any],
     table: RecordingTable,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the metadata of parts as one part of some name, by path; and its options.
 
-    `table` is that of the joined part.
+    `documents` are those of the first part, `table` is that of the joined one.
 
     Where the first part was too small to fill a shard, shards become as large as usual.
     """
@@ -113,7 +109,7 @@ def joined_documents(
         lengths["offsets"] = n_recordings + 1
     packed = {input_path(it): packing for it, packing in table.packing.items()}
     found = {}
-    for path, node in _documents_of(first, metadata).items():
+    for path, node in documents.items():
         array = path.removeprefix(f"{CHECKSUMS}/")
         spec = first.arrays.get(array)
         if spec is not None and path != array:

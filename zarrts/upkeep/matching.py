@@ -110,7 +110,7 @@ def match_sources(
                 f"{origin}: is not the file that was converted; its content differs{where}."
             )
         else:
-            problems.append(refused.get(name) or f"{origin}: is not among the sources.")
+            problems.append(refused.get(name) or f"{origin}: is not among the sources given.")
     return Matched(recordings, tuple(problems))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zarrts.lists import listed
 from zarrts.storage.store import StoreHeader
 from zarrts.storage.table import RecordingTable
 from zarrts.types import ArraySpec
@@ -26,12 +27,15 @@ class Problem:
         The shard that it is in; None where it is not a shard.
     key : str or None
         Path of the file below the store, where one file is wrong.
+    is_of_sources : bool
+        Whether it keeps a source from being compared, and says nothing of the store itself.
     """
 
     text: str
     segment: str | None = None
     shard: int | None = None
     key: str | None = None
+    is_of_sources: bool = False
 
 
 class SourcePlaces:
@@ -102,6 +106,4 @@ class SourcePlaces:
 
 
 def _whose(table: RecordingTable, low: int, high: int) -> str:
-    names = list(dict.fromkeys(table.subject[low:high]))
-    more = f" and {len(names) - _MAX_SUBJECTS} more" if len(names) > _MAX_SUBJECTS else ""
-    return f" of {', '.join(names[:_MAX_SUBJECTS])}{more}"
+    return f" of {listed(dict.fromkeys(table.subject[low:high]), _MAX_SUBJECTS)}"

@@ -27,8 +27,16 @@ from zarrts.storage.packing import Packing
 from zarrts.storage.readers import open_inputs, open_labels, open_mask
 from zarrts.storage.segments import Segment
 from zarrts.storage.shards import WrittenShard
-from zarrts.storage.store import Gone, Removal, StoreHeader, Version, combined_id, read_header
+from zarrts.storage.store import (
+    Gone,
+    Removal,
+    StoreHeader,
+    combined_id,
+    combined_needs,
+    read_header,
+)
 from zarrts.storage.table import RecordingTable, digest_of_table, read_table, write_table
+from zarrts.storage.versions import Version
 from zarrts.system import count_cpus
 from zarrts.timeline import Gaps, part_of_gaps
 from zarrts.types import IntArray
@@ -111,7 +119,8 @@ def remove_subject(root: Location, subject: str, workers: int | None = None) -> 
                 if kept.any():
                     rewrite = _Rewrite(root, segment, table, str(next(names)), workers)
                     segments.append(rewrite.without(~kept, written))
-            lost = tuple(it.name for it in header.segments if it not in segments)
+            staying = {it.name for it in segments}
+            lost = tuple(it.name for it in header.segments if it.name not in staying)
             removal = Removal(subject, n_removed, lost)
             hold.check()
             publish(target, _header(header, tuple(segments), removal), written)
@@ -152,14 +161,16 @@ def _header(old: StoreHeader, segments: tuple[Segment, ...], removal: Removal) -
     version = old.version + 1
     names = {it.name for it in segments}
     kept = tuple(it for it in old.versions if names.issuperset(it.segments))
-    lost = tuple(it.version for it in old.versions if it not in kept)
+    still = {it.version for it in kept}
+    lost = tuple(it.version for it in old.versions if it.version not in still)
     gone = (*old.gone, Gone(lost, _WHY.format(version)))
-    latest = Version(version, tuple(it.name for it in segments), old.labels.n_classes)
+    latest = Version.of(version, (it.name for it in segments), old.labels.n_classes)
     return replace(
         old,
         version=version,
         write_id=combined_id(segments),
         segments=segments,
+        needs=combined_needs(segments),
         versions=(*kept, latest),
         gone=gone,
         removal=removal,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.rows.inputs import InputTime
 from zarrts.sources.source_options import SourceOptions

@@ -2,10 +2,11 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
+from zarrts.lists import listed as listed
 
 X_WORDS = (
     *("x", "xs", "data", "input", "inputs", "signal", "signals", "sample", "samples"),
@@ -42,15 +43,6 @@ def told_apart(names: Sequence[str]) -> list[str]:
             taken.add(name)
         found.append(name)
     return found
-
-
-def listed(items: Iterable[str], limit: int = 20) -> str:
-    """Return `items` separated by commas, those beyond `limit` as a count."""
-    all_items = list(items)
-    shown = all_items[:limit]
-    if len(all_items) > limit:
-        return f"{', '.join(shown)} and {len(all_items) - limit:,} more"
-    return ", ".join(shown)
 
 
 def pick(

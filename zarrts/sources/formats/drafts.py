@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from zarrts.errors import SourceError
+from zarrts.lists import listed
 from zarrts.sources.formats import array_names
 from zarrts.sources.formats.array_inputs import arrays_of_inputs, times_of_inputs
 from zarrts.sources.formats.carried import description_of
@@ -309,8 +310,7 @@ def input_name(contents: Contents, x: str | None, origin: str) -> str:
             return more
     what = "it is not clear which array is the inputs" if x is None else f"none is called {x!r}"
     raise SourceError(
-        f"{origin}: holds {array_names.listed(map(contents.summary, names))}, and {what}; name it "
-        "with x=."
+        f"{origin}: holds {listed(map(contents.summary, names))}, and {what}; name it with x=."
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.rows.label_rows import IntervalRows
 from zarrts.sources.source_options import SourceOptions

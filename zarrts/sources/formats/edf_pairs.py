@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.rows.files import SourceFile
 
 _WORDS = re.compile(

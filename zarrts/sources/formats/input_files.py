@@ -3,10 +3,14 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from zarrts.sources.formats.array_names import Y_WORDS, listed
+from zarrts.lists import listed
+from zarrts.sources.formats.array_names import Y_WORDS
+from zarrts.sources.formats.drafts import Draft
 from zarrts.sources.formats.npy_pairs import folder_name, readings
 from zarrts.sources.rows.files import SourceFile, SourcePath
+from zarrts.sources.rows.inputs import InputRows
 from zarrts.sources.source_options import SourceOptions
+from zarrts.types import Description, RowReader
 
 LABELS = "labels of y="
 """The role of a file of labels; no input has that name, which has blanks."""
@@ -60,6 +64,40 @@ class FileGroup:
     def paths(self) -> tuple[SourcePath, ...]:
         """Absolute, of all files."""
         return tuple(it.path for it in self.files)
+
+    def draft(
+        self,
+        x: InputRows,
+        y: RowReader,
+        *,
+        y_name: str,
+        each: str,
+        description: Description,
+    ) -> Draft:
+        """Return the recording that the files are.
+
+        Parameters
+        ----------
+        x : InputRows
+        y : RowReader
+        y_name : str
+            The name of the labels in the source.
+        each : str
+            Names the files in a plan, such as "tables".
+        description : Description
+        """
+        return Draft(
+            origin=self.origin,
+            name=self.name,
+            path_name=self.path_name,
+            paths=self.paths,
+            x=x,
+            y=y,
+            x_name=", ".join(self.inputs[name].origin.rpartition("/")[2] for name in x.names),
+            y_name=y_name,
+            found=f"{len(self.files)} {each}, one for each input",
+            description=description,
+        )
 
 
 def group_files(

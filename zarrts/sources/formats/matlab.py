@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.lists import listed
 from zarrts.sources.formats import matlab4, matlab5
 from zarrts.sources.formats import matlab_words as words
-from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.format import Format
 from zarrts.sources.formats.hdf5 import MAX_OBJECTS

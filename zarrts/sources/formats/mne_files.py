@@ -16,7 +16,7 @@ from datetime import datetime
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.gdf_header import GdfChannels, read_channels

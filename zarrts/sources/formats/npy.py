@@ -235,16 +235,11 @@ def _draft_of_group(
         for name, file in group.inputs.items()
     }
     labels = group.labels
-    return Draft(
-        origin=group.origin,
-        name=group.name,
-        path_name=group.path_name,
-        paths=group.paths,
-        x=x,
-        y=ConstantRows("", x.shape[0]) if labels is None else read(labels, "y"),
-        x_name=", ".join(group.inputs[name].origin.rpartition("/")[2] for name in x.names),
+    return group.draft(
+        x,
+        ConstantRows("", x.shape[0]) if labels is None else read(labels, "y"),
         y_name="y" if labels is None else labels.origin.rpartition("/")[2],
-        found=f"{len(group.files)} files, one for each input",
+        each="files",
         description=replace(Description.unknown(), parts=parts),
     )
 

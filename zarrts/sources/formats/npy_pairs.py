@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from zarrts.sources.formats.array_names import X_WORDS, Y_WORDS, listed
+from zarrts.lists import listed
+from zarrts.sources.formats.array_names import X_WORDS, Y_WORDS
 from zarrts.sources.source_options import Role
 
 ROLES: tuple[Role, Role] = ("x", "y")

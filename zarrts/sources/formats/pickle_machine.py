@@ -26,7 +26,7 @@ from zarrts.sources.formats.pickle_values import (
 )
 
 MAX_OPERATIONS = 3_000_000
-"""What is held of a pickle in memory grows with its operations, some hundred bytes for each."""
+"""The memory that a pickle takes grows with its operations, some hundred bytes for each."""
 
 MAX_TEXT_BYTES = 1024
 """Longer text is noted by its place alone; older pickles store arrays as text."""

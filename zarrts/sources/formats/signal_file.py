@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.contents import Contents, Scoring
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of
 from zarrts.sources.formats.edf_header import Annotation

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.drafts import Draft, NoInputsError
 from zarrts.sources.rows.inputs import InputRows, InputTime, input_rows
 from zarrts.sources.source_options import SourceOptions

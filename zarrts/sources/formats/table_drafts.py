@@ -9,7 +9,8 @@ import numpy as np
 
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
-from zarrts.sources.formats.array_names import listed, usual_name
+from zarrts.lists import listed
+from zarrts.sources.formats.array_names import usual_name
 from zarrts.sources.formats.contents import Contents, undescribed
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.subject_arrays import NAMES

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.format import Format
@@ -102,18 +102,15 @@ def _draft(group: FileGroup, options: SourceOptions, open_table: Open) -> Draft:
     labels = _labels(group, tables, times, parts, options, open_table)
     if times and labels.time is not None:
         times["y"] = labels.time
-    x = input_rows(readers, group.origin, times)
-    return Draft(
-        origin=group.origin,
-        name=group.name,
-        path_name=group.path_name,
-        paths=group.paths,
-        x=x,
-        y=labels.rows,
-        x_name=", ".join(group.inputs[name].origin.rpartition("/")[2] for name in x.names),
+    draft = group.draft(
+        input_rows(readers, group.origin, times),
+        labels.rows,
         y_name=labels.name,
-        found=f"{len(group.files)} tables, one for each input",
+        each="tables",
         description=replace(Description.unknown(), parts=parts, rate_hz=labels.rate_hz),
+    )
+    return replace(
+        draft,
         subject=_subject(tables, options),
         labels_per=labels.per,
         first_s=min((it.start_s for it in times.values()), default=None),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.libraries import as_source_error, local_path, needed, opening
 from zarrts.sources.formats.signal_file import (

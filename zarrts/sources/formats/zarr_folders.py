@@ -43,7 +43,7 @@ _AXES = {
     **dict.fromkeys(("channel", "channels", "ch", "chan", "num_channels"), "channel"),
     **dict.fromkeys(("electrode", "electrodes", "sensor", "sensors"), "channel"),
 }
-"""What dimensions are called in such files, and which axis of ours they are."""
+"""The names of dimensions in such files, and the axis of ours that each is."""
 
 
 class Arrays:

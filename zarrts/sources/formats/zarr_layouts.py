@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed, told_apart
+from zarrts.lists import listed
+from zarrts.sources.formats.array_names import told_apart
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of

@@ -10,7 +10,7 @@ from zarrts.sources.steps.resampling import Stretches
 from zarrts.types import AnyArray, IntArray, RowReader
 
 NAN, AMPLITUDE, FLAT = 1, 2, 4
-"""What is added in the mask for each thing that is wrong with a row."""
+"""The numbers in the mask for each thing that is wrong with a row; several are added."""
 
 
 @dataclass(frozen=True)

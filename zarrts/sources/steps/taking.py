@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from zarrts.errors import SourceError
+from zarrts.lists import listed
 from zarrts.sizes import format_count, rows_of_time
 from zarrts.sources.rows.views import CastRows, ValueRows
 from zarrts.sources.step_options import Clean, Filter, Map, Notch, Pick, Resample, Step, Stored
@@ -121,10 +122,9 @@ def _pick(step: Pick, recordings: Sequence[SourceRecording]) -> Taken:
     line = f"pick {len(step.columns)}{of} channels: {_names(step)}{reference}"
     notes = []
     for name, lacking in absent.items():
-        shown = ", ".join(it.origin for it in lacking[:_MAX_SHOWN])
-        more = f" and {len(lacking) - _MAX_SHOWN} more" if len(lacking) > _MAX_SHOWN else ""
+        shown = listed((it.origin for it in lacking), _MAX_SHOWN)
         what = "is NaN there" if step.absent == "nan" else "these are left out"
-        notes.append(f"no {name} in {shown}{more}: {what}")
+        notes.append(f"no {name} in {shown}: {what}")
     return Taken(tuple(found), tuple(problems), (line,), tuple(notes))
 
 
@@ -133,8 +133,7 @@ def _names(step: Pick) -> str:
         it.name if not it.minus or "-" in it.name else f"{it.name} ({it.of[0]} - {it.minus[0]})"
         for it in step.columns
     ]
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return f"{', '.join(names[:_MAX_NAMES])}{more}"
+    return listed(names, _MAX_NAMES)
 
 
 # Rows ----------------------------------------------------------------------------------------
