@@ -201,7 +201,7 @@ DRIVER = """
 
     for line in sys.stdin:
         if not (child := os.fork()):
-            signal.alarm(60)
+            signal.alarm(240)
             try:
                 convert(**json.loads(line))
                 os._exit(0)
