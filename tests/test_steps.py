@@ -513,6 +513,8 @@ def test_a_step_without_a_rate_names_the_option():
         ("clean amplitude=large", "amplitude='large' has to be a number"),
         ("clean flat=0", "flat=0 is no time"),
         ("map no.such:module", "cannot be imported"),
+        ("stored text", "stored: 'text' is not the dtype of numbers, as 'float32' is"),
+        ("stored S4", "stored: 'S4' is not the dtype of numbers"),
         (3, "3 is not a step"),
     ],
 )
