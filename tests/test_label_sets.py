@@ -228,8 +228,16 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     assert "s1.npz: its arrays of labels are not equally long (30 in 'stage', 3 in" in said
     assert "several; leave" in refusal(files, y=["stage", "age"], class_names=["W", "N1", "REM"])
     x = np.zeros((4, 3, 2))
-    bad = zarrts.Recording("a", x, {"a/b": np.arange(4)})
-    assert "'a/b' cannot be the name" in refusal(bad)
+    for name in ("a/b", "", ".a", "a.", "c", "zarr.json", "aux", "Con", "LPT1.txt", "é" * 51):
+        bad = zarrts.Recording("a", x, {name: np.arange(4), "good": np.arange(4)})
+        assert f"{name!r} cannot be the name of an array of labels" in refusal(bad)
+    for name in ("é" * 50, "auxiliary", "con_1", "com", "a.b-c_d", "9"):
+        zarrts.convert(
+            zarrts.Recording("a", x, {name: np.arange(4), "good": np.arange(4)}),
+            tmp_path / "n.zarr",
+            overwrite=True,
+            progress=False,
+        ).close()
     mixed = zarrts.Recording("a", x, {"a": np.arange(4), "b": 3})
     assert "some of its labels are one for all rows" in refusal(mixed)
     pair = tmp_path / "pair"

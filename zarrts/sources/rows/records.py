@@ -12,6 +12,9 @@ from zarrts.sources.rows.reader import Rows
 from zarrts.types import AnyArray, RowReader, SeriesList
 
 _RESERVED = {"c", "zarr.json"}  # names of files and folders in a store
+# Windows takes the first for devices, whatever comes after a dot, and leaves out a dot at the end.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_MAX_LENGTH = 100  # bytes; file systems take some more
 
 
 @dataclass(frozen=True)
@@ -98,19 +101,28 @@ def named_rows(readers: Mapping[str, RowReader], origin: str) -> NamedRows:
 
 def check_names(names: tuple[str, ...], where: str, what: str = "an array of labels") -> None:
     """Raise SourceError unless arrays can have these names in a store; says `what` they are."""
-    bad = [
-        name
-        for name in names
-        if not re.fullmatch(r"[^\W_][\w.-]*", name) or name.lower() in _RESERVED
-    ]
+    bad = [name for name in names if not _can_be_a_folder(name)]
     if bad:
         raise SourceError(
             f"{where}: {', '.join(map(repr, bad))} cannot be the name of {what} in a store; "
-            "use letters, digits, '_', '-' and '.', beginning with a letter or digit."
+            "use letters, digits, '_', '-' and '.', beginning with a letter or digit and not "
+            f"ending with a dot, at most {_MAX_LENGTH} bytes, and no name that Windows keeps for "
+            "devices, such as 'con' and 'aux'."
         )
     if len({name.lower() for name in names}) < len(names) or not names:
         many = what.removeprefix("an ").replace("array", "arrays").replace("input", "inputs")
         raise SourceError(f"{where}: {many} need names that differ, not {list(names)}.")
+
+
+def _can_be_a_folder(name: str) -> bool:
+    """Return whether a folder of a store can have this name, on each system."""
+    return (
+        re.fullmatch(r"[^\W_][\w.-]*", name) is not None
+        and name[-1] != "."
+        and name.lower() not in _RESERVED
+        and _DEVICES.fullmatch(name) is None
+        and len(name.encode()) <= _MAX_LENGTH
+    )
 
 
 def are_named(rows: RowReader | SeriesList) -> bool:
