@@ -15,7 +15,7 @@ import zarrts
 from zarrts.storage import schema, versions
 from zarrts.storage.metadata import root_bytes
 from zarrts.storage.store import header_of, read_header
-from zarrts.storage.versions import Version, listed, versions_of
+from zarrts.storage.versions import Version, entries_of, versions_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -57,7 +57,7 @@ def test_a_list_says_what_was_listed_whatever_the_life_of_a_store(
     naive = lived(steps)
     every = tuple(Version.of(*it) for it in naive)
     spelled = [{"version": number, "segments": names, "n_classes": n} for number, names, n in naive]
-    said = json.loads(json.dumps(listed(every)))
+    said = json.loads(json.dumps(entries_of(every)))
     if len(every) <= 64:
         assert said == spelled
     for document in (said, spelled):  # stores of earlier versions spell out any number
@@ -65,7 +65,7 @@ def test_a_list_says_what_was_listed_whatever_the_life_of_a_store(
         assert [(it.version, [*it.segments], it.n_classes) for it in found] == naive
         assert found == every
         assert hash(found) == hash(every)
-        assert json.loads(json.dumps(listed(found))) == said
+        assert json.loads(json.dumps(entries_of(found))) == said
         assert pickle.loads(pickle.dumps(found)) == found
 
 
@@ -73,7 +73,7 @@ def test_many_versions_are_said_and_kept_in_as_much_as_there_are_parts() -> None
     sizes = []
     for n in (200, 400, 800):
         every = tuple(Version.of(1 + i, map(str, range(1 + i)), 2) for i in range(n))
-        said = json.dumps(listed(every))
+        said = json.dumps(entries_of(every))
         found = versions_of(json.loads(said))
         sizes.append((len(said) / n, len(pickle.dumps(found)) / n))
         assert len({id(it.names) for it in found}) == 1

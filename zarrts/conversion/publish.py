@@ -43,7 +43,7 @@ from zarrts.storage.segments import (
 from zarrts.storage.shards import WrittenShard
 from zarrts.storage.store import StoreHeader, manifest_key, sizes_below
 from zarrts.storage.table import read_table
-from zarrts.storage.versions import listed, needs_of
+from zarrts.storage.versions import entries_of, needs_of
 from zarrts.types import LabelsPer
 
 _ENTRY_AXIS = {"sample": "sample", "row": "row", "recording": "recording_id"}
@@ -382,7 +382,7 @@ def _attributes(header: StoreHeader) -> dict[str, Any]:
             }
             for it in header.segments
         ],
-        "versions": listed(header.versions),
+        "versions": entries_of(header.versions),
         "gone": [{"versions": list(it.versions), "why": it.why} for it in header.gone],
         **({} if header.labels_per == "sample" else {"labels_per": header.labels_per}),
         **({} if header.units is None else {"units": list(header.units)}),

@@ -66,7 +66,7 @@ def needs_of(versions: Sequence[Version]) -> tuple[str, ...]:
     return (MANY_VERSIONS,) if len(versions) > _FEW else ()
 
 
-def listed(versions: Sequence[Version]) -> list[dict[str, Any]]:
+def entries_of(versions: Sequence[Version]) -> list[dict[str, Any]]:
     """Return versions as a root lists them."""
     if not needs_of(versions):
         return [

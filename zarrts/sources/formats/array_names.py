@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
-from zarrts.lists import listed as listed
+from zarrts.lists import listed
 
 X_WORDS = (
     *("x", "xs", "data", "input", "inputs", "signal", "signals", "sample", "samples"),

@@ -7,7 +7,7 @@ folders, a Recording, more of them for a store, new ones for a network, or anoth
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.study.standards import (
     Described,
     Standard,

@@ -7,7 +7,7 @@ from typing import Any
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.rows.files import SourcePath, located, opened
 from zarrts.sources.study.scoring import LABELS

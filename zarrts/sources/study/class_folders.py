@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from zarrts.errors import SourceError
+from zarrts.lists import listed
 from zarrts.sources.formats import registry
-from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Contents
 from zarrts.sources.formats.drafts import Draft, Findings, draft_of, input_name

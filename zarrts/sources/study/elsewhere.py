@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import OptionError, SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.drafts import Draft, Findings, Kind
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of

@@ -11,8 +11,8 @@ from typing import Any
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
+from zarrts.lists import listed
 from zarrts.sources.formats import edf, zarr_folders
-from zarrts.sources.formats.array_names import listed
 from zarrts.sources.formats.carried import description_of
 from zarrts.sources.formats.contents import Scoring
 from zarrts.sources.formats.drafts import (

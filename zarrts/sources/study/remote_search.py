@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.remote_file import Entry, Remote, RemoteFile
 from zarrts.errors import BucketError, SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.zarr_metadata import MARKS, is_ours, top_attributes
 from zarrts.sources.rows.folders import Folder, RemoteFolder
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.contents import Scoring
 from zarrts.sources.formats.edf_header import Annotation
 from zarrts.sources.formats.edf_labels import labels_of

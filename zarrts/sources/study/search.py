@@ -12,7 +12,7 @@ from zarrts.buckets.addresses import is_remote, local_path
 from zarrts.buckets.mounts import Mounts
 from zarrts.buckets.remote_file import RemoteFile
 from zarrts.errors import SourceError
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.zarr_folders import SUFFIX
 from zarrts.sources.formats.zarr_metadata import MARKS, is_ours, top_attributes
 from zarrts.sources.rows.files import SourceFile

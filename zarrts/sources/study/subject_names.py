@@ -11,7 +11,7 @@ from dataclasses import replace
 from zarrts.buckets.mounts import Mounts
 from zarrts.errors import SourceError
 from zarrts.keywords import did_you_mean
-from zarrts.sources.formats.array_names import listed
+from zarrts.lists import listed
 from zarrts.sources.formats.drafts import Draft, Findings
 from zarrts.sources.rows.files import SourceFile, located, opened
 from zarrts.sources.rows.views import ConstantRows
