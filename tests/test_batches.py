@@ -395,14 +395,15 @@ def test_a_transform_gets_the_finished_batch(study, store):
     assert all(it.x.dtype == np.float64 and it.y.dtype == np.int32 for it in seen)
 
 
+def fail_at_77(batch, rng):
+    if 77 in batch.sample_id:
+        raise ZeroDivisionError("sample 77")
+    return batch
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_an_error_in_a_transform_reaches_the_caller_and_ends_the_threads(store, workers):
-    def fail(batch, rng):
-        if 77 in batch.sample_id:
-            raise ZeroDivisionError("sample 77")
-        return batch
-
-    batches = store.samples.batches(8, shuffle=False, transform=fail, workers=workers)
+    batches = store.samples.batches(8, shuffle=False, transform=fail_at_77, workers=workers)
     with pytest.raises(ZeroDivisionError, match="sample 77"):
         list(batches)
     assert batches.is_closed
@@ -445,13 +446,8 @@ def test_who_waits_in_another_thread_works_too(store, monkeypatch, workers, shuf
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_error_where_the_waiting_thread_works_ends_the_threads(store, workers):
-    def fail(batch, rng):
-        if 77 in batch.sample_id:
-            raise ZeroDivisionError("sample 77")
-        return batch
-
     batches = in_another_thread(
-        lambda: store.samples.batches(8, shuffle=False, transform=fail, workers=workers)
+        lambda: store.samples.batches(8, shuffle=False, transform=fail_at_77, workers=workers)
     )
     with pytest.raises(ZeroDivisionError, match="sample 77"):
         in_another_thread(lambda: list(batches))

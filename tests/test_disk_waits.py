@@ -1,4 +1,4 @@
-"""What comes from a disk is told from what is in memory, and from a thread that was stopped."""
+"""Reads from a disk are told from those of memory, and from a thread that was stopped."""
 
 import os
 

@@ -11,7 +11,7 @@ _SLOW_IN_A_ROW = 3  # a thread may once be stopped for another one's sake
 
 
 class DiskClock:
-    """What the thread that made it has read and waited for since then."""
+    """The reads and the time of the thread that made it, since then."""
 
     def __init__(self) -> None:
         self._n_reads, self._started = count_disk_reads(), time.perf_counter()

@@ -133,7 +133,7 @@ class Segment:
 
     @property
     def recording(self) -> ArraySpec | None:
-        """Which recording each row belongs to; dense only."""
+        """The recording that each row belongs to, as an array of their numbers; dense only."""
         return self._arrays.recording
 
     @property
