@@ -469,13 +469,13 @@ SLOW = """
         is_told.set()
         raise KeyboardInterrupt
     signal.signal(signal.SIGINT, interrupt)  # a background job ignores it
-    from zarrts.conversion.encoding import Encoding
-    real = Encoding.measure
-    def measure(self, *args):
+    from zarrts.conversion.encoding import Measuring
+    real = Measuring.add
+    def add(self, *args):
         print("writing", flush=True)
         is_told.wait(seconds)
         return real(self, *args)
-    Encoding.measure = measure
+    Measuring.add = add
     from zarrts.cli import main
     main()
 """

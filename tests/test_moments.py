@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zarrts.stats.count_moments import measure_counts, of_values
+from zarrts.stats.count_moments import CountMoments, of_values
 from zarrts.stats.moments import STATISTICS, Moments, MomentsList, merge_all, pool, pool_by
 from zarrts.storage.journal import WrittenTask, merged_moments
 
@@ -176,6 +176,12 @@ def test_many_entries_are_collected_in_their_order():
     assert collected.stacked().mean[:, 0].tolist() == list(range(2500))
 
 
+def measure_counts(counts, missing=None):
+    measured = CountMoments(counts.shape[-1], missing)
+    measured.add(counts)
+    return measured.moments()
+
+
 @QUICK
 @given(
     seed=st.integers(0, 10**6),
@@ -202,6 +208,23 @@ def test_statistics_of_counts_are_exact(seed, n, channels, middle, missing):
         else:
             assert (found.min[channel], found.max[channel]) == (np.inf, -np.inf)
             assert found.mean[channel] == found.m2[channel] == 0
+
+
+@pytest.mark.parametrize("most_rows", [50, 333, 1 << 22])
+def test_counts_that_come_in_parts_are_measured_as_one(monkeypatch, most_rows):
+    """Also where there are more than are added before sums are rounded."""
+    monkeypatch.setattr("zarrts.stats.count_moments._MOST_ROWS", most_rows)
+    counts = np.random.default_rng(1).integers(31_000, 32_000, (999, 3)).astype(np.int16)
+    counts[::7, 1] = -(1 << 15)
+    measured = CountMoments(3, -(1 << 15))
+    for start in range(0, 999, 37):
+        measured.add(counts[start : start + 37])
+    found = measured.moments()
+    expected = Moments.of(np.where(counts == -(1 << 15), np.nan, counts))
+    for name in ("count", "nan_count", "min", "max"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-14)
+    np.testing.assert_allclose(found.m2, expected.m2, rtol=1e-10)
 
 
 def test_statistics_of_counts_become_those_of_values():

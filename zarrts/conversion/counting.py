@@ -7,7 +7,7 @@ import numpy as np
 from zarrts.conversion.casting import cast_rows
 from zarrts.errors import SourceError
 from zarrts.loops.packing import pack
-from zarrts.stats.count_moments import measure_counts, of_values
+from zarrts.stats.count_moments import CountMoments, of_values
 from zarrts.stats.moments import Moments
 from zarrts.storage.packing import COUNTS, Packing
 from zarrts.types import AnyArray
@@ -68,11 +68,13 @@ class Counting:
             )
         return counts.reshape(values.shape)
 
-    def measure(self, counts: AnyArray, number: int) -> Moments:
-        """Return the statistics of the values of counts, which are exact."""
-        rows = counts if counts.ndim > 1 else counts[:, None]
-        measured = measure_counts(rows, self.packing.packed.missing)
-        return of_values(measured, self.packing.gain[number], self.packing.offset[number])
+    def measuring(self) -> CountMoments:
+        """Return what measures counts of a recording; see `moments`."""
+        return CountMoments(self.packing.gain.shape[1], self.packing.packed.missing)
+
+    def moments(self, measured: CountMoments, number: int) -> Moments:
+        """Return the statistics, which are exact, of the values of counts that were measured."""
+        return of_values(measured.moments(), self.packing.gain[number], self.packing.offset[number])
 
     def values(self, counts: AnyArray, number: int) -> AnyArray:
         """Return the values of counts (n, n_channels) of a recording."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from zarrts.conversion.casting import cast_rows
 from zarrts.conversion.counting import Counting, UnfitError
-from zarrts.stats.moments import Moments, measure
+from zarrts.stats.count_moments import CountMoments
+from zarrts.stats.moments import Moments, measure, merge_all
 from zarrts.storage.packing import Packing
 from zarrts.storage.segments import Segment, parts_of
 from zarrts.storage.table import RecordingTable
@@ -76,17 +77,6 @@ class Encoding:
     def _dtype_of(self, name: str) -> np.dtype[Any]:
         return self.dtype[name].base if name else self.dtype
 
-    def measure(self, stored: Mapping[str, AnyArray], number: int) -> Moments:
-        """Return the statistics of the values of stored rows, inputs one after the other."""
-        return Moments.beside(
-            [
-                measure(rows)
-                if name not in self.countings
-                else self.countings[name].measure(rows, number)
-                for name, rows in stored.items()
-            ]
-        )
-
     def values(self, name: str, stored: AnyArray, number: int) -> AnyArray:
         """Return the values of some of an input that are stored, (n, n_channels)."""
         counting = self.countings.get(name)
@@ -104,6 +94,37 @@ class Encoding:
             else:
                 found &= counting.is_same(part, of_store[name], number, origin)
         return found
+
+
+class Measuring:
+    """The statistics of the values of stored rows of a recording, which come in parts."""
+
+    def __init__(self, encoding: Encoding, number: int) -> None:
+        self._encoding, self._number = encoding, number
+        self._counted: dict[str, CountMoments] = {}
+        self._parts: dict[str, list[Moments]] = {}
+
+    def add(self, stored: Mapping[str, AnyArray]) -> None:
+        """Add rows of each input, as `Encoding.stored` gives them."""
+        for name, rows in stored.items():
+            counting = self._encoding.countings.get(name)
+            if counting is None:
+                self._parts.setdefault(name, []).append(measure(rows))
+                continue
+            if name not in self._parts:
+                self._parts[name], self._counted[name] = [], counting.measuring()
+            self._counted[name].add(rows if rows.ndim > 1 else rows[:, None])
+
+    def moments(self) -> Moments:
+        """Return the statistics of all, at least one part; inputs one after the other."""
+        return Moments.beside(
+            [
+                self._encoding.countings[name].moments(self._counted[name], self._number)
+                if name in self._counted
+                else merge_all(parts)
+                for name, parts in self._parts.items()
+            ]
+        )
 
 
 def same_rows(one: AnyArray, other: AnyArray) -> NDArray[np.bool_]:

@@ -19,11 +19,11 @@ from functools import partial
 import numpy as np
 
 from zarrts.conversion.axes import fields
-from zarrts.conversion.encoding import Encoding
+from zarrts.conversion.encoding import Encoding, Measuring
 from zarrts.conversion.plan import ShardTask, Span, block_rows
 from zarrts.errors import SourceError
 from zarrts.labels.scheme import LabelScheme
-from zarrts.stats.moments import Moments, MomentsList, merge_all
+from zarrts.stats.moments import Moments, MomentsList
 from zarrts.stats.sketches import Drawing
 from zarrts.storage.journal import WrittenTask
 from zarrts.storage.location import Location
@@ -259,8 +259,8 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
         n_done, first = 0, task.spans[0].recording
         for span in task.spans:
             recording = job.recordings[span.recording]
-            parts, row = [], span.start
-            encoding, number = job.encoding, span.recording
+            encoding, number, row = job.encoding, span.recording, span.start
+            measuring = Measuring(encoding, number)
             drawings = {
                 name: Drawing(
                     shape,
@@ -278,7 +278,7 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
                 if job.stop.is_set():
                     raise KeyboardInterrupt
                 converted = encoding.stored(inputs, number, recording.origin)
-                parts.append(encoding.measure(converted, number))
+                measuring.add(converted)
                 for name, rows in converted.items():
                     drawings[name].add(rows)
                     fillers[input_path(name)].add(rows)
@@ -293,7 +293,7 @@ def _write(job: Job, task: ShardTask) -> _WrittenShards:
                     fillers["recording"].add(np.full(len(inputs), span.recording, np.int32))
                 job.on_rows(len(inputs))
                 del inputs, labels, converted, rows
-            moments.append(merge_all(parts))
+            moments.append(measuring.moments())
             if job.n_points:
                 drawn += [(number, name, it.values()) for name, it in drawings.items()]
             n_done += span.stop - span.start

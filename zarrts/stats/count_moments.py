@@ -1,33 +1,56 @@
 """Statistics of 16-bit counts, which are exact, and of the values that they stand for."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from zarrts.loops.sums import count_sums, exact_sum
+from zarrts.loops.sums import CountSums, count_sums, exact_sum
 from zarrts.stats.moments import VALUES_PER_PIECE, FloatArray, Moments, merge_all
 from zarrts.types import AnyArray
 
 _ROWS_PER_FOLD = 32
 _MAX_LANES = 2048
+_MOST_ROWS = 1 << 22  # whose squares add up to an integer that float64 holds
 
 
-def measure_counts(counts: AnyArray, missing: int | None = None) -> Moments:
-    """Return the statistics of an array (..., channel) of counts.
+class CountMoments:
+    """Statistics of counts that come in parts.
 
-    Sums are of integers, and exact: nothing cancels, however far counts are from 0.
+    Sums are of integers, and exact: nothing cancels, however far counts are from 0, and parts are
+    merged without rounding as long as they can be.
 
     Parameters
     ----------
-    counts : int16
+    n_channels : int
     missing : int, optional
         The count that stands for NaN.
     """
-    n_channels = counts.shape[-1] if counts.ndim else 1
-    rows = counts.reshape(-1, n_channels)
-    step = max(1, VALUES_PER_PIECE // n_channels)
-    pieces = [_of_piece(rows[start : start + step], missing) for start in range(0, len(rows), step)]
-    return merge_all(pieces) if pieces else Moments.empty(n_channels)
+
+    def __init__(self, n_channels: int, missing: int | None = None) -> None:
+        self._n_channels, self._missing = n_channels, missing
+        self._n_rows = 0
+        self._sums: CountSums | None = None  # of so many rows
+        self._moments: list[Moments] = []  # of those before
+
+    def add(self, counts: AnyArray) -> None:
+        """Add int16 counts (..., channel)."""
+        rows = counts.reshape(-1, self._n_channels)
+        step = max(1, VALUES_PER_PIECE // self._n_channels)
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            sums = _sums_of(some, self._missing)
+            if self._n_rows + len(some) > _MOST_ROWS:
+                self._round()
+            self._sums = sums if self._sums is None else _added(self._sums, sums)
+            self._n_rows += len(some)
+
+    def moments(self) -> Moments:
+        """Return the statistics of all that was added."""
+        self._round()
+        return merge_all(self._moments) if self._moments else Moments.empty(self._n_channels)
+
+    def _round(self) -> None:
+        if self._sums is not None:
+            self._moments.append(_moments_of(self._sums, self._n_rows))
+        self._sums, self._n_rows = None, 0
 
 
 def of_values(counted: Moments, gain: AnyArray, offset: AnyArray) -> Moments:
@@ -61,21 +84,37 @@ def _value(count: FloatArray, gain: FloatArray, offset: FloatArray) -> FloatArra
     return np.asarray(rounded.astype(np.float64) + 0.0)
 
 
-def _of_piece(rows: AnyArray, missing: int | None) -> Moments:
-    """Return the statistics of rows of counts, of at most `VALUES_PER_PIECE` values."""
+def _sums_of(rows: AnyArray, missing: int | None) -> CountSums:
+    """Return the sums of each channel of rows of at most `VALUES_PER_PIECE` counts."""
     n_rows, n_channels = rows.shape
     folds = max(1, min(n_rows // _ROWS_PER_FOLD, _MAX_LANES // n_channels))
     whole = n_rows // folds * folds
-    parts = [count_sums(rows[:whole].reshape(-1, folds * n_channels), missing)]
-    parts += [count_sums(rows[whole:], missing)] if whole < n_rows else []
+    found = count_sums(rows[:whole].reshape(-1, folds * n_channels), missing)
+    if folds > 1:
+        found = CountSums(
+            found.total.reshape(-1, n_channels).sum(axis=0),
+            found.squares.reshape(-1, n_channels).sum(axis=0),
+            found.n_missing.reshape(-1, n_channels).sum(axis=0),
+            found.low.reshape(-1, n_channels).min(axis=0),
+            found.high.reshape(-1, n_channels).max(axis=0),
+        )
+    return _added(found, count_sums(rows[whole:], missing)) if whole < n_rows else found
 
-    def of_channels(name: str, reduce: Callable[..., AnyArray]) -> AnyArray:
-        lanes = [getattr(part, name).reshape(-1, n_channels) for part in parts]
-        return np.asarray(reduce(np.concatenate(lanes), axis=0))
 
-    # All of these are integers below 2 ** 53, in any order.
-    total, squares = of_channels("total", np.sum), of_channels("squares", np.sum)
-    n_missing = of_channels("n_missing", np.sum)
+def _added(one: CountSums, other: CountSums) -> CountSums:
+    # Integers below 2 ** 53: exact, in any order.
+    return CountSums(
+        one.total + other.total,
+        one.squares + other.squares,
+        one.n_missing + other.n_missing,
+        np.minimum(one.low, other.low),
+        np.maximum(one.high, other.high),
+    )
+
+
+def _moments_of(sums: CountSums, n_rows: int) -> Moments:
+    """Return the statistics of `n_rows` counts of each channel, at most `_MOST_ROWS`."""
+    total, squares, n_missing = sums.total, sums.squares, sums.n_missing
     count = n_rows - n_missing
     some = np.maximum(count, 1)
     base = np.rint(total / some)
@@ -87,8 +126,8 @@ def _of_piece(rows: AnyArray, missing: int | None) -> Moments:
         count=count,
         mean=np.where(is_none, 0, mean),
         m2=np.where(is_none, 0, m2),
-        min=np.where(is_none, np.inf, of_channels("low", np.min)),
-        max=np.where(is_none, -np.inf, of_channels("high", np.max)),
+        min=np.where(is_none, np.inf, sums.low),
+        max=np.where(is_none, -np.inf, sums.high),
         nan_count=n_missing,
         mean_rest=np.where(is_none, 0, mean_rest),
     )

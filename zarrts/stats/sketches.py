@@ -113,12 +113,12 @@ class Drawing:
             values = rows.reshape(-1, self._n_channels)
             stop = self._next + len(values)
             some = slice(*np.searchsorted(self._places, (self._next, stop)))
-            self._drawn.append(self._values_of(values[self._places[some] - self._next]))
+            self._drawn.append(values[self._places[some] - self._next])
             self._next = stop
 
     def values(self) -> AnyArray:
         """Return what was drawn; of a whole recording, its points."""
-        drawn = np.concatenate(self._drawn)
+        drawn = self._values_of(np.concatenate(self._drawn))
         is_whole = self._first == 0 and self._next == self._n_values
         return condense(drawn, self._n_points) if is_whole else drawn
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from zarrts.conversion.comparison import StoredRecording
-from zarrts.conversion.encoding import Encoding
+from zarrts.conversion.encoding import Encoding, Measuring
 from zarrts.conversion.stored import StoredRows
 from zarrts.conversion.tasks import close_rows
 from zarrts.errors import ReadError, ZarrtsError
@@ -128,7 +128,9 @@ class _RecordingCheck:
             return
         # Of counts as converting does: means of rounded values are not those of exact ones.
         inputs = {it: rows[input_path(it)] for it in self._segment.inputs}
-        moments = self._encoding.measure(inputs, self._number)
+        measuring = Measuring(self._encoding, self._number)
+        measuring.add(inputs)
+        moments = measuring.moments()
         self._moments = moments if self._moments is None else self._moments.merge(moments)
         if "recording" in rows and (rows["recording"] != self._number).any():
             yield f"{name}/recording: wrong for {where}."
