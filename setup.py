@@ -14,7 +14,7 @@ import tempfile
 from setuptools import Distribution, Extension, errors, setup
 
 VARIABLE = "ZARRTS_COMPILED"
-SOURCE = "zarrts/loops/_compiled.c"
+SOURCES = ["zarrts/loops/_compiled.c", "zarrts/loops/_chunks.c"]
 OLDEST = "cp311"  # one library is for this Python and all later ones
 BUILDS = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
 IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
@@ -24,7 +24,15 @@ IS_MSVC = sys.platform == "win32" and "GCC" not in sys.version
 FLAGS = (
     ["/O2", "/fp:precise"]
     if IS_MSVC
-    else ["-O3", "-g0", "-std=c11", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
+    else [
+        "-O3",
+        "-g0",
+        "-std=c11",
+        "-fvisibility=hidden",
+        "-ffp-contract=off",
+        "-fno-trapping-math",
+        "-fno-math-errno",
+    ]
 )
 
 
@@ -32,7 +40,7 @@ def library(*flags: str) -> Extension:
     """Return the library, in the limited API."""
     return Extension(
         "zarrts.loops._compiled",
-        [SOURCE],
+        SOURCES,
         depends=["setup.py"],
         extra_compile_args=[*FLAGS, *flags],
         py_limited_api=True,

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ("tests/test_loops.py", "tests/test_moments.py")
+TESTS = ("tests/test_loops.py", "tests/test_moments.py", "tests/test_chunks_at_once.py")
 SANITIZERS = "-fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all"
 
 

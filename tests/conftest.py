@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loader_threads import no_threads_stay
 
 pytest.register_assert_rewrite("grown_stores")
 
@@ -138,10 +138,6 @@ def no_waiting_for_buckets(no_waiting_for_the_disk: None) -> Iterator[None]:
         yield
 
 
-def _loader_threads() -> list[str]:
-    return [it.name for it in threading.enumerate() if it.name == "zarrts-loader"]
-
-
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Fail if the test left threads of the loader or (on Linux) files open."""
@@ -149,7 +145,7 @@ def no_leaks() -> Iterator[None]:
     files = _open_files()
     yield
     gc.collect()
-    assert not _loader_threads()
+    assert no_threads_stay()
     left = _open_files() - files
     assert not left, f"left open: {sorted(left)}"
 

@@ -4,6 +4,8 @@ import dataclasses
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -12,16 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from chunk_reads import note_reads, tell_of_reads
 from conftest import make_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loader_threads import loader_threads, no_threads_stay
 
 import zarrts
 from zarrts.errors import ReadError, SampleError
 from zarrts.loading import stream
+from zarrts.loading.epochs import Passes
+from zarrts.loading.job_queue import JobQueue
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
-from zarrts.storage.chunks import DirectReader
+from zarrts.reading.memory import UnitMemory
 
 SIZES = (40, 7, 25, 1, 60)
 N = sum(SIZES)
@@ -106,10 +112,6 @@ def same(one, other):
         all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
         for left, right in zip(one, other, strict=True)
     )
-
-
-def loader_threads():
-    return [it for it in threading.enumerate() if it.name == "zarrts-loader"]
 
 
 # Every sample once, whole, and with its own label
@@ -261,8 +263,8 @@ def test_a_batch_is_aligned_contiguous_and_nobody_elses(store, shuffle, memory, 
     for epoch in (0, 1):
         found = []
         for batch in spoilt.stream(epoch):
+            assert batch.x.ctypes.data % 64 == 0
             for array in (batch.x, batch.y):
-                assert array.ctypes.data % 64 == 0
                 assert array.flags.c_contiguous
                 assert array.flags.writeable
             found.append(copied(batch))
@@ -335,14 +337,7 @@ def test_batches_that_cannot_be_are_refused_before_a_thread_starts(store, option
 
 
 def test_a_chunk_is_decoded_once_an_epoch_and_never_again_where_all_fit(store, monkeypatch):
-    read = []
-    original = DirectReader.read_into
-
-    def counted(self, chunk, out):
-        read.append((self.spec.path, chunk))
-        original(self, chunk, out)
-
-    monkeypatch.setattr(DirectReader, "read_into", counted)
+    read = note_reads(monkeypatch)
     tight = loader(store, workers=3)
     for epoch in (0, 1):
         list(tight.stream(epoch))
@@ -444,6 +439,127 @@ def test_who_waits_in_another_thread_works_too(store, monkeypatch, workers, shuf
             break
 
 
+def in_main_thread_too(monkeypatch, make, is_enough):
+    """Iterate over `make()` again and again until the main thread did a job and it is enough."""
+    doers, do = [], stream._Work.do
+
+    def noting(work, job):
+        doers.append(threading.current_thread())
+        do(work, job)
+
+    monkeypatch.setattr(stream._Work, "do", noting)
+    for _ in range(100):
+        found = snapshot(make())
+        if threading.main_thread() in doers and is_enough():
+            return found
+    raise AssertionError("the main thread only waits")
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+def test_who_only_waits_in_the_main_thread_works_too(store, monkeypatch, workers, shuffle):
+    def batches():
+        return store.samples.batches(8, shuffle=shuffle, memory=TIGHT, workers=workers)
+
+    expected = snapshot(batches())
+    assert same(in_main_thread_too(monkeypatch, batches, lambda: True), expected)
+    assert loader_threads() == []
+
+
+def test_settings_of_numpy_in_the_main_thread_are_not_those_of_jobs(store, monkeypatch):
+    """Or a transform would fail in some batches, and by chance in others."""
+    seen = []
+
+    def tell(batch, rng):
+        seen.append((threading.current_thread(), np.geterr()["over"]))
+        return batch
+
+    def batches():
+        return store.samples.batches(8, memory=TIGHT, workers=2, transform=tell)
+
+    def is_enough():
+        return any(thread is threading.main_thread() for thread, _ in seen)
+
+    with np.errstate(over="raise"):
+        in_main_thread_too(monkeypatch, batches, is_enough)
+    assert {over for _, over in seen} == {"warn"}
+
+
+def test_a_thread_that_collects_a_dropped_stream_does_not_wait_for_the_others(store, monkeypatch):
+    """They wait for the lock that it holds, and the loader waits for all before it goes on."""
+    is_dropped, has_collected = threading.Event(), threading.Event()
+    note_gathered = JobQueue.note_gathered
+
+    def collecting(queue, job):  # with the lock held
+        is_own = threading.current_thread().name == "zarrts-loader"
+        if is_own and is_dropped.wait(0.01) and not has_collected.is_set():
+            has_collected.set()
+            gc.collect()
+        note_gathered(queue, job)
+
+    monkeypatch.setattr(JobQueue, "note_gathered", collecting)
+    made = loader(store, workers=4)
+    expected = snapshot(made.stream(1))
+    gc.disable()
+    try:
+        dropped = made.stream(0)
+        next(dropped)
+        cycle = [dropped]
+        cycle.append(cycle)
+        del dropped, cycle
+        is_dropped.set()
+        assert has_collected.wait(DEADLINE_S)
+    finally:
+        gc.enable()
+    assert same(snapshot(made.stream(1)), expected)
+    made.close()
+    assert loader_threads() == []
+
+
+def test_ctrl_c_before_all_threads_are_started_ends_those_that_are(store, monkeypatch):
+    start, n_started = threading.Thread.start, []
+
+    def interrupted(thread):
+        if thread.name == "zarrts-loader":
+            if len(n_started) == 2:
+                raise KeyboardInterrupt
+            n_started.append(1)
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.samples.batches(8, workers=4)
+    assert loader_threads() == []
+
+
+def test_ctrl_c_in_a_job_of_the_main_thread_ends_the_stream(store, monkeypatch):
+    do, n_left = stream._Work.do, [0]
+
+    def interrupted(work, job):
+        if threading.current_thread() is threading.main_thread():
+            n_left[0] -= 1
+            if n_left[0] == 0:
+                raise KeyboardInterrupt
+        do(work, job)
+
+    monkeypatch.setattr(stream._Work, "do", interrupted)
+    expected = snapshot(store.samples.batches(8, memory=TIGHT, workers=2))
+    n_interrupted = 0
+    for n_jobs in [1, 2, 5] * 30:
+        n_left[0] = n_jobs
+        batches = store.samples.batches(8, memory=TIGHT, workers=2)
+        try:
+            list(batches)
+        except KeyboardInterrupt:
+            n_interrupted += 1
+            assert batches.is_closed
+            assert loader_threads() == []
+        n_left[0] = 0
+        assert same(snapshot(store.samples.batches(8, memory=TIGHT, workers=2)), expected)
+    assert n_interrupted
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_error_where_the_waiting_thread_works_ends_the_threads(store, workers):
     batches = in_another_thread(
@@ -472,7 +588,170 @@ def test_a_dropped_iterator_ends_its_threads(store, n_taken):
     assert len(loader_threads()) == 4
     del batches
     gc.collect()
+    assert no_threads_stay()
+
+
+def test_to_drop_a_stream_waits_for_no_lock_that_its_threads_wait_for(store):
+    """Garbage may be collected anywhere, such as where threads begin and end, which locks too."""
+    lock, is_waiting = threading.Lock(), threading.Event()
+
+    def locking(batch, rng):
+        is_waiting.set()
+        with lock:
+            return batch
+
+    with lock:
+        dropped = store.samples.batches(8, workers=2, transform=locking)
+        assert is_waiting.wait(DEADLINE_S)
+        del dropped  # within this lock
+        gc.collect()
+    assert no_threads_stay()
+
+
+def test_threads_end_whoever_holds_the_lock_of_a_dropped_stream(store, monkeypatch):
+    monkeypatch.setattr(stream, "_LISTENS_S", 0.05)
+    dropped = store.samples.batches(8, workers=2)
+    lock = dropped._work.lock
+    is_held, is_dropped = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            is_held.set()
+            is_dropped.wait(DEADLINE_S)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(DEADLINE_S)
+    del dropped
+    gc.collect()
+    is_dropped.set()
+    holder.join()
+    assert no_threads_stay()
+
+
+AT_EXIT = """
+import os, sys, time
+import zarrts
+def telling(batch, rng):
+    os.write(1, b"(")
+    time.sleep(0.2)
+    os.write(1, b")")
+    return batch
+store = zarrts.open(sys.argv[1])
+batches = store.samples.batches(8, workers=3, transform=telling)
+next(batches)
+if sys.argv[2] == "dropped":
+    del batches
+"""
+
+
+@pytest.mark.parametrize("stream", ["dropped", "kept"])
+def test_the_end_of_the_interpreter_waits_for_threads_that_work(made, stream):
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, str(made()[1]), stream], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("(") == done.stdout.count(")") > 1
+
+
+IN_A_CHILD = """
+import os, sys
+import zarrts
+store = zarrts.open(sys.argv[1])
+batches = store.samples.batches(8, workers=3)
+next(batches)
+child = os.fork()
+if child == 0:
+    try:
+        next(batches)
+    except zarrts.SampleError as error:
+        print(error, flush=True)
+    batches.close()
+    print(len(list(store.samples.batches(8, workers=3))), flush=True)
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(len(list(batches)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process cannot be forked here")
+def test_a_forked_child_cannot_go_on_with_batches_but_begin_others(made):
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", IN_A_CHILD]
+    done = subprocess.run(
+        [*command, str(made()[1])], capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    said, of_child, of_parent = done.stdout.splitlines()
+    assert said.endswith("begin them here.")
+    assert (int(of_child), int(of_parent)) == (-(-N // 8), -(-N // 8) - 1)
+
+
+def test_a_close_that_ctrl_c_broke_off_can_be_finished(store, monkeypatch):
+    is_at_work, may_end = threading.Event(), threading.Event()
+
+    def waiting(batch, rng):
+        is_at_work.set()
+        may_end.wait(DEADLINE_S)
+        return batch
+
+    def interrupted(threads):
+        raise KeyboardInterrupt
+
+    batches = store.samples.batches(8, workers=2, transform=waiting)
+    assert is_at_work.wait(DEADLINE_S)
+    with monkeypatch.context() as patched:
+        patched.setattr(stream, "join_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batches.close()
+    assert loader_threads()
+    may_end.set()
+    batches.close()
     assert loader_threads() == []
+
+
+def test_a_stream_waits_for_the_threads_of_one_whose_start_was_broken_off(store, monkeypatch):
+    """Its memory is theirs until then."""
+    is_at_work, may_end = threading.Event(), threading.Event()
+    read_first, start = UnitMemory.read_first, threading.Thread.start
+
+    def waiting(memory, units, y):
+        is_at_work.set()
+        may_end.wait(DEADLINE_S)
+        return read_first(memory, units, y)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def start_one(thread):
+        start(thread)
+        if thread.name == "zarrts-loader":
+            assert is_at_work.wait(DEADLINE_S)
+            raise KeyboardInterrupt
+
+    made = loader(store, workers=3)
+    expected = snapshot(loader(store, workers=3).stream(1))
+    monkeypatch.setattr(UnitMemory, "read_first", waiting)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_one)
+        patched.setattr(stream, "join_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            made.stream(0)
+    (left,) = loader_threads()
+    threading.Timer(0.2, may_end.set).start()
+    assert same(snapshot(made.stream(1)), expected)
+    assert not left.is_alive()
+    made.close()
+
+
+def test_a_pass_that_ends_while_others_are_asked_frees_what_it_read_ahead(store):
+    passes = Passes(loader(store, workers=2))
+    current = passes.begin()
+    passes.take(current)
+    with passes._locked():  # as somebody else may have
+        passes.end(current)
+        assert loader_threads()
+    assert no_threads_stay()
+    passes.close()
 
 
 def test_an_exhausted_iterator_has_ended_its_threads(store):
@@ -512,14 +791,7 @@ def test_an_epoch_of_few_batches_comes_again_from_memory(store, n_batches, worke
 
 
 def test_samples_in_source_order_are_kept_for_whoever_comes_again(store, monkeypatch):
-    read = []
-    original = DirectReader.read_into
-
-    def counted(self, chunk, out):
-        read.append((self.spec.path, chunk))
-        original(self, chunk, out)
-
-    monkeypatch.setattr(DirectReader, "read_into", counted)
+    read = note_reads(monkeypatch)
     monkeypatch.setattr("zarrts.loading.loader._SOURCE_ORDER_SLOTS", 4)
     n_read = {}
     for memory in (TIGHT, FITS):
@@ -548,14 +820,12 @@ def test_one_thread_is_enough_for_the_exact_shuffle(store, memory, size):
 
 def test_the_exact_shuffle_decodes_no_chunk_that_is_read_at_the_same_time(store, monkeypatch):
     read = []
-    original = DirectReader.read_into
 
-    def slow(self, chunk, out):
-        read.append((self.spec.path, chunk))
+    def slow(*of_chunk):
+        read.append(of_chunk)
         time.sleep(0.002)
-        original(self, chunk, out)
 
-    monkeypatch.setattr(DirectReader, "read_into", slow)
+    tell_of_reads(monkeypatch, slow)
     list(each(store.samples.batches(8, shuffle="global", memory=FITS, workers=4)))
     assert len(read) == len(set(read)) == 2 * 27
 
@@ -946,7 +1216,7 @@ def test_statistics_of_some_samples_that_are_single_values(tmp_path):
 @pytest.mark.parametrize("shuffle", SHUFFLES)
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_labels_are_right_whether_or_not_they_are_kept(study, store, monkeypatch, shuffle, share):
-    monkeypatch.setattr("zarrts.reading.memory._SHARE_OF_LABELS", share)
+    monkeypatch.setattr("zarrts.reading.memory_plan._SHARE_OF_LABELS", share)
     made = loader(store, shuffle=shuffle, memory=TIGHT)
     assert not made.keeps_all
     for epoch in range(3):
@@ -965,7 +1235,7 @@ def test_the_more_batches_are_ready_the_fewer_threads_work(made, monkeypatch):
         job = take_job(work)
         if job is not None:
             works.append(work)
-            seen.append((len(work.ready), work.n_active))
+            seen.append((len(work.ready), work.n_active + 1))
         return job
 
     def wait_until_all_is_ready(n_taken):

@@ -34,8 +34,15 @@ import zarrts
 from zarrts.conversion.codecs import CODECS
 from zarrts.conversion.publish import create_segment, write_checksums
 from zarrts.errors import ReadError, StoreError
+from zarrts.storage import chunks
 from zarrts.storage.checksums import crc32c
-from zarrts.storage.chunks import ChunkReader, DirectReader, open_chunks
+from zarrts.storage.chunks import (
+    ChunkReader,
+    DirectReader,
+    can_read_at_once,
+    open_chunks,
+    read_first,
+)
 from zarrts.storage.open_files import OPEN_FILES
 from zarrts.storage.segments import array_spec, read_segment
 from zarrts.storage.shards import ShardWriter
@@ -319,8 +326,14 @@ def assert_right_or_refused(root: Path, truth: np.ndarray) -> int:
             assert "Mend the store with zarrts repair, copy it again, or convert again with" in str(
                 error
             )
+            is_right = False
         else:
             np.testing.assert_array_equal(out[: len(expected)], expected)
+            is_right = True
+        if can_read_at_once(reader):
+            out[:] = 77
+            assert read_first([(reader, chunk, out)]) == is_right
+            assert not is_right or np.array_equal(out[: len(expected)], expected)
     reader.close()
     return n_refused
 
@@ -490,6 +503,31 @@ def test_threads_share_a_few_open_files(
     if Path("/proc/self/fd").exists():
         names = [os.readlink(it) for it in Path("/proc/self/fd").iterdir() if it.is_symlink()]
         assert sum(name.startswith(str(root)) for name in names) == len(reader._open)
+    reader.close()
+
+
+@pytest.mark.parametrize("max_open", [1, 32, 1000])
+def test_chunks_of_many_files_are_read_with_few_of_them_in_use(
+    many: tuple[Path, np.ndarray], max_open: int, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, values = many
+    reader = DirectReader(root, spec_of(root))
+    if not can_read_at_once(reader):
+        pytest.skip("nothing reads several at once")
+    monkeypatch.setattr(OPEN_FILES, "most", max_open)
+    read_at_once, n_files = chunks._read_at_once, []
+
+    def counting(wanted: Any) -> int:
+        n_files.append(len({chunk // reader.spec.chunks_per_shard for _, chunk, _ in wanted}))
+        return read_at_once(wanted)
+
+    monkeypatch.setattr(chunks, "_read_at_once", counting)
+    outs = np.zeros((reader.spec.n_chunks, *reader.spec.chunk_shape), reader.spec.dtype)
+    wanted = [(reader, chunk, out) for chunk, out in enumerate(outs)]
+    assert read_first(wanted) == len(wanted)
+    np.testing.assert_array_equal(outs.reshape(-1, 4), values)
+    # Five chunks a file, at most 64 a call.
+    assert max(n_files) == {1: 1, 32: 2, 1000: 14}[max_open]
     reader.close()
 
 

@@ -11,7 +11,7 @@ MODULES = [
     "zarrts.indexing.indexes",
     "zarrts.lists",
     "zarrts.ordering.rolling",
-    "zarrts.reading.memory",
+    "zarrts.reading.memory_plan",
 ]
 
 

@@ -12,7 +12,8 @@ from zarrts.loading.schedule import Decode, Gather
 from zarrts.ordering.order import Batching, SourceOrder
 from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
-from zarrts.reading.memory import MemoryPlan
+from zarrts.reading.memory import PlacedUnit
+from zarrts.reading.memory_plan import MemoryPlan
 
 
 def order_of(kind, units, batching, plan):
@@ -29,8 +30,8 @@ def order_of(kind, units, batching, plan):
 class Threads:
     """Plays the threads of a stream: `slots` is what lies in memory, `gathered` what came out."""
 
-    def __init__(self, order, n_slots, first_batch, max_ready):
-        self.order, self.first_batch, self.max_ready = order, first_batch, max_ready
+    def __init__(self, order, n_slots, first_batch, **options):
+        self.order, self.first_batch, self.max_ready = order, first_batch, options["max_ready"]
         self.units = order.units(0, order.n_places).tolist()
         keeps_all = len(set(self.units)) <= n_slots
         seats = {unit: seat for seat, unit in enumerate(sorted(set(self.units)))}
@@ -38,14 +39,14 @@ class Threads:
             seats[unit] if keeps_all else place % n_slots for place, unit in enumerate(self.units)
         ]
         schedule = [
-            Decode(place, unit, slot, 0, unit, 1, 0)
+            PlacedUnit(place, unit, slot, 0, unit, 1, 0)
             for place, (unit, slot) in enumerate(zip(self.units, self.slot_of, strict=True))
         ]
         self.slots = [None] * n_slots
         memory = SimpleNamespace(
             held=np.full(n_slots, -1), slots=n_slots, keeps_all=keeps_all, labels=None
         )
-        self.queue = JobQueue(order, schedule, memory, first_batch, max_ready=max_ready)
+        self.queue = JobQueue(order, schedule, memory, first_batch, **options)
         self.busy, self.gathered, self.missing = [], [], {}
 
     def assert_open(self, piece):
@@ -58,8 +59,9 @@ class Threads:
         if job is None:
             return False
         if isinstance(job, Decode):
-            assert self.slots[job.slot] != job.unit, "decoded although it is there"
-            self.slots[job.slot] = None
+            for it in job.units:
+                assert self.slots[it.slot] != it.unit, "decoded although it is there"
+                self.slots[it.slot] = None
         elif isinstance(job, Gather):
             assert job.piece.batch < self.queue.consumed + self.max_ready
             self.assert_open(job.piece)
@@ -70,8 +72,9 @@ class Threads:
         """Finish one of the jobs under way."""
         job = self.busy.pop(number)
         if isinstance(job, Decode):
-            self.slots[job.slot] = job.unit
-            self.queue.note_decoded(job, is_slow=False)
+            for it in job.units:
+                self.slots[it.slot] = it.unit
+                self.queue.note_decoded(it, is_slow=False)
         elif isinstance(job, Gather):
             self.assert_open(job.piece)
             self.gathered.extend(job.piece.numbers.tolist())
@@ -109,7 +112,12 @@ def test_a_piece_is_gathered_from_open_units_and_nothing_is_left(
     batching = Batching(n_samples=n_samples, batch_size=batch_size)
     order = order_of(kind, whole(n_samples, chunk_rows, 1), batching, plan)
     first = random.randrange(batching.n_batches)
-    threads = Threads(order, plan.slots, first, max_ready=random.randint(1, 3))
+    options = {
+        "max_ready": random.randint(1, 3),
+        "decoded_at_once": random.randint(1, 5),
+        "n_threads": n_threads,
+    }
+    threads = Threads(order, plan.slots, first, **options)
     while threads.queue.consumed < batching.n_batches:
         moves = [threads.consume]
         if len(threads.busy) < n_threads:
@@ -126,3 +134,18 @@ def test_a_piece_is_gathered_from_open_units_and_nothing_is_left(
         for number in piece.numbers.tolist()
     ]
     assert sorted(threads.gathered) == sorted(wanted)
+
+
+def test_an_epoch_resumed_near_its_end_decodes_what_its_batches_need_and_no_more():
+    batching = Batching(n_samples=38, batch_size=7)
+    order = order_of("uniform in memory", whole(38, 2, 1), batching, MemoryPlan.of(26, 1))
+    last = batching.n_batches - 1
+    options = {"max_ready": 1, "decoded_at_once": 1, "n_threads": 40}
+    threads = Threads(order, 19, last, **options)
+    assert threads.begin(), "the plan"
+    threads.finish(0)
+    while threads.begin():
+        pass
+    needed = max(piece.high for piece in order.pieces(last))
+    assert needed < order.n_places
+    assert {it.place for job in threads.busy for it in job.units} == set(range(needed))

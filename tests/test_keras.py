@@ -14,6 +14,7 @@ import zarrts
 keras = pytest.importorskip("keras", exc_type=ImportError)
 
 from keras_models import LARGE, SMALL, Numbered, flat, make_numbered, numbers  # noqa: E402
+from loader_threads import loader_threads  # noqa: E402
 
 import zarrts.keras.adapter  # noqa: E402
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
@@ -162,7 +163,7 @@ def test_a_generator_that_outlives_close_starts_no_threads(study, sequence):
     seq.close()
     with pytest.raises(zarrts.SampleError, match="closed while it was read"):
         next(reading)
-    assert "zarrts-loader" not in {it.name for it in threading.enumerate()}
+    assert loader_threads() == []
     assert sorted(flat(numbers(list(as_keras_asks(seq))))) == list(range(N)), "and starts again"
 
 
@@ -383,8 +384,8 @@ def test_two_sequences_of_one_store_can_be_read_in_turn(study, sequence):
 def test_close_ends_the_threads_and_with_closes(study, sequence):
     with sequence(study.path) as seq:
         next(iter(as_keras_asks(seq)))
-        assert "zarrts-loader" in {it.name for it in threading.enumerate()}
-    assert "zarrts-loader" not in {it.name for it in threading.enumerate()}
+        assert loader_threads()
+    assert loader_threads() == []
     seq.close()
     assert len(list(seq)) == N_BATCHES
 

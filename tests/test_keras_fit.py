@@ -26,6 +26,7 @@ from keras_models import (  # noqa: E402
     make_numbered,
     numbers,
 )
+from loader_threads import loader_threads, no_threads_stay  # noqa: E402
 
 import zarrts.keras.adapter  # noqa: E402
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
@@ -59,17 +60,13 @@ def sequence():
     yield make
     for seq in made:
         seq.close()
-    assert loader_threads() == 0
+    assert no_threads_stay()  # nor of others like them, which were dropped
 
 
 @pytest.fixture
 def parts(study):
     """Training, validation and test samples of one store."""
     return zarrts.open(study.path).samples.split(val=["s02"], test=["s00"])
-
-
-def loader_threads() -> int:
-    return sum(it.name == "zarrts-loader" for it in threading.enumerate())
 
 
 def started_threads() -> int:
@@ -429,7 +426,7 @@ def test_stop_training_leaves_no_threads_once_closed(study, sequence):
     fit(model, seq, epochs=3, callbacks=[StopAt(1)])
     assert len(model.log.train) == 2
     seq.close()
-    assert loader_threads() == 0
+    assert loader_threads() == []
     fit(model, seq)
     assert_passes_are_whole(model.log.train[2:], study, 1)
 
@@ -441,7 +438,7 @@ def test_an_error_in_a_callback_leaves_no_threads_once_closed(study, sequence, e
     with pytest.raises(type(error)) as caught:
         fit(model, seq, epochs=3, callbacks=[StopAt(1, error)])
     seq.close()
-    assert loader_threads() == 0
+    assert loader_threads() == []
     assert caught.value is error
     fit(model, seq)
     assert sorted(flat(numbers(model.log.train[2:]))) == EVERYTHING
@@ -456,7 +453,7 @@ def test_many_fits_leave_as_many_threads_and_files_as_one(study, sequence, n_fit
     for _ in range(n_fits):
         fit(model, seq, steps_per_epoch=2, **like)
         gc.collect()
-        found.append((loader_threads(), started_threads(), n_open_files()))
+        found.append((len(loader_threads()), started_threads(), n_open_files()))
     assert len(set(found[1:])) == 1  # TensorFlow opens files of its own in the first
     assert found[0][:2] == found[-1][:2]
 
@@ -474,7 +471,7 @@ def test_a_dropped_sequence_is_freed_with_its_threads(study):
         del seq, val_seq
     gc.collect()
     assert [it() for it in dropped] == [None] * 6
-    assert loader_threads() == 0
+    assert no_threads_stay()
     store.close()
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
+from zarrts.keyed import derive_key, keyed_bits, keyed_fractions
+from zarrts.loops.permuting import permute
 
 KEYS = st.integers(0, 2**64 - 1)
 

@@ -14,6 +14,7 @@ from zarrts.loops import library, own_scaling
 from zarrts.loops.gathering import Affine, Gathering, Shifted, wide_dtype
 from zarrts.loops.own_scaling import OwnScaling
 from zarrts.loops.packing import MISSING, pack, scaled_unpacking, unpacking
+from zarrts.loops.permuting import permute
 from zarrts.loops.resampling import weighted_sums
 from zarrts.loops.sums import count_sums, deviation_sums, number_sums, plain_sums
 from zarrts.loops.votes import majority
@@ -643,6 +644,24 @@ def test_labels_far_apart_are_counted_too():
         assert found.tolist() == [2**62, 0]
 
 
+# Permutations
+
+
+@MANY
+@given(
+    seed=SEEDS,
+    sizes=st.lists(st.sampled_from([1, 2, 3, 64, 65, 10**6, 2**32 + 1, 2**52]), max_size=40),
+)
+def test_permutations_are_the_same(seed, sizes):
+    rng = np.random.default_rng(seed)
+    sizes = np.array(sizes, np.int64)
+    index = (rng.random(len(sizes)) * sizes).astype(np.int64)
+    keys = rng.integers(0, 2**64, len(sizes), np.uint64)
+    found, expected = both(permute, index, sizes, keys)
+    assert_same_bits(found, expected)
+    assert ((found >= 0) & (found < sizes)).all()
+
+
 # Which of both is used
 
 
@@ -717,6 +736,12 @@ def test_memory_that_is_too_small_is_refused():
         loops.weighted_sums(rows, 4, 6, weights, 2, 3, firsts, firsts * 0, 2, np.zeros((2, 6)))
     with pytest.raises(ValueError, match="another size, type or alignment"):
         loops.weighted_sums(rows, 4, 6, weights, 2, 3, firsts * 0, firsts * 0, 2, np.zeros(6))
+    numbers, sizes = np.array([2, 5], "u8"), np.array([3, 5], "u8")
+    with pytest.raises(IndexError):  # 5 is not below 5
+        loops.permute(numbers, sizes, sizes, 2)
+    assert numbers.tolist() == [2, 5]
+    with pytest.raises(ValueError, match="another size, type or alignment"):
+        loops.permute(numbers, sizes, sizes, 3)
     with pytest.raises(IndexError):
         few, one = np.zeros(5, "i4"), np.zeros(1, "i4")
         loops.vote(4, np.array([0, 9], "i2"), 1, 2, 0, 5, few, few, np.zeros(1, "i2"), one)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrts.errors import SampleError
-from zarrts.reading.memory import BatchMemory, MemoryPlan
+from zarrts.reading.memory import BatchMemory
+from zarrts.reading.memory_plan import MemoryPlan
 from zarrts.sizes import parse_size
 
 

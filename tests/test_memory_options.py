@@ -44,7 +44,7 @@ def watch():
         peak[0] = max(peak[0], anonymous())
         time.sleep(0.002)
 
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 try:
     with samples.batches(size, memory=memory, **eval(options)) as batches:
@@ -180,7 +180,7 @@ def watch():
         peak[0] = max(peak[0], anonymous())
         time.sleep(0.002)
 
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 try:
     write_report(long, out)

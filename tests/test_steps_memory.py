@@ -37,7 +37,7 @@ steps = [("clean", {{"amplitude": 1e6}}), ("filter", 0.5, 40), ("resample", 100)
 for name, x in (("warm", warm), ("long", Long())):
     before = anonymous_kib()
     peak = before
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     recording = zarrts.Recording("s01", x, 0, rate_hz=RATE)
     zarrts.convert(

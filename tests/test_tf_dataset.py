@@ -3,7 +3,6 @@
 import gc
 import json
 import sys
-import threading
 import weakref
 
 import numpy as np
@@ -15,6 +14,7 @@ keras = pytest.importorskip("keras", exc_type=ImportError)
 tf = pytest.importorskip("tensorflow", reason="tf.data needs TensorFlow")
 
 from keras_models import SMALL, Numbered, flat, make_numbered, numbers  # noqa: E402
+from loader_threads import loader_threads, no_threads_stay  # noqa: E402
 
 from zarrts.keras.sequence import ZarrSequence  # noqa: E402
 
@@ -263,7 +263,7 @@ def test_the_data_set_keeps_its_sequence_and_nothing_else_does(study):
     del iterator
     gc.collect()
     assert held() is None
-    assert "zarrts-loader" not in {it.name for it in threading.enumerate()}
+    assert no_threads_stay()
 
 
 def test_a_closed_sequence_ends_what_reads_ahead_and_starts_again(study, sequence):
@@ -274,7 +274,7 @@ def test_a_closed_sequence_ends_what_reads_ahead_and_starts_again(study, sequenc
     seq.close()
     with pytest.raises(tf.errors.OpError, match="closed while it was read"):
         list(iterator)
-    assert "zarrts-loader" not in {it.name for it in threading.enumerate()}
+    assert loader_threads() == []
     assert sorted(flat(read(dataset))) == list(range(N))
 
 

@@ -1,10 +1,11 @@
 """A data set of torch gives the batches of the samples, to workers and ranks each its own."""
 
+import gc
 import pickle
-import threading
 
 import numpy as np
 import pytest
+from loader_threads import loader_threads, no_threads_stay
 
 import zarrts
 
@@ -133,7 +134,7 @@ def test_workers_start_whatever_threads_of_the_parent_are_at(study, dataset):
     made = dataset(batch_size=2)
     reading = iter(made)
     next(reading)
-    assert "zarrts-loader" in {it.name for it in threading.enumerate()}
+    assert loader_threads()
     assert len(list(loaded(made, num_workers=2))) == len(made)
     assert len(list(reading)) == len(made) - 1
 
@@ -185,7 +186,19 @@ def test_two_loops_at_once_keep_their_places(dataset):
 def test_a_loop_that_ends_early_leaves_no_threads(dataset):
     for _ in dataset(batch_size=2):
         break
-    assert "zarrts-loader" not in {it.name for it in threading.enumerate()}
+    assert no_threads_stay()
+
+
+def test_to_drop_a_loop_waits_for_no_other_loop(dataset):
+    """Garbage may be collected while a batch is taken, in the same thread."""
+    made = dataset(batch_size=2)
+    reading = iter(made)
+    next(reading)
+    with made._passes._locked():
+        del reading
+        gc.collect()
+    assert no_threads_stay()
+    assert len(list(made)) == len(made)
 
 
 def test_dtypes_of_torch_and_numpy_and_no_labels(samples, dataset):

@@ -457,7 +457,11 @@ def test_nothing_is_written_into_the_store(study: Any, windows: Any) -> None:
 def test_the_command_serves_until_it_is_stopped(study: Any, tmp_path: Path) -> None:
     store, _ = study
     command = [sys.executable, "-m", "zarrts", "view", store.path, "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+    def hear() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job ignores it
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=hear) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith(f"{store.path} is at http://127.0.0.1:")

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from chunk_reads import note_reads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,9 +14,8 @@ from zarrts.commands.summary import describe_windows, summarize
 from zarrts.errors import SampleError
 from zarrts.loading import postprocessing
 from zarrts.loops import gathering
-from zarrts.reading.memory import window_amplification
+from zarrts.reading.memory_plan import window_amplification
 from zarrts.sizes import parse_size
-from zarrts.storage.chunks import DirectReader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* recordings are too short for a:UserWarning")
 QUICK = settings(deadline=None, max_examples=25)
@@ -645,20 +645,13 @@ def test_windows_decode_what_info_says(tmp_path, monkeypatch, memory, run):
     store = zarrts.convert(
         [zarrts.Recording("s", x, 1.0)], tmp_path / "a.zarr", chunk="4KiB", progress=False
     )
-    chunks = []
-    real = DirectReader.read_into
-
-    def read_into(self, chunk, out):
-        chunks.append(chunk)
-        real(self, chunk, out)
-
-    monkeypatch.setattr(DirectReader, "read_into", read_into)
+    read = note_reads(monkeypatch)
     windows = store.samples.windows(100, stride=25)
     n_windows = sum(len(it.sample_id) for it in windows.batches(8, memory=memory, label_mode=None))
     assert n_windows == (n_rows - 100) // 25 + 1
     said = window_amplification(parse_size(memory, "memory"), 4096)
     assert said == 1 + 1 / run
-    assert len(chunks) / (n_rows // 128) == pytest.approx(said, rel=0.02)
+    assert len(read) / (n_rows // 128) == pytest.approx(said, rel=0.02)
     summary = summarize(store)
     assert summary["window_amplification"] == {"128MiB": 1.1, "512MiB": 1.1}
     store.close()

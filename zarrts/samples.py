@@ -26,7 +26,7 @@ from zarrts.notebook import table_of
 from zarrts.reading import class_counts, missing_labels, windowing
 from zarrts.reading.choosing import choose, sample_at
 from zarrts.reading.load import Loaded, labels_by_name, load, load_labels
-from zarrts.reading.memory import amplification
+from zarrts.reading.memory_plan import amplification
 from zarrts.reading.sample_statistics import statistics_of
 from zarrts.reading.selection import Selection
 from zarrts.sizes import format_count

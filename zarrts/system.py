@@ -34,9 +34,19 @@ class PositionalFile:
         self._fd = os.open(path, flags)
         self._lock = threading.Lock()
 
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+        return self._fd
+
     def size(self) -> int:
         """Return the size of the file in bytes."""
         return os.fstat(self._fd).st_size
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return what tells the file from another, and from itself before it was written to."""
+        found = os.fstat(self._fd)
+        # Of its changes, those of status are what nobody can set back.
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def read_into(self, buffer: Any, offset: int) -> int:
         """Fill a writable buffer of bytes from an offset; return how many bytes there were."""
@@ -113,7 +123,8 @@ class NewFile:
     def __init__(self, path: Path, attempt: str = "") -> None:
         self._path = path
         self._partial = path.with_name(f"{path.name}{attempt and '.'}{attempt}.partial")
-        make_folder(path.parent)
+        # The disk is waited for at the end: while others write, it may take long.
+        self._changed = _created([path.parent]) | {path.parent}
         self._file = open(self._partial, "wb")  # noqa: SIM115 - closed by commit or abort
 
     def write(self, content: memoryview) -> None:
@@ -126,7 +137,8 @@ class NewFile:
         sync_file(self._file.fileno())
         self._file.close()
         rename_over(self._partial, self._path)
-        sync_folder(self._path.parent)
+        for folder in sorted(self._changed):
+            sync_folder(folder)
 
     def abort(self) -> None:
         """Leave nothing behind, unless it was committed; twice does no harm."""

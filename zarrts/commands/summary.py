@@ -14,7 +14,7 @@ from zarrts.commands.wording import (
 )
 from zarrts.inputs import each_input, handed_out
 from zarrts.loops import library
-from zarrts.reading.memory import window_amplification
+from zarrts.reading.memory_plan import window_amplification
 from zarrts.sizes import format_count, format_size, parse_size
 from zarrts.split import Split
 from zarrts.storage.readers import InputReaders

@@ -207,6 +207,8 @@ def _shape(steps: IntArray | None, fit: Fit | None) -> tuple[int, ...]:
 
 
 def _rows(firsts: IntArray, steps: IntArray | None, fit: Fit | None) -> IntArray:
+    if steps is _FIRST:
+        return firsts
     if steps is not None:
         return np.asarray(firsts.reshape(-1, *(1 for _ in steps.shape)) + steps)
     assert fit is not None, "samples of unequal lengths are not brought to one"

@@ -79,6 +79,8 @@ class Ranges:
     def ids(self, numbers: IntArray) -> IntArray:
         """Return the ids with some numbers, counted from 0 along the set."""
         numbers = np.asarray(numbers, np.int64)
+        if len(self.starts) == 1:
+            return np.asarray(numbers + self.starts[0])
         which = np.searchsorted(self._before, numbers, "right") - 1
         return np.asarray(self.starts[which] + numbers - self._before[which])
 
@@ -87,6 +89,9 @@ class Ranges:
         ids = np.asarray(ids, np.int64)
         if len(self.starts) == 0:
             return np.zeros(ids.shape, np.int64)
+        if len(self.starts) == 1:
+            start, stop = self.starts[0], self.stops[0]
+            return np.asarray(np.minimum(np.maximum(ids, start), stop) - start)
         which = np.maximum(np.searchsorted(self.starts, ids, "right") - 1, 0)
         inside = np.clip(ids - self.starts[which], 0, self.stops[which] - self.starts[which])
         return np.asarray(self._before[which] + inside)
@@ -210,6 +215,8 @@ class ChunkUnits:
 
     def starts(self, units: IntArray) -> IntArray:
         """Return the first row of each unit; of `n_units`, the number of rows."""
+        if len(self._unit_rows) == 1:
+            return np.asarray(np.minimum(units * self._unit_rows[0], self._first_rows[1]))
         segment = np.minimum(self.segment_of(units), len(self._unit_rows) - 1)
         inside = units - self._first_units[segment]
         rows = self._first_rows[segment] + inside * self._unit_rows[segment]

@@ -18,7 +18,7 @@ from typing import Any
 from zarrts.keras.feed import Feed
 from zarrts.keras.tf_dataset import pass_dataset
 from zarrts.loading.epochs import Reader
-from zarrts.loading.stream import TAKEN_AHEAD
+from zarrts.loading.pace import TAKEN_AHEAD
 
 _ADAPTERS = "keras.src.trainers.data_adapters"
 _PROBE = "get_tf_dataset"

@@ -16,7 +16,7 @@ import numpy as np
 from zarrts.errors import SampleError
 from zarrts.keras.feed import Feed
 from zarrts.loading.epochs import EpochPart, Pass, Reader
-from zarrts.loading.stream import TAKEN_AHEAD
+from zarrts.loading.pace import TAKEN_AHEAD
 from zarrts.types import AnyArray, IntArray
 
 _MOST_PASSES = 4  # of one adapter that may be under way, such as one that was left for another

@@ -17,6 +17,7 @@ from zarrts.types import AnyArray, IntArray, Label
 
 LabelMode = Literal["auto", "int", "categorical", "binary", "raw"]
 Encoding = Literal["codes", "numbers", "one_hot", "several"]
+_MAX_PLACES, _MAX_NUMBER = 1 << 12, 1 << 62
 _WORDS = {
     "codes": "text",
     "numbers": "numbers",
@@ -145,8 +146,28 @@ class LabelScheme:
         ordered, order = self._sorted_names
         if len(ordered) == 0:
             return np.full(values.shape, -1, np.int64)
+        if self._places is not None and np.can_cast(values.dtype, np.int64):
+            # What is no class comes to one of the ends.
+            numbers = values.astype(np.int64) - (int(ordered[0]) - 1)
+            return self._places[np.minimum(np.maximum(numbers, 0), len(self._places) - 1)]
         found = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
         return np.where(ordered[found] == values, order[found], -1)
+
+    @cached_property
+    def _places(self) -> IntArray | None:
+        """The position of each integer from the least class to the greatest, with -1 at both ends.
+
+        None where classes are no integers, or lie far apart.
+        """
+        ordered, order = self._sorted_names
+        if ordered.dtype != np.int64:
+            return None
+        first, last = int(ordered[0]), int(ordered[-1])
+        if last - first >= _MAX_PLACES or abs(first) > _MAX_NUMBER:
+            return None
+        places = np.full(last - first + 3, -1, np.int64)
+        places[ordered - ordered[0] + 1] = order
+        return places
 
     @cached_property
     def _sorted_names(self) -> tuple[AnyArray, IntArray]:

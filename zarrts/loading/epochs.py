@@ -4,9 +4,10 @@ A pass is one run through the batches of an epoch. Each new pass takes the next 
 epoch is given; several may be under way, but only the one read last has threads that read ahead.
 """
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zarrts.batch import Batch
@@ -26,10 +27,17 @@ class EpochPart:
 
 
 class Pass:
-    """One run through a part of an epoch; `next_batch` is the batch that it gives next."""
+    """One run through a part of an epoch; `next_batch` is the batch that it gives next.
+
+    Attributes
+    ----------
+    is_over : bool
+        Nobody reads it any more.
+    """
 
     def __init__(self, part: EpochPart, n_closed: int) -> None:
         self.part, self.next_batch = part, part.start
+        self.is_over = False
         self.n_closed = n_closed  # how often the passes were closed when it began
 
 
@@ -75,7 +83,7 @@ class Passes:
         n_begun : int
             The epoch of the first new pass after them.
         """
-        with self._lock:
+        with self._locked():
             self.n_begun = n_begun
             planned = self._planned if reader is None else reader.planned
             planned.clear()
@@ -83,7 +91,7 @@ class Passes:
 
     def begin(self, reader: Reader | None = None, part: EpochPart | None = None) -> Pass:
         """Begin the pass that is planned or given, or else one of the next epoch."""
-        with self._lock:
+        with self._locked():
             if part is None and reader is not None and reader.planned:
                 part = reader.planned.popleft()
             if part is None and self._planned:
@@ -98,7 +106,7 @@ class Passes:
 
     def take(self, current: Pass) -> Batch | None:
         """Return the next batch of a pass, or None at its end."""
-        with self._lock:
+        with self._locked():
             if current.next_batch == current.part.stop:
                 return None
             return self._take(current)
@@ -125,10 +133,31 @@ class Passes:
         return stream
 
     def end(self, current: Pass) -> None:
-        """Free what was read ahead for a pass that nobody reads any more."""
-        with self._lock:
-            if self._reading is not None and self._reading[0] is current:
+        """Free what was read ahead for a pass that nobody reads any more.
+
+        It waits for nobody, because garbage may be collected anywhere: whoever has the lock just
+        now frees it then.
+        """
+        current.is_over = True
+        self._free_what_is_over()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._free_what_is_over()
+
+    def _free_what_is_over(self) -> None:
+        reading = self._reading
+        if reading is None or not reading[0].is_over or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._reading is reading:
                 self._reading = None
+        finally:
+            self._lock.release()
 
     def begin_epoch(self, part: EpochPart | None = None) -> tuple[int, int]:
         """Return the epoch of a new pass, and how often the passes were closed before.
@@ -140,7 +169,7 @@ class Passes:
 
     def batch_ahead(self, epoch: int, index: int, n_closed: int) -> Batch:
         """Return one batch of an epoch, and read ahead those that follow."""
-        with self._lock:
+        with self._locked():
             current = self._ahead
             if (
                 current is None
@@ -154,32 +183,32 @@ class Passes:
     @property
     def has_equal_batches(self) -> bool:
         """Whether all batches have as many samples."""
-        with self._lock:
+        with self._locked():
             return self._loader.has_equal_batches
 
     def batch(self, epoch: int, index: int) -> Batch:
         """Return one batch by itself, whatever passes are under way."""
-        with self._lock:
+        with self._locked():
             return self._loader.batch(epoch, index)
 
     def example(self) -> Batch:
         """Return a batch of one sample, whatever passes are under way."""
-        with self._lock:
+        with self._locked():
             return self._loader.example()
 
     def first_batch(self) -> Batch:
         """Return the first batch of which a sample can be read; whatever passes are under way."""
-        with self._lock:
+        with self._locked():
             return self._loader.first_batch()
 
     def unlike_batches(self) -> list[Batch]:
         """Return batches that differ in length, if any do; whatever passes are under way."""
-        with self._lock:
+        with self._locked():
             return self._loader.unlike_batches()
 
     def close(self) -> None:
         """End the threads, close the files and free the memory; passes that began are over."""
-        with self._lock:
+        with self._locked():
             self._n_closed += 1
             self._reading = None
             self._loader.close()

@@ -12,7 +12,7 @@ from zarrts.batch import Batch
 from zarrts.indexing.cuts import Fit
 from zarrts.loading.postprocessing import PostProcessing
 from zarrts.loading.schedule import Gather
-from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
+from zarrts.reading.memory import BatchMemory, UnitMemory, labels_empty
 from zarrts.reading.sample_reader import SampleInput, SampleReader
 from zarrts.types import AnyArray, IntArray
 
@@ -92,7 +92,7 @@ class Gatherer:
                 name: memory.empty((n, *shape), dtype)
                 for (name, shape, dtype), memory in zip(x_arrays, batches, strict=True)
             },
-            y=aligned_empty((n, *y_array[0]), y_array[1]),
+            y=labels_empty((n, *y_array[0]), y_array[1]),
             lengths=None if fit is None else np.empty(n, np.int64),
             missing=n,
         )

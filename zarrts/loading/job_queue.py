@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from zarrts.loading.schedule import Decode, Gather, Job, PlanBatches, Schedule
 from zarrts.ordering.order import Order, Piece
-from zarrts.reading.memory import UnitMemory
+from zarrts.reading.memory import PlacedUnit, UnitMemory
 from zarrts.reading.read_ahead import PlacesAhead
 
 _PLANNED_PIECES, _PLANNED_SAMPLES = 32, 2048
@@ -27,6 +27,10 @@ class JobQueue:
         Of that order.
     max_ready : int
         Batches that may be on their way at once.
+    decoded_at_once : int
+        Most units that one job decodes.
+    n_threads : int
+        Who take jobs: what can be decoded is shared out among so many.
     ahead : PlacesAhead, optional
         Asks for x, and for y, of what will be decoded next, where the store is remote.
     reads_labels : bool
@@ -46,11 +50,14 @@ class JobQueue:
         first_batch: int,
         *,
         max_ready: int,
+        decoded_at_once: int = 1,
+        n_threads: int = 1,
         ahead: PlacesAhead | None = None,
         reads_labels: bool = False,
     ) -> None:
         self._order, self._schedule, self._memory = order, schedule, memory
         self._max_ready, self._ahead, self._reads_labels = max_ready, ahead, reads_labels
+        self._decoded_at_once, self._n_threads = decoded_at_once, n_threads
         self.consumed = first_batch
         self._planned = first_batch  # batches before this one are in `_pending` or beyond
         self._is_planning = False
@@ -58,6 +65,7 @@ class JobQueue:
         self._gathering: list[int] = []  # limit of each piece that is being gathered
         self._limit = 0  # places below may be decoded once nothing is gathered
         self._next_place = -1  # the next to decode; unknown before the first piece
+        self._needed = 0  # of the pieces planned, none needs a place from here on
         self._opened = 0  # all places below are decoded
         self._decoded: set[int] = set()  # places at or above `_opened` that are decoded
         self._decoding: dict[int, tuple[int, list[int]]] = {}  # slot: unit, places waiting for it
@@ -88,17 +96,31 @@ class JobQueue:
         return gather
 
     def _take_decode(self) -> Decode | None:
-        """Take the next unit that is not there yet, if the slot that it gets is free."""
-        if not self._pending and self._planned >= self._order.batching.n_batches:
-            # Of units that stay, an epoch that was resumed may need fewer than there are places.
-            return None
-        limit = self._limit
+        """Take the next units that are not there yet, if the slots that they get are free."""
+        limit = self._decode_limit()
+        share = (limit - self._next_place) // self._n_threads
+        units: list[PlacedUnit] = []
+        while len(units) < max(1, min(self._decoded_at_once, share)):
+            unit = self._take_unit(limit)
+            if unit is None:
+                break
+            units.append(unit)
+        return Decode(tuple(units)) if units else None
+
+    def _decode_limit(self) -> int:
+        """Return the first place that may not be decoded yet."""
         if self._gathering:
             limit = min(self._gathering)
-        elif self._pending:
-            limit = self._limit_of(self._pending[0].piece)
+        else:
+            limit = self._limit_of(self._pending[0].piece) if self._pending else self._limit
+        if self._planned < self._order.batching.n_batches:
+            return min(limit, self._order.n_places)
+        # Of units that stay, an epoch that was resumed may need fewer than there are places.
+        return min(limit, self._needed)
+
+    def _take_unit(self, limit: int) -> PlacedUnit | None:
         held = self._memory.held
-        while 0 <= self._next_place < min(limit, self._order.n_places):
+        while 0 <= self._next_place < limit:
             decode = self._schedule[self._next_place]
             unit, waiting = self._decoding.get(decode.slot, (decode.unit, None))
             if unit != decode.unit:
@@ -132,7 +154,7 @@ class JobQueue:
             return self._order.n_places
         return piece.low + self._memory.slots if piece.limit is None else piece.limit
 
-    def _ask_ahead(self, ahead: PlacesAhead, decode: Decode) -> None:
+    def _ask_ahead(self, ahead: PlacesAhead, decode: PlacedUnit) -> None:
         """Ask a remote store for what will be decoded next; nobody waits for it here."""
         coming = {it: self._schedule[it] for it in ahead.next_places(decode.place, decode.n_chunks)}
         held, labels = self._memory.held, self._memory.labels
@@ -153,24 +175,25 @@ class JobQueue:
         if self._next_place < 0:
             self._next_place = self._opened = gathers[0].piece.low
             self._limit = self._limit_of(gathers[0].piece)
+        self._needed = max(self._needed, *(it.piece.high for it in gathers))
         self._pending.extend(gathers)
         self._planned = job.stop
         self._is_planning = False
 
-    def note_decoded(self, job: Decode, is_slow: bool) -> Decode | None:
+    def note_decoded(self, unit: PlacedUnit, is_slow: bool) -> PlacedUnit | None:
         """Note that a unit is in its slot; return what to have read ahead, if anything.
 
         Having read ahead what the page cache holds already costs as much as a twentieth of
         decoding it, so it is done only where reading was slow lately.
         """
-        self._memory.held[job.slot] = job.unit
-        for place in self._decoding.pop(job.slot)[1]:
+        self._memory.held[unit.slot] = unit.unit
+        for place in self._decoding.pop(unit.slot)[1]:
             self._mark_decoded(place)
         if is_slow:
             self.advise_on()
-        if self._advised_left and job.place + _ADVISED_AHEAD < self._order.n_places:
+        if self._advised_left and unit.place + _ADVISED_AHEAD < self._order.n_places:
             self._advised_left -= 1
-            return self._schedule[job.place + _ADVISED_AHEAD]
+            return self._schedule[unit.place + _ADVISED_AHEAD]
         return None
 
     def advise_on(self) -> None:

@@ -1,6 +1,7 @@
 """The batches of any epoch, from one budget of memory."""
 
 import math
+import threading
 import weakref
 from functools import cached_property
 from typing import Any
@@ -13,12 +14,14 @@ from zarrts.indexing.cuts import Fit
 from zarrts.loading.gathering import batch_of
 from zarrts.loading.options import BatchOptions
 from zarrts.loading.postprocessing import lengthened
+from zarrts.loading.resources import Resources
 from zarrts.loading.settings import Settings
-from zarrts.loading.stream import BatchStream, Resources
+from zarrts.loading.stream import BatchStream, join_all
 from zarrts.ordering.order import Batching, Order, SourceOrder, filled_units
 from zarrts.ordering.rolling import RollingOrder
 from zarrts.ordering.uniform import UniformOrder
-from zarrts.reading.memory import BatchMemory, MemoryPlan, UnitMemory, aligned_empty
+from zarrts.reading.memory import BatchMemory, UnitMemory, aligned_empty
+from zarrts.reading.memory_plan import MemoryPlan
 from zarrts.reading.selection import Selection
 from zarrts.types import IntArray, Labels
 
@@ -76,6 +79,7 @@ class EpochLoader:
         self._batch_memory = self._empty_batches()
         self._order: tuple[int, Order] | None = None
         self._stream: weakref.ref[BatchStream] | None = None
+        self._threads: tuple[threading.Thread, ...] = ()
         self._n_streams = 0  # since memory was taken
 
     def _empty_batches(self) -> tuple[BatchMemory, ...]:
@@ -227,7 +231,8 @@ class EpochLoader:
             skips_damage=self._options.on_error == "skip",
         )
         stream = BatchStream(resources, self.order(epoch), epoch=epoch, first_batch=first_batch)
-        self._stream = weakref.ref(stream)
+        self._stream, self._threads = weakref.ref(stream), stream.threads
+        stream.start()
         return stream
 
     def batch(self, epoch: int, index: int) -> Batch:
@@ -315,7 +320,9 @@ class EpochLoader:
         stream = None if self._stream is None else self._stream()
         if stream is not None:
             stream.close()
-        self._stream = None
+        # Nobody waited for those of a stream that was dropped, and their memory is used again.
+        join_all(self._threads)
+        self._stream, self._threads = None, ()
 
     def close(self) -> None:
         """End the stream, close the files and free the memory."""

@@ -217,7 +217,9 @@ class PostProcessing:
             y = self.target_of(stored, batch.sample_id)
             if self.has_step_labels and batch.length is not None:
                 y = each_array(y, partial(_zeroed, batch=batch))
-            batch = replace(batch, y=y)
+            batch = Batch(
+                batch.x, y, batch.sample_id, batch.length, label_length=batch.label_length
+            )
             if self.weigh is not None:
                 batch = self.weigh(batch, stored)
         if self.transform is None:

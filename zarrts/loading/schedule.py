@@ -9,7 +9,7 @@ import numpy as np
 from zarrts.indexing.cuts import Fit
 from zarrts.indexing.padding import BatchLengths
 from zarrts.ordering.order import Order, Piece, Seated
-from zarrts.reading.memory import UnitMemory
+from zarrts.reading.memory import PlacedUnit, UnitMemory
 from zarrts.reading.sample_reader import SampleReader
 from zarrts.types import IntArray
 
@@ -41,15 +41,9 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """The chunks of a unit to be decoded into its slot, from row `at` of it on."""
+    """Units to be decoded by one thread, one after the other."""
 
-    place: int
-    unit: int
-    slot: int
-    segment: int
-    chunk: int
-    n_chunks: int
-    at: int
+    units: tuple[PlacedUnit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +72,25 @@ class Schedule:
     ) -> None:
         self._order, self._units, self._memory = order, reader.units, memory
         self._reader, self._lengths = reader, lengths
-        self._blocks: dict[int, list[Decode]] = {}
+        self._seated = order if isinstance(order, Seated) else None
+        self._blocks: dict[int, list[PlacedUnit]] = {}
 
-    def __getitem__(self, place: int) -> Decode:
+    def __getitem__(self, place: int) -> PlacedUnit:
         block, inside = divmod(place, _PLACES_PER_BLOCK)
         if block not in self._blocks:
             self._blocks = {k: v for k, v in self._blocks.items() if k == block - 1}
             self._blocks[block] = self._work_out(block * _PLACES_PER_BLOCK)
         return self._blocks[block][inside]
 
-    def _work_out(self, start: int) -> list[Decode]:
+    def _work_out(self, start: int) -> list[PlacedUnit]:
         places = np.arange(start, min(start + _PLACES_PER_BLOCK, self._order.n_places))
         units = self._order.units(start, start + len(places))
         slots = self._slots_of(places, units)
         columns = (places, units, slots, *self._units.chunks(units))
-        return [Decode(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
+        return [PlacedUnit(*row) for row in zip(*(it.tolist() for it in columns), strict=True)]
 
     def _slots_of(self, places: IntArray, units: IntArray) -> IntArray:
-        slots = self._order.slots(places) if isinstance(self._order, Seated) else None
+        slots = None if self._seated is None else self._seated.slots(places)
         return self._memory.slots_of(places, units) if slots is None else slots
 
     def gathers(self, start: int, stop: int) -> list[Gather]:

@@ -6,75 +6,30 @@ is ten times slower than decoding into old. A batch that was handed out is the c
 memory is used again once nothing refers to it.
 """
 
+import atexit
 import contextlib
+import contextvars
+import os
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from zarrts.batch import Batch
-from zarrts.errors import AccessError, ReadError
+from zarrts.errors import AccessError, ReadError, SampleError
 from zarrts.indexing.units import format_ids
 from zarrts.loading.disk_waits import DiskClock, DiskWaits
 from zarrts.loading.gathering import Building, Gatherer
-from zarrts.loading.job_queue import JobQueue
-from zarrts.loading.postprocessing import PostProcessing
+from zarrts.loading.pace import JobClock, Pace
+from zarrts.loading.resources import Resources
 from zarrts.loading.schedule import Decode, Gather, Job, PlanBatches, Schedule
 from zarrts.ordering.order import Order
-from zarrts.reading.memory import BatchMemory, UnitMemory
-from zarrts.reading.read_ahead import PlacesAhead
-from zarrts.reading.sample_reader import SampleReader
-from zarrts.storage.open_files import OPEN_FILES
+from zarrts.reading.memory import PlacedUnit
 
-TAKEN_AHEAD = 2  # batches that tf.data takes before they are needed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """The parts that all streams of a loader share.
-
-    Attributes
-    ----------
-    memory : UnitMemory
-        Of open units.
-    batches : sequence of BatchMemory
-        Of batches, for each input.
-    max_ready : int
-        Batches that may be on their way at once.
-    fetched_bytes : int
-        What of a remote store may be asked for ahead.
-    skips_damage : bool
-        Samples that cannot be read are left out, with a warning.
-    """
-
-    reader: SampleReader
-    memory: UnitMemory
-    batches: Sequence[BatchMemory]
-    finish: PostProcessing
-    n_threads: int
-    max_ready: int
-    fetched_bytes: int = 0
-    skips_damage: bool = False
-
-    def queue(self, order: Order, schedule: Schedule, first_batch: int) -> JobQueue:
-        """Return the jobs of an epoch."""
-        readers, ahead = self.reader.readers, None
-        if readers.is_remote:
-            every = (*(it.held for it in self.reader.inputs_read), readers.y)
-            ahead = PlacesAhead(every, order.n_places, self.fetched_bytes)
-        return JobQueue(
-            order,
-            schedule,
-            self.memory,
-            first_batch,
-            max_ready=self.max_ready,
-            ahead=ahead,
-            reads_labels=self.finish.target is not None,
-        )
+_LISTENS_S = 1.0  # after which a wait begins again, or Ctrl-C is not heard on Windows, nor a drop
 
 
 class _Work:
@@ -82,66 +37,74 @@ class _Work:
 
     def __init__(self, resources: Resources, order: Order, *, epoch: int, first_batch: int) -> None:
         self.resources, self.order, self.epoch = resources, order, epoch
+        self.process_id = os.getpid()
         self.reader, self.memory = resources.reader, resources.memory
         self.finish = resources.finish
         self._unit_chunk_bytes = sum(it.held[0].spec.chunk_bytes for it in self.reader.inputs_read)
         self._waits = DiskWaits()
         self.gatherer = Gatherer(self.reader, self.memory, self.finish)
         self.schedule = Schedule(order, self.reader, self.memory, self.finish.lengths)
-        # Reentrant, because a collection of garbage may close the stream from under it.
+        # Reentrant, because a collection of garbage may end the stream from under it.
         self.lock = threading.RLock()
         self.has_job = threading.Condition(self.lock)
         self.has_batch = threading.Condition(self.lock)
         self.is_closed = False
         self.error: BaseException | None = None
         self.queue = resources.queue(order, self.schedule, first_batch)
-        self.n_active = 0  # threads that have a job
-        self.most_active = resources.n_threads
-        self.n_taken_ahead = 0  # batches that the consumer takes before it needs them
+        self.pace = Pace(resources.n_threads, resources.max_ready)
+        self.n_active = 0  # of the stream's own threads, those that have a job
         self.building: dict[int, Building] = {}
         self.ready: dict[int, Batch] = {}
         self.warnings: list[str] = []  # that the consumer has not given yet
+        self.threads = tuple(
+            threading.Thread(target=_work, args=(self,), name="zarrts-loader", daemon=True)
+            for _ in range(self.pace.n_started)
+        )
+
+    @property
+    def may_work(self) -> bool:
+        """Whether one more of the stream's own threads may; with the lock held."""
+        return self.n_active < self.pace.most_own
+
+    def end(self) -> None:
+        """Tell the threads to end, and wait for them; once more does no harm."""
+        if self.process_id != os.getpid():
+            return  # a forked child has none of them, but may have their lock, held for ever
+        with self.lock:
+            self.is_closed = True
+            self.has_job.notify_all()
+            self.has_batch.notify_all()
+        join_all(self.threads)
+        self.ready.clear()  # after the last thread, which may have finished a batch meanwhile
 
     def take_job(self) -> Job | None:
         """Return what is most urgent, or None if there is nothing to do; with the lock held.
 
         Whoever takes it does it, and says so: `do`.
         """
-        if self.n_active >= self.most_active:
-            return None
         job = self.queue.take()
         if job is None:
             return None
         if isinstance(job, Gather) and job.piece.batch not in self.building:
             self.building[job.piece.batch] = self.gatherer.begin(job, self.resources.batches)
-        self.n_active += 1
         return job
-
-    def note_ready(self) -> None:
-        """Note that batches were added to those that are ready, or taken; with the lock held.
-
-        The more of them there are, the fewer threads work: where the network is slower than they
-        are, they would only take processors and the interpreter's lock from it.
-        """
-        n_threads, max_ready = self.resources.n_threads, self.resources.max_ready
-        # One that takes ahead has all that it takes, where it leaves one that is ready.
-        n_ahead = len(self.ready) + self.n_taken_ahead * bool(self.ready)
-        self.most_active = max(1, -(-n_threads * (max_ready - n_ahead) // max_ready))
 
     def wake(self) -> None:
         """Wake a thread if one more may work; with the lock held."""
-        if self.n_active < self.most_active:
+        if self.may_work:
             self.has_job.notify()
 
     def do(self, job: Job) -> None:
         """Do a job that was taken; take the lock only to say what came of it."""
+        has_transform = self.finish.transform is not None
+        clock = JobClock(may_wait=has_transform or isinstance(job, Decode))
         try:
             if isinstance(job, Decode):
-                self._decode(job)
+                self._decode(job, clock)
             elif isinstance(job, Gather):
-                self._gather(job)
+                self._gather(job, clock)
             else:
-                self._plan(job)
+                self._plan(job, clock)
         except BaseException as error:  # it has to reach the consumer, whatever it is
             with self.lock:
                 self.error = self.error or error
@@ -149,27 +112,37 @@ class _Work:
                 self.has_batch.notify_all()
                 self.has_job.notify_all()
 
-    def _decode(self, job: Decode) -> None:
-        readers = self.reader.readers
-        y = readers.y[job.segment]
-        is_slow, clock = False, DiskClock()
+    def _decode(self, job: Decode, clock: JobClock) -> None:
+        units, labels, y = job.units, self.memory.labels, self.reader.readers.y
+        needs_labels = self.finish.target is not None and labels is not None
+        disk_clock = DiskClock()
+        n_read = self.memory.read_first(units, y if needs_labels else None)
+        left = [it for it in units[n_read:] if self._is_read(it, self.memory.read_x)]
+        n_chunks = sum(it.n_chunks for it in units)
+        is_slow = self._waits.have_come(disk_clock, self._unit_chunk_bytes * n_chunks)
+        if needs_labels and labels is not None:
+            for unit in left:
+                self._is_read(unit, lambda it: labels.read(y[it.segment], it))
+        with self.lock:
+            self.pace.note_work(clock.lap())
+            advised = [self.queue.note_decoded(unit, is_slow) for unit in units]
+            self.wake()
+        for coming in advised:
+            if coming is not None:
+                self._advise(coming)
+
+    def _is_read(self, unit: PlacedUnit, read: Callable[[PlacedUnit], None]) -> bool:
+        """Read something of a unit, or leave its samples out where these are skipped."""
         try:
-            self.memory.read_x(job.segment, job.chunk, job.n_chunks, job.slot, job.at)
-            is_slow = self._waits.have_come(clock, self._unit_chunk_bytes * job.n_chunks)
-            labels = self.memory.labels
-            if self.finish.target is not None and labels is not None:
-                labels.read(y, job.chunk, job.n_chunks, job.unit, job.slot, job.at)
+            read(unit)
         except ReadError as error:
             if not self.resources.skips_damage or isinstance(error, AccessError):
                 raise
-            self._leave_out(job.unit, error)
-        with self.lock:
-            advised = self.queue.note_decoded(job, is_slow)
-            self.wake()
-        if advised is not None:
-            self._advise(advised)
+            self._leave_out(unit.unit, error)
+            return False
+        return True
 
-    def _advise(self, coming: Decode) -> None:
+    def _advise(self, coming: PlacedUnit) -> None:
         """Have the chunks of a unit read ahead by the system."""
         clock = DiskClock()
         with contextlib.suppress(ReadError):  # which reading it will raise
@@ -189,17 +162,19 @@ class _Work:
                 self.memory.damaged |= {unit}
                 self.warnings.append(f"{error} Left out of every epoch: samples {format_ids(ids)}.")
 
-    def _plan(self, job: PlanBatches) -> None:
+    def _plan(self, job: PlanBatches, clock: JobClock) -> None:
         gathers = self.schedule.gathers(job.start, job.stop)
         with self.lock:
+            self.pace.note_work(clock.lap())
             self.queue.note_planned(job, gathers)
             self.wake()
 
-    def _gather(self, job: Gather) -> None:
+    def _gather(self, job: Gather, clock: JobClock) -> None:
         piece = job.piece
         building = self.building[piece.batch]
         self.gatherer.gather(job, building)
         with self.lock:
+            self.pace.note_work(clock.lap())
             self.queue.note_gathered(job)
             building.missing -= piece.stop - piece.start
             is_whole = building.missing == 0
@@ -213,7 +188,8 @@ class _Work:
             with self.lock:
                 del self.building[piece.batch]
                 self.ready[piece.batch] = batch
-                self.note_ready()
+                self.pace.note_work(clock.lap())
+                self.pace.note_ready(len(self.ready))
                 self.has_batch.notify_all()
 
 
@@ -223,58 +199,78 @@ def _work(work: _Work) -> None:
     while True:
         with work.lock:
             work.n_active -= has_done
+            if work.pace.is_alone:
+                work.has_batch.notify()  # the consumer has to go on from here
             job = None
-            while not work.is_closed and (job := work.take_job()) is None:
-                work.has_job.wait()
+            while not work.is_closed:
+                if work.may_work and (job := work.take_job()) is not None:
+                    break
+                work.has_job.wait(_LISTENS_S)
             if job is None:
                 return
+            work.n_active += 1
             work.wake()  # there may be more to do
         work.do(job)
         has_done = True
 
 
-def _close(work: _Work, threads: Sequence[threading.Thread]) -> None:
-    with work.lock:
-        work.is_closed = True
+def _tell_to_end(work: _Work) -> None:
+    """Tell the threads of a dropped stream to end, and wait for nobody.
+
+    Garbage may be collected anywhere, also where this thread holds a lock that they wait for.
+    """
+    work.is_closed = True
+    if work.lock.acquire(blocking=False):  # else they look in a moment
         work.has_job.notify_all()
-        work.has_batch.notify_all()
-    # Garbage may be collected anywhere, also where this thread holds the lock of open files, which
-    # those that would be joined wait for: then they end by themselves.
+        work.lock.release()
+
+
+def join_all(threads: Sequence[threading.Thread]) -> None:
+    """Wait until threads have ended, but for the one that asks."""
     for thread in threads:
-        if thread is not threading.current_thread() and not OPEN_FILES.is_locked_here:
+        is_started = thread.ident is not None  # Ctrl-C may come before all are
+        if is_started and thread is not threading.current_thread():
             thread.join()
-    work.ready.clear()  # after the last thread, which may have finished a batch meanwhile
 
 
 class BatchStream(Iterator[Batch]):
     """Batches of one epoch, in order, read ahead by threads.
 
-    Its threads end when it is exhausted, closed, dropped, or when one of them fails; then the
-    error is raised where the next batch is asked for.
+    Its threads have ended when it is exhausted or closed, and end soon after it is dropped, or one
+    of them fails; then the error is raised where the next batch is asked for.
     """
 
     def __init__(self, resources: Resources, order: Order, *, epoch: int, first_batch: int) -> None:
         self._work = _Work(resources, order, epoch=epoch, first_batch=first_batch)
         self._n_empty, self._has_warned = 0, False
-        # A thread of tf.data's has nothing else to do while it waits, and then needs not be woken.
-        # In the main thread, which trains, Ctrl-C could come while a job is done.
-        self._works = threading.current_thread() is not threading.main_thread()
-        self._work.n_taken_ahead = TAKEN_AHEAD * self._works
-        self.waited_s = 0.0  # how long batches were waited for, in all
-        threads = [
-            threading.Thread(target=_work, args=(self._work,), name="zarrts-loader", daemon=True)
-            for _ in range(max(1, resources.n_threads - self._works))
-        ]
-        # The threads know the work, not the stream, so that a dropped stream ends them; and at
-        # exit, finalizers run while daemon threads can still be joined.
-        self._finalizer = weakref.finalize(self, _close, self._work, threads)
-        for thread in threads:
-            thread.start()
+        # The threads know the work, not the stream, so that a dropped stream ends them.
+        self._finalizer = weakref.finalize(self, _tell_to_end, self._work)
+        self._finalizer.atexit = False  # there all that run are ended
+        _WORKS.add(self._work)
+
+    def start(self) -> None:
+        """Begin to read ahead, once somebody knows the threads."""
+        try:
+            for thread in self.threads:
+                thread.start()
+        except BaseException:  # Ctrl-C
+            self.close()
+            raise
+
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """Those of its own, to be waited for before its memory is used again."""
+        return self._work.threads
 
     @property
     def is_closed(self) -> bool:
         """Whether the stream gives no more batches."""
         return not self._finalizer.alive
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which batches were waited for, in all."""
+        return self._work.pace.waited_s
 
     def __iter__(self) -> "BatchStream":
         return self
@@ -287,26 +283,35 @@ class BatchStream(Iterator[Batch]):
 
     def take(self) -> Batch:
         """Return the next batch, even if it is empty because none of its samples can be read."""
+        if self._work.process_id != os.getpid():
+            raise SampleError(
+                "These batches were begun in the process that this one was forked from, and what "
+                "reads them is there; begin them here."
+            )
+        try:
+            return self._take()
+        except BaseException:  # with Ctrl-C, a job may be left undone that this thread had
+            self.close()
+            raise
+
+    def _take(self) -> Batch:
         work, queue = self._work, self._work.queue
         if queue.consumed >= work.order.batching.n_batches:
-            self.close()
             raise StopIteration
+        came_at = time.perf_counter()
+        self._await_next()
         with work.lock:
-            if queue.consumed not in work.ready:
-                started = time.perf_counter()
-                self._await_next()
-                self.waited_s += time.perf_counter() - started
+            work.pace.note_taken(came_at, time.perf_counter())
             batch = work.ready.pop(queue.consumed, None)
             if batch is not None:
-                work.note_ready()
+                work.pace.note_ready(len(work.ready))
                 queue.consumed += 1
                 work.wake()
             messages, work.warnings = work.warnings, []
         self._has_warned |= bool(messages)
         for message in messages:
-            warnings.warn(message, stacklevel=3)
+            warnings.warn(message, stacklevel=4)
         if batch is None:
-            self.close()
             if isinstance(work.error, StopIteration):  # which would end the epoch early
                 raise RuntimeError("transform raised StopIteration") from work.error
             if work.error is not None:
@@ -320,32 +325,45 @@ class BatchStream(Iterator[Batch]):
                 warnings.warn(
                     f"{self._n_empty:,} of {n_batches:,} batches are left out of epoch "
                     f"{work.epoch}: none of their samples can be read (on_error='skip').",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
         return batch
 
     def _await_next(self) -> None:
-        """Wait until the next batch is ready, or never will be; with the lock held."""
+        """Wait until the next batch is ready, or never will be, and work meanwhile."""
         work = self._work
-        while work.queue.consumed not in work.ready and not work.is_closed:
-            job = work.take_job() if self._works else None
-            if job is None:
-                # With a timeout, Ctrl-C is heard on Windows too.
-                work.has_batch.wait(timeout=1.0)
-                continue
-            work.lock.release()
-            try:
-                work.do(job)
-            finally:
-                work.lock.acquire()
-                work.n_active -= 1
+        while True:
+            with work.lock:
+                if work.queue.consumed in work.ready or work.is_closed:
+                    return
+                pace = work.pace
+                works = pace.consumer_works and work.n_active < pace.most_active
+                job = work.take_job() if works else None
+                if job is None:
+                    work.has_batch.wait(_LISTENS_S)
+                    continue
+                work.wake()  # there may be more to do
+            # As in a thread: not in the caller's context, which may have numpy.errstate set.
+            contextvars.Context().run(work.do, job)
 
     def close(self) -> None:
         """End the threads; twice does no harm."""
-        self._finalizer()
+        self._finalizer.detach()
+        self._work.end()
 
     def __enter__(self) -> "BatchStream":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+# As long as there is the stream, or a thread, which may be for some time after it was dropped.
+_WORKS: weakref.WeakSet[_Work] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End all threads before the interpreter does, which stops them wherever they are."""
+    for work in list(_WORKS):
+        work.end()

@@ -81,11 +81,11 @@ class Unpacking:
         self, memory: AnyArray, starts: IntArray, length: int, out: AnyArray, ids: IntArray
     ) -> None:
         """Write the values of runs of rows of counts into `out`, of the dtype of values."""
-        tables = self._tables(self.packing.codes, ids, len(starts))
+        tables = self._tables(self._codes, ids, len(starts))
         self.packing.unpacking.into(memory, starts, length, out, tables)
 
-    def _tables(self, codes: IntArray, ids: IntArray, n_runs: int) -> IntArray | None:
-        if len(ids) == 0 or not codes.any():
+    def _tables(self, codes: IntArray | None, ids: IntArray, n_runs: int) -> IntArray | None:
+        if len(ids) == 0 or codes is None:
             return None
         which = codes[self.recordings_of(ids)]
         return which if n_runs == len(ids) else np.repeat(which, n_runs // len(ids))
@@ -103,14 +103,18 @@ class Unpacking:
         )
 
     @cached_property
-    def _direct(self) -> tuple[Gathering, IntArray] | None:
-        """The change in one pass, and which of its tables each recording has."""
+    def _codes(self) -> IntArray | None:
+        return _if_several(self.packing.codes)
+
+    @cached_property
+    def _direct(self) -> tuple[Gathering, IntArray | None] | None:
+        """The change in one pass, and which of its tables each recording has, of several."""
         missing = self.packing.packed.missing
         if self.scaler is None:
             if self.dtype != self.packing.packed.dtype:
                 return None  # rounded twice, as values are that are stored
             if not self.fills:
-                return self.packing.unpacking, self.packing.codes
+                return self.packing.unpacking, self._codes
             gain, offset = self.packing.distinct
             change = unpacking(gain, offset, dtype=self.dtype, missing=missing)
             fill = None if missing is None else np.zeros(gain.shape)
@@ -121,7 +125,7 @@ class Unpacking:
                 fill=fill,
                 missing=missing,
             )
-            return filled, self.packing.codes
+            return filled, self._codes
         if not isinstance(self.scaler, LinearScaler):
             return None
         linear, codes = self.scaler.linear, self.packing.codes
@@ -141,4 +145,9 @@ class Unpacking:
             missing=missing,
             fill=fill if has_fill else None,
         )
-        return change, tables.reshape(-1)
+        return change, _if_several(tables.reshape(-1))
+
+
+def _if_several(codes: IntArray) -> IntArray | None:
+    """Return the tables that recordings have, or None where all have the first."""
+    return codes if codes.any() else None

@@ -18,7 +18,7 @@ that was built from an older source, and `library.py` compares the numbers. */
 #include <stdint.h>
 #include <string.h>
 
-#define ABI 3
+#define ABI 4
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define RESTRICT __restrict
@@ -26,7 +26,7 @@ that was built from an older source, and `library.py` compares the numbers. */
 #define RESTRICT restrict
 #endif
 
-/* Two loops are built twice, for processors with AVX2 as well: each operation stays what it is, so
+/* Three loops are built twice, for processors with AVX2 as well: each operation stays what it is, so
    the bits are the same. */
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define HAS_WIDE 1
@@ -350,22 +350,30 @@ static PyObject *number_sums(PyObject *self, PyObject *args)
 }
 
 /* Exact sums of counts, of which `none` stands for NaN: it counts as 0, and not in the range. */
-static void exact_i2(const int16_t *RESTRICT x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
-                     int16_t none, double *RESTRICT total, double *RESTRICT squares,
-                     int32_t *RESTRICT n_missing, int16_t *RESTRICT low, int16_t *RESTRICT high)
-{
-    for (Py_ssize_t i = 0; i < n; i++, x += stride)
-        for (Py_ssize_t j = 0; j < width; j++) {
-            int32_t a = x[j] == none ? 0 : x[j];
-            total[j] += (double)a;
-            squares[j] += (double)(a * a);
-            n_missing[j] += x[j] == none;
-            int16_t least = x[j] == none ? INT16_MAX : x[j];
-            int16_t most = x[j] == none ? INT16_MIN : x[j];
-            low[j] = least < low[j] ? least : low[j];
-            high[j] = most > high[j] ? most : high[j];
-        }
-}
+#define EXACT(attribute, name) \
+    attribute static void name(const int16_t *RESTRICT x, Py_ssize_t n, Py_ssize_t stride, \
+                               Py_ssize_t width, int16_t none, double *RESTRICT total, \
+                               double *RESTRICT squares, int32_t *RESTRICT n_missing, \
+                               int16_t *RESTRICT low, int16_t *RESTRICT high) \
+    { \
+        for (Py_ssize_t i = 0; i < n; i++, x += stride) \
+            for (Py_ssize_t j = 0; j < width; j++) { \
+                int32_t a = x[j] == none ? 0 : x[j]; \
+                total[j] += (double)a; \
+                squares[j] += (double)(a * a); \
+                n_missing[j] += x[j] == none; \
+                int16_t least = x[j] == none ? INT16_MAX : x[j]; \
+                int16_t most = x[j] == none ? INT16_MIN : x[j]; \
+                low[j] = least < low[j] ? least : low[j]; \
+                high[j] = most > high[j] ? most : high[j]; \
+            } \
+    }
+EXACT(, exact_i2)
+#if HAS_WIDE
+EXACT(WIDE, wide_exact_i2)
+#else
+#define wide_exact_i2 exact_i2
+#endif
 
 static PyObject *count_sums(PyObject *self, PyObject *args)
 {
@@ -395,8 +403,9 @@ static PyObject *count_sums(PyObject *self, PyObject *args)
             if (missing > INT16_MAX)
                 plain_i2(x, n, width, some, sum, square, least, most);
             else
-                exact_i2(x, n, width, some, (int16_t)missing, sum, square,
-                         (int32_t *)n_missing.buf + at, least, most);
+                (is_wide ? wide_exact_i2 : exact_i2)(x, n, width, some, (int16_t)missing, sum,
+                                                     square, (int32_t *)n_missing.buf + at, least,
+                                                     most);
         }
         Py_END_ALLOW_THREADS
     }
@@ -1089,6 +1098,66 @@ static PyObject *weighted_sums(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- Permute numbers ------------------------------------------------------------------------ */
+
+enum { N_ROUNDS = 6 };
+
+/* SplitMix64 at a counter, as `keyed_bits` in keyed.py. */
+static uint64_t keyed_bits(uint64_t key, uint64_t counter)
+{
+    uint64_t z = counter * UINT64_C(0x9E3779B97F4A7C15) + key;
+    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+    return z ^ z >> 31;
+}
+
+/* Where a permutation of the numbers below `size` sends one of them. */
+static uint64_t permuted(uint64_t value, uint64_t size, uint64_t key)
+{
+    int half = 1;
+    while (half < 32 && (size - 1) >> 2 * half != 0)
+        half++;
+    uint64_t mask = ((uint64_t)1 << half) - 1;
+    do {
+        uint64_t left = value >> half, right = value & mask;
+        for (uint64_t round = 1; round <= N_ROUNDS; round++) {
+            uint64_t drawn = keyed_bits(key ^ round * UINT64_C(0xD6E8FEB86659FD93), right);
+            uint64_t next = left ^ (drawn >> 32 & mask);
+            left = right;
+            right = next;
+        }
+        value = left << half | right;
+    } while (value >= size);
+    return value;
+}
+
+/* permute(values, sizes, keys, n): in place; each value is less than its size. */
+static PyObject *permute(PyObject *self, PyObject *args)
+{
+    Py_buffer values, sizes, keys;
+    Py_ssize_t n;
+    if (!PyArg_ParseTuple(args, "w*y*y*n", &values, &sizes, &keys, &n))
+        return NULL;
+    int is_right = holds(&values, n, 8) && holds(&sizes, n, 8) && holds(&keys, n, 8);
+    int is_inside = is_right;
+    if (is_right) {
+        uint64_t *value = values.buf;
+        const uint64_t *size = sizes.buf, *key = keys.buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < n; i++)
+            is_inside &= value[i] < size[i];
+        for (Py_ssize_t i = 0; is_inside && i < n; i++)
+            value[i] = permuted(value[i], size[i], key[i]);
+        Py_END_ALLOW_THREADS
+    }
+    RELEASE(&values, &sizes, &keys);
+    if (!is_right)
+        return wrong_memory();
+    if (!is_inside)
+        return wrong_index();
+    Py_RETURN_NONE;
+}
+
 /* ---- The module ------------------------------------------------------------------------------ */
 
 /* Use what is built for newer processors, or not; returns whether it is used. For tests. */
@@ -1101,6 +1170,10 @@ static PyObject *use_wide(PyObject *self, PyObject *wanted)
     return PyBool_FromLong(is_wide);
 }
 
+/* In _chunks.c. */
+PyObject *read_chunks(PyObject *self, PyObject *args);
+int can_read_chunks(void);
+
 static PyMethodDef METHODS[] = {
     {"plain_sums", plain_sums, METH_VARARGS, NULL},
     {"deviation_sums", deviation_sums, METH_VARARGS, NULL},
@@ -1111,6 +1184,8 @@ static PyMethodDef METHODS[] = {
     {"pack", pack, METH_VARARGS, NULL},
     {"vote", vote, METH_VARARGS, NULL},
     {"weighted_sums", weighted_sums, METH_VARARGS, NULL},
+    {"permute", permute, METH_VARARGS, NULL},
+    {"read_chunks", read_chunks, METH_VARARGS, NULL},
     {"use_wide", use_wide, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -1118,6 +1193,8 @@ static PyMethodDef METHODS[] = {
 static int fill_module(PyObject *module)
 {
     is_wide = CAN_BE_WIDE;
+    if (PyModule_AddIntConstant(module, "READS_CHUNKS", can_read_chunks()))
+        return -1;
     return PyModule_AddIntConstant(module, "ABI", ABI);
 }
 

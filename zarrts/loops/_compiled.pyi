@@ -3,7 +3,11 @@
 from zarrts.types import AnyArray
 
 ABI: int
+READS_CHUNKS: int
 
+def read_chunks(
+    decompress: int, scratch: AnyArray, wanted: list[tuple[int, int, int, int, AnyArray]], /
+) -> int: ...
 def plain_sums(
     code: int,
     rows: AnyArray,
@@ -129,4 +133,5 @@ def weighted_sums(
     out: AnyArray,
     /,
 ) -> None: ...
+def permute(values: AnyArray, sizes: AnyArray, keys: AnyArray, n: int, /) -> None: ...
 def use_wide(wanted: bool, /) -> bool: ...

@@ -86,6 +86,7 @@ class Gathering:
     fill: AnyArray | None = None
     missing: int | None = None
     _tiles: dict[int, tuple[AnyArray, ...]] = field(default_factory=dict, init=False, repr=False)
+    _calls: dict[int, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
     def n_tables(self) -> int:
@@ -144,10 +145,6 @@ class Gathering:
         if compiled is None or not self._is_compiled(memory.dtype):
             self._into(memory, starts, length, out, tables)
             return
-        kind, parameters = self._tiled(length * row_items // self.n_channels)
-        lanes = parameters[0].shape[-1] if parameters else length * row_items
-        n_changed = len(parameters) - self._has_fill
-        changed = (*parameters[:n_changed], None, None, None)[:3]
         compiled.gather(
             code_of(memory.dtype),
             memory,
@@ -158,12 +155,10 @@ class Gathering:
             length,
             code_of(out.dtype),
             out,
-            kind,
+            self._kind,
             None if tables is None else np.ascontiguousarray(tables, np.int64),
             self.n_tables,
-            lanes,
-            *changed,
-            parameters[-1] if self._has_fill else None,
+            *self._of_runs(length * row_items),
             NO_COUNT if self.missing is None else self.missing,
         )
 
@@ -182,12 +177,29 @@ class Gathering:
             )
         )
 
-    def _tiled(self, n_steps: int) -> tuple[int, tuple[AnyArray, ...]]:
-        """Return the kind of the change, and its parameters laid side by side for some steps."""
-        kind = _COPY if self.change is None else _AFFINE
-        kind = _LINEAR if isinstance(self.change, Shifted) else kind
-        folds = min(n_steps, -(-_LEAST_LANES // self.n_channels))
-        return kind, self._side_by_side(folds)
+    @functools.cached_property
+    def _kind(self) -> int:
+        if self.change is None:
+            return _COPY
+        return _LINEAR if isinstance(self.change, Shifted) else _AFFINE
+
+    def _of_runs(self, n_values: int) -> tuple[Any, ...]:
+        """Return the lanes of runs of so many values, three parameters of the change, and the fill.
+
+        They are laid side by side for some steps.
+        """
+        found = self._calls.get(n_values)
+        if found is None:  # two threads may both make it: they make the same
+            folds = min(n_values // self.n_channels, -(-_LEAST_LANES // self.n_channels))
+            parameters = self._side_by_side(folds)
+            changed = parameters[: len(parameters) - self._has_fill]
+            found = (
+                parameters[0].shape[-1] if parameters else n_values,
+                *(*changed, None, None, None)[:3],
+                parameters[-1] if self._has_fill else None,
+            )
+            self._calls[n_values] = found
+        return found
 
     def _side_by_side(self, folds: int) -> tuple[AnyArray, ...]:
         found = self._tiles.get(folds)

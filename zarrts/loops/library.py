@@ -19,15 +19,15 @@ from zarrts.errors import ZarrtsError
 from zarrts.types import AnyArray
 
 VARIABLE = "ZARRTS_COMPILED"
-ABI = 3
+ABI = 4
 """Of the library that this source needs; the C source has the same number."""
 
 NO_COUNT = 1 << 15
 """Says to the library that no count stands for NaN."""
 
 _DTYPES = ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
-CODES = {name: i for i, name in enumerate(_DTYPES)}
-"""Numbers of dtypes, as in the C source."""
+CODES = {np.dtype(name): i for i, name in enumerate(_DTYPES)}
+"""Numbers of dtypes, as in the C source; those of foreign byte order are others."""
 
 _INSTALL = (
     "where a C compiler is, install again: python -m pip install --force-reinstall --no-deps "
@@ -108,14 +108,12 @@ def compiled_for(*arrays: AnyArray) -> Any:
     if compiled is None:
         return None
     for array in arrays:
-        flags, dtype = array.flags, array.dtype
-        if not (flags.c_contiguous and flags.aligned and dtype.isnative):
-            return None
-        if dtype.str[1:] not in CODES:
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned and array.dtype in CODES):
             return None
     return compiled
 
 
 def code_of(dtype: np.dtype[Any]) -> int:
     """Return the number of a dtype that `compiled_for` takes."""
-    return CODES[dtype.str[1:]]
+    return CODES[dtype]

@@ -8,6 +8,7 @@ import numpy as np
 
 from zarrts.types import AnyArray
 
+BYTES = np.dtype(np.uint8)
 _ALIGNMENT = 64
 _local = threading.local()
 

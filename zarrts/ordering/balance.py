@@ -19,7 +19,8 @@ import numpy as np
 
 from zarrts.errors import SampleError
 from zarrts.indexing.units import ChunkUnits
-from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
+from zarrts.keyed import derive_key, keyed_bits, keyed_fractions
+from zarrts.loops.permuting import permute
 from zarrts.ordering.blocks import BlockPlan
 from zarrts.ordering.order import Batching, Piece, filled_units
 from zarrts.ordering.rolling import unit_order

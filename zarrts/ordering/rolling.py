@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.indexing.units import ChunkUnits
-from zarrts.keyed import derive_key, keyed_bits, keyed_fractions, permute
+from zarrts.keyed import derive_key, keyed_bits, keyed_fractions
+from zarrts.loops.permuting import permute
 from zarrts.ordering.order import UNITS_PER_PART, Batching, Piece, filled_units, unit_sizes
 from zarrts.types import IntArray
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from zarrts.indexing.units import ChunkUnits
-from zarrts.keyed import derive_key, permute
+from zarrts.keyed import derive_key
+from zarrts.loops.permuting import permute
 from zarrts.ordering.order import Batching, Piece, filled_units
 from zarrts.types import IntArray
 

@@ -1,26 +1,26 @@
 """Decode chunks of a store into memory that the caller owns."""
 
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.buckets.objects import ObjectPath
 from zarrts.errors import AccessError, ReadError
-from zarrts.loops.scratch import scratch
+from zarrts.loops import chunks
+from zarrts.loops.scratch import BYTES, scratch
 from zarrts.storage.encoded import EncodedChunks, can_decode
 from zarrts.storage.location import Location
 from zarrts.storage.open_files import OPEN_FILES, within_limit
-from zarrts.storage.shards import NO_CHUNK, read_index, written_checksums
+from zarrts.storage.open_shards import OpenShard
+from zarrts.storage.shards import NO_CHUNK
 from zarrts.storage.still_there import StillThere
 from zarrts.storage.zarr_reader import ZarrReader
-from zarrts.system import PositionalFile
 from zarrts.types import AnyArray, ArraySpec
-
-_BYTES = np.dtype(np.uint8)
 
 
 class ChunkReader(Protocol):
@@ -81,36 +81,19 @@ def open_chunks(
     return DirectReader(root, spec, still_there)
 
 
-class _OpenShard:
-    """A shard file, its index, and how many threads are reading it just now.
+def _forgetting(reader: "DirectReader") -> Callable[[int], None]:
+    """Return what forgets a shard of a reader.
 
-    `checksums` are those of its chunks as they were written, where they are known.
+    A shard that is kept must not keep its reader, whose end closes it.
     """
+    held = weakref.ref(reader)
 
-    def __init__(
-        self, root: Path, spec: ArraySpec, number: int, forget: Callable[[int], None]
-    ) -> None:
-        self._number, self._forget = number, forget
-        path = root / spec.shard_key(number)
-        self.checksums = written_checksums(root, spec, number)
-        self.file = PositionalFile(path)
-        try:
-            self.index = read_index(self.file, spec, str(path))
-        except BaseException:
-            self.file.close()
-            raise
-        self.users = 0
-        self.is_closing = False
+    def forget(number: int) -> None:
+        there = held()
+        if there is not None:
+            there._open.pop(number, None)
 
-    def entry(self, chunk: int) -> tuple[int, int]:
-        """Return offset and size of a chunk, counted through all shards; `NO_CHUNK` for none."""
-        offset, size = self.index[chunk % len(self.index)].tolist()
-        return offset, size
-
-    def drop(self) -> None:
-        """Forget it in its reader, and close the file; nobody uses it."""
-        self._forget(self._number)
-        self.file.close()
+    return forget
 
 
 class DirectReader:
@@ -126,12 +109,18 @@ class DirectReader:
         self.spec = spec
         self._root = root
         self._chunks = EncodedChunks(root, spec)
-        self._open: dict[int, _OpenShard] = {}
+        self._open: dict[int, OpenShard] = {}
+        self._forget = _forgetting(self)
 
     @property
     def is_direct(self) -> bool:
         """Whether chunks are decoded straight into memory, without zarr-python."""
         return True
+
+    @property
+    def is_read_at_once(self) -> bool:
+        """Whether `read_first` takes its chunks."""
+        return self._chunks.are_read_at_once
 
     def read_into(self, chunk: int, out: AnyArray) -> None:
         """Fill `out` with a chunk; see `ChunkReader`."""
@@ -173,14 +162,14 @@ class DirectReader:
         finally:
             self._release(shard)
 
-    def _read(self, shard: _OpenShard, chunk: int, offset: int, size: int) -> NDArray[np.uint8]:
+    def _read(self, shard: OpenShard, chunk: int, offset: int, size: int) -> NDArray[np.uint8]:
         # One for all arrays: a store of a thousand parts has thousands of them.
-        encoded = scratch("encoded", (size,), _BYTES)
+        encoded = scratch("encoded", (size,), BYTES)
         self._fill(shard, [encoded], offset, size, chunk)
         self._chunks.check_place(encoded, shard.checksums, chunk)
         return encoded
 
-    def _entry(self, shard: _OpenShard, chunk: int) -> tuple[int, int]:
+    def _entry(self, shard: OpenShard, chunk: int) -> tuple[int, int]:
         offset, size = shard.entry(chunk)
         if offset == NO_CHUNK:
             raise self._chunks.error(chunk, "is missing")
@@ -188,7 +177,7 @@ class DirectReader:
 
     def _fill(
         self,
-        shard: _OpenShard,
+        shard: OpenShard,
         buffers: Sequence[NDArray[np.uint8]],
         offset: int,
         size: int,
@@ -221,7 +210,7 @@ class DirectReader:
         finally:
             self._release(shard)
 
-    def _acquire(self, number: int) -> _OpenShard:
+    def _acquire(self, number: int) -> OpenShard:
         with OPEN_FILES.lock:
             shard = self._open.get(number)
             if shard is not None:
@@ -240,9 +229,6 @@ class DirectReader:
             opened.file.close()
         return shard
 
-    def _forget(self, number: int) -> None:
-        self._open.pop(number, None)
-
     def _drop(self, number: int) -> None:
         """Close a shard; the next read opens it again."""
         with OPEN_FILES.lock:
@@ -254,17 +240,19 @@ class DirectReader:
         if shard is not None and is_unused:
             shard.file.close()
 
-    def _release(self, shard: _OpenShard) -> None:
+    def _release(self, shard: OpenShard) -> None:
         with OPEN_FILES.lock:
             shard.users -= 1
             is_last = shard.is_closing and not shard.users
         if is_last:
             shard.file.close()
 
-    def _open_shard(self, number: int) -> _OpenShard:
-        path = self._root / self.spec.shard_key(number)
+    def _open_shard(self, number: int) -> OpenShard:
+        path = os.path.join(self._root, self.spec.shard_key(number))
         try:
-            opened = within_limit(lambda: self._opened(number), path)
+            opened = within_limit(
+                lambda: OpenShard(path, self._root, self.spec, number, self._forget), path
+            )
         except AccessError:
             raise
         except OSError as error:
@@ -279,17 +267,6 @@ class DirectReader:
             opened.file.close()
             raise
         return opened
-
-    def _opened(self, number: int) -> _OpenShard:
-        # A shard that is kept must not keep its reader, whose end closes it.
-        held = weakref.WeakMethod(self._forget)
-
-        def forget(number: int) -> None:
-            method = held()
-            if method is not None:
-                method(number)
-
-        return _OpenShard(self._root, self.spec, number, forget)
 
     def _check_still_there(self) -> None:
         if self._still_there is not None:
@@ -307,6 +284,64 @@ class DirectReader:
             unused = [shard for shard in shards if not shard.users]
         for shard in unused:
             shard.file.close()
+
+
+def can_read_at_once(reader: ChunkReader) -> TypeGuard[DirectReader]:
+    """Return whether `read_first` takes chunks of a reader."""
+    return isinstance(reader, DirectReader) and reader.is_read_at_once
+
+
+def read_first(wanted: Sequence[tuple[DirectReader, int, AnyArray]]) -> int:
+    """Read chunks of any readers, each into its memory, and stop at the first that cannot be read.
+
+    Threads wait for each other once, and not at each step of each chunk.
+
+    Parameters
+    ----------
+    wanted : sequence of (DirectReader, int, array)
+        See `can_read_at_once` and `ChunkReader.read_into`.
+
+    Returns
+    -------
+    int
+        How many were read; `read_into` says what is wrong with the next.
+    """
+    done = 0
+    while done < len(wanted):
+        some = wanted[done : done + _count_at_once(wanted[done : done + chunks.MOST_CHUNKS])]
+        n_read = _read_at_once(some)
+        done += n_read
+        if n_read < len(some):
+            break
+    return done
+
+
+def _count_at_once(wanted: Sequence[tuple[DirectReader, int, AnyArray]]) -> int:
+    """Return how many of the first are in no more files than a thread may use."""
+    files, most = set(), OPEN_FILES.share
+    for count, (reader, chunk, _) in enumerate(wanted):
+        files.add((id(reader), chunk // reader.spec.chunks_per_shard))
+        if len(files) > most:
+            return count
+    return len(wanted)
+
+
+def _read_at_once(wanted: Sequence[tuple[DirectReader, int, AnyArray]]) -> int:
+    read = chunks.reader()
+    assert read is not None
+    held: list[tuple[DirectReader, OpenShard]] = []
+    found = []
+    try:
+        for reader, chunk, out in wanted:
+            shard = reader._acquire(chunk // reader.spec.chunks_per_shard)
+            held.append((reader, shard))
+            found.append(shard.wanted(chunk, out))
+        return read(found)
+    except ReadError:  # of a shard that cannot be opened
+        return 0
+    finally:
+        for reader, shard in held:
+            reader._release(shard)
 
 
 def read_rows(reader: ChunkReader, start: int, stop: int) -> AnyArray:

@@ -1,6 +1,7 @@
 """Chunks as they are stored: check them, and decode them into memory that the caller owns."""
 
 import functools
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zarrts.errors import ReadError
+from zarrts.loops import chunks
 from zarrts.storage.checksums import crc32c
 from zarrts.storage.location import Location
 from zarrts.types import AnyArray, ArraySpec
@@ -28,6 +30,11 @@ class EncodedChunks:
     def __init__(self, root: Location, spec: ArraySpec) -> None:
         self.spec = spec
         self._root = root
+
+    @property
+    def are_read_at_once(self) -> bool:
+        """Whether several can be read in one call: what Blosc wrote, with a checksum."""
+        return self.spec.codecs == ("blosc", "crc32c") and chunks.reader() is not None
 
     def check_place(
         self, encoded: NDArray[np.uint8], checksums: NDArray[np.uint32] | None, chunk: int
@@ -100,7 +107,9 @@ class EncodedChunks:
         try:
             if "blosc" in codecs:
                 # Fewer bytes than asked for would leave what was in the memory before.
-                if len(encoded) < _BLOSC_HEADER or _number(encoded[4:8]) != out.nbytes:
+                sizes = encoded[:_BLOSC_HEADER].tobytes()[4:]
+                expected = (out.nbytes, len(encoded))
+                if len(sizes) < 12 or struct.unpack("<I4xI", sizes) != expected:
                     raise ValueError("its header declares another size")
                 blosc.decompress(encoded, out)
             elif "zstd" in codecs and "crc32c" in codecs:
@@ -156,6 +165,7 @@ def _libraries() -> tuple[Any, Any]:
     """Return the modules that decompress, which opening a store does without."""
     from numcodecs import blosc, zstd
 
+    blosc.use_threads = False  # as zarr has it, or chunks in the main thread would wait for others
     return blosc, zstd
 
 

@@ -19,11 +19,15 @@ def why_not_ours(root: Location, document: Mapping[str, Any]) -> str:
 
 def why_no_store(root: Location) -> str:
     """Return why there is no store where there is no root."""
+    is_not_there = f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
     if not root.exists():
-        return f"{root} does not exist. Check the spelling, or make a store: {_MAKE}"
+        return is_not_there
     if root.is_file():
         return f"{root} is a file, not a store. Make one: zarrts convert {quoted(root)} study.zarr"
-    suffixes = {path.suffix.lower() for path in root.iterdir()}
+    try:
+        suffixes = {path.suffix.lower() for path in root.iterdir()}
+    except FileNotFoundError:  # it went just now
+        return is_not_there
     if (root / "0" / ROOT_KEY).exists():
         return (
             f"{root} is a store whose conversion did not finish. Run the same zarrts convert again."

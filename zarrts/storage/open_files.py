@@ -13,6 +13,7 @@ from zarrts.system import call_after_fork, open_file_limit
 
 T = TypeVar("T")
 
+_THREADS = 16  # that may read at once, as far as files are shared out
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
@@ -33,7 +34,7 @@ class OpenFiles:
     Attributes
     ----------
     most : int, or None
-        How many may be open while others are not in use; None: an eighth of what the process may
+        How many may be open while others are not in use; None: a quarter of what the process may
         have open.
     """
 
@@ -48,10 +49,14 @@ class OpenFiles:
         self._files: OrderedDict[int, weakref.ref[Shared]] = OrderedDict()
 
     @property
-    def is_locked_here(self) -> bool:
-        """Whether this thread holds the lock, for what a collection of garbage may call then."""
-        held: bool = self.lock._is_owned()  # type: ignore[attr-defined]
-        return held
+    def budget(self) -> int:
+        """Most files that may be open while some of them are not in use."""
+        return self.most or max(8, min(1024, open_file_limit() // 4))
+
+    @property
+    def share(self) -> int:
+        """Most of them that one thread may use at once, so that there are some for others."""
+        return max(1, self.budget // _THREADS)
 
     def add(self, file: Shared) -> None:
         """Note that a file was opened; with the lock held."""
@@ -77,21 +82,21 @@ class OpenFiles:
         most : int, optional
             How many may stay open; by default the budget.
         """
-        most = self.most if most is None else most
-        if most is None:
-            most = max(8, min(256, open_file_limit() // 8))
-        if len(self._files) <= most:
-            return []
-        there = {key: file() for key, file in self._files.items()}
-        for key in [key for key, file in there.items() if file is None]:
-            del self._files[key], there[key]
-        found = []
-        for key, file in there.items():
-            if len(self._files) <= most:
-                break
-            if file is not None and not file.users:
-                del self._files[key]
+        most = self.budget if most is None else most
+        found: list[Shared] = []
+        in_use: list[tuple[int, weakref.ref[Shared]]] = []
+        while self._files and len(self._files) + len(in_use) > most:
+            key, held = self._files.popitem(last=False)
+            file = held()
+            if file is None:
+                continue
+            if file.users:
+                in_use.append((key, held))
+            else:
                 found.append(file)
+        for key, held in reversed(in_use):  # which were used longest ago
+            self._files[key] = held
+            self._files.move_to_end(key, last=False)
         return found
 
     def free(self) -> None:

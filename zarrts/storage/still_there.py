@@ -1,5 +1,6 @@
 """A check that the store at a place is still the one that was opened."""
 
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ class StillThere:
 
     def __init__(self, root: Location, write_ids: Mapping[str, str], write_id: str) -> None:
         self._root, self._write_ids = root, dict(write_ids)
+        # Asked for often, and to put a path together takes longer than to look a file up.
+        self._root_file = root / "zarr.json"
         self._write_id = f'"{write_id}"'.encode()
         self._lock = threading.Lock()
         self._seen: object = None
@@ -63,15 +66,14 @@ class StillThere:
 
     def _tag(self) -> object:
         """Return what tells one root from another without reading it."""
-        if isinstance(self._root, Path):
-            found = (self._root / "zarr.json").stat()
+        if isinstance(self._root_file, Path):
+            found = os.stat(self._root_file)
             return found.st_ino, found.st_size, found.st_mtime_ns
-        path = self._root / "zarr.json"
-        return path.bucket.version_of(path.key)
+        return self._root_file.bucket.version_of(self._root_file.key)
 
     def _found(self) -> Mapping[str, str]:
         """Return the write id of each segment that is there now."""
-        content = read_within_limit(self._root / "zarr.json")
+        content = read_within_limit(self._root_file)
         # That of a store of a thousand parts takes half a second to parse, and of all parts
         # follows that of the store.
         if self._write_id in content:
