@@ -11,13 +11,12 @@ disk is no limit. Prints a table in Markdown.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from measure import MIB, machine
+from measure import MIB, forget, machine, shards
 from peers import ours
 from work import N_SAMPLES, N_SUBJECTS, make_source
 
@@ -35,18 +34,6 @@ def make_store(folder: Path, n_samples: int) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         ours.prepare(place, make_source(place / "source", n_samples, N_SUBJECTS))
     return path
-
-
-def shards(store: Path) -> list[Path]:
-    return sorted(it for it in store.rglob("c/**/*") if it.is_file())
-
-
-def forget(files: list[Path]) -> None:
-    """Drop files from the page cache; what is not on the disk yet is written first."""
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def read_from_disk() -> int:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import forget, shards
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH, N_SUBJECTS, LENGTH = 128, 6, 128
@@ -68,12 +69,15 @@ def make_study(folder: Path, n_samples: int, data: str) -> None:
 # What a process of one version measures; higher is better ----------------------------------
 
 
-def epochs_per_s(sequence: Any, n_epochs: int) -> float:
+def epochs_per_s(
+    sequence: Any, n_epochs: int, before_each: Callable[[], object] = lambda: None
+) -> float:
     """Return samples per second of the best epoch after the first."""
     best = 0.0
     with sequence as seq:
         for epoch in range(n_epochs):
             seq.epoch = epoch
+            before_each()
             started, n = time.perf_counter(), 0
             for batch in seq:
                 n += len(batch[0])
@@ -82,10 +86,10 @@ def epochs_per_s(sequence: Any, n_epochs: int) -> float:
     return best
 
 
-def loading(folder: Path, **options: Any) -> float:
+def loading(folder: Path, name: str = "study.zarr", **options: Any) -> float:
     import zarrts
 
-    with zarrts.open(folder / "study.zarr") as store:
+    with zarrts.open(folder / name) as store:
         return epochs_per_s(zarrts.ZarrSequence(store, BATCH, **options), 4)
 
 
@@ -95,6 +99,16 @@ def scaled(folder: Path, stats: str) -> float:
     with zarrts.open(folder / "study.zarr") as store:
         given = store.samples.stats() if stats == "all" else stats
         return epochs_per_s(zarrts.ZarrSequence(store, BATCH, memory="64MiB", stats=given), 3)
+
+
+def cold(folder: Path) -> float:
+    """Return samples per second of epochs whose files are not in memory (Linux only)."""
+    import zarrts
+
+    path = folder / "study.zarr"
+    with zarrts.open(path) as store:
+        sequence = zarrts.ZarrSequence(store, BATCH, memory="64MiB")
+        return epochs_per_s(sequence, 4, before_each=lambda: forget(shards(path)))
 
 
 def windows(folder: Path) -> float:
@@ -127,6 +141,8 @@ def opening(folder: Path) -> float:
 FIGURES: dict[str, Callable[[Path], float]] = {
     "loading from memory": lambda folder: loading(folder, memory="2GiB"),
     "loading within 64 MiB": lambda folder: loading(folder, memory="64MiB"),
+    "loading from many files": lambda folder: loading(folder, "many.zarr", memory="64MiB"),
+    "loading from a cold disk": cold,
     "loading in order": lambda folder: loading(folder, memory="64MiB", shuffle=False),
     "scaled by known numbers": lambda folder: scaled(folder, "all"),
     "scaled per subject": lambda folder: scaled(folder, "subject"),
@@ -149,10 +165,15 @@ FIGURES[SIZE] = store_size
 
 
 def prepare(folder: Path) -> None:
-    """Convert the study, and one of consecutive rows, with the version of this process."""
+    """Convert the study, and one of consecutive rows, with the version of this process.
+
+    The study twice: into as many files as usual, and into as many as one of 64 times its size has,
+    which may be more than are kept open.
+    """
     import zarrts
 
     zarrts.convert(folder / "subjects", folder / "study.zarr", progress=False).close()
+    zarrts.convert(folder / "subjects", folder / "many.zarr", shard="1MiB", progress=False).close()
     rng = np.random.default_rng(1)
     rows = [
         zarrts.Recording(f"s{i}", rng.normal(size=(60_000, 6)).astype("f4"), np.arange(60_000) % 3)

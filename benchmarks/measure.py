@@ -32,6 +32,19 @@ def read_status(pid: int | str = "self") -> dict[str, int]:
     return {name: int(value.split()[0]) * 1024 for name, value in pairs}
 
 
+def shards(store: Path) -> list[Path]:
+    """The files of a store that hold samples and labels."""
+    return sorted(it for it in store.rglob("c/**/*") if it.is_file())
+
+
+def forget(files: list[Path]) -> None:
+    """Drop files from the page cache; what is not on the disk yet is written first."""
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def children(pid: int | str = "self") -> list[int]:
     """Direct child processes, which some loaders use as workers."""
     found: list[int] = []
