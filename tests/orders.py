@@ -61,7 +61,7 @@ ORDERS = st.fixed_dictionaries(
 
 def make(units, batching, options):
     if options["kind"] == "source":
-        return SourceOrder(units, batching)
+        return SourceOrder(units, batching, max_units=options["max_steps"])
     seed, epoch = options["seed"], options["epoch"]
     if options["kind"].startswith("uniform"):
         most = options["max_steps"] if options["kind"] == "uniform" else None

@@ -18,7 +18,7 @@ from zarrts.reading.memory_plan import MemoryPlan
 
 def order_of(kind, units, batching, plan):
     if kind == "source":
-        return SourceOrder(units, batching)
+        return SourceOrder(units, batching, max_units=plan.max_steps)
     if kind == "uniform":
         return UniformOrder(units, batching, seed=3, epoch=0, max_samples=max(1, plan.slots // 2))
     if kind == "uniform in memory":

@@ -82,8 +82,9 @@ def test_pieces_keep_what_the_loader_relies_on(selection, options, size, world):
     )
     order = make(units, batching, options)
     lowest, seen = 0, set()
-    most = {"rolling": options["span"] // 2 * 2 + options["max_steps"] - 1, "source": 1}
-    most |= {"uniform": options["max_steps"], "uniform in memory": order.n_places}
+    most = {"rolling": options["span"] // 2 * 2 + options["max_steps"] - 1}
+    most |= {"source": options["max_steps"], "uniform": options["max_steps"]}
+    most |= {"uniform in memory": order.n_places}
     for index in range(batching.n_batches):
         at = 0
         for piece in order.pieces(index):
@@ -233,6 +234,19 @@ def test_source_order_is_the_order_of_the_store():
     order = SourceOrder(units, Batching(n_samples=7, batch_size=3))
     assert [it.tolist() for it in batches_of(order)] == [[0, 1, 2], [3, 4, 5], [6]]
     assert order.units(0, order.n_places).tolist() == [0, 1, 3, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("max_units", "sizes"), [(1, [1, 2, 1]), (2, [3, 1]), (3, [4]), (100, [4])]
+)
+def test_a_piece_of_source_order_is_from_so_many_units_at_most(max_units, sizes):
+    units = units_of([(10, 2)], [0], [0], [1, 2, 3, 5, 6, 7])
+    order = SourceOrder(units, Batching(n_samples=6, batch_size=4), max_units=max_units)
+    pieces = list(order.pieces(0))
+    assert [it.stop - it.start for it in pieces] == sizes
+    assert np.concatenate([it.numbers for it in pieces]).tolist() == [0, 1, 2, 3]
+    assert all(it.high - it.low <= max_units for it in pieces)
+    assert all((it.low <= it.places).all() and (it.places < it.high).all() for it in pieces)
 
 
 # Pinned: if one of these changes, the batches of every seed change.

@@ -165,7 +165,7 @@ class EpochLoader:
                 epoch=epoch,
             )
         if not options.shuffle:
-            return SourceOrder(self._units, self.batching)
+            return SourceOrder(self._units, self.batching, max_units=self.plan.max_steps)
         if options.shuffle == "global":
             max_samples = max(1, self.plan.slots // 2)
             return UniformOrder(

@@ -152,16 +152,25 @@ class Seated(Protocol):
 
 
 class SourceOrder:
-    """Samples one after the other, as they lie in the store."""
+    """Samples one after the other, as they lie in the store.
 
-    def __init__(self, units: ChunkUnits, batching: Batching) -> None:
+    Parameters
+    ----------
+    units : ChunkUnits
+    batching : Batching
+    max_units : int
+        A piece is from at most so many units.
+    """
+
+    def __init__(self, units: ChunkUnits, batching: Batching, *, max_units: int = 1) -> None:
         self.batching = batching
-        self._units = units
-        self._starts = filled_units(units).astype(np.int64)
-        edges = units.edges(self._starts)
+        self._max_units = max_units
+        starts = filled_units(units).astype(np.int64)
+        edges = units.edges(starts)
         first = np.searchsorted(edges, batching.start, "right") - 1
         last = np.searchsorted(edges, batching.stop, "left")
-        self._starts, self._edges = self._starts[first:last], edges[first:last]
+        self._starts = starts[first:last]
+        self._edges = np.append(edges[first:last], batching.stop)
 
     @property
     def n_places(self) -> int:
@@ -173,23 +182,22 @@ class SourceOrder:
         return self._starts[start:stop]
 
     def pieces(self, batch: int) -> Iterator[Piece]:
-        """Yield one piece for each unit that the batch touches."""
+        """Yield the samples of a batch, of at most `max_units` units at a time."""
         start, stop = self.batching.bounds(batch)
         offset = self.batching.start
         first = int(np.searchsorted(self._edges, offset + start, "right")) - 1
         last = int(np.searchsorted(self._edges, offset + stop, "left"))
-        for place in range(first, last):
-            after = self._edges[place + 1] if place + 1 < self.n_places else self.batching.stop
-            low = max(int(self._edges[place]), offset + start)
-            high = min(int(after), offset + stop)
+        for low in range(first, last, self._max_units):
+            high = min(low + self._max_units, last)
+            edges = np.clip(self._edges[low : high + 1], offset + start, offset + stop)
             yield Piece(
                 batch=batch,
-                start=low - offset - start,
-                stop=high - offset - start,
-                places=np.full(high - low, place),
-                numbers=np.arange(low, high),
-                low=place,
-                high=place + 1,
+                start=int(edges[0]) - offset - start,
+                stop=int(edges[-1]) - offset - start,
+                places=np.repeat(np.arange(low, high), np.diff(edges)),
+                numbers=np.arange(edges[0], edges[-1]),
+                low=low,
+                high=high,
             )
 
 
