@@ -348,7 +348,7 @@ def describe_labels(
     if not names:
         return "none, as is said: for zarrts.predict, not for training"
     parts = [describe_classes(names)]
-    shares = 100 * counts.sum(axis=0) / max(1, counts.sum())
+    shares = 100 * counts.sum(axis=0) / max(1, int(counts.sum()))
     rare = int(shares.argmin())
     if shares[rare] < _FEW_PERCENT and len(names) > 1:
         parts.append(
