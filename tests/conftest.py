@@ -150,8 +150,17 @@ def no_leaks() -> Iterator[None]:
     assert not left, f"left open: {sorted(left)}"
 
 
+@pytest.fixture(scope="session")
+def first_example() -> None:
+    """Let Hypothesis note its generator, whose holder it would not see once that is frozen."""
+    with contextlib.suppress(ImportError):
+        from hypothesis import find, strategies
+
+        find(strategies.none(), lambda it: it is None)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def small_heap() -> None:
+def small_heap(first_example: None) -> None:
     """Spare `no_leaks`, which collects garbage twice a test, what was there before: Keras, most."""
     gc.collect()
     gc.freeze()
