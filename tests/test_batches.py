@@ -24,6 +24,7 @@ import zarrts
 from zarrts.errors import ReadError, SampleError
 from zarrts.loading import stream
 from zarrts.loading.epochs import Passes
+from zarrts.loading.gathering import Gatherer
 from zarrts.loading.job_queue import JobQueue
 from zarrts.loading.loader import EpochLoader
 from zarrts.loading.options import BatchOptions
@@ -488,18 +489,26 @@ def test_settings_of_numpy_in_the_main_thread_are_not_those_of_jobs(store, monke
 def test_a_thread_that_collects_a_dropped_stream_does_not_wait_for_the_others(store, monkeypatch):
     """They wait for the lock that it holds, and the loader waits for all before it goes on."""
     is_dropped, has_collected = threading.Event(), threading.Event()
-    note_gathered = JobQueue.note_gathered
+    gather, note_gathered = Gatherer.gather, JobQueue.note_gathered
+
+    def is_own():
+        return threading.current_thread().name == "zarrts-loader"
+
+    def waiting(gatherer, job, building):
+        gather(gatherer, job, building)
+        if job.piece.batch and is_own():  # the first is to be taken before
+            is_dropped.wait(DEADLINE_S)
 
     def collecting(queue, job):  # with the lock held
-        is_own = threading.current_thread().name == "zarrts-loader"
-        if is_own and is_dropped.wait(0.01) and not has_collected.is_set():
+        if is_own() and is_dropped.is_set() and not has_collected.is_set():
             has_collected.set()
             gc.collect()
         note_gathered(queue, job)
 
-    monkeypatch.setattr(JobQueue, "note_gathered", collecting)
     made = loader(store, workers=4)
     expected = snapshot(made.stream(1))
+    monkeypatch.setattr(Gatherer, "gather", waiting)
+    monkeypatch.setattr(JobQueue, "note_gathered", collecting)
     gc.disable()
     try:
         dropped = made.stream(0)
