@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,7 @@ def test_a_file_that_only_looks_as_it_was_is_read_anew(tmp_path):
     offsets = size * np.arange(ROWS // CHUNK_ROWS)[::-1]
     index = np.stack([offsets, np.full(len(offsets), size)], axis=1).astype("<u8").tobytes()
     parts = [values[at : at + CHUNK_ROWS].tobytes() for at in range(0, ROWS, CHUNK_ROWS)]
+    time.sleep(0.02)  # some systems count times of files in steps of some milliseconds
     with open(path, "r+b") as file:
         file.write(b"".join(parts[::-1]) + index + crc32c(index).to_bytes(4, "little"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
